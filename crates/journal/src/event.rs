@@ -1,0 +1,363 @@
+//! What can happen in an incident: a closed set, the same for the store, the page, the CLI,
+//! the report and the audit.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+use uuid::Uuid;
+
+use crate::actor::Actor;
+
+/// Names one incident; a time-ordered UUID.
+pub type IncidentId = Uuid;
+/// Names one run of a verb; unique in the whole deployment.
+pub type OperationId = Uuid;
+/// Counts the turns of an incident from 1.
+pub type TurnNumber = u32;
+
+/// One entry of an incident's log, as it is stored, replayed and streamed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Event {
+    /// Position in its incident's log: from 1, without gaps.
+    #[ts(type = "number")]
+    pub seq: u64,
+    /// UTC, RFC 3339, milliseconds.
+    pub at: String,
+    /// Who did it.
+    pub actor: Actor,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: EventBody,
+    /// SHA-256 over the previous event's hash and this event's canonical bytes; lower-case hex.
+    pub hash: String,
+}
+
+/// What happened. Each variant is one `kind` on the wire.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[ts(export)]
+pub enum EventBody {
+    /// The log begins.
+    IncidentOpened {
+        /// The machine to be saved.
+        target: String,
+        /// Whether this is a rehearsal on a simulated target.
+        drill: bool,
+    },
+    /// The operator asked for something.
+    Prompt {
+        /// The turn that it starts.
+        turn: TurnNumber,
+        /// The operator's words.
+        text: String,
+    },
+    /// The agent took the prompt.
+    TurnStarted {
+        /// The turn.
+        turn: TurnNumber,
+        /// The model asked for.
+        model: String,
+        /// The CLI's session, by which it can be resumed.
+        session: Uuid,
+    },
+    /// A finished block of the agent's words (Markdown).
+    Text {
+        /// The turn.
+        turn: TurnNumber,
+        /// What was said.
+        text: String,
+    },
+    /// The agent began to use a tool.
+    ToolStarted {
+        /// The turn.
+        turn: TurnNumber,
+        /// The CLI's id of this call.
+        tool_call: String,
+        /// The tool's name, such as `Bash`.
+        tool: String,
+        /// One line for people: the command, the file.
+        summary: String,
+        /// The tool's whole input.
+        input: serde_json::Value,
+    },
+    /// A tool ended.
+    ToolFinished {
+        /// The turn.
+        turn: TurnNumber,
+        /// The call that ended.
+        tool_call: String,
+        /// Whether the tool says that it failed.
+        is_error: bool,
+        /// What it printed; head and tail where it was long.
+        output: String,
+        /// Bytes left out of the middle of `output`.
+        #[ts(type = "number")]
+        omitted_bytes: u64,
+    },
+    /// The agent is done with the prompt.
+    TurnEnded {
+        /// The turn.
+        turn: TurnNumber,
+        /// How it ended.
+        outcome: TurnOutcome,
+        /// Why, as a sentence, unless it is simply done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        reason: Option<String>,
+        /// From prompt to end.
+        #[ts(type = "number")]
+        duration_ms: u64,
+        /// What the model's API charged, where the CLI says so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        cost_usd: Option<f64>,
+    },
+    /// The bastion let a command through.
+    CommandStarted {
+        /// Names this command.
+        command: Uuid,
+        /// `guest` or `host`, by its configured name.
+        host: String,
+        /// The expanded text as it reached the bastion.
+        text: String,
+    },
+    /// Output of a command.
+    CommandOutput {
+        /// The command.
+        command: Uuid,
+        /// Where it was printed.
+        stream: OutputStream,
+        /// What was printed, control sequences made visible.
+        text: String,
+    },
+    /// A command ended.
+    CommandFinished {
+        /// The command.
+        command: Uuid,
+        /// Its exit code, if it had one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        exit_code: Option<i32>,
+        /// The signal that ended it, if one did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        signal: Option<String>,
+        /// How long it ran.
+        #[ts(type = "number")]
+        duration_ms: u64,
+        /// Bytes of output that were counted and not kept.
+        #[ts(type = "number")]
+        omitted_bytes: u64,
+    },
+    /// A verb was accepted and is about to reach the host.
+    VerbStarted {
+        /// This run.
+        operation: OperationId,
+        /// The machine.
+        target: String,
+        /// The verb.
+        verb: String,
+    },
+    /// One line that the gate printed.
+    VerbOutput {
+        /// The run.
+        operation: OperationId,
+        /// Where it was printed.
+        stream: OutputStream,
+        /// The line, without its newline, control sequences made visible.
+        line: String,
+    },
+    /// A verb ended.
+    VerbFinished {
+        /// The run.
+        operation: OperationId,
+        /// The machine.
+        target: String,
+        /// The verb.
+        verb: String,
+        /// How it ended.
+        outcome: VerbOutcome,
+        /// The gate's verdict line, if it gave one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        verdict: Option<String>,
+        /// The gate's exit code, if it was reached.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        exit_code: Option<i32>,
+        /// A sentence: what happened, and what to do next where it failed.
+        message: String,
+        /// How long it ran.
+        #[ts(type = "number")]
+        duration_ms: u64,
+        /// Lines of output that were counted and not kept.
+        #[ts(type = "number")]
+        omitted_lines: u64,
+    },
+    /// A read-only diagnosis of the guest ended.
+    CheckFinished {
+        /// Its name.
+        check: String,
+        /// How it went.
+        level: Level,
+        /// One sentence.
+        summary: String,
+        /// What it read.
+        evidence: String,
+    },
+    /// What the evidence says, by rule.
+    Finding {
+        /// The rule.
+        signature: String,
+        /// One sentence.
+        summary: String,
+        /// What it rests on.
+        evidence: Vec<String>,
+        /// The one verb that it supports, if it supports one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        recommend: Option<String>,
+    },
+    /// The agent asks for leave.
+    ApprovalRequested {
+        /// This question.
+        approval: String,
+        /// The turn that asks.
+        turn: TurnNumber,
+        /// The tool.
+        tool: String,
+        /// The whole command, never truncated.
+        command: String,
+    },
+    /// The question is settled.
+    ApprovalDecided {
+        /// The question.
+        approval: String,
+        /// How.
+        decision: Decision,
+        /// What the agent is told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        note: Option<String>,
+    },
+    /// A host showed another key than the pinned one.
+    HostKeyChanged {
+        /// Which host.
+        host: String,
+        /// The pinned key's fingerprint.
+        pinned: String,
+        /// The fingerprint it showed.
+        shown: String,
+    },
+    /// Something that the operator has to know.
+    Notice {
+        /// How grave.
+        level: Level,
+        /// A stable word for programs, such as `model_unreachable`.
+        code: String,
+        /// A sentence.
+        message: String,
+    },
+    /// The log ends.
+    IncidentClosed {},
+}
+
+impl EventBody {
+    /// The kind's name on the wire.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            EventBody::IncidentOpened { .. } => "incident_opened",
+            EventBody::Prompt { .. } => "prompt",
+            EventBody::TurnStarted { .. } => "turn_started",
+            EventBody::Text { .. } => "text",
+            EventBody::ToolStarted { .. } => "tool_started",
+            EventBody::ToolFinished { .. } => "tool_finished",
+            EventBody::TurnEnded { .. } => "turn_ended",
+            EventBody::CommandStarted { .. } => "command_started",
+            EventBody::CommandOutput { .. } => "command_output",
+            EventBody::CommandFinished { .. } => "command_finished",
+            EventBody::VerbStarted { .. } => "verb_started",
+            EventBody::VerbOutput { .. } => "verb_output",
+            EventBody::VerbFinished { .. } => "verb_finished",
+            EventBody::CheckFinished { .. } => "check_finished",
+            EventBody::Finding { .. } => "finding",
+            EventBody::ApprovalRequested { .. } => "approval_requested",
+            EventBody::ApprovalDecided { .. } => "approval_decided",
+            EventBody::HostKeyChanged { .. } => "host_key_changed",
+            EventBody::Notice { .. } => "notice",
+            EventBody::IncidentClosed {} => "incident_closed",
+        }
+    }
+}
+
+/// How a turn ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum TurnOutcome {
+    /// The agent finished.
+    Done,
+    /// The agent, or the model's API, gave up.
+    Failed,
+    /// The operator stopped it.
+    Stopped,
+    /// The time limit ended it.
+    TimedOut,
+    /// The CLI or the server died under it.
+    Interrupted,
+}
+
+/// How a verb ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum VerbOutcome {
+    /// The gate did it and the verdict agrees.
+    Done,
+    /// The gate tried, and the verdict or the exit code says no.
+    Failed,
+    /// The gate refused.
+    Refused,
+    /// The host was not reached, or did not answer in time.
+    Unreachable,
+    /// The server died while it ran; what it did on the host is not known.
+    Interrupted,
+}
+
+/// Which of a command's two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How grave something is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum Level {
+    /// All is well, or good to know.
+    Info,
+    /// Look at it.
+    Warning,
+    /// It does not work.
+    Error,
+}
+
+/// What became of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum Decision {
+    /// Once, this command.
+    Allow,
+    /// No.
+    Deny,
+    /// Its turn ended first.
+    Void,
+}

@@ -1,0 +1,12 @@
+//! The closed table of what may be said to a hypervisor, and of what it may answer.
+//!
+//! Both ends of the power path are built on this crate and on nothing else they share: the
+//! server refuses an unknown verb before it opens a connection, and the gate refuses it again.
+
+#![forbid(unsafe_code)]
+
+mod verb;
+mod verdict;
+
+pub use verb::{Request, Verb};
+pub use verdict::Verdict;

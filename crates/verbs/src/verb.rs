@@ -1,0 +1,155 @@
+use std::fmt;
+
+/// One word that the gate accepts, for the one guest fixed in the gate's own policy file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    /// Tells the guest's run state and verdict; changes nothing.
+    Status,
+    /// Captures the evidence that a mutating verb would destroy; changes nothing.
+    Forensics,
+    /// Starts a stopped guest.
+    Start,
+    /// Ends the guest's QEMU process.
+    Stop,
+    /// Warm reset: the QEMU process stays, staged config does not apply.
+    Reset,
+    /// Full stop and start: a fresh QEMU process, so staged config applies.
+    Cycle,
+}
+
+impl Verb {
+    /// Every verb, in the order in which refusals and help list them.
+    pub const ALL: [Verb; 6] =
+        [Verb::Status, Verb::Forensics, Verb::Start, Verb::Stop, Verb::Reset, Verb::Cycle];
+
+    /// The verb whose name is exactly `word`: no trimming, no case folding, no prefix.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Verb> {
+        Verb::ALL.into_iter().find(|verb| verb.as_str() == word)
+    }
+
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Verb::Status => "status",
+            Verb::Forensics => "forensics",
+            Verb::Start => "start",
+            Verb::Stop => "stop",
+            Verb::Reset => "reset",
+            Verb::Cycle => "cycle",
+        }
+    }
+
+    /// Whether the verb changes the guest. Mutating verbs run one at a time per target, and
+    /// never without forensics first.
+    #[must_use]
+    pub const fn is_mutating(self) -> bool {
+        matches!(self, Verb::Start | Verb::Stop | Verb::Reset | Verb::Cycle)
+    }
+
+    /// What the verb does and what is lost by it, for the person about to press it.
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Verb::Status => "Tells the guest's run state. Changes nothing.",
+            Verb::Forensics => "Captures the evidence on the host. Changes nothing.",
+            Verb::Start => "Starts the guest. Nothing is lost.",
+            Verb::Stop => {
+                "Ends the guest's QEMU process. Unsaved work in the guest is lost, and it stays off."
+            }
+            Verb::Reset => {
+                "Warm reset, like the reset button. Unsaved work is lost; the QEMU process stays, so \
+                 staged config does not apply and an I/O stall in QEMU is not cured."
+            }
+            Verb::Cycle => {
+                "Full stop and start: a fresh QEMU process. Unsaved work is lost; staged config \
+                 applies; cures an I/O stall."
+            }
+        }
+    }
+
+    /// The whole table as one comma-separated line, for refusals.
+    #[must_use]
+    pub fn allowed() -> String {
+        Verb::ALL.map(Verb::as_str).join(", ")
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A whole line as the gate accepts it: a verb, or a verb with the one suffix ` --json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// What to do.
+    pub verb: Verb,
+    /// Whether the verdict is wanted as one JSON line at the end.
+    pub json: bool,
+}
+
+impl Request {
+    /// The request whose wire form is exactly `line`; the table has twelve entries, nothing else parses.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Request> {
+        let (word, json) = match line.strip_suffix(" --json") {
+            Some(word) => (word, true),
+            None => (line, false),
+        };
+        Verb::parse(word).map(|verb| Request { verb, json })
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.verb, if self.json { " --json" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_of_the_table_parses_to_itself() {
+        for verb in Verb::ALL {
+            for json in [false, true] {
+                let request = Request { verb, json };
+                assert_eq!(Request::parse(&request.to_string()), Some(request));
+            }
+        }
+    }
+
+    #[test]
+    fn no_other_string_of_up_to_three_bytes_parses() {
+        let alphabet: Vec<u8> = (0..=127).collect();
+        for &a in &alphabet {
+            for &b in &alphabet {
+                for &c in &alphabet {
+                    for len in 0..=3 {
+                        let line = String::from_utf8(vec![a, b, c][..len].to_vec()).unwrap();
+                        assert_eq!(Request::parse(&line), None, "{line:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_verb_with_anything_before_or_after_it_does_not_parse() {
+        let extras = [
+            " ", "\n", "\t", "\0", ";", "&", "|", "$", "`", "-", "--json", " --json --json", " --JSON",
+            "  --json", " 102", " 103", "\r", "\u{a0}", "é", "s", "S",
+        ];
+        for verb in Verb::ALL {
+            for extra in extras {
+                assert_eq!(Request::parse(&format!("{verb}{extra}")), None, "{verb}{extra:?}");
+                assert_eq!(Request::parse(&format!("{extra}{verb}")), None, "{extra:?}{verb}");
+            }
+            assert_eq!(Request::parse(&verb.as_str().to_uppercase()), None);
+        }
+    }
+}
