@@ -1,0 +1,63 @@
+# The one front door. `./just` runs these without `just` being installed.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# List what can be done.
+default:
+    @just --list --unsorted
+
+# Rehearse an incident: prints one URL that opens the page signed in.
+drill *ARGS:
+    cargo run --release -- drill {{ARGS}}
+
+# Install what tests, browser and checks need (apt packages, npm packages, cargo tools).
+setup:
+    scripts/setup.sh
+
+# The fast check: format, lints, unit tests of the Rust code. Under three minutes warm.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo nextest run --workspace --lib --bins
+
+# Everything: installs what it needs, then runs every test there is.
+test: setup check types page rust browser deny
+    @echo "all tests passed"
+
+# All Rust tests: real sshd, real claude CLI, real server.
+rust:
+    cargo build --workspace --bins
+    cargo nextest run --workspace
+    cargo test --workspace --doc
+
+# The page: types, logic, and that web/dist comes from web/src.
+page:
+    cd web && npm run check && npm test && npm run verify
+
+# Rebuild the page's committed assets.
+web:
+    cd web && npm ci && npm run build
+
+# The page's types come from the Rust types and have not drifted.
+types:
+    cargo nextest run --workspace --lib -E 'test(export_bindings)'
+    git diff --exit-code -- web/src/lib/api
+    test -z "$(git ls-files --others --exclude-standard -- web/src/lib/api)"
+
+# Chromium against the real drill: phone and desktop; screenshots in tests/artifacts.
+browser:
+    cargo build -p breakglass
+    cd tests/browser && npm test
+
+# Licences, bans and sources of all dependencies.
+deny:
+    cargo deny --offline check licenses bans sources
+
+# Every figure of the README, as ratios in one run.
+bench *ARGS:
+    cargo build --release --workspace --bins
+    cargo run --release -p breakglass-bench -- {{ARGS}}
+
+# Fuzz the parsers at the boundary, SECONDS each.
+fuzz SECONDS="60":
+    scripts/fuzz.sh {{SECONDS}}

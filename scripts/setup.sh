@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Installs what the tests need and the machine lacks. Safe to run again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+need ssh openssh-client
+need node nodejs
+need npm npm
+need chromium chromium
+need nginx nginx-light
+[ -x /usr/sbin/sshd ] || missing+=(openssh-server)
+if [ ${#missing[@]} -gt 0 ]; then
+  sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+  $sudo apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+fi
+major=$(node -p 'process.versions.node.split(".")[0]')
+[ "$major" -ge 20 ] || { echo "setup: Node $major is too old for the page's build; install Node 20 or newer" >&2; exit 1; }
+
+tool() { # command, crate, version
+  command -v "$1" >/dev/null 2>&1 || cargo install "$2" --version "$3" --locked --quiet
+}
+tool cargo-nextest cargo-nextest 0.9.143
+tool cargo-deny cargo-deny 0.20.2
+
+for dir in web tests/claude tests/browser; do
+  lock="$dir/package-lock.json"
+  stamp="$dir/node_modules/.installed"
+  if [ ! -f "$stamp" ] || ! cmp -s "$lock" "$stamp"; then
+    npm ci --prefix "$dir" --no-audit --no-fund --loglevel=error
+    cp "$lock" "$stamp"
+  fi
+done
