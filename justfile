@@ -51,7 +51,7 @@ browser:
 
 # Licences, bans and sources of all dependencies.
 deny:
-    cargo deny --offline check licenses bans sources
+    cargo deny check licenses bans sources
 
 # Every figure of the README, as ratios in one run.
 bench *ARGS:
