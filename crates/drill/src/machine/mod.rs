@@ -1,0 +1,1 @@
+//! One coherent state of a simulated guest and its QEMU process.

@@ -1,0 +1,1 @@
+//! A small honest shell for commands over SSH.
