@@ -1,0 +1,181 @@
+import type { Vitals } from '../lib/api/Vitals';
+import { api } from '../lib/http/client';
+import { Problem } from '../lib/http/problem';
+import type { IncidentSummary, TargetView } from '../lib/http/types';
+import { emptyTimeline } from '../lib/timeline/items';
+import { runningVerbs } from '../lib/timeline/select';
+import { Composer } from './composer.svelte';
+import { LiveIncident } from './incident.svelte';
+import { Power } from './power.svelte';
+import type { Session } from './session.svelte';
+import { load, save } from './storage';
+
+const POLL_MS = 4_000;
+
+/**
+ * The operator's place of work: one target, its newest open incident followed live, and the
+ * actions on both. While no incident is followed it asks now and then for vitals and for an
+ * incident that somebody else opened.
+ */
+export class Desk {
+  targets = $state.raw<readonly TargetView[]>([]);
+  targetName = $state(load('target') ?? '');
+  incident = $state.raw<LiveIncident>();
+  vitals = $state.raw<Readonly<Record<string, Vitals>>>({});
+  /** Why the last request of the desk itself failed. */
+  message = $state('');
+  loaded = $state(false);
+  stopping = $state(false);
+
+  readonly power: Power;
+  readonly composer = new Composer();
+  readonly target = $derived(
+    this.targets.find((t) => t.name === this.targetName) ?? this.targets[0],
+  );
+  readonly timeline = $derived(this.incident?.timeline ?? emptyTimeline);
+  readonly closed = $derived(this.timeline.closedAt !== undefined);
+  readonly running = $derived(runningVerbs(this.timeline));
+
+  #poll: ReturnType<typeof setInterval> | undefined;
+
+  constructor(readonly session: Session) {
+    this.power = new Power((accepted) => this.follow(accepted.incident));
+  }
+
+  /** Works until the returned function is called. */
+  start(): () => void {
+    const back = () => {
+      if (document.hidden) return;
+      this.incident?.nudge();
+      void this.refresh();
+    };
+    void this.refresh();
+    this.#poll = setInterval(() => {
+      if (!document.hidden && !this.#live()) void this.refresh();
+    }, POLL_MS);
+    document.addEventListener('visibilitychange', back);
+    addEventListener('online', back);
+    addEventListener('pageshow', back);
+    return () => {
+      clearInterval(this.#poll);
+      document.removeEventListener('visibilitychange', back);
+      removeEventListener('online', back);
+      removeEventListener('pageshow', back);
+      this.incident?.stop();
+      this.incident = undefined;
+    };
+  }
+
+  /** Reads targets and incidents; follows the target's newest open one. */
+  async refresh(): Promise<void> {
+    try {
+      const [targets, incidents] = await Promise.all([api.targets(), api.incidents()]);
+      this.session.contact(Date.now());
+      this.targets = targets;
+      for (const { vitals } of targets) if (vitals) this.#vitals(vitals);
+      this.loaded = true;
+      this.#adopt(incidents);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  choose(target: string): void {
+    this.targetName = target;
+    save('target', target);
+    this.incident?.stop();
+    this.incident = undefined;
+    void this.refresh();
+  }
+
+  /** Shows this incident, unless it is shown already. */
+  follow(id: string): void {
+    if (this.incident?.id === id) return;
+    this.incident?.stop();
+    this.incident = new LiveIncident(id, {
+      vitals: (vitals) => this.#vitals(vitals),
+      signedOut: () => this.session.lost('Your session has ended. Sign in again.'),
+      heard: (at) => this.session.contact(at),
+    });
+  }
+
+  async open(): Promise<string | undefined> {
+    const target = this.target;
+    if (!target) return undefined;
+    try {
+      const { incident } = await api.openIncident(target.name);
+      this.follow(incident);
+      return incident;
+    } catch (error) {
+      this.#failed(error);
+      return undefined;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#act(async (incident) => void (await api.closeIncident(incident)));
+  }
+
+  async ask(text?: string): Promise<void> {
+    const incident = this.closed ? undefined : this.incident?.id;
+    const into = incident ?? (await this.open());
+    if (into === undefined) {
+      this.composer.message = this.message;
+      return;
+    }
+    await this.composer.send(into, this.timeline, this.model, text);
+    if (!this.session.me?.agent.available) void this.session.refresh();
+  }
+
+  async stopTurn(): Promise<void> {
+    this.stopping = true;
+    await this.#act(async (incident) => void (await api.stop(incident)));
+    this.stopping = false;
+  }
+
+  /** The model for the next prompt: the operator's choice while the server still has it. */
+  get model(): string {
+    const agent = this.session.me?.agent;
+    if (!agent) return '';
+    return agent.models.includes(this.composer.model) ? this.composer.model : agent.model;
+  }
+
+  async #act(action: (incident: string) => Promise<void>): Promise<void> {
+    if (!this.incident) return;
+    this.message = '';
+    try {
+      await action(this.incident.id);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /** Follows the newest open incident of the target; one in view stays until it is closed. */
+  #adopt(incidents: readonly IncidentSummary[]): void {
+    const mine = incidents.filter((i) => i.target === this.target?.name && !i.closed_at);
+    const newest = mine.reduce<IncidentSummary | undefined>(
+      (best, i) => (best && best.opened_at >= i.opened_at ? best : i),
+      undefined,
+    );
+    if (newest && (!this.incident || this.closed)) this.follow(newest.incident);
+  }
+
+  #vitals(vitals: Vitals): void {
+    this.vitals = { ...this.vitals, [vitals.target]: vitals };
+  }
+
+  #live(): boolean {
+    const state = this.incident?.connection.state;
+    return state !== undefined && state !== 'ended';
+  }
+
+  #failed(error: unknown): void {
+    if (error instanceof Problem && error.status === 401) {
+      this.session.lost('Your session has ended. Sign in again.');
+    } else if (error instanceof Problem) {
+      this.message = error.message;
+    } else if (this.loaded) {
+      this.message = 'No answer from the server. Try again.';
+    }
+  }
+}

@@ -1,0 +1,111 @@
+import { api } from '../lib/http/client';
+import { newKey } from '../lib/http/key';
+import { Problem } from '../lib/http/problem';
+import type { Accepted } from '../lib/http/types';
+
+/** An action on its way to the server, or one that came back without a yes. */
+export type Pending = {
+  key: string;
+  target: string;
+  kind: 'verb' | 'check';
+  name: string;
+  mutating: boolean;
+  phase: 'sending' | 'unconfirmed' | 'refused';
+  message: string;
+  /** The run that is in the way, where the server named one. */
+  busyWith?: string;
+};
+
+type Action = Pick<Pending, 'target' | 'kind' | 'name' | 'mutating'>;
+
+/**
+ * Sends actions. Each carries a key by which the server runs it at most once, so an action whose
+ * answer got lost can be offered again without the fear of doing it twice. It is never resent
+ * unasked: minutes later, the operator may not want it any more.
+ */
+export class Power {
+  pending = $state.raw<readonly Pending[]>(restore());
+  /** The runs that this page started: their results are brought into view. */
+  accepted = $state.raw<Accepted>();
+
+  constructor(private readonly onAccepted: (accepted: Accepted) => void) {}
+
+  /** Whether a mutating verb is on its way to `target`. */
+  sending(target: string): boolean {
+    return this.pending.some((p) => p.target === target && p.mutating && p.phase === 'sending');
+  }
+
+  async run(action: Action): Promise<void> {
+    if (action.mutating && this.sending(action.target)) return;
+    this.pending = this.pending.filter((p) => p.phase !== 'refused' && p.name !== action.name);
+    await this.#send({ ...action, key: newKey(), phase: 'sending', message: '' });
+  }
+
+  /** Sends an unconfirmed action again, under the key it had. */
+  async again(key: string): Promise<void> {
+    const pending = this.pending.find((p) => p.key === key);
+    if (pending) await this.#send({ ...pending, phase: 'sending', message: '' });
+  }
+
+  dismiss(key: string): void {
+    this.#drop(key);
+  }
+
+  async #send(pending: Pending): Promise<void> {
+    this.#put(pending);
+    const { target, kind, name, key } = pending;
+    try {
+      const accepted = await api[kind](target, name, key);
+      this.#drop(key);
+      this.accepted = accepted;
+      this.onAccepted(accepted);
+    } catch (error) {
+      this.#put({ ...pending, ...failure(error, name) });
+    }
+  }
+
+  #put(pending: Pending): void {
+    const others = this.pending.filter((p) => p.key !== pending.key);
+    this.#keep([...others, pending]);
+  }
+
+  #drop(key: string): void {
+    this.#keep(this.pending.filter((p) => p.key !== key));
+  }
+
+  #keep(pending: readonly Pending[]): void {
+    this.pending = pending;
+    store(pending);
+  }
+}
+
+function failure(error: unknown, name: string): Pick<Pending, 'phase' | 'message' | 'busyWith'> {
+  if (error instanceof Problem) {
+    return { phase: 'refused', message: error.message, busyWith: error.field('operation') };
+  }
+  return {
+    phase: 'unconfirmed',
+    message: `It is not known whether “${name}” reached the server. Sent again, it runs once at most.`,
+  };
+}
+
+const STORE = 'breakglass.pending';
+
+/** What was on its way when the page went is unconfirmed when it comes back. */
+function restore(): Pending[] {
+  try {
+    const stored = JSON.parse(sessionStorage.getItem(STORE) ?? '[]') as Pending[];
+    return stored.map((p) => ({ ...p, ...failure(undefined, p.name) }));
+  } catch {
+    return [];
+  }
+}
+
+function store(pending: readonly Pending[]): void {
+  try {
+    const open = pending.filter((p) => p.phase !== 'refused');
+    sessionStorage.setItem(STORE, JSON.stringify(open));
+  } catch {
+    // Storage may be forbidden; then a reload forgets what was on its way.
+  }
+}

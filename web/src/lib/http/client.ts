@@ -1,0 +1,74 @@
+import { problemOf, Unconfirmed } from './problem';
+import type { Accepted, IncidentSummary, Me, TargetView } from './types';
+
+/** How long an answer may take before the request counts as unconfirmed. */
+const PATIENCE_MS = 10_000;
+
+type Call = { method?: 'GET' | 'POST'; body?: unknown; key?: string };
+
+/** Told the server's clock with each answer, in ms since the epoch. */
+let onServerTime: (serverMs: number) => void = () => undefined;
+
+/** Registers the one listener for the server's clock. */
+export function listenToServerTime(listener: (serverMs: number) => void): void {
+  onServerTime = listener;
+}
+
+async function call<T>(path: string, { method = 'GET', body, key }: Call = {}): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json' };
+  if (method === 'POST') headers['Content-Type'] = 'application/json';
+  if (key !== undefined) headers['Idempotency-Key'] = key;
+  let response: Response;
+  let text: string;
+  try {
+    response = await fetch(path, {
+      method,
+      headers,
+      body: method === 'POST' ? JSON.stringify(body ?? {}) : undefined,
+      cache: 'no-store',
+      credentials: 'same-origin',
+      signal: AbortSignal.timeout(PATIENCE_MS),
+    });
+    if (!response.ok) throw await problemOf(response);
+    text = await response.text();
+  } catch (error) {
+    if (error instanceof Error && error.name === 'Problem') throw error;
+    throw new Unconfirmed(error);
+  }
+  const date = Date.parse(response.headers.get('Date') ?? '');
+  if (!Number.isNaN(date)) onServerTime(date);
+  return (text === '' ? undefined : JSON.parse(text)) as T;
+}
+
+const path = (...parts: string[]) => `/api/${parts.map(encodeURIComponent).join('/')}`;
+
+/** Every request that the page makes; each rejects with a `Problem` or as `Unconfirmed`. */
+export const api = {
+  me: () => call<Me>(path('me')),
+  login: (token: string) => call<unknown>(path('login'), { method: 'POST', body: { token } }),
+  logout: () => call<unknown>(path('logout'), { method: 'POST' }),
+  targets: () => call<TargetView[]>(path('targets')),
+  incidents: () => call<IncidentSummary[]>(path('incidents')),
+  openIncident: (target: string) =>
+    call<{ incident: string }>(path('incidents'), { method: 'POST', body: { target } }),
+  closeIncident: (incident: string) =>
+    call<unknown>(path('incidents', incident, 'close'), { method: 'POST' }),
+  prompt: (incident: string, text: string, model: string, key: string) =>
+    call<{ turn: number }>(path('incidents', incident, 'prompts'), {
+      method: 'POST',
+      body: { text, model },
+      key,
+    }),
+  stop: (incident: string) =>
+    call<unknown>(path('incidents', incident, 'stop'), { method: 'POST' }),
+  verb: (target: string, verb: string, key: string) =>
+    call<Accepted>(path('targets', target, 'verbs', verb), { method: 'POST', key }),
+  check: (target: string, check: string, key: string) =>
+    call<Accepted>(path('targets', target, 'checks', check), { method: 'POST', key }),
+};
+
+/** Where an incident's events are streamed from. */
+export const eventsUrl = (incident: string) => path('incidents', incident, 'events');
+
+/** Where an incident's report can be downloaded. */
+export const reportUrl = (incident: string) => path('incidents', incident, 'report.md');

@@ -1,0 +1,128 @@
+import type { Actor } from '../api/Actor';
+import type { Decision } from '../api/Decision';
+import type { Level } from '../api/Level';
+import type { OutputStream } from '../api/OutputStream';
+import type { TurnOutcome } from '../api/TurnOutcome';
+import type { VerbOutcome } from '../api/VerbOutcome';
+
+/** What every item of the timeline has. */
+type Base = {
+  /** Unique in the timeline, the same after each replay. */
+  id: string;
+  /** When it began; RFC 3339. */
+  at: string;
+  actor: Actor;
+  /** False if the log could not store it: it is shown now and will be gone after a reload. */
+  recorded: boolean;
+};
+
+export type Line = { stream: OutputStream; text: string };
+
+export type PromptItem = Base & { type: 'prompt'; turn: number; text: string };
+export type TextItem = Base & { type: 'text'; turn: number; text: string };
+/** A tool that the agent uses; `endedAt` is missing while it runs. */
+export type ToolItem = Base & {
+  type: 'tool';
+  turn: number;
+  tool: string;
+  command: string;
+  endedAt?: string;
+  failed: boolean;
+  output: string;
+  omittedBytes: number;
+  /** Its turn ended while it still ran. */
+  abandoned: boolean;
+};
+/** A command as the bastion saw it. */
+export type CommandItem = Base & {
+  type: 'command';
+  host: string;
+  command: string;
+  lines: Line[];
+  ended?: { exitCode?: number; signal?: string; durationMs: number; omittedBytes: number };
+};
+export type VerbItem = Base & {
+  type: 'verb';
+  operation: string;
+  target: string;
+  verb: string;
+  lines: Line[];
+  ended?: {
+    outcome: VerbOutcome;
+    verdict?: string;
+    message: string;
+    durationMs: number;
+    omittedLines: number;
+  };
+};
+export type CheckItem = Base & {
+  type: 'check';
+  check: string;
+  level: Level;
+  summary: string;
+  evidence: string;
+};
+export type FindingItem = Base & {
+  type: 'finding';
+  signature: string;
+  summary: string;
+  evidence: string[];
+  recommend?: string;
+};
+export type ApprovalItem = Base & {
+  type: 'approval';
+  approval: string;
+  tool: string;
+  command: string;
+  decided?: { decision: Decision; note?: string; actor: Actor };
+};
+export type TurnEndItem = Base & {
+  type: 'turn-end';
+  turn: number;
+  outcome: TurnOutcome;
+  reason?: string;
+  durationMs: number;
+  costUsd?: number;
+};
+/** A line without parts: opened, closed, notices, a changed host key. */
+export type NoteItem = Base & { type: 'note'; level: Level; code: string; text: string };
+
+export type Item =
+  | PromptItem
+  | TextItem
+  | ToolItem
+  | CommandItem
+  | VerbItem
+  | CheckItem
+  | FindingItem
+  | ApprovalItem
+  | TurnEndItem
+  | NoteItem;
+
+/** A turn that has not ended: `started` once the agent took the prompt. */
+export type RunningTurn = { turn: number; since: string; started: boolean };
+
+/** Everything that an incident's log and frames say, ready to be shown. Values are immutable. */
+export type Timeline = {
+  items: readonly Item[];
+  /** Where the items are that can still change, by `kind:id`. */
+  open: ReadonlyMap<string, number>;
+  /** The last event's number. */
+  seq: number;
+  /** Counts unrecorded frames, for their items' ids. */
+  unrecorded: number;
+  turn?: RunningTurn;
+  /** What the agent is typing at the moment. */
+  typing?: { turn: number; text: string };
+  target?: string;
+  drill: boolean;
+  closedAt?: string;
+};
+
+export const emptyTimeline: Timeline = {
+  items: [],
+  open: new Map(),
+  seq: 0,
+  unrecorded: 0,
+  drill: false,
+};

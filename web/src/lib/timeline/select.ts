@@ -1,0 +1,35 @@
+import type { FindingItem, Item, Timeline, VerbItem } from './items';
+
+/** The runs of verbs that have not ended, oldest first. */
+export function runningVerbs(timeline: Timeline): VerbItem[] {
+  return [...timeline.open]
+    .filter(([key]) => key.startsWith('verb:'))
+    .map(([, at]) => timeline.items[at])
+    .filter((item): item is VerbItem => item?.type === 'verb');
+}
+
+/** The run with this id, while the timeline holds it. */
+export function verbRun(timeline: Timeline, operation: string): VerbItem | undefined {
+  return timeline.items.findLast(
+    (item): item is VerbItem => item.type === 'verb' && item.operation === operation,
+  );
+}
+
+const MUTATING = new Set(['start', 'stop', 'reset', 'cycle']);
+
+/** The last finding, unless the machine was powered since: then it speaks of a past state. */
+export function currentFinding(timeline: Timeline): FindingItem | undefined {
+  const last = timeline.items.findLast(
+    (item) =>
+      item.type === 'finding' ||
+      (item.type === 'verb' && MUTATING.has(item.verb) && item.ended?.outcome === 'done'),
+  );
+  return last?.type === 'finding' ? last : undefined;
+}
+
+/** Whether something was not recorded: the log can't be trusted to be whole. */
+export function degraded(items: readonly Item[]): boolean {
+  return items.some(
+    (item) => !item.recorded || (item.type === 'note' && item.code === 'record_degraded'),
+  );
+}
