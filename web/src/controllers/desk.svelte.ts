@@ -39,7 +39,10 @@ export class Desk {
   #poll: ReturnType<typeof setInterval> | undefined;
 
   constructor(readonly session: Session) {
-    this.power = new Power((accepted) => this.follow(accepted.incident));
+    this.power = new Power(
+      () => (this.closed ? undefined : this.incident?.id),
+      (accepted) => this.follow(accepted.incident),
+    );
   }
 
   /** Works until the returned function is called. */

@@ -32,6 +32,9 @@ export class LiveIncident {
   ) {
     this.#stream = new LiveStream(eventsUrl(id), {
       arrivals: (batch) => this.#arrivals(batch),
+      restart: () => {
+        this.timeline = emptyTimeline;
+      },
       connection: (connection) => this.#connection(connection),
       heard: (at) => {
         this.heardAt = at;

@@ -10,6 +10,8 @@ export type Pending = {
   kind: 'verb' | 'check';
   name: string;
   mutating: boolean;
+  /** In whose log it belongs; else the server chooses or opens one. */
+  incident?: string;
   phase: 'sending' | 'unconfirmed' | 'refused';
   message: string;
   /** The run that is in the way, where the server named one. */
@@ -25,10 +27,11 @@ type Action = Pick<Pending, 'target' | 'kind' | 'name' | 'mutating'>;
  */
 export class Power {
   pending = $state.raw<readonly Pending[]>(restore());
-  /** The runs that this page started: their results are brought into view. */
-  accepted = $state.raw<Accepted>();
 
-  constructor(private readonly onAccepted: (accepted: Accepted) => void) {}
+  constructor(
+    private readonly currentIncident: () => string | undefined,
+    private readonly onAccepted: (accepted: Accepted) => void,
+  ) {}
 
   /** Whether a mutating verb is on its way to `target`. */
   sending(target: string): boolean {
@@ -38,7 +41,8 @@ export class Power {
   async run(action: Action): Promise<void> {
     if (action.mutating && this.sending(action.target)) return;
     this.pending = this.pending.filter((p) => p.phase !== 'refused' && p.name !== action.name);
-    await this.#send({ ...action, key: newKey(), phase: 'sending', message: '' });
+    const incident = this.currentIncident();
+    await this.#send({ ...action, incident, key: newKey(), phase: 'sending', message: '' });
   }
 
   /** Sends an unconfirmed action again, under the key it had. */
@@ -53,11 +57,10 @@ export class Power {
 
   async #send(pending: Pending): Promise<void> {
     this.#put(pending);
-    const { target, kind, name, key } = pending;
+    const { target, kind, name, key, incident } = pending;
     try {
-      const accepted = await api[kind](target, name, key);
+      const accepted = await api[kind](target, name, key, incident);
       this.#drop(key);
-      this.accepted = accepted;
       this.onAccepted(accepted);
     } catch (error) {
       this.#put({ ...pending, ...failure(error, name) });

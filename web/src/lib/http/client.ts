@@ -42,6 +42,8 @@ async function call<T>(path: string, { method = 'GET', body, key }: Call = {}): 
 
 const path = (...parts: string[]) => `/api/${parts.map(encodeURIComponent).join('/')}`;
 
+const inLog = (incident?: string) => (incident ? `?incident=${encodeURIComponent(incident)}` : '');
+
 /** Every request that the page makes; each rejects with a `Problem` or as `Unconfirmed`. */
 export const api = {
   me: () => call<Me>(path('me')),
@@ -61,10 +63,16 @@ export const api = {
     }),
   stop: (incident: string) =>
     call<unknown>(path('incidents', incident, 'stop'), { method: 'POST' }),
-  verb: (target: string, verb: string, key: string) =>
-    call<Accepted>(path('targets', target, 'verbs', verb), { method: 'POST', key }),
-  check: (target: string, check: string, key: string) =>
-    call<Accepted>(path('targets', target, 'checks', check), { method: 'POST', key }),
+  verb: (target: string, verb: string, key: string, incident?: string) =>
+    call<Accepted>(path('targets', target, 'verbs', verb) + inLog(incident), {
+      method: 'POST',
+      key,
+    }),
+  check: (target: string, check: string, key: string, incident?: string) =>
+    call<Accepted>(path('targets', target, 'checks', check) + inLog(incident), {
+      method: 'POST',
+      key,
+    }),
 };
 
 /** Where an incident's events are streamed from. */

@@ -28,7 +28,6 @@ export type TargetView = {
   vitals?: Vitals | null;
   verbs: VerbView[];
   checks?: { check: string; description: string }[];
-  running_operation?: string | null;
 };
 
 /** One line of the list of incidents. */

@@ -12,6 +12,8 @@ export type Connection =
 export type Listener = {
   arrivals(batch: Arrival[]): void;
   connection(connection: Connection): void;
+  /** The server's log is shorter than what was handed on: all of it will come again. */
+  restart(): void;
   /** Bytes came, even if only a comment. */
   heard(at: number): void;
 };
@@ -88,6 +90,8 @@ export class LiveStream {
       });
       if (response.status === 401) return this.#end('signed-out');
       if (response.status === 404) return this.#end('gone');
+      if (response.status === 204) return this.#end('closed');
+      if (response.status === 409) return this.#startOver();
       if (!response.ok || !response.body) return `The server answered ${response.status}.`;
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
       const parser = new SseParser();
@@ -117,6 +121,13 @@ export class LiveStream {
     this.#listener.arrivals(fresh);
     if (fresh.some((arrival) => arrival.type === 'caught-up')) this.#alive();
     return fresh.some((a) => a.type === 'event' && a.event.kind === 'incident_closed');
+  }
+
+  /** A server that lost events (its store was restored, or was memory alone) has a shorter log. */
+  #startOver(): string {
+    this.#last = 0;
+    this.#listener.restart();
+    return 'The server has lost a part of the log.';
   }
 
   #heard(): void {

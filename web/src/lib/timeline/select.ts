@@ -33,3 +33,11 @@ export function degraded(items: readonly Item[]): boolean {
     (item) => !item.recorded || (item.type === 'note' && item.code === 'record_degraded'),
   );
 }
+
+const GROUP_MS = 30_000;
+
+/** Whether an item needs its own time and name: its neighbour above is another's, or older. */
+export function startsGroup(above: Item | undefined, item: Item): boolean {
+  if (!above || above.type === 'turn-end' || !item.recorded) return true;
+  return above.actor !== item.actor || Date.parse(item.at) - Date.parse(above.at) > GROUP_MS;
+}
