@@ -1,0 +1,127 @@
+use std::time::Duration;
+
+use crate::target::Endpoint;
+
+/// Why a command did not run to its end: what happened, to what, what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SshError {
+    /// No TCP connection.
+    #[error(
+        "{endpoint} is unreachable: {cause}; check that the machine is up and the network leads there"
+    )]
+    Unreachable {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// What the system said.
+        cause: String,
+    },
+    /// The server does not take the key.
+    #[error(
+        "{endpoint} refused the key; check that its authorized_keys holds the public key and that the account is not locked"
+    )]
+    KeyRefused {
+        /// What was dialled.
+        endpoint: Endpoint,
+    },
+    /// The policy is to trust pinned keys only, and none is pinned.
+    #[error(
+        "{endpoint} shows the key {shown}, and no key is pinned for it; compare it on the machine itself, then add it to {file}"
+    )]
+    HostKeyUnknown {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// The fingerprint that it showed.
+        shown: String,
+        /// The file of pinned keys.
+        file: String,
+    },
+    /// Another key than the pinned one.
+    #[error(
+        "{endpoint} shows the key {shown}, pinned is {pinned}: it was rebuilt, or something stands in between; compare it on the machine itself, then replace the line in {file}"
+    )]
+    HostKeyChanged {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// The pinned key's fingerprint.
+        pinned: String,
+        /// The fingerprint that it showed.
+        shown: String,
+        /// The file of pinned keys.
+        file: String,
+    },
+    /// The file of pinned keys can't be used.
+    #[error("the pinned host keys in {file} can't be used: {cause}; repair the file")]
+    HostKeyFile {
+        /// The file.
+        file: String,
+        /// Why.
+        cause: String,
+    },
+    /// No answer in time.
+    #[error("{endpoint} gave no answer within {} s while {stage}; {}", .after.as_secs_f32(), .stage.advice())]
+    TimedOut {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// In what.
+        stage: Stage,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The connection broke while the command ran.
+    #[error(
+        "the connection to {endpoint} broke while {command:?} ran; it may still be running there"
+    )]
+    Lost {
+        /// The other side.
+        endpoint: Endpoint,
+        /// The command.
+        command: String,
+    },
+    /// The server does not do what was asked, or does not speak the protocol.
+    #[error("{endpoint} answers, but not as an SSH server should: {cause}; look at its sshd's log")]
+    Protocol {
+        /// The other side.
+        endpoint: Endpoint,
+        /// What went wrong.
+        cause: String,
+    },
+}
+
+/// How far a connection had come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Opening the TCP connection.
+    Connecting,
+    /// Waiting for the server's greeting and exchanging keys.
+    Greeting,
+    /// Waiting for the answer to the key.
+    Authenticating,
+    /// Waiting for a channel on a connection that stood.
+    Opening,
+    /// The command runs.
+    Running,
+}
+
+impl Stage {
+    const fn advice(self) -> &'static str {
+        match self {
+            Stage::Connecting => "the machine is down, or a firewall swallows the packets",
+            Stage::Greeting | Stage::Authenticating | Stage::Opening => {
+                "its kernel takes connections, but sshd does not answer: the machine is stalled or overloaded"
+            }
+            Stage::Running => "the command may still be running there",
+        }
+    }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Stage::Connecting => "being dialled",
+            Stage::Greeting => "greeting",
+            Stage::Authenticating => "looking at the key",
+            Stage::Opening => "opening a channel",
+            Stage::Running => "running the command",
+        })
+    }
+}

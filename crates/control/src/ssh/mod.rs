@@ -1,0 +1,54 @@
+//! The SSH client: one warm, watched connection per endpoint.
+//!
+//! ```text
+//! exec ── pool (warm connection, re-dialled) ── dial (TCP, host key, authentication)
+//!                                                 └─ host_keys (known_hosts, policy)
+//! ```
+//! The client library stalls a whole connection while one of its channels is not read. So
+//! channels never leave `exec`, whose loop always reads and whose sinks never wait.
+
+pub mod agent_socket;
+mod dial;
+mod error;
+pub(crate) mod exec;
+mod host_keys;
+mod key;
+pub(crate) mod pool;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use error::SshError;
+pub use host_keys::HostKeyPolicy;
+pub use key::{KeyError, generate_key, key_warning, load_key, write_key};
+pub use russh::keys::{PrivateKey, PublicKey};
+
+/// How guest and host are reached.
+#[derive(Debug, Clone)]
+pub struct SshOptions {
+    /// The one key.
+    pub key: Arc<PrivateKey>,
+    /// What is done about a host's key.
+    pub host_keys: HostKeyPolicy,
+    /// Where host keys are pinned, in OpenSSH's format.
+    pub known_hosts: PathBuf,
+    /// Longest wait for a connection that is ready to run commands.
+    pub connect_timeout: Duration,
+    /// How often a quiet connection is probed; three unanswered probes end it.
+    pub keepalive: Duration,
+}
+
+impl SshOptions {
+    /// Pinned host keys from `known_hosts`, 10 s to connect, a probe every 5 s.
+    #[must_use]
+    pub fn new(key: Arc<PrivateKey>, known_hosts: impl Into<PathBuf>) -> SshOptions {
+        SshOptions {
+            key,
+            host_keys: HostKeyPolicy::Pin,
+            known_hosts: known_hosts.into(),
+            connect_timeout: Duration::from_secs(10),
+            keepalive: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! One warm connection per endpoint.
+//!
+//! ```text
+//!            dial ok                     broken, or a channel does not open
+//!   cold ──────────────▶ warm ─────────────────────────────▶ cold
+//!    │ dial failed                                            ▲
+//!    └──▶ cooling (1, 2, 4 … 15 s) ──────────────────────────┘
+//! ```
+//! Cooling holds back the watchers only. A person's verb always dials at once; but one that
+//! waited while another's dial failed takes that answer instead of dialling again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
+
+use super::SshOptions;
+use super::dial::{Connection, dial};
+use super::error::SshError;
+use super::host_keys::HostKeys;
+use crate::target::Endpoint;
+
+/// sshd grants 10 sessions per connection (`MaxSessions`); one is left for its slow goodbyes.
+const SESSIONS: usize = 9;
+/// Longest pause between two dials of a watcher.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Whether a dial may wait for the pause after a failed one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// A person waits: dial at once.
+    Now,
+    /// A watcher: while cooling, the last error is the answer.
+    Patient,
+}
+
+/// The way to one endpoint.
+pub(crate) struct Link {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) sessions: Semaphore,
+    options: Arc<SshOptions>,
+    host_keys: Arc<HostKeys>,
+    slot: Mutex<Slot>,
+}
+
+#[derive(Default)]
+struct Slot {
+    connection: Option<Arc<Connection>>,
+    failure: Option<Failure>,
+}
+
+struct Failure {
+    error: SshError,
+    at: Instant,
+    pause: Duration,
+}
+
+impl Link {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        options: Arc<SshOptions>,
+        host_keys: Arc<HostKeys>,
+    ) -> Link {
+        let slot = Mutex::default();
+        Link {
+            endpoint,
+            sessions: Semaphore::new(SESSIONS),
+            options,
+            host_keys,
+            slot,
+        }
+    }
+
+    /// The warm connection, or a new one. Callers at the same time share one dial.
+    pub(crate) async fn connection(&self, urgency: Urgency) -> Result<Arc<Connection>, SshError> {
+        let asked = Instant::now();
+        let mut slot = self.slot.lock().await;
+        if let Some(connection) = slot.connection.as_ref().filter(|warm| !warm.is_closed()) {
+            return Ok(Arc::clone(connection));
+        }
+        slot.connection = None;
+        if let Some(error) = slot.standing_answer(asked, urgency) {
+            return Err(error);
+        }
+        match dial(&self.endpoint, &self.options, &self.host_keys).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *slot = Slot {
+                    connection: Some(Arc::clone(&connection)),
+                    failure: None,
+                };
+                Ok(connection)
+            }
+            Err(error) => {
+                slot.fail(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    /// Drops `dead`, unless somebody has already put another in its place.
+    pub(crate) async fn forget(&self, dead: &Arc<Connection>) {
+        let mut slot = self.slot.lock().await;
+        slot.connection.take_if(|warm| Arc::ptr_eq(warm, dead));
+    }
+}
+
+impl Slot {
+    fn standing_answer(&self, asked: Instant, urgency: Urgency) -> Option<SshError> {
+        let failure = self.failure.as_ref()?;
+        let fresh = failure.at >= asked;
+        let cooling = urgency == Urgency::Patient && failure.at.elapsed() < failure.pause;
+        (fresh || cooling).then(|| failure.error.clone())
+    }
+
+    fn fail(&mut self, error: SshError) {
+        let pause = self
+            .failure
+            .as_ref()
+            .map_or(Duration::from_secs(1), |last| last.pause * 2);
+        let pause = pause.min(LONGEST_PAUSE);
+        self.failure = Some(Failure {
+            error,
+            at: Instant::now(),
+            pause,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error() -> SshError {
+        let endpoint = Endpoint {
+            host: "192.0.2.1".into(),
+            port: 22,
+            user: "root".into(),
+        };
+        SshError::KeyRefused { endpoint }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pause_doubles_up_to_its_limit() {
+        let mut slot = Slot::default();
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            slot.fail(error());
+            pauses.push(slot.failure.as_ref().unwrap().pause.as_secs());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 15, 15]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_holds_back_a_watcher_and_never_a_person() {
+        let mut slot = Slot::default();
+        slot.fail(error());
+        tokio::time::advance(Duration::from_millis(500)).await;
+        let now = Instant::now();
+        assert_eq!(slot.standing_answer(now, Urgency::Patient), Some(error()));
+        assert_eq!(slot.standing_answer(now, Urgency::Now), None);
+        tokio::time::advance(Duration::from_millis(600)).await;
+        assert_eq!(slot.standing_answer(Instant::now(), Urgency::Patient), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waited_while_a_dial_failed_takes_its_answer() {
+        let mut slot = Slot::default();
+        let asked = Instant::now();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        slot.fail(error());
+        assert_eq!(slot.standing_answer(asked, Urgency::Now), Some(error()));
+    }
+}
