@@ -1,1 +1,21 @@
-//! placeholder
+//! The agent: the claude CLI as one living process per incident, driven over stream-json.
+//!
+//! This crate holds no key and reaches no machine. It starts the CLI in its cell, turns the
+//! operator's prompts into its input and what it prints into events of the incident log.
+
+#![deny(unsafe_code)]
+
+mod agents;
+mod cell;
+mod child;
+mod conversation;
+mod error;
+mod health;
+mod options;
+mod turn;
+pub mod wire;
+
+pub use agents::Agents;
+pub use error::PromptError;
+pub use health::AgentHealth;
+pub use options::AgentOptions;

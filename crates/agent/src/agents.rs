@@ -1,0 +1,285 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use breakglass_journal::{Actor, IncidentId, Journal, TurnNumber};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::cell;
+use crate::child::{self, Launcher};
+use crate::conversation::{Activity, Ask, Command, Conversation, Shared};
+use crate::health::{self, Login};
+use crate::{AgentHealth, AgentOptions, PromptError};
+
+/// Commands that may wait in one conversation.
+const QUEUE: usize = 8;
+/// How often a command is given to a new conversation because the last one was just ending.
+const TRIES: usize = 4;
+/// How long a retired conversation may take to make room.
+const ROOM_LIMIT: Duration = Duration::from_secs(15);
+/// How long the CLI's answer to `--version` holds.
+const HEALTH_LIFE: Duration = Duration::from_secs(60);
+
+/// All conversations with the agent, one living CLI per incident. Cheap to clone.
+#[derive(Clone)]
+pub struct Agents {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Shared,
+    entries: Mutex<HashMap<IncidentId, Entry>>,
+    /// One permit for each process that may live.
+    slots: Arc<Semaphore>,
+    tasks: TaskTracker,
+    health: tokio::sync::Mutex<Option<(Instant, AgentHealth)>>,
+    /// Says that the cell's processes are this server's.
+    _cell: Option<File>,
+}
+
+struct Entry {
+    commands: mpsc::Sender<Command>,
+    retire: CancellationToken,
+    activity: watch::Receiver<Activity>,
+}
+
+impl Agents {
+    /// Drives the CLI by `options` and records in `journal`. Starts no process yet.
+    #[must_use]
+    pub fn new(options: AgentOptions, journal: Journal) -> Agents {
+        let slots = Arc::new(Semaphore::new(options.max_processes));
+        let launcher = Launcher::start();
+        let cell = cell::claim(&options.home);
+        if cell.is_some() {
+            // What a server that was killed has left: its CLI is gone, a tool may not be.
+            launcher.sweep_later(child::mark_of(&options.home.to_string_lossy()));
+        }
+        let shared = Shared {
+            options: Arc::new(options),
+            journal,
+            launcher,
+            login: Login::default(),
+            shutdown: CancellationToken::new(),
+        };
+        let inner = Inner {
+            shared,
+            entries: Mutex::new(HashMap::new()),
+            slots,
+            tasks: TaskTracker::new(),
+            health: tokio::sync::Mutex::new(None),
+            _cell: cell,
+        };
+        Agents {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Starts the incident's process early, so that its first prompt need not wait for it. Does
+    /// nothing if all processes that may live at once are in use.
+    pub fn warm(&self, incident: IncidentId) {
+        if let Ok(commands) = self.inner.open(incident) {
+            // A full queue means that it is warm.
+            let _ = commands.try_send(Command::Warm);
+        }
+    }
+
+    /// Gives the agent a prompt; returns when the turn is recorded as started. `model` is one of
+    /// the CLI's names of models; none for the usual one.
+    ///
+    /// # Errors
+    /// See [`PromptError`].
+    pub async fn prompt(
+        &self,
+        incident: IncidentId,
+        actor: Actor,
+        text: String,
+        model: Option<String>,
+    ) -> Result<TurnNumber, PromptError> {
+        let model = model.unwrap_or_else(|| self.inner.shared.options.model.clone());
+        if !is_model_name(&model) {
+            return Err(PromptError::BadModel);
+        }
+        for _ in 0..TRIES {
+            let commands = self.inner.open(incident)?;
+            let (reply, answer) = oneshot::channel();
+            let ask = Ask {
+                actor: actor.clone(),
+                text: text.clone(),
+                model: model.clone(),
+                reply,
+            };
+            if commands.send(Command::Prompt(ask)).await.is_err() {
+                continue;
+            }
+            if let Ok(answer) = answer.await {
+                return answer;
+            }
+        }
+        Err(PromptError::Unavailable(
+            "The agent is being ended just now. Try again in a moment.".to_owned(),
+        ))
+    }
+
+    /// Stops the running turn; returns when its end is recorded and nothing of it runs any more.
+    /// Says whether one was running.
+    pub async fn stop(&self, incident: IncidentId, actor: Actor) -> bool {
+        let Some(commands) = self.inner.existing(incident) else {
+            return false;
+        };
+        let (reply, stopped) = oneshot::channel();
+        commands.send(Command::Stop(actor, reply)).await.is_ok() && stopped.await.unwrap_or(false)
+    }
+
+    /// Whether the CLI can work. The answer may be a minute old.
+    pub async fn health(&self) -> AgentHealth {
+        let Shared {
+            options,
+            launcher,
+            login,
+            ..
+        } = &self.inner.shared;
+        let mut last = self.inner.health.lock().await;
+        let fresh = last.as_ref().filter(|(at, health)| {
+            let life = if health.available {
+                HEALTH_LIFE
+            } else {
+                HEALTH_LIFE / 12
+            };
+            at.elapsed() < life
+        });
+        let health = match fresh {
+            Some((_, health)) => health.clone(),
+            None => {
+                let health = health::examine(options, launcher).await;
+                *last = Some((Instant::now(), health.clone()));
+                health
+            }
+        };
+        health.with_login(login)
+    }
+
+    /// Ends every turn and every process, politely first; returns when all are gone.
+    pub async fn shutdown(&self) {
+        self.inner.shared.shutdown.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}
+
+impl fmt::Debug for Agents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agents").finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn existing(&self, incident: IncidentId) -> Option<mpsc::Sender<Command>> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(entries.get(&incident)?.commands.clone())
+    }
+
+    /// The incident's conversation; a new one if there is none, for which the least recently used
+    /// idle one may have to make room.
+    fn open(&self, incident: IncidentId) -> Result<mpsc::Sender<Command>, PromptError> {
+        if self.shared.shutdown.is_cancelled() {
+            return Err(PromptError::Unavailable(
+                "The server is shutting down.".to_owned(),
+            ));
+        }
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|_, entry| !entry.commands.is_closed());
+        if let Some(entry) = entries.get(&incident) {
+            return Ok(entry.commands.clone());
+        }
+        let max = self.shared.options.max_processes;
+        if entries
+            .values()
+            .filter(|entry| !entry.retire.is_cancelled())
+            .count()
+            >= max
+        {
+            let idle = entries.values().filter(|entry| entry.is_idle());
+            let Some(oldest) = idle.min_by_key(|entry| entry.activity.borrow().since) else {
+                return Err(PromptError::AllBusy(max));
+            };
+            oldest.retire.cancel();
+        }
+        let entry = self.begin(incident);
+        let commands = entry.commands.clone();
+        entries.insert(incident, entry);
+        Ok(commands)
+    }
+
+    fn begin(&self, incident: IncidentId) -> Entry {
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let (activity, seen) = watch::channel(Activity {
+            busy: false,
+            since: Instant::now(),
+        });
+        let retire = CancellationToken::new();
+        let entry = Entry {
+            commands,
+            retire: retire.clone(),
+            activity: seen,
+        };
+        let (slots, shared) = (Arc::clone(&self.slots), self.shared.clone());
+        self.tasks.spawn(async move {
+            // Who waits for an answer hears of a failure by the closed queue.
+            let Ok(Ok(slot)) = timeout(ROOM_LIMIT, slots.acquire_owned()).await else {
+                return;
+            };
+            Conversation {
+                incident,
+                shared,
+                commands: queue,
+                retire,
+                activity,
+                slot,
+            }
+            .run()
+            .await;
+        });
+        entry
+    }
+}
+
+impl Entry {
+    fn is_idle(&self) -> bool {
+        !self.retire.is_cancelled() && !self.activity.borrow().busy
+    }
+}
+
+/// Names of models go into the CLI's arguments: nothing that could be an option, nothing odd.
+fn is_model_name(name: &str) -> bool {
+    let first = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let odd = |byte: u8| !(byte.is_ascii_alphanumeric() || b"._-:/@[]".contains(&byte));
+    first && name.len() <= 100 && !name.bytes().any(odd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_models_name_can_never_be_an_option() {
+        for good in [
+            "sonnet",
+            "claude-opus-4-8",
+            "opus[1m]",
+            "us.anthropic.claude:0",
+        ] {
+            assert!(is_model_name(good), "{good}");
+        }
+        for bad in ["", "-p", "--model", "a b", "a\n", "é", &"a".repeat(101)] {
+            assert!(!is_model_name(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The cell that the CLI lives in: its home, its agent file, its environment, its arguments.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+use uuid::Uuid;
+
+use crate::AgentOptions;
+
+/// The agent's instructions; `{guest}` and `{host}` stand for the target's names.
+const AGENT_FILE: &str = include_str!("../../../agents/breakglass.md");
+
+/// What the CLI is told to leave alone: nothing of it helps in an incident, and each is a way out
+/// of the cell or a turn that nobody asked for.
+const QUIET: &[(&str, &str)] = &[
+    ("DISABLE_TELEMETRY", "1"),
+    ("DISABLE_ERROR_REPORTING", "1"),
+    ("DISABLE_AUTOUPDATER", "1"),
+    ("DISABLE_INSTALLATION_CHECKS", "1"),
+    ("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1"),
+    ("CLAUDE_CODE_DISABLE_BACKGROUND_TASKS", "1"),
+    ("CLAUDE_CODE_DISABLE_CRON", "1"),
+    ("CLAUDE_CODE_DISABLE_AUTO_MEMORY", "1"),
+    ("CLAUDE_CODE_DISABLE_BUNDLED_SKILLS", "1"),
+];
+
+/// The session that a process is started with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    /// A new one of this name.
+    New(Uuid),
+    /// The one of this name, with all that was said in it.
+    Resume(Uuid),
+}
+
+impl Session {
+    pub(crate) fn id(self) -> Uuid {
+        match self {
+            Session::New(id) | Session::Resume(id) => id,
+        }
+    }
+}
+
+/// Makes the cell's directories and writes the agent file afresh.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn prepare(options: &AgentOptions) -> io::Result<()> {
+    let text = match &options.agent_file {
+        Some(path) => fs::read_to_string(path)?,
+        None => AGENT_FILE.to_owned(),
+    };
+    let text = text
+        .replace("{guest}", &options.guest)
+        .replace("{host}", &options.host);
+    let agents = options.home.join(".claude/agents");
+    for directory in [
+        &options.home,
+        &agents,
+        &options.work_dir,
+        &temporary(&options.home),
+    ] {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)?;
+    }
+    replace(&agents.join("breakglass.md"), &text)
+}
+
+/// Makes this server the one that owns the cell, if no other is; the lock lasts as long as the
+/// file is open.
+pub(crate) fn claim(home: &Path) -> Option<fs::File> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(home)
+        .ok()?;
+    let mut open = fs::OpenOptions::new();
+    let file = open.write(true).create(true).truncate(false).mode(0o600);
+    let file = file.open(home.join("lock")).ok()?;
+    file.try_lock().ok()?;
+    Some(file)
+}
+
+/// A reader sees the old file or the new one, never a part.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let fresh = path.with_extension(format!("{}.tmp", Uuid::new_v4().simple()));
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&fresh)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&fresh, path)
+}
+
+/// The CLI, ready to be spawned for a conversation.
+pub(crate) fn conversation(options: &AgentOptions, session: Session, model: &str) -> Command {
+    let mut command = bare(options);
+    command.args([
+        "-p",
+        "--agent",
+        "breakglass",
+        "--verbose",
+        "--include-partial-messages",
+    ]);
+    command.args([
+        "--input-format",
+        "stream-json",
+        "--output-format",
+        "stream-json",
+    ]);
+    command.args(["--permission-prompt-tool", "stdio", "--model", model]);
+    match session {
+        Session::New(id) => command.args(["--session-id", &id.to_string()]),
+        Session::Resume(id) => command.args(["--resume", &id.to_string()]),
+    };
+    command
+}
+
+/// The CLI, ready to be asked for its version.
+pub(crate) fn version(options: &AgentOptions) -> Command {
+    let mut command = bare(options);
+    command.arg("--version");
+    command
+}
+
+fn bare(options: &AgentOptions) -> Command {
+    let mut command = Command::new(program(options));
+    command.args(&options.args).current_dir(&options.work_dir);
+    command.env_clear().envs(environment(options));
+    command
+}
+
+/// The whole environment, without the mark that [`crate::child`] adds.
+fn environment(options: &AgentOptions) -> Vec<(String, String)> {
+    let home = options.home.to_string_lossy().into_owned();
+    let temporary = temporary(&options.home).to_string_lossy().into_owned();
+    let mut all = options.env.clone();
+    all.extend(
+        QUIET
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
+    let own = [
+        (
+            "CLAUDE_CODE_MAX_RETRIES",
+            options.max_api_retries.to_string(),
+        ),
+        ("CLAUDE_CODE_TMPDIR", temporary.clone()),
+        ("TMPDIR", temporary),
+        ("HOME", home),
+    ];
+    all.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    all
+}
+
+/// A bare name is looked up on the cell's `PATH`, which may differ from the server's.
+fn program(options: &AgentOptions) -> PathBuf {
+    let command = &options.command;
+    if command.components().count() != 1 {
+        return command.clone();
+    }
+    let path = options.env.iter().rev().find(|(name, _)| name == "PATH");
+    let found = path.and_then(|(_, path)| {
+        std::env::split_paths(path)
+            .map(|dir| dir.join(command))
+            .find(|file| file.is_file())
+    });
+    found.unwrap_or_else(|| command.clone())
+}
+
+fn temporary(home: &Path) -> PathBuf {
+    home.join("tmp")
+}
+
+/// Where the CLI keeps a login of its own.
+pub(crate) fn credentials(home: &Path) -> PathBuf {
+    home.join(".claude/.credentials.json")
+}

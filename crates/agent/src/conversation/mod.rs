@@ -1,0 +1,264 @@
+//! One incident's conversation with the agent: a task that owns the CLI process and takes
+//! commands one by one.
+//!
+//! ```text
+//!            warm, prompt                prompt              turn over
+//!  (no task) ───────────► starting ──► idle ──────► turn ───────────────► idle
+//!                            │          │             │
+//!                            └──────────┴─────────────┴──► ended: no process, no task
+//!                           cannot start   idle too long,   the CLI died or was killed
+//!                                          slot wanted, shutdown
+//! ```
+//!
+//! The task lives as long as its process. What outlives both is in the log: the next prompt reads
+//! the turn's number and the session from there, so it makes no difference whether the CLI died,
+//! was idle too long, or the whole server was restarted.
+
+mod alarm;
+mod history;
+mod process;
+mod recorder;
+mod running;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use breakglass_journal::{Actor, EventBody, IncidentId, Journal, Level, TurnNumber};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::PromptError;
+use crate::cell::Session;
+use crate::child::Launcher;
+use crate::health::Login;
+use crate::options::AgentOptions;
+use crate::wire;
+use history::History;
+use process::{Process, StartError};
+use recorder::Recorder;
+use running::Running;
+
+pub(crate) use process::not_started;
+
+/// How long after an interrupt the CLI is killed.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+
+/// What a conversation is asked to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Start the process.
+    Warm,
+    /// Begin a turn.
+    Prompt(Ask),
+    /// End the running turn; the answer comes when its end is recorded, and says whether one ran.
+    Stop(Actor, oneshot::Sender<bool>),
+}
+
+/// A prompt.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) actor: Actor,
+    pub(crate) text: String,
+    pub(crate) model: String,
+    pub(crate) reply: oneshot::Sender<Result<TurnNumber, PromptError>>,
+}
+
+/// What every conversation shares.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) options: Arc<AgentOptions>,
+    pub(crate) journal: Journal,
+    pub(crate) launcher: Launcher,
+    pub(crate) login: Login,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// Whether a turn runs, and since when that is so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Activity {
+    pub(crate) busy: bool,
+    pub(crate) since: Instant,
+}
+
+/// One incident's conversation.
+pub(crate) struct Conversation {
+    pub(crate) incident: IncidentId,
+    pub(crate) shared: Shared,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    /// Cancelled when the slot is wanted; obeyed between turns only.
+    pub(crate) retire: CancellationToken,
+    pub(crate) activity: watch::Sender<Activity>,
+    /// Held until the process is gone.
+    pub(crate) slot: OwnedSemaphorePermit,
+}
+
+impl Conversation {
+    /// Works until there is no process any more.
+    pub(crate) async fn run(mut self) {
+        let mut process = None;
+        loop {
+            let busy = false;
+            self.activity.send_replace(Activity {
+                busy,
+                since: Instant::now(),
+            });
+            let Some(command) = self.idle(&mut process).await else {
+                break;
+            };
+            process = match command {
+                Command::Warm => self.warm(process).await,
+                Command::Prompt(ask) => self.prompt(process, ask).await,
+                Command::Stop(_, reply) => {
+                    let _ = reply.send(false);
+                    process
+                }
+            };
+            if process.is_none() {
+                break;
+            }
+        }
+        if let Some(process) = process {
+            process.end().await;
+        }
+        drop(self.slot);
+    }
+
+    /// Waits between turns for a command; none if the conversation is to end.
+    async fn idle(&mut self, process: &mut Option<Process>) -> Option<Command> {
+        let too_long = tokio::time::sleep(self.shared.options.idle_limit);
+        tokio::select! {
+            () = self.shared.shutdown.cancelled() => None,
+            () = self.retire.cancelled() => None,
+            () = too_long => None,
+            () = death(process) => None,
+            command = self.commands.recv() => command,
+        }
+    }
+
+    async fn warm(&mut self, process: Option<Process>) -> Option<Process> {
+        if process.is_some() {
+            return process;
+        }
+        let model = self.shared.options.model.clone();
+        match self.ready(None, &model).await {
+            Ok((process, _)) => Some(process),
+            Err(error) => {
+                tracing::warn!(incident = %self.incident, %error, "the agent could not be warmed");
+                None
+            }
+        }
+    }
+
+    async fn prompt(&mut self, process: Option<Process>, ask: Ask) -> Option<Process> {
+        self.activity.send_replace(Activity {
+            busy: true,
+            since: Instant::now(),
+        });
+        let (mut process, history) = match self.ready(process, &ask.model).await {
+            Ok(ready) => ready,
+            Err(error) => {
+                let _ = ask.reply.send(Err(error));
+                return None;
+            }
+        };
+        let turn = history.turn + 1;
+        if let Err(error) = self.record_start(&process, turn, &ask).await {
+            let _ = ask.reply.send(Err(error));
+            return Some(process);
+        }
+        let _ = ask.reply.send(Ok(turn));
+        // If this fails the CLI is gone, and its end of file says so in the turn.
+        let _ = process.child.send(&wire::prompt(&ask.text)).await;
+        let recorder = self.recorder();
+        Running::new(turn, process, &self.shared, recorder)
+            .run(&mut self.commands)
+            .await
+    }
+
+    async fn record_start(
+        &self,
+        process: &Process,
+        turn: TurnNumber,
+        ask: &Ask,
+    ) -> Result<(), PromptError> {
+        let recorder = self.recorder();
+        let prompt = EventBody::Prompt {
+            turn,
+            text: ask.text.clone(),
+        };
+        recorder.append(ask.actor.clone(), prompt).await?;
+        let started = EventBody::TurnStarted {
+            turn,
+            model: process.model.clone(),
+            session: process.session.id(),
+        };
+        recorder.append(Actor::Agent, started).await?;
+        Ok(())
+    }
+
+    fn recorder(&self) -> Recorder {
+        Recorder::new(self.shared.journal.clone(), self.incident)
+    }
+
+    /// A process that answers with `model`: the warm one if it can, else a new one that resumes
+    /// the incident's session.
+    async fn ready(
+        &mut self,
+        process: Option<Process>,
+        model: &str,
+    ) -> Result<(Process, History), PromptError> {
+        let history = self.recorder().history().await?;
+        if let Some(mut process) = process {
+            let alive = !process.is_dead().await;
+            if alive && (process.model == model || process.set_model(model).await) {
+                return Ok((process, history));
+            }
+            process.end().await;
+        }
+        let session = history
+            .session
+            .map_or_else(|| Session::New(Uuid::new_v4()), Session::Resume);
+        let process = match self.start(session, model).await {
+            Err(StartError::NoSession) => {
+                self.tell_lost_session().await;
+                self.start(Session::New(Uuid::new_v4()), model).await
+            }
+            started => started,
+        };
+        match process {
+            Ok(process) => Ok((process, history)),
+            Err(StartError::Failed(why)) => Err(PromptError::Unavailable(why)),
+            Err(StartError::NoSession) => Err(PromptError::Unavailable(
+                "The claude CLI does not start a new session. Run `breakglass doctor`.".to_owned(),
+            )),
+        }
+    }
+
+    async fn start(&self, session: Session, model: &str) -> Result<Process, StartError> {
+        let Shared {
+            options, launcher, ..
+        } = &self.shared;
+        Process::start(options, launcher, session, model).await
+    }
+
+    async fn tell_lost_session(&self) {
+        let notice = EventBody::Notice {
+            level: Level::Warning,
+            code: "agent_session_lost".to_owned(),
+            message: "The agent's session of this incident is not there any more, so the agent \
+                      starts anew: it does not remember its earlier turns."
+                .to_owned(),
+        };
+        let _ = self.recorder().append(Actor::System, notice).await;
+    }
+}
+
+/// Returns when the process has died. What it prints between turns concerns nobody.
+async fn death(process: &mut Option<Process>) {
+    match process {
+        Some(process) => while let Ok(Some(_)) = process.child.next().await {},
+        None => std::future::pending().await,
+    }
+}

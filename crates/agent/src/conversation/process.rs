@@ -1,0 +1,186 @@
+//! One running CLI that has shaken hands.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::cell::{self, Session};
+use crate::child::{Child, Exit, Launcher};
+use crate::options::AgentOptions;
+use crate::wire::{self, Line, RawLine};
+
+/// How long the CLI may take to get ready; about a second of a free core is usual.
+const READY_LIMIT: Duration = Duration::from_secs(30);
+/// How long it may take to answer a request between turns.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// How long it may take to end once its standard input is closed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A CLI process that takes prompts.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) child: Child,
+    pub(super) session: Session,
+    pub(super) model: String,
+    /// What its turns have cost so far, in US dollars.
+    pub(super) cost: f64,
+    requests: u32,
+}
+
+/// Why a process could not be started.
+#[derive(Debug)]
+pub(super) enum StartError {
+    /// The session to be resumed is not there.
+    NoSession,
+    /// A sentence.
+    Failed(String),
+}
+
+impl Process {
+    /// Starts the CLI and waits until it is ready.
+    pub(super) async fn start(
+        options: &AgentOptions,
+        launcher: &Launcher,
+        session: Session,
+        model: &str,
+    ) -> Result<Process, StartError> {
+        cell::prepare(options).map_err(|error| {
+            let home = options.home.display();
+            StartError::Failed(format!(
+                "The agent's cell {home} cannot be written: {error}. Free space there or set its owner."
+            ))
+        })?;
+        let command = cell::conversation(options, session, model);
+        let mark = options.home.to_string_lossy();
+        let child = Child::spawn(launcher, command, &mark)
+            .await
+            .map_err(|error| StartError::Failed(not_started(options, &error)))?;
+        let model = model.to_owned();
+        let mut process = Process {
+            child,
+            session,
+            model,
+            cost: 0.0,
+            requests: 0,
+        };
+        match process.handshake().await {
+            Ok(()) => Ok(process),
+            Err(error) => Err(process.failed_start(&error).await),
+        }
+    }
+
+    async fn handshake(&mut self) -> io::Result<()> {
+        let request = self.next_request();
+        self.child.send(&wire::initialize(&request)).await?;
+        match timeout(READY_LIMIT, self.answer(&request)).await {
+            Ok(answer) => answer?.map_err(io::Error::other),
+            Err(_) => Err(io::Error::other(format!(
+                "not ready after {} s",
+                READY_LIMIT.as_secs()
+            ))),
+        }
+    }
+
+    async fn failed_start(self, error: &io::Error) -> StartError {
+        let resumed = matches!(self.session, Session::Resume(_));
+        let exit = self.child.end(GRACE).await;
+        if resumed && exit.last_words.contains("No conversation found") {
+            return StartError::NoSession;
+        }
+        StartError::Failed(format!(
+            "The claude CLI ended before it was ready ({}). Run `breakglass doctor`, or the CLI by hand.",
+            describe(&exit, &error.to_string())
+        ))
+    }
+
+    /// Switches the model of the next prompts; false if the CLI would not.
+    pub(super) async fn set_model(&mut self, model: &str) -> bool {
+        let request = self.next_request();
+        if self
+            .child
+            .send(&wire::set_model(&request, model))
+            .await
+            .is_err()
+        {
+            return false;
+        }
+        let answer = timeout(ANSWER_LIMIT, self.answer(&request)).await;
+        let switched = matches!(answer, Ok(Ok(Ok(()))));
+        if switched {
+            model.clone_into(&mut self.model);
+        }
+        switched
+    }
+
+    /// Reads up to the answer to `request`: done, or the CLI's reason for not doing it.
+    async fn answer(&mut self, request: &str) -> io::Result<Result<(), String>> {
+        while let Some(line) = self.child.next().await? {
+            let RawLine::Whole(line) = line else { continue };
+            match wire::decode(line) {
+                Ok(Line::Answer { request: id, error }) if &*id == request => {
+                    return Ok(error.map_or(Ok(()), |error| Err(error.to_string())));
+                }
+                _ => {}
+            }
+        }
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// Asks for the running turn to be ended; its `result` is the answer.
+    pub(super) async fn interrupt(&mut self) -> io::Result<()> {
+        let request = self.next_request();
+        self.child.send(&wire::interrupt(&request)).await
+    }
+
+    /// Ends the process politely, and by force where that does not help.
+    pub(super) async fn end(self) -> Exit {
+        self.child.end(GRACE).await
+    }
+
+    /// Whether the process has died since it was last used.
+    pub(super) async fn is_dead(&mut self) -> bool {
+        let soon = Instant::now() + Duration::from_millis(1);
+        loop {
+            match timeout_at(soon, self.child.next()).await {
+                Err(_) => return false,
+                Ok(Ok(Some(_))) => {}
+                Ok(Ok(None) | Err(_)) => return true,
+            }
+        }
+    }
+
+    fn next_request(&mut self) -> String {
+        self.requests += 1;
+        format!("breakglass-{}", self.requests)
+    }
+}
+
+/// How a process ended, in a few words and its own.
+pub(super) fn describe(exit: &Exit, otherwise: &str) -> String {
+    let status = match exit.status {
+        Some(status) => status.to_string(),
+        None => otherwise.to_owned(),
+    };
+    match exit.last_words.as_str() {
+        "" => status,
+        words => format!("{status}; its last words: {words}"),
+    }
+}
+
+pub(crate) fn not_started(options: &AgentOptions, error: &io::Error) -> String {
+    let command = options.command.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "The claude CLI is missing: there is no {command}. Install it (npm package \
+             @anthropic-ai/claude-code) or set agent.command. Power and checks work without it."
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "The claude CLI {command} may not be executed. Make it executable or set \
+             agent.command. Power and checks work without it."
+        ),
+        _ => format!(
+            "The claude CLI {command} could not be started: {error}. Power and checks work without it."
+        ),
+    }
+}

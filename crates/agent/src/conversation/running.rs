@@ -1,0 +1,249 @@
+//! The turn that runs: feeds [`Turn`] with what happens and does what it says.
+
+use breakglass_journal::{Actor, EventBody, TurnNumber, TurnOutcome};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::alarm::{Alarm, Alarms};
+use super::process::{Process, describe};
+use super::recorder::{RecordError, Recorder};
+use super::{Command, Shared};
+use crate::PromptError;
+use crate::turn::{Effect, Input, Turn};
+use crate::wire::{self, Line, RawLine};
+
+pub(super) struct Running<'a> {
+    number: TurnNumber,
+    turn: Turn,
+    /// None once it is killed.
+    process: Option<Process>,
+    alarms: Alarms,
+    shared: &'a Shared,
+    recorder: Recorder,
+    stops: Vec<oneshot::Sender<bool>>,
+    unread: u64,
+}
+
+/// What ended a wait.
+enum Event {
+    Effects(Vec<Effect>),
+    Dead,
+    Command(Command),
+    Due(Alarm),
+    Shutdown,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn new(
+        number: TurnNumber,
+        process: Process,
+        shared: &'a Shared,
+        recorder: Recorder,
+    ) -> Running<'a> {
+        let options = &shared.options;
+        Running {
+            number,
+            turn: Turn::new(number, process.cost),
+            process: Some(process),
+            alarms: Alarms::new(Instant::now(), options.turn_limit, options.silence_limit),
+            shared,
+            recorder,
+            stops: Vec::new(),
+            unread: 0,
+        }
+    }
+
+    /// Runs the turn to its end; gives the process back if it lives.
+    pub(super) async fn run(mut self, commands: &mut mpsc::Receiver<Command>) -> Option<Process> {
+        while self.turn.outcome().is_none() {
+            let effects = match self.wait(commands).await {
+                Event::Effects(effects) => effects,
+                Event::Dead => self.died().await,
+                Event::Command(command) => self.command(command),
+                Event::Due(alarm) => self.due(alarm).await,
+                Event::Shutdown => self.kill("The server was shut down.").await,
+            };
+            if let Err(error) = self.apply(effects).await {
+                self.end_unrecorded(&error).await;
+                break;
+            }
+        }
+        self.wind_up().await
+    }
+
+    async fn wait(&mut self, commands: &mut mpsc::Receiver<Command>) -> Event {
+        let Some(process) = &mut self.process else {
+            return Event::Dead;
+        };
+        let (due, alarm) = self.alarms.next(self.turn.tool_runs());
+        tokio::select! {
+            biased;
+            () = self.shared.shutdown.cancelled() => Event::Shutdown,
+            Some(command) = commands.recv() => Event::Command(command),
+            () = sleep_until(due) => Event::Due(alarm),
+            line = process.child.next() => {
+                let Ok(Some(line)) = line else { return Event::Dead };
+                self.alarms.heard(Instant::now());
+                let RawLine::Whole(line) = line else {
+                    self.unread += 1;
+                    return Event::Effects(Vec::new());
+                };
+                match wire::decode(line) {
+                    Ok(line) => {
+                        if let Line::Ended(ending) = &line {
+                            process.cost = ending.total_cost_usd.unwrap_or(process.cost);
+                        }
+                        self.unread += u64::from(matches!(line, Line::Unknown));
+                        Event::Effects(self.turn.step(Input::Line(line), self.alarms.elapsed()))
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "skipped");
+                        self.unread += 1;
+                        Event::Effects(Vec::new())
+                    }
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Vec<Effect> {
+        match command {
+            Command::Warm => Vec::new(),
+            Command::Prompt(ask) => {
+                let _ = ask.reply.send(Err(PromptError::TurnRunning(self.number)));
+                Vec::new()
+            }
+            Command::Stop(actor, reply) => {
+                self.stops.push(reply);
+                self.turn.step(Input::Stop(actor), self.alarms.elapsed())
+            }
+        }
+    }
+
+    async fn due(&mut self, alarm: Alarm) -> Vec<Effect> {
+        let options = &self.shared.options;
+        let elapsed = self.alarms.elapsed();
+        match alarm {
+            Alarm::TimeLimit => self
+                .turn
+                .step(Input::TimeLimit(options.turn_limit), elapsed),
+            Alarm::Silent => {
+                self.alarms.told_silent();
+                let limit = options.silence_limit;
+                self.turn.step(
+                    Input::Silent {
+                        so_far: limit / 2,
+                        limit,
+                    },
+                    elapsed,
+                )
+            }
+            Alarm::SilenceLimit => {
+                self.kill("The agent said nothing for too long and was ended.")
+                    .await
+            }
+            Alarm::Kill => {
+                self.kill("The agent did not end the turn and was killed.")
+                    .await
+            }
+        }
+    }
+
+    async fn died(&mut self) -> Vec<Effect> {
+        let how = match self.process.take() {
+            Some(process) => describe(&process.child.kill().await, "status unknown"),
+            None => "status unknown".to_owned(),
+        };
+        let reason = format!(
+            "The claude CLI died in mid-turn ({how}). The next prompt resumes its session."
+        );
+        self.turn.step(Input::Gone(reason), self.alarms.elapsed())
+    }
+
+    async fn kill(&mut self, why: &str) -> Vec<Effect> {
+        if let Some(process) = self.process.take() {
+            process.child.kill().await;
+        }
+        let reason = format!("{why} The next prompt resumes its session.");
+        self.turn.step(Input::Gone(reason), self.alarms.elapsed())
+    }
+
+    async fn apply(&mut self, effects: Vec<Effect>) -> Result<(), RecordError> {
+        for effect in effects {
+            match effect {
+                Effect::Record(actor, body) => {
+                    self.note_login(&body);
+                    self.recorder.append(actor, body).await?;
+                }
+                Effect::Show(frame) => self.recorder.show(frame),
+                Effect::Send(line) => {
+                    if let Some(process) = &mut self.process {
+                        // A CLI that does not read is found dead or silent by the next wait.
+                        let _ = process.child.send(&line).await;
+                    }
+                }
+                Effect::Interrupt => {
+                    self.alarms.asked_to_end(Instant::now());
+                    if let Some(process) = &mut self.process {
+                        let _ = process.interrupt().await;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The agent is never trusted unrecorded: it is ended at once, and its end is made known as
+    /// well as can be.
+    async fn end_unrecorded(&mut self, error: &RecordError) {
+        if let Some(process) = self.process.take() {
+            process.child.kill().await;
+        }
+        let body = EventBody::TurnEnded {
+            turn: self.number,
+            outcome: TurnOutcome::Interrupted,
+            reason: Some(format!(
+                "The agent was ended because the log does not record what it does: {error}. Power \
+                 works without it."
+            )),
+            duration_ms: u64::try_from(self.alarms.elapsed().as_millis()).unwrap_or(u64::MAX),
+            cost_usd: None,
+        };
+        self.recorder.record(Actor::System, body).await;
+    }
+
+    /// A stopped turn leaves nothing running; only then does the one who stopped it hear so.
+    async fn wind_up(self) -> Option<Process> {
+        if self.unread > 0 {
+            tracing::info!(
+                turn = self.number,
+                lines = self.unread,
+                "lines of the CLI were skipped"
+            );
+        }
+        let cut = matches!(
+            self.turn.outcome(),
+            Some(TurnOutcome::Stopped | TurnOutcome::TimedOut)
+        );
+        if let Some(process) = self.process.as_ref().filter(|_| cut) {
+            process.child.kill_descendants().await;
+        }
+        for stop in self.stops {
+            let _ = stop.send(true);
+        }
+        self.process
+    }
+
+    fn note_login(&self, body: &EventBody) {
+        match body {
+            EventBody::Notice { code, .. } if code == "agent_login_expired" => {
+                self.shared.login.expired();
+            }
+            EventBody::TurnEnded {
+                outcome: TurnOutcome::Done,
+                ..
+            } => self.shared.login.works(),
+            _ => {}
+        }
+    }
+}

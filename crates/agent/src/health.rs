@@ -1,0 +1,140 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::cell;
+use crate::child::{Child, Launcher};
+use crate::conversation::not_started;
+use crate::options::AgentOptions;
+use crate::wire::RawLine;
+
+/// How long the CLI may take to say its version.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Variables that hold a login of the model's API.
+const LOGINS: &[&str] = &[
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+];
+
+/// Whether the agent can work, as far as can be known without asking the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentHealth {
+    /// Whether a prompt is expected to work. One is tried in any case.
+    pub available: bool,
+    /// What the CLI calls itself, such as `2.1.197 (Claude Code)`.
+    pub version: Option<String>,
+    /// A sentence: what is wrong and what to do; or that all is well.
+    pub message: String,
+}
+
+/// Whether the model's API refused the login when it was last asked.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Login(Arc<AtomicBool>);
+
+impl Login {
+    pub(crate) fn expired(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn works(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_expired(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl AgentHealth {
+    pub(crate) fn broken(message: String) -> AgentHealth {
+        AgentHealth {
+            available: false,
+            version: None,
+            message,
+        }
+    }
+
+    /// As it is, unless the model's API has refused the login since.
+    pub(crate) fn with_login(mut self, login: &Login) -> AgentHealth {
+        if self.available && login.is_expired() {
+            self.available = false;
+            self.message = "The agent's login has expired: the model's API refused it (401). \
+                            Renew the API key or the login of the claude CLI."
+                .to_owned();
+        }
+        self
+    }
+}
+
+/// Starts the CLI to ask its version, and looks for a login.
+pub(crate) async fn examine(options: &AgentOptions, launcher: &Launcher) -> AgentHealth {
+    if let Err(error) = cell::prepare(options) {
+        let home = options.home.display();
+        let remedy = "Free space there or set its owner.";
+        return AgentHealth::broken(format!(
+            "The agent's cell {home} cannot be written: {error}. {remedy}"
+        ));
+    }
+    let mark = options.home.to_string_lossy();
+    let mut child = match Child::spawn(launcher, cell::version(options), &mark).await {
+        Ok(child) => child,
+        Err(error) => return AgentHealth::broken(not_started(options, &error)),
+    };
+    let version = timeout(LIMIT, first_line(&mut child)).await.ok().flatten();
+    let exit = child.end(Duration::from_secs(1)).await;
+    let command = options.command.display();
+    if !exit.status.is_some_and(|status| status.success()) {
+        return AgentHealth::broken(format!(
+            "The claude CLI {command} does not work: `--version` failed. {} Reinstall it or set \
+             agent.command.",
+            exit.last_words
+        ));
+    }
+    let real = version
+        .as_deref()
+        .is_some_and(|version| version.contains("Claude Code"));
+    if real && !has_login(options) {
+        return AgentHealth {
+            available: false,
+            version,
+            message: format!(
+                "The claude CLI is not signed in: give the server ANTHROPIC_API_KEY or \
+                 CLAUDE_CODE_OAUTH_TOKEN, or put the CLI's login at {}.",
+                cell::credentials(&options.home).display()
+            ),
+        };
+    }
+    let message = format!(
+        "The claude CLI works: {}.",
+        version.as_deref().unwrap_or("no version")
+    );
+    AgentHealth {
+        available: true,
+        version,
+        message,
+    }
+}
+
+async fn first_line(child: &mut Child) -> Option<String> {
+    match child.next().await {
+        Ok(Some(RawLine::Whole(line))) => {
+            let text: String = String::from_utf8_lossy(line).chars().take(100).collect();
+            let text = text.trim();
+            (!text.is_empty()).then(|| text.to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn has_login(options: &AgentOptions) -> bool {
+    let in_environment = options
+        .env
+        .iter()
+        .any(|(name, value)| LOGINS.contains(&name.as_str()) && !value.is_empty());
+    in_environment || Path::exists(&cell::credentials(&options.home))
+}

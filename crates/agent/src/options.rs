@@ -1,0 +1,84 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How the CLI is started and what bounds it.
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    /// The CLI: a path, or a name that is looked up on the `PATH` in `env`.
+    pub command: PathBuf,
+    /// Arguments put before the CLI's own, such as the subcommand of a stand-in.
+    pub args: Vec<String>,
+    /// The model of prompts that name none.
+    pub model: String,
+    /// The cell: the CLI's `HOME`, where its sessions, settings and agent file live.
+    pub home: PathBuf,
+    /// The CLI's working directory.
+    pub work_dir: PathBuf,
+    /// The environment that the CLI gets besides what this crate sets itself; nothing is
+    /// inherited. See [`AgentOptions::inherit`].
+    pub env: Vec<(String, String)>,
+    /// An agent file to use in place of the built-in one.
+    pub agent_file: Option<PathBuf>,
+    /// The guest's name, as the agent calls it: `ssh GUEST …`.
+    pub guest: String,
+    /// The host's name, as the agent calls it: `ssh HOST VERB`.
+    pub host: String,
+    /// How long a turn may take.
+    pub turn_limit: Duration,
+    /// How long the CLI may be silent in a turn, no tool running, before it is ended; the
+    /// operator is told at half of it.
+    pub silence_limit: Duration,
+    /// How often the CLI tries again when the model's API fails.
+    pub max_api_retries: u32,
+    /// How many CLI processes may live at once.
+    pub max_processes: usize,
+    /// How long a process without a turn is kept warm.
+    pub idle_limit: Duration,
+}
+
+/// What the CLI may inherit by name: where things are, how they are shown, and its own login.
+const INHERITED: &[&str] = &[
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AUTH_TOKEN",
+    "ANTHROPIC_BASE_URL",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+];
+
+impl AgentOptions {
+    /// Options with the usual bounds for a CLI whose cell is `home`.
+    #[must_use]
+    pub fn new(command: impl Into<PathBuf>, home: impl Into<PathBuf>) -> AgentOptions {
+        let home = home.into();
+        AgentOptions {
+            command: command.into(),
+            args: Vec::new(),
+            model: "sonnet".to_owned(),
+            work_dir: home.join("work"),
+            home,
+            env: Vec::new(),
+            agent_file: None,
+            guest: "devvm".to_owned(),
+            host: "pve".to_owned(),
+            turn_limit: Duration::from_secs(30 * 60),
+            silence_limit: Duration::from_secs(180),
+            max_api_retries: 10,
+            max_processes: 4,
+            idle_limit: Duration::from_secs(15 * 60),
+        }
+    }
+
+    /// Picks from `vars` (usually [`std::env::vars`]) what the CLI may inherit: the path, the
+    /// locale, and the login of the model's API. All else, the server's secrets first, stays out.
+    pub fn inherit(vars: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+        vars.filter(|(name, _)| INHERITED.contains(&name.as_str()))
+            .collect()
+    }
+}

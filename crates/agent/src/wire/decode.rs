@@ -1,0 +1,234 @@
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use thiserror::Error;
+
+use super::types::{Block, Ending, Line, Question, Text, ToolResult};
+
+/// A line that is not JSON, or a known kind in an unknown shape.
+#[derive(Debug, Error)]
+#[error("a line of the CLI could not be read: {0}")]
+pub struct BadLine(#[from] serde_json::Error);
+
+/// The outside of every line: what kind it is, and the parts that some kind needs, unread.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Text<'a>,
+    #[serde(default, borrow)]
+    subtype: Option<Text<'a>>,
+    #[serde(default, borrow)]
+    session_id: Option<Text<'a>>,
+    /// Set on what a sub-agent says: none is wanted here.
+    #[serde(default, borrow)]
+    parent_tool_use_id: Option<Text<'a>>,
+    #[serde(default, borrow)]
+    event: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    request_id: Option<Text<'a>>,
+    #[serde(default, borrow)]
+    request: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    response: Option<&'a RawValue>,
+}
+
+/// Reads one line, without its newline.
+///
+/// # Errors
+/// [`BadLine`] if it is not JSON, or not in the shape of its kind.
+pub fn decode<L: AsRef<[u8]> + ?Sized>(line: &L) -> Result<Line<'_>, BadLine> {
+    let line = line.as_ref();
+    let envelope: Envelope<'_> = serde_json::from_slice(line)?;
+    if envelope.parent_tool_use_id.is_some() {
+        return Ok(Line::Quiet);
+    }
+    match &*envelope.kind {
+        "stream_event" => part(envelope.event, typed),
+        "assistant" => part(envelope.message, said),
+        "user" => part(envelope.message, tool_results),
+        "system" => system(line, envelope),
+        "result" => Ok(Line::Ended(ended(line))),
+        "control_request" => part(envelope.request, |raw| asked(envelope.request_id, raw)),
+        "control_response" => part(envelope.response, answered),
+        "control_cancel_request" => Ok(envelope
+            .request_id
+            .map_or(Line::Unknown, |request| Line::AskCancelled { request })),
+        "rate_limit_event" | "keep_alive" | "tool_progress" => Ok(Line::Quiet),
+        _ => Ok(Line::Unknown),
+    }
+}
+
+fn part<'a>(
+    raw: Option<&'a RawValue>,
+    read: impl FnOnce(&'a str) -> Result<Line<'a>, BadLine>,
+) -> Result<Line<'a>, BadLine> {
+    raw.map_or(Ok(Line::Unknown), |raw| read(raw.get()))
+}
+
+fn system<'a>(line: &'a [u8], envelope: Envelope<'a>) -> Result<Line<'a>, BadLine> {
+    match (envelope.subtype.as_deref(), envelope.session_id) {
+        (Some("init"), Some(session)) => Ok(Line::Init { session }),
+        (Some("api_retry"), _) => Ok(Line::ApiRetry(serde_json::from_slice(line)?)),
+        _ => Ok(Line::Quiet),
+    }
+}
+
+/// A turn that ended must end here too, so a `result` in an unknown shape is a failed turn.
+fn ended(line: &[u8]) -> Ending<'_> {
+    serde_json::from_slice(line).unwrap_or(Ending {
+        is_error: true,
+        ..Ending::default()
+    })
+}
+
+/// `stream_event`: of the model's raw events only typed text is news.
+fn typed(raw: &str) -> Result<Line<'_>, BadLine> {
+    #[derive(Deserialize)]
+    struct Event<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Text<'a>,
+        #[serde(default, borrow)]
+        delta: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Delta<'a> {
+        #[serde(rename = "type", default, borrow)]
+        kind: Option<Text<'a>>,
+        #[serde(default, borrow)]
+        text: Option<Text<'a>>,
+    }
+    let event: Event<'_> = serde_json::from_str(raw)?;
+    let Some(delta) = event
+        .delta
+        .filter(|_| &*event.kind == "content_block_delta")
+    else {
+        return Ok(Line::Quiet);
+    };
+    let delta: Delta<'_> = serde_json::from_str(delta.get())?;
+    Ok(match (delta.kind.as_deref(), delta.text) {
+        (Some("text_delta"), Some(text)) => Line::TextDelta(text),
+        _ => Line::Quiet,
+    })
+}
+
+fn said(raw: &str) -> Result<Line<'_>, BadLine> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(default, borrow)]
+        model: Option<Text<'a>>,
+        #[serde(default, borrow)]
+        content: Vec<Block<'a>>,
+    }
+    let message: Message<'_> = serde_json::from_str(raw)?;
+    let model = message.model.unwrap_or(Text(Cow::Borrowed("")));
+    Ok(Line::Said {
+        model,
+        blocks: message.content,
+    })
+}
+
+/// `user`: results of tools; what else the CLI writes in the user's name is of no concern.
+fn tool_results(raw: &str) -> Result<Line<'_>, BadLine> {
+    #[derive(Deserialize)]
+    struct Message<'a> {
+        #[serde(borrow)]
+        content: &'a RawValue,
+    }
+    #[derive(Deserialize)]
+    struct Item<'a> {
+        #[serde(default, borrow)]
+        tool_use_id: Option<Text<'a>>,
+        #[serde(default, borrow)]
+        content: Option<&'a RawValue>,
+        #[serde(default)]
+        is_error: Option<bool>,
+    }
+    let message: Message<'_> = serde_json::from_str(raw)?;
+    if !message.content.get().starts_with('[') {
+        return Ok(Line::Quiet);
+    }
+    let items: Vec<Item<'_>> = serde_json::from_str(message.content.get())?;
+    let mut results = Vec::with_capacity(items.len());
+    for item in items {
+        let Some(id) = item.tool_use_id else { continue };
+        let output = item
+            .content
+            .map_or(Ok(Cow::Borrowed("")), |raw| output(raw.get()))?;
+        results.push(ToolResult {
+            id,
+            output,
+            is_error: item.is_error.unwrap_or(false),
+        });
+    }
+    Ok(if results.is_empty() {
+        Line::Quiet
+    } else {
+        Line::ToolResults(results)
+    })
+}
+
+/// A tool's output: a string, or a list of parts of which some are text.
+fn output(raw: &str) -> Result<Cow<'_, str>, BadLine> {
+    #[derive(Deserialize)]
+    struct Part<'a> {
+        #[serde(default, borrow)]
+        text: Option<Text<'a>>,
+    }
+    match raw.as_bytes().first() {
+        Some(b'"') => Ok(serde_json::from_str::<Text<'_>>(raw)?.0),
+        Some(b'[') => {
+            let parts: Vec<Part<'_>> = serde_json::from_str(raw)?;
+            let texts: Vec<&str> = parts
+                .iter()
+                .filter_map(|part| part.text.as_deref())
+                .collect();
+            Ok(Cow::Owned(texts.join("\n")))
+        }
+        _ => Ok(Cow::Borrowed("")),
+    }
+}
+
+fn asked<'a>(request: Option<Text<'a>>, raw: &'a str) -> Result<Line<'a>, BadLine> {
+    #[derive(Deserialize)]
+    struct Kind<'a> {
+        #[serde(borrow)]
+        subtype: Text<'a>,
+    }
+    let Some(request) = request else {
+        return Ok(Line::Unknown);
+    };
+    let kind: Kind<'_> = serde_json::from_str(raw)?;
+    let question = match &*kind.subtype {
+        "can_use_tool" => Some(serde_json::from_str::<Question<'_>>(raw)?),
+        _ => None,
+    };
+    Ok(Line::Ask { request, question })
+}
+
+fn answered(raw: &str) -> Result<Line<'_>, BadLine> {
+    #[derive(Deserialize)]
+    struct Response<'a> {
+        #[serde(borrow)]
+        subtype: Text<'a>,
+        #[serde(borrow)]
+        request_id: Text<'a>,
+        #[serde(default, borrow)]
+        error: Option<Text<'a>>,
+    }
+    let response: Response<'_> = serde_json::from_str(raw)?;
+    let error = match &*response.subtype {
+        "success" => None,
+        _ => Some(
+            response
+                .error
+                .unwrap_or(Text(Cow::Borrowed("no reason given"))),
+        ),
+    };
+    Ok(Line::Answer {
+        request: response.request_id,
+        error,
+    })
+}
