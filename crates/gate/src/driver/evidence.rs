@@ -1,0 +1,95 @@
+/// What was seen of the guest at one moment. Empty by default: no process, nothing else known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The QEMU process.
+    pub qemu: Qemu,
+    /// What QEMU's monitor answered.
+    pub monitor: Monitor,
+    /// The lock in the guest's configuration, by name (`backup`, `migrate`, …).
+    pub lock: Option<String>,
+    /// Whether high availability manages the guest, and may undo a change.
+    pub ha_managed: bool,
+    /// Configuration that waits for a fresh QEMU process, one `key: value` each. Not empty is the
+    /// sign that a cycle is wanted, not a reset.
+    pub staged: Vec<String>,
+    /// Further sentences for the operator, such as what could not be asked, and why.
+    pub notes: Vec<String>,
+}
+
+/// Whether the guest has a QEMU process.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Qemu {
+    /// There is none.
+    #[default]
+    Absent,
+    /// There is this one.
+    Alive(Process),
+    /// It can't be told; holds why.
+    Unseen(String),
+}
+
+/// A process, told apart from a later one with the same number by its start time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// When it began, in clock ticks since the host booted.
+    pub started: u64,
+    /// Its state as one letter of `/proc/PID/stat`: `R`, `S`, `D` (can't be killed), `T`, `Z`.
+    pub state: char,
+}
+
+/// What QEMU's monitor (QMP) answered when asked for the run state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Monitor {
+    /// There was no process to ask.
+    #[default]
+    NotAsked,
+    /// It did not answer; holds why.
+    Silent(String),
+    /// The run state in QEMU's own word: `running`, `paused`, `io-error`, `prelaunch`, …
+    Says(String),
+}
+
+impl Evidence {
+    /// The QEMU process, where there is one.
+    #[must_use]
+    pub fn process(&self) -> Option<Process> {
+        match self.qemu {
+            Qemu::Alive(process) => Some(process),
+            Qemu::Absent | Qemu::Unseen(_) => None,
+        }
+    }
+
+    /// Whether `earlier` is certain to be gone: another process, or none, is there now.
+    #[must_use]
+    pub fn outlived(&self, earlier: Process) -> bool {
+        match &self.qemu {
+            Qemu::Absent => true,
+            Qemu::Alive(now) => (now.pid, now.started) != (earlier.pid, earlier.started),
+            Qemu::Unseen(_) => false,
+        }
+    }
+
+    /// One line for each thing seen, for people.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![match &self.qemu {
+            Qemu::Absent => "qemu: no process".to_owned(),
+            Qemu::Alive(p) => format!("qemu: process {}, state {}", p.pid, p.state),
+            Qemu::Unseen(why) => format!("qemu: can't be told: {why}"),
+        }];
+        match &self.monitor {
+            Monitor::NotAsked => {}
+            Monitor::Silent(why) => lines.push(format!("monitor: no answer: {why}")),
+            Monitor::Says(state) => lines.push(format!("monitor: {state}")),
+        }
+        lines.extend(self.lock.iter().map(|lock| format!("lock: {lock}")));
+        if self.ha_managed {
+            lines.push("ha: managed; high availability may undo a change".to_owned());
+        }
+        lines.extend(self.staged.iter().map(|change| format!("staged: {change}")));
+        lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
+        lines
+    }
+}
