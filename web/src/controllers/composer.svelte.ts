@@ -1,11 +1,10 @@
 import { api } from '../lib/http/client';
-import { newKey } from '../lib/http/key';
 import { Problem } from '../lib/http/problem';
 import type { Timeline } from '../lib/timeline/items';
 import { load, save } from './storage';
 
-/** A prompt whose answer from the server got lost. */
-type Unconfirmed = { text: string; key: string; incident: string; after: number };
+/** A prompt whose answer from the server got lost; `after` is the last event known then. */
+type Lost = { text: string; incident: string; after: number };
 
 /** What the operator is about to ask, and whether it got through. */
 export class Composer {
@@ -13,7 +12,7 @@ export class Composer {
   model = $state(load('model') ?? '');
   sending = $state(false);
   message = $state('');
-  #unconfirmed: Unconfirmed | undefined;
+  lost = $state.raw<Lost>();
 
   write(text: string): void {
     this.draft = text;
@@ -25,19 +24,18 @@ export class Composer {
     save('model', model);
   }
 
-  /** Sends the draft, or `text` instead of it. The draft goes only when the server has it. */
-  async send(incident: string, timeline: Timeline, model: string, text?: string): Promise<void> {
+  /** Sends the draft, or `text` instead of it. A draft goes only when the server has it. */
+  async send(incident: string, after: number, model: string, text?: string): Promise<void> {
     const words = (text ?? this.draft).trim();
     if (words === '' || this.sending) return;
     this.sending = true;
-    this.message = '';
-    const again = this.#unconfirmed?.text === words && this.#unconfirmed.incident === incident;
-    const key = again && this.#unconfirmed ? this.#unconfirmed.key : newKey();
+    this.dismiss();
     try {
-      await api.prompt(incident, words, model, key);
+      await api.prompt(incident, words, model);
       this.#sent(words);
     } catch (error) {
-      this.#failed(error, { text: words, key, incident, after: timeline.seq });
+      if (error instanceof Problem) this.message = error.message;
+      else this.lost = { text: words, incident, after };
     } finally {
       this.sending = false;
     }
@@ -45,7 +43,7 @@ export class Composer {
 
   /** The log tells what the lost answer would have told. */
   settle(timeline: Timeline): void {
-    const lost = this.#unconfirmed;
+    const lost = this.lost;
     if (!lost) return;
     const arrived = timeline.items.some(
       (item) => item.type === 'prompt' && item.text === lost.text && seqOf(item.id) > lost.after,
@@ -53,22 +51,14 @@ export class Composer {
     if (arrived) this.#sent(lost.text);
   }
 
-  #sent(words: string): void {
-    this.#unconfirmed = undefined;
+  dismiss(): void {
+    this.lost = undefined;
     this.message = '';
-    if (this.draft.trim() === words) this.write('');
   }
 
-  #failed(error: unknown, prompt: Unconfirmed): void {
-    if (error instanceof Problem) {
-      this.message = error.message;
-      return;
-    }
-    this.#unconfirmed = prompt;
-    if (this.draft.trim() === '') this.write(prompt.text);
-    this.message =
-      'Not confirmed: no answer from the server. If it arrived, it shows up above by itself; ' +
-      'otherwise send it again.';
+  #sent(words: string): void {
+    this.dismiss();
+    if (this.draft.trim() === words) this.write('');
   }
 }
 

@@ -11,6 +11,7 @@ import type { Session } from './session.svelte';
 import { load, save } from './storage';
 
 const POLL_MS = 4_000;
+const NO_ANSWER = 'No answer from the server. Try again.';
 
 /**
  * The operator's place of work: one target, its newest open incident followed live, and the
@@ -41,7 +42,10 @@ export class Desk {
   constructor(readonly session: Session) {
     this.power = new Power(
       () => (this.closed ? undefined : this.incident?.id),
-      (accepted) => this.follow(accepted.incident),
+      (incident) => {
+        this.follow(incident);
+        this.incident?.toEnd();
+      },
     );
   }
 
@@ -74,6 +78,7 @@ export class Desk {
     try {
       const [targets, incidents] = await Promise.all([api.targets(), api.incidents()]);
       this.session.contact(Date.now());
+      if (this.message === NO_ANSWER) this.message = '';
       this.targets = targets;
       for (const { vitals } of targets) if (vitals) this.#vitals(vitals);
       this.loaded = true;
@@ -115,6 +120,11 @@ export class Desk {
     }
   }
 
+  dismiss(): void {
+    this.message = '';
+    this.session.message = '';
+  }
+
   async close(): Promise<void> {
     await this.#act(async (incident) => void (await api.closeIncident(incident)));
   }
@@ -126,7 +136,8 @@ export class Desk {
       this.composer.message = this.message;
       return;
     }
-    await this.composer.send(into, this.timeline, this.model, text);
+    this.incident?.toEnd();
+    await this.composer.send(into, this.timeline.seq, this.model, text);
     if (!this.session.me?.agent.available) void this.session.refresh();
   }
 
@@ -178,7 +189,7 @@ export class Desk {
     } else if (error instanceof Problem) {
       this.message = error.message;
     } else if (this.loaded) {
-      this.message = 'No answer from the server. Try again.';
+      this.message = NO_ANSWER;
     }
   }
 }

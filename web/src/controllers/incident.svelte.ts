@@ -22,6 +22,8 @@ export class LiveIncident {
   read = $state(0);
   /** When the server was last heard, in ms since the epoch. */
   heardAt = $state(Date.now());
+  /** Counts the wishes to see the end of the timeline. */
+  endWanted = $state(0);
   readonly degraded = $derived(degraded(this.timeline.items));
   readonly running = $derived(this.timeline.turn);
   #stream: LiveStream;
@@ -46,6 +48,11 @@ export class LiveIncident {
 
   stop(): void {
     this.#stream.stop();
+  }
+
+  /** An action of this page is about to show there. */
+  toEnd(): void {
+    this.endWanted += 1;
   }
 
   /** The page or the network came back. */

@@ -1,7 +1,6 @@
 import { api } from '../lib/http/client';
 import { newKey } from '../lib/http/key';
 import { Problem } from '../lib/http/problem';
-import type { Accepted } from '../lib/http/types';
 
 /** An action on its way to the server, or one that came back without a yes. */
 export type Pending = {
@@ -14,8 +13,6 @@ export type Pending = {
   incident?: string;
   phase: 'sending' | 'unconfirmed' | 'refused';
   message: string;
-  /** The run that is in the way, where the server named one. */
-  busyWith?: string;
 };
 
 type Action = Pick<Pending, 'target' | 'kind' | 'name' | 'mutating'>;
@@ -30,7 +27,8 @@ export class Power {
 
   constructor(
     private readonly currentIncident: () => string | undefined,
-    private readonly onAccepted: (accepted: Accepted) => void,
+    /** Told in whose log to look: the action's own, or that of the run in its way. */
+    private readonly follow: (incident: string) => void,
   ) {}
 
   /** Whether a mutating verb is on its way to `target`. */
@@ -61,9 +59,11 @@ export class Power {
     try {
       const accepted = await api[kind](target, name, key, incident);
       this.#drop(key);
-      this.onAccepted(accepted);
+      this.follow(accepted.incident);
     } catch (error) {
       this.#put({ ...pending, ...failure(error, name) });
+      const other = error instanceof Problem ? error.field('incident') : undefined;
+      if (other !== undefined) this.follow(other);
     }
   }
 
@@ -82,9 +82,9 @@ export class Power {
   }
 }
 
-function failure(error: unknown, name: string): Pick<Pending, 'phase' | 'message' | 'busyWith'> {
+function failure(error: unknown, name: string): Pick<Pending, 'phase' | 'message'> {
   if (error instanceof Problem) {
-    return { phase: 'refused', message: error.message, busyWith: error.field('operation') };
+    return { phase: 'refused', message: error.message };
   }
   return {
     phase: 'unconfirmed',

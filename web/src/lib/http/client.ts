@@ -55,11 +55,10 @@ export const api = {
     call<{ incident: string }>(path('incidents'), { method: 'POST', body: { target } }),
   closeIncident: (incident: string) =>
     call<unknown>(path('incidents', incident, 'close'), { method: 'POST' }),
-  prompt: (incident: string, text: string, model: string, key: string) =>
+  prompt: (incident: string, text: string, model: string) =>
     call<{ turn: number }>(path('incidents', incident, 'prompts'), {
       method: 'POST',
       body: { text, model },
-      key,
     }),
   stop: (incident: string) =>
     call<unknown>(path('incidents', incident, 'stop'), { method: 'POST' }),

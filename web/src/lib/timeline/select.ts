@@ -34,6 +34,19 @@ export function degraded(items: readonly Item[]): boolean {
   );
 }
 
+/** The last thing that ended or went wrong, as a sentence for those who listen to the page. */
+export function announcement(items: readonly Item[]): string {
+  const last = items.findLast(
+    (item) =>
+      (item.type === 'verb' && item.ended !== undefined) ||
+      item.type === 'turn-end' ||
+      (item.type === 'note' && item.level !== 'info'),
+  );
+  if (last?.type === 'verb') return last.ended?.message ?? '';
+  if (last?.type === 'note') return last.text;
+  return last?.type === 'turn-end' ? `The agent's turn is over: ${last.outcome}.` : '';
+}
+
 const GROUP_MS = 30_000;
 
 /** Whether an item needs its own time and name: its neighbour above is another's, or older. */

@@ -1,0 +1,143 @@
+import { expect, test } from 'vitest';
+import type { EventBody } from '../api/EventBody';
+import type { Frame } from '../api/Frame';
+import type { Arrival } from '../live/decode';
+import { emptyTimeline, type Timeline } from './items';
+import { reduce } from './reduce';
+import { announcement, currentFinding, degraded, runningVerbs } from './select';
+
+const at = (seq: number) => new Date(Date.UTC(2026, 0, 1, 3, 0, seq)).toISOString();
+
+function events(...bodies: EventBody[]): Arrival[] {
+  return bodies.map((body, index) => {
+    const seq = index + 1;
+    return { type: 'event', event: { seq, at: at(seq), actor: 'system', hash: '', ...body } };
+  });
+}
+const frame = (value: Frame): Arrival => ({ type: 'frame', frame: value });
+const all = (arrivals: Arrival[]): Timeline => reduce(emptyTimeline, arrivals);
+
+const opened: EventBody = { kind: 'incident_opened', target: 'devvm', drill: true };
+const prompt: EventBody = { kind: 'prompt', turn: 1, text: 'Help' };
+const tool: EventBody = {
+  kind: 'tool_started',
+  turn: 1,
+  tool_call: 't',
+  tool: 'Bash',
+  summary: 'ssh…',
+  input: { command: 'ssh devvm df -h' },
+};
+const toolDone: EventBody = {
+  kind: 'tool_finished',
+  turn: 1,
+  tool_call: 't',
+  is_error: false,
+  output: 'full',
+  omitted_bytes: 0,
+};
+const ended: EventBody = { kind: 'turn_ended', turn: 1, outcome: 'done', duration_ms: 5 };
+const verb: EventBody = { kind: 'verb_started', operation: 'o', target: 'devvm', verb: 'cycle' };
+const verbLine: EventBody = { kind: 'verb_output', operation: 'o', stream: 'stdout', line: 'x' };
+const verbDone: EventBody = {
+  kind: 'verb_finished',
+  operation: 'o',
+  target: 'devvm',
+  verb: 'cycle',
+  outcome: 'done',
+  verdict: 'running',
+  message: 'The guest runs.',
+  duration_ms: 5,
+  omitted_lines: 0,
+};
+const finding: EventBody = { kind: 'finding', signature: 's', summary: 'Stall', evidence: [] };
+
+test('batches of any size give the same timeline', () => {
+  const log = events(opened, prompt, tool, verb, verbLine, toolDone, verbDone, ended);
+  const once = all(log);
+  for (let size = 1; size < log.length; size += 1) {
+    let timeline = emptyTimeline;
+    for (let start = 0; start < log.length; start += size) {
+      timeline = reduce(timeline, log.slice(start, start + size));
+    }
+    expect(timeline).toEqual(once);
+  }
+});
+
+test('a timeline does not change under the hands of its readers', () => {
+  const before = all(events(opened, verb));
+  const copy = structuredClone(before);
+  reduce(before, events(opened, verb, verbLine).slice(2));
+  expect(before).toEqual(copy);
+});
+
+test('a tool shows its whole command and, once ended, its output', () => {
+  const running = all(events(prompt, tool));
+  expect(running.items[1]).toMatchObject({ command: 'ssh devvm df -h', output: '' });
+  const done = all(events(prompt, tool, toolDone));
+  expect(done.items[1]).toMatchObject({ output: 'full', failed: false, endedAt: at(3) });
+});
+
+test('a tool that outlives its turn is cut off', () => {
+  expect(all(events(prompt, tool, ended)).items[1]).toMatchObject({ abandoned: true });
+});
+
+test('typed text grows, and the finished block takes its place', () => {
+  const typing = [
+    frame({ frame: 'text_snapshot', turn: 1, text: 'The ' }),
+    frame({ frame: 'text_delta', turn: 1, text: 'disk' }),
+  ];
+  const before = reduce(all(events(prompt)), typing);
+  expect(before.typing).toEqual({ turn: 1, text: 'The disk' });
+  const text: EventBody = { kind: 'text', turn: 1, text: 'The disk is full.' };
+  const after = reduce(before, events(prompt, text).slice(1));
+  expect(after.typing).toBeUndefined();
+  expect(after.items.at(-1)).toMatchObject({ type: 'text', text: 'The disk is full.' });
+});
+
+test('a turn runs from its prompt to its end', () => {
+  expect(all(events(prompt)).turn).toMatchObject({ turn: 1, started: false });
+  expect(all(events(prompt, ended)).turn).toBeUndefined();
+});
+
+test('a verb collects its lines and its verdict in one item', () => {
+  const timeline = all(events(verb, verbLine, verbDone));
+  expect(timeline.items).toHaveLength(1);
+  expect(timeline.items[0]).toMatchObject({
+    lines: [{ stream: 'stdout', text: 'x' }],
+    ended: { outcome: 'done', verdict: 'running' },
+  });
+  expect(runningVerbs(timeline)).toEqual([]);
+  expect(runningVerbs(all(events(verb)))).toHaveLength(1);
+  expect(announcement(timeline.items)).toBe('The guest runs.');
+});
+
+test('a verb whose start was not seen still shows how it ended', () => {
+  expect(all(events(verbDone)).items[0]).toMatchObject({ type: 'verb', verb: 'cycle' });
+});
+
+test('what could not be recorded is shown as such', () => {
+  const unrecorded = (body: EventBody) =>
+    frame({ frame: 'unrecorded', at: at(1), actor: 'system', body });
+  const timeline = all([unrecorded(verb), unrecorded(verbLine), unrecorded(verbDone)]);
+  expect(timeline.items).toHaveLength(1);
+  expect(timeline.items[0]).toMatchObject({ recorded: false, ended: { outcome: 'done' } });
+  expect(degraded(timeline.items)).toBe(true);
+});
+
+test('a finding counts until the machine was powered', () => {
+  expect(currentFinding(all(events(finding)))?.summary).toBe('Stall');
+  expect(currentFinding(all(events(finding, verb, verbDone)))).toBeUndefined();
+});
+
+test('an approval shows who decided what', () => {
+  const asked: EventBody = {
+    kind: 'approval_requested',
+    approval: 'a',
+    turn: 1,
+    tool: 'Bash',
+    command: 'ssh pve cycle',
+  };
+  const decided: EventBody = { kind: 'approval_decided', approval: 'a', decision: 'deny' };
+  expect(all(events(asked)).items[0]).not.toHaveProperty('decided');
+  expect(all(events(asked, decided)).items[0]).toMatchObject({ decided: { decision: 'deny' } });
+});

@@ -1,0 +1,19 @@
+import { expect, test } from 'vitest';
+import { fold } from './fold';
+import { PAGE_SIZE, paginate } from './pages';
+
+test('short outputs are whole, long ones keep both ends', () => {
+  const lines = Array.from({ length: 20 }, (_, n) => n);
+  expect(fold(lines.slice(0, 8))).toEqual({ head: lines.slice(0, 8), hidden: 0, tail: [] });
+  expect(fold(lines)).toEqual({ head: [0, 1, 2], hidden: 14, tail: [17, 18, 19] });
+});
+
+test('a page that did not change stays the same array', () => {
+  const items = Array.from({ length: PAGE_SIZE * 2 + 1 }, (_, id) => ({ id }));
+  const before = paginate(items, []);
+  expect(before.flat()).toEqual(items);
+  const after = paginate([...items, { id: -1 }], before);
+  expect(after[0]).toBe(before[0]);
+  expect(after[1]).toBe(before[1]);
+  expect(after[2]).not.toBe(before[2]);
+});
