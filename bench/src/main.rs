@@ -1,0 +1,44 @@
+//! Every figure of the README, as ratios in one run: ours against the alternative, in turn, on
+//! the same machine in the same minute.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench: what it can't measure it must not print, and a panic says so"
+)]
+
+mod decode;
+mod fanout;
+mod page;
+mod raw;
+mod replay;
+mod server;
+mod start;
+mod stats;
+mod turn;
+mod verb;
+
+/// A figure by name, and the function that measures and prints it.
+type Figure = (&'static str, fn());
+
+const FIGURES: [Figure; 7] = [
+    ("verb", verb::run),
+    ("turn", turn::run),
+    ("start", start::run),
+    ("replay", replay::run),
+    ("fanout", fanout::run),
+    ("decode", decode::run),
+    ("page", page::run),
+];
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    for (name, run) in FIGURES {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            run();
+        }
+    }
+}

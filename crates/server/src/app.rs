@@ -1,0 +1,225 @@
+//! Build, spawn, drain: the one place where the parts are put together.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use breakglass_agent::{AgentOptions, Agents};
+use breakglass_control::ssh::PrivateKey;
+use breakglass_control::ssh::agent_socket::AgentSocket;
+use breakglass_control::{Control, SshOptions};
+use breakglass_journal::{Actor, EventBody, Journal, Level};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Auth;
+use crate::cell::Cell;
+use crate::config::{AgentConfig, Config};
+use crate::http::{self, AppState, ListenLimits, Services};
+
+/// The record's file name under `data_dir`.
+pub const RECORD_FILE: &str = "record.db";
+
+/// How long running verbs, turns and streams are waited for when the server ends.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+
+/// For what the server is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// A real target.
+    Serve,
+    /// A rehearsal.
+    Drill {
+        /// What is wrong with the simulated machine, as a sentence.
+        scenario: String,
+    },
+}
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A directory or file can't be written.
+    #[error("{path} can't be written: {source}; make it writable for this user, or change data_dir")]
+    Write {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The key can't be used.
+    #[error(transparent)]
+    Key(#[from] breakglass_control::ssh::KeyError),
+    /// The identity settings can't be used.
+    #[error(transparent)]
+    Auth(#[from] crate::auth::AuthError),
+}
+
+/// A server that is built and not yet serving.
+pub struct App {
+    state: AppState,
+    config: Config,
+    mode: Mode,
+    cancel: CancellationToken,
+    tracker: TaskTracker,
+    /// The agent's signing socket; gone with the server.
+    _signer: Option<AgentSocket>,
+}
+
+impl App {
+    /// Puts the parts together. A record that can't be written does not stop it: power works on.
+    ///
+    /// # Errors
+    /// When the data directory, the key or the identity settings can't be used.
+    pub async fn build(config: Config, mode: Mode) -> Result<App, StartError> {
+        let data_dir = &config.data_dir;
+        std::fs::create_dir_all(data_dir).map_err(|source| unwritable(data_dir, source))?;
+        let cancel = CancellationToken::new();
+        let tracker = TaskTracker::new();
+        let key = Arc::new(breakglass_control::ssh::load_key(&config.ssh.key_file)?);
+        let auth = Auth::new(&config.auth, &config.allowed_hosts)?;
+        let journal = Journal::open(journal_options(&config, &mode));
+        if let Err(error) = journal.recover().await {
+            tracing::error!(%error, "what an earlier end left open was not closed");
+        }
+        let fingerprint = key.fingerprint(Default::default()).to_string();
+        let control = Control::new(
+            config.targets.clone(),
+            ssh_options(&config, Arc::clone(&key)),
+            journal.clone(),
+            cancel.clone(),
+            tracker.clone(),
+        );
+        let (agents, signer) = match config.agent.enabled {
+            true => Some(build_agents(&config, &journal, key, &tracker, &cancel)?).unzip(),
+            false => (None, None),
+        };
+        let services = Services { journal, control, agents, auth };
+        let drill = mode != Mode::Serve;
+        let state = AppState::new(&config, services, drill, fingerprint, cancel.clone());
+        Ok(App { state, config, mode, cancel, tracker, _signer: signer })
+    }
+
+    /// A code that signs one browser in, once.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn sign_in_code(&self) -> Result<String, StartError> {
+        Ok(self.state.auth.one_time_code(&self.config.auth.token_identity)?)
+    }
+
+    /// Opens an incident for every target, so that the page has something to show, unless one
+    /// is open already.
+    pub async fn rehearse(&self) {
+        let Mode::Drill { scenario } = &self.mode else { return };
+        let journal = &self.state.journal;
+        for target in &self.config.targets {
+            if let Ok(Some(_)) = journal.open_incident_for(&target.name).await {
+                continue;
+            }
+            let Ok(incident) = journal.open_incident(&target.name, Actor::System, true).await else {
+                continue;
+            };
+            let message = format!("This is a drill on a simulated machine. {scenario}");
+            let notice =
+                EventBody::Notice { level: Level::Info, code: "drill".to_owned(), message };
+            journal.record(incident, Actor::System, notice).await;
+            if let Some(agents) = &self.state.agents {
+                agents.warm(incident);
+            }
+        }
+    }
+
+    /// Serves until `end` resolves, then drains: no new work, verbs to their end or the limit,
+    /// turns stopped, streams closed, the record written.
+    pub async fn run(self, listener: TcpListener, end: impl Future<Output = ()>) {
+        let router = http::router(self.state.clone());
+        let connections = self.config.limits.connections;
+        let limits = ListenLimits { connections, ..ListenLimits::default() };
+        let serving = http::serve(listener, router, limits, self.cancel.clone());
+        self.tracker.spawn(serving);
+        end.await;
+        tracing::info!("ending: no new work is taken");
+        self.cancel.cancel();
+        self.tracker.close();
+        let drain = async {
+            if let Some(agents) = &self.state.agents {
+                agents.shutdown().await;
+            }
+            self.tracker.wait().await;
+            self.state.journal.shutdown();
+        };
+        if tokio::time::timeout(DRAIN_LIMIT, drain).await.is_err() {
+            tracing::warn!("not everything ended within {DRAIN_LIMIT:?}; ending all the same");
+        }
+    }
+}
+
+fn unwritable(path: &std::path::Path, source: std::io::Error) -> StartError {
+    StartError::Write { path: path.display().to_string(), source }
+}
+
+fn journal_options(config: &Config, mode: &Mode) -> breakglass_journal::Options {
+    let mut options = breakglass_journal::Options::at(config.data_dir.join(RECORD_FILE));
+    if *mode == Mode::Serve {
+        options.on_event = Some(Box::new(ship));
+    }
+    options
+}
+
+/// Each durable event as one line on standard output, for whatever ships logs.
+fn ship(line: &[u8]) {
+    use std::io::Write as _;
+    // A closed pipe costs the shipped copy, not the record.
+    let _ = std::io::stdout().lock().write_all(line);
+}
+
+/// How the configuration says that guest and host are reached.
+pub(crate) fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
+    SshOptions {
+        key,
+        host_keys: config.ssh.host_keys,
+        known_hosts: config.ssh.known_hosts.clone(),
+        connect_timeout: config.ssh.connect_timeout,
+        keepalive: config.ssh.keepalive,
+    }
+}
+
+fn build_agents(
+    config: &Config,
+    journal: &Journal,
+    key: Arc<PrivateKey>,
+    tracker: &TaskTracker,
+    cancel: &CancellationToken,
+) -> Result<(Agents, AgentSocket), StartError> {
+    let cell = Cell::build(config).map_err(|source| unwritable(&config.data_dir, source))?;
+    let socket = cell.agent_socket();
+    let signer = AgentSocket::serve(&socket, key, cancel.clone(), tracker)
+        .map_err(|source| unwritable(&socket, source))?;
+    Ok((Agents::new(agent_options(config, &cell), journal.clone()), signer))
+}
+
+fn agent_options(config: &Config, cell: &Cell) -> AgentOptions {
+    let agent = &config.agent;
+    let mut options = AgentOptions::new(agent.command.clone(), cell.home());
+    options.args.clone_from(&agent.args);
+    options.model.clone_from(&agent.model);
+    options.work_dir = cell.work();
+    options.env = [cell.environment(), model_environment(agent)].concat();
+    options.turn_limit = agent.turn_limit;
+    options.silence_limit = agent.silence_limit;
+    options.max_api_retries = agent.max_api_retries;
+    if let Some(target) = config.targets.first() {
+        options.guest.clone_from(&target.name);
+        options.host.clone_from(&target.host_name);
+    }
+    options
+}
+
+/// What the CLI needs to reach its model: the one secret that is the agent's own.
+fn model_environment(agent: &AgentConfig) -> Vec<(String, String)> {
+    use secrecy::ExposeSecret as _;
+    let key = agent.api_key.as_ref().map(|key| ("ANTHROPIC_API_KEY", key.expose_secret().to_owned()));
+    let url = agent.base_url.clone().map(|url| ("ANTHROPIC_BASE_URL", url));
+    key.into_iter().chain(url).map(|(name, value)| (name.to_owned(), value)).collect()
+}

@@ -1,0 +1,133 @@
+//! A verb from the command line: through a server, or straight to the host with the key.
+
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use breakglass_control::power::OperationView;
+use breakglass_journal::{Event, EventBody, OperationId, OutputStream, VerbOutcome};
+use breakglass_verbs::Verb;
+use clap::Args;
+use serde::Deserialize;
+
+use super::remote::Remote;
+use super::{Exit, Failure, ServerArgs, direct, say, say_error};
+
+/// Longer than the server's own deadline for the slowest verb.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(360);
+
+#[derive(Debug, Args)]
+pub(crate) struct VerbArgs {
+    /// The machine; may be left out where there is only one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Go to the host over SSH from here, without any server: the cold case.
+    #[arg(long, conflicts_with_all = ["server", "token_file"])]
+    direct: bool,
+    /// With --direct: the configuration that names target and key.
+    #[arg(long, env = "BREAKGLASS_CONFIG", value_name = "FILE", requires = "direct")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print the finished operation as JSON instead of its lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Accepted {
+    operation: OperationId,
+    incident: Option<breakglass_journal::IncidentId>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TargetName {
+    name: String,
+}
+
+pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
+    if args.direct {
+        return direct::run(verb, args);
+    }
+    let remote = Remote::new(&args.server)?;
+    let target = the_target(&remote, args.target.as_deref())?;
+    let key = uuid::Uuid::new_v4().to_string();
+    let accepted: Accepted = remote.post(&format!("/api/targets/{target}/verbs/{verb}"), &key)?;
+    follow(&remote, &accepted, args.json);
+    let view = settled(&remote, accepted.operation)?;
+    report(&view, args.json)
+}
+
+fn the_target(remote: &Remote, named: Option<&str>) -> Result<String, Failure> {
+    if let Some(name) = named {
+        return Ok(name.to_owned());
+    }
+    let mut targets: Vec<TargetName> = remote.get("/api/targets")?;
+    match (targets.pop(), targets.as_slice()) {
+        (Some(only), []) => Ok(only.name),
+        (None, _) => Err(Failure::new(Exit::Failed, "the server has no target")),
+        (Some(last), others) => {
+            let names: Vec<&str> = others.iter().chain([&last]).map(|t| t.name.as_str()).collect();
+            let names = names.join(", ");
+            Err(Failure::new(Exit::Usage, format!("name one with --target: {names}")))
+        }
+    }
+}
+
+/// Prints the operation's lines as they come. A stream that breaks costs only the live view.
+fn follow(remote: &Remote, accepted: &Accepted, quiet: bool) {
+    let (Some(incident), false) = (accepted.incident, quiet) else { return };
+    let Ok(stream) = remote.stream(&format!("/api/incidents/{incident}/events")) else { return };
+    let events = stream.lines().map_while(Result::ok).filter_map(|line| {
+        serde_json::from_str::<Event>(line.strip_prefix("data: ")?).ok()
+    });
+    for event in events {
+        match event.body {
+            EventBody::VerbOutput { operation, stream, line } if operation == accepted.operation => {
+                match stream {
+                    OutputStream::Stdout => say(&line),
+                    OutputStream::Stderr => say_error(&line),
+                }
+            }
+            EventBody::VerbFinished { operation, .. } if operation == accepted.operation => return,
+            _ => {}
+        }
+    }
+}
+
+fn settled(remote: &Remote, operation: OperationId) -> Result<OperationView, Failure> {
+    let started = Instant::now();
+    loop {
+        let view: OperationView = remote.get(&format!("/api/operations/{operation}"))?;
+        if view.outcome.is_some() {
+            return Ok(view);
+        }
+        if started.elapsed() > FOLLOW_LIMIT {
+            let message = format!("operation {operation} still runs; it goes on without this client");
+            return Err(Failure::new(Exit::Unreachable, message));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// Prints how the operation ended and gives its exit code.
+pub(crate) fn report(view: &OperationView, json: bool) -> Result<Exit, Failure> {
+    if json {
+        let text = serde_json::to_string(view)
+            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        say(&text);
+    } else if let Some(message) = &view.message {
+        say_error(message);
+    }
+    Ok(view.outcome.map_or(Exit::Failed, exit_of))
+}
+
+/// The exit code that stands for an outcome.
+pub(crate) const fn exit_of(outcome: VerbOutcome) -> Exit {
+    match outcome {
+        VerbOutcome::Done => Exit::Done,
+        VerbOutcome::Failed | VerbOutcome::Interrupted => Exit::Failed,
+        VerbOutcome::Refused => Exit::Refused,
+        VerbOutcome::Unreachable => Exit::Unreachable,
+    }
+}

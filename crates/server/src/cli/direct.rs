@@ -1,0 +1,49 @@
+//! The cold case: a verb over SSH from here, with the key and without any server.
+
+use breakglass_control::power;
+use breakglass_control::Target;
+use breakglass_journal::OutputStream;
+use breakglass_verbs::Verb;
+
+use super::client::{VerbArgs, exit_of};
+use super::{Exit, Failure, say, say_error};
+
+pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
+    let Some(file) = &args.config else {
+        let message = "--direct needs --config FILE: it names the target and the key";
+        return Err(Failure::new(Exit::Usage, message));
+    };
+    let config = super::serve::load(file)?;
+    let target = the_target(&config.targets, args.target.as_deref())?;
+    let key = breakglass_control::ssh::load_key(&config.ssh.key_file)
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let options = crate::app::ssh_options(&config, std::sync::Arc::new(key));
+    let outcome = super::runtime::block_on(power::direct(target, &options, verb, |stream, line| {
+        if args.json {
+            return;
+        }
+        match stream {
+            OutputStream::Stdout => say(line),
+            OutputStream::Stderr => say_error(line),
+        }
+    }))?;
+    if args.json {
+        let text = serde_json::to_string(&outcome)
+            .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
+        say(&text);
+    } else {
+        say_error(&outcome.message);
+    }
+    Ok(exit_of(outcome.outcome))
+}
+
+fn the_target<'a>(targets: &'a [Target], named: Option<&str>) -> Result<&'a Target, Failure> {
+    let names = || targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ");
+    match (named, targets) {
+        (Some(name), _) => targets.iter().find(|target| target.name == name).ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("no target {name:?}; there are: {}", names()))
+        }),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(Failure::new(Exit::Usage, format!("name one with --target: {}", names()))),
+    }
+}

@@ -1,0 +1,52 @@
+//! What every long-running command shares: runtime, log output, and the end by signal.
+
+use std::future::Future;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{Exit, Failure};
+
+/// Runs `future` to its end on a runtime of two workers, enough for one operator and a crowd of
+/// readers, and small in memory.
+pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map(|runtime| runtime.block_on(future))
+        .map_err(|error| Failure::new(Exit::Failed, format!("no runtime could be started: {error}")))
+}
+
+/// Makes this process undumpable: another process of the same account, such as the agent's CLI,
+/// can then neither trace it nor read its memory or environment.
+pub(crate) fn seal_memory() -> Result<(), Failure> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .map_err(|error| Failure::new(Exit::Failed, format!("memory can't be sealed: {error}")))
+}
+
+/// Logs to standard error as JSON, one event a line; `BREAKGLASS_LOG` overrides `default`.
+pub(crate) fn init_tracing(default: &str) {
+    let filter = EnvFilter::try_from_env("BREAKGLASS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // Only fails where a subscriber stands already, and then that one is meant.
+    let _ = subscriber.try_init();
+}
+
+/// Resolves at the first SIGINT or SIGTERM.
+pub(crate) async fn interrupted() {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        // Without handlers the default action ends the process, which is what a signal asks for.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

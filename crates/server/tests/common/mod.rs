@@ -1,0 +1,239 @@
+//! The real binary, driven as a person or a script would: started, asked over HTTP, ended by Drop.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "test code: a panic is the report"
+)]
+
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use ureq::{Agent, Body, BodyReader, http::Response};
+
+/// How long anything here may take before the test says what it waited for.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// The binary under test.
+pub fn breakglass() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_breakglass"));
+    command.env_remove("BREAKGLASS_CONFIG").env_remove("BREAKGLASS_SERVER");
+    command
+}
+
+/// A running drill.
+pub struct Drill {
+    child: Child,
+    pub base: String,
+    code: String,
+}
+
+impl Drill {
+    pub fn start(args: &[&str]) -> Drill {
+        let mut command = breakglass();
+        command.arg("drill").args(args);
+        Drill::spawn(command)
+    }
+
+    /// A drill under the limits that `prelude` sets in the shell that becomes it.
+    pub fn start_by_shell(prelude: &str, data_dir: &Path) -> Drill {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{prelude} exec \"$0\" drill --data-dir \"$1\"")])
+            .arg(env!("CARGO_BIN_EXE_breakglass"))
+            .arg(data_dir);
+        Drill::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Drill {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let stdout = child.stdout.take().unwrap();
+        let (found, url) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some((base, code)) = line.trim().split_once("/#sign-in=") {
+                    let _ = found.send((base.to_owned(), code.to_owned()));
+                }
+            }
+        });
+        let (base, code) = url.recv_timeout(LIMIT).expect("the drill prints its sign-in link");
+        Drill { child, base, code }
+    }
+
+    pub fn in_dir(dir: &Path) -> Drill {
+        Drill::start(&["--data-dir", dir.to_str().unwrap()])
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Signs in with the one-time code.
+    pub fn sign_in(&self) -> Client {
+        let mut client = Client::anonymous(&self.base);
+        let answer = client.post("/api/login", &json!({ "token": self.code }));
+        assert_eq!(answer.status, 204, "{answer:?}");
+        client.cookie = answer.cookie;
+        client
+    }
+
+    /// SIGKILL, and the body is collected.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; gives the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        wait_until("the drill ends on SIGTERM", || self.child.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Drill {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Polls `probe` until it yields; panics with `what` at the limit.
+pub fn wait_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(started.elapsed() < LIMIT, "waited {LIMIT:?} in vain: {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+    pub cookie: Option<String>,
+}
+
+/// A browser's worth of HTTP.
+#[derive(Clone)]
+pub struct Client {
+    agent: Agent,
+    pub base: String,
+    pub cookie: Option<String>,
+}
+
+impl Client {
+    pub fn anonymous(base: &str) -> Client {
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_recv_response(Some(LIMIT))
+            .build()
+            .into();
+        Client { agent, base: base.to_owned(), cookie: None }
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        answer(request.call().unwrap())
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Answer {
+        let mut request =
+            self.agent.post(format!("{}{path}", self.base)).header("origin", &self.base);
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        answer(request.send_json(body).unwrap())
+    }
+
+    /// Runs a verb to its end.
+    pub fn verb(&self, verb: &str) -> Answer {
+        self.post(&format!("/api/targets/devvm/verbs/{verb}?wait=true"), &json!({}))
+    }
+
+    /// The newest incident.
+    pub fn incident(&self) -> String {
+        let all = self.get("/api/incidents").body;
+        all[0]["incident"].as_str().expect("an incident").to_owned()
+    }
+
+    /// Attaches to an incident after `seq`.
+    pub fn events(&self, incident: &str, after: u64) -> Events {
+        let mut request = self
+            .agent
+            .get(format!("{}/api/incidents/{incident}/events", self.base))
+            .header("last-event-id", after.to_string());
+        if let Some(cookie) = &self.cookie {
+            request = request.header("cookie", cookie);
+        }
+        let response = request.call().unwrap();
+        assert_eq!(response.status(), 200);
+        Events { lines: BufReader::new(response.into_body().into_reader()).lines() }
+    }
+}
+
+fn answer(mut response: Response<Body>) -> Answer {
+    let cookie = response
+        .headers()
+        .get("set-cookie")
+        .and_then(|value| value.to_str().ok()?.split(';').next().map(str::to_owned));
+    let status = response.status().as_u16();
+    let text = response.body_mut().read_to_string().unwrap();
+    let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+    Answer { status, body, cookie }
+}
+
+/// One SSE frame.
+#[derive(Debug, Clone)]
+pub struct Sse {
+    pub id: Option<u64>,
+    pub event: String,
+    pub data: Value,
+}
+
+/// An attached stream; ends when the server ends it or dies.
+pub struct Events {
+    lines: Lines<BufReader<BodyReader<'static>>>,
+}
+
+impl Iterator for Events {
+    type Item = Sse;
+
+    fn next(&mut self) -> Option<Sse> {
+        let mut frame = Sse { id: None, event: String::new(), data: Value::Null };
+        loop {
+            let line = self.lines.next()?.ok()?;
+            match line.split_once(": ") {
+                Some(("id", id)) => frame.id = id.parse().ok(),
+                Some(("event", event)) => event.clone_into(&mut frame.event),
+                Some(("data", data)) => frame.data = serde_json::from_str(data).ok()?,
+                None if line.is_empty() && !frame.event.is_empty() => return Some(frame),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl Events {
+    /// The next frame of `kind`, skipping others; panics when the stream ends first.
+    pub fn until(&mut self, kind: &str) -> Sse {
+        self.find(|frame| frame.event == kind)
+            .unwrap_or_else(|| panic!("the stream ended before {kind}"))
+    }
+}

@@ -1,0 +1,100 @@
+//! The main job, on the real binary: from the sign-in link to a machine that is well again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+mod common;
+
+use common::{Client, Drill};
+use serde_json::json;
+
+#[test]
+fn the_printed_link_signs_in_once_and_only_once() {
+    let drill = Drill::start(&[]);
+    let client = drill.sign_in();
+    assert_eq!(client.get("/api/me").status, 200);
+    let again = Client::anonymous(&drill.base);
+    let code = json!({ "token": "not-the-code" });
+    assert_eq!(again.post("/api/login", &code).status, 401);
+}
+
+#[test]
+fn a_rehearsed_incident_is_open_and_says_that_it_is_a_drill() {
+    let drill = Drill::start(&[]);
+    let client = drill.sign_in();
+    let opened = client.events(&client.incident(), 0).next().unwrap();
+    assert_eq!(opened.event, "incident_opened");
+    assert_eq!(opened.data["drill"], true);
+    assert_eq!(client.get("/api/me").body["drill"], true);
+}
+
+#[test]
+fn the_agent_finds_the_full_disk_and_brings_the_service_up() {
+    let drill = Drill::start(&[]);
+    let client = drill.sign_in();
+    let incident = client.incident();
+    let mut events = client.events(&incident, 0);
+    let prompt = json!({ "text": "Triage: find what is wrong and repair it." });
+    let answer = client.post(&format!("/api/incidents/{incident}/prompts"), &prompt);
+    assert_eq!(answer.status, 202, "{answer:?}");
+    events.until("text_delta");
+    let ended = events.until("turn_ended");
+    assert_eq!(ended.data["outcome"], "done", "{ended:?}");
+    let replay: Vec<_> =
+        client.events(&incident, 0).take_while(|frame| frame.event != "caught-up").collect();
+    let commands: Vec<&str> =
+        replay.iter().filter_map(|frame| frame.data["summary"].as_str()).collect();
+    assert!(commands.iter().any(|command| command.contains("ssh devvm")), "{commands:?}");
+    let seqs: Vec<u64> = replay.iter().filter_map(|frame| frame.id).collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_cycle_needs_no_agent_and_ends_with_a_running_verdict() {
+    let drill = Drill::start(&["--scenario", "io-stall"]);
+    let client = drill.sign_in();
+    let result = client.verb("cycle");
+    assert_eq!(result.status, 200, "{result:?}");
+    assert_eq!(result.body["outcome"], "done", "{result:?}");
+    assert_eq!(result.body["verdict"], "running");
+    let mut events = client.events(result.body["incident"].as_str().unwrap(), 0);
+    let lines: Vec<String> = std::iter::from_fn(|| events.next())
+        .take_while(|frame| frame.event != "verb_finished")
+        .filter_map(|frame| Some(frame.data["line"].as_str()?.to_owned()))
+        .collect();
+    assert!(lines.iter().any(|line| line.contains("forensics")), "{lines:?}");
+}
+
+#[test]
+fn an_unknown_verb_is_refused_with_the_list_of_verbs() {
+    let drill = Drill::start(&[]);
+    let client = drill.sign_in();
+    let answer = client.verb("destroy");
+    assert_eq!(answer.status, 404);
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("status, forensics, start, stop, reset, cycle"), "{detail}");
+}
+
+#[test]
+fn stop_ends_a_running_turn_and_says_who_stopped_it() {
+    let drill = Drill::start(&[]);
+    let client = drill.sign_in();
+    let incident = client.incident();
+    let mut events = client.events(&incident, 0);
+    let prompts = format!("/api/incidents/{incident}/prompts");
+    assert_eq!(client.post(&prompts, &json!({ "text": "triage" })).status, 202);
+    events.until("turn_started");
+    let second = client.post(&prompts, &json!({ "text": "and this" }));
+    assert_eq!(second.status, 409, "{second:?}");
+    let stop = client.post(&format!("/api/incidents/{incident}/stop"), &json!({}));
+    assert!(stop.status < 300, "{stop:?}");
+    assert_eq!(events.until("turn_ended").data["outcome"], "stopped");
+}
+
+#[test]
+fn sigterm_ends_the_drill_cleanly_with_streams_attached() {
+    let mut drill = Drill::start(&[]);
+    let client = drill.sign_in();
+    let mut events = client.events(&client.incident(), 0);
+    events.until("caught-up");
+    assert_eq!(drill.terminate(), Some(0));
+}

@@ -1,0 +1,76 @@
+//! The record can't be written, and the operator's power works all the same.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+mod common;
+
+use std::path::Path;
+
+use common::{Client, Drill};
+
+fn assert_power_works_and_says_degraded(client: &Client) {
+    let result = client.verb("status");
+    assert_eq!(result.status, 200, "{result:?}");
+    assert_eq!(result.body["outcome"], "done", "{result:?}");
+    let ready = client.get("/ready");
+    let text = ready.body.to_string();
+    assert!(text.contains("degraded"), "{text}");
+}
+
+#[test]
+fn a_corrupt_record_is_left_untouched_and_verbs_still_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let record = dir.path().join("record.db");
+    let garbage = b"this was a database once".repeat(400);
+    std::fs::write(&record, &garbage).unwrap();
+    let drill = Drill::in_dir(dir.path());
+    assert_power_works_and_says_degraded(&drill.sign_in());
+    assert_eq!(std::fs::read(&record).unwrap(), garbage);
+}
+
+#[test]
+fn a_record_that_can_t_grow_any_more_degrades_and_verbs_still_run() {
+    let dir = tempfile::tempdir().unwrap();
+    // The shell ignores SIGXFSZ, so a write past 256 KiB fails as on a full disk.
+    let drill = Drill::start_by_shell("trap '' XFSZ; ulimit -f 512;", dir.path());
+    let client = drill.sign_in();
+    for _ in 0..200 {
+        let result = client.verb("status");
+        assert_eq!(result.body["outcome"], "done", "{result:?}");
+        if client.get("/ready").body.to_string().contains("degraded") {
+            return assert_power_works_and_says_degraded(&client);
+        }
+    }
+    panic!("256 KiB held two hundred verbs");
+}
+
+#[test]
+fn an_audit_finds_a_record_that_was_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut drill = Drill::in_dir(dir.path());
+    drill.sign_in().verb("status");
+    assert_eq!(drill.terminate(), Some(0));
+    let (holds, text) = audit(dir.path());
+    assert!(holds, "{text}");
+    tamper(&dir.path().join("record.db"));
+    let (holds, text) = audit(dir.path());
+    assert!(!holds, "{text}");
+}
+
+fn audit(dir: &Path) -> (bool, String) {
+    let output =
+        common::breakglass().args(["audit", "verify", "--data-dir"]).arg(dir).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_ne!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    (output.status.success(), text)
+}
+
+/// Changes one letter of one stored event, in the file.
+fn tamper(record: &Path) {
+    let mut bytes = std::fs::read(record).unwrap();
+    let needle = b"verb_started";
+    let at = bytes.windows(needle.len()).position(|window| window == needle).expect("an event");
+    let operator = bytes[..at].windows(9).rposition(|window| window == b"operator:").unwrap();
+    bytes[operator + 9] ^= 1;
+    std::fs::write(record, bytes).unwrap();
+}
