@@ -1,1 +1,15 @@
-//! placeholder
+//! Real things for tests: each starts what it is named after, and `Drop` ends it.
+
+// This is test code: here a panic is the report.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+#![forbid(unsafe_code)]
+
+pub mod claude;
+pub mod model;
+pub mod qmp;

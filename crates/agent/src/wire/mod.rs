@@ -9,6 +9,8 @@
 mod decode;
 mod lines;
 mod send;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use decode::{BadLine, decode};

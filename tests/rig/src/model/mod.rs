@@ -1,0 +1,185 @@
+//! A scripted Messages API that judges its client.
+//!
+//! It plays a list of replies, one a request, and keeps every request. When it is dropped it
+//! judges them, see [`judge`]: a client that answers a tool call twice or leaks a secret fails
+//! its test without the test having to look.
+
+mod judge;
+mod reply;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use reply::{Part, Reply};
+
+/// One request to `/v1/messages`, as it came.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Value,
+}
+
+impl Request {
+    /// The model that was asked.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        self.body["model"].as_str().unwrap_or_default()
+    }
+
+    /// Every word of the conversation, for a look whether something is in it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.body.to_string()
+    }
+}
+
+/// The server. Ended, and its client judged, by `Drop`.
+pub struct ModelServer {
+    address: SocketAddr,
+    script: Arc<Script>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+struct Script {
+    replies: Mutex<VecDeque<Reply>>,
+    requests: watch::Sender<Vec<Request>>,
+    secrets: Mutex<Vec<String>>,
+    over: CancellationToken,
+}
+
+impl ModelServer {
+    /// Listens on a free port of 127.0.0.1 and plays `replies`.
+    pub async fn start(replies: impl IntoIterator<Item = Reply>) -> ModelServer {
+        let script = Arc::new(Script {
+            replies: Mutex::new(replies.into_iter().collect()),
+            requests: watch::Sender::new(Vec::new()),
+            secrets: Mutex::new(Vec::new()),
+            over: CancellationToken::new(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&script));
+        let accepting = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        ModelServer {
+            address,
+            script,
+            accepting: Some(accepting),
+        }
+    }
+
+    /// What `ANTHROPIC_BASE_URL` has to be.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Plays one more reply after those that are left.
+    pub fn then(&self, reply: Reply) {
+        self.script.replies.lock().unwrap().push_back(reply);
+    }
+
+    /// From now on nobody listens: connections are refused.
+    pub async fn refuse_connections(&mut self) {
+        if let Some(accepting) = self.accepting.take() {
+            accepting.abort();
+            let _ = accepting.await;
+        }
+    }
+
+    /// No request may hold this text anywhere in its body.
+    pub fn forbid(&self, secret: &str) {
+        self.script.secrets.lock().unwrap().push(secret.to_owned());
+    }
+
+    /// Every request so far.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.script.requests.borrow().clone()
+    }
+
+    /// Waits until there were `count` requests.
+    pub async fn wait_for_requests(&self, count: usize) {
+        let mut requests = self.script.requests.subscribe();
+        requests
+            .wait_for(|requests| requests.len() >= count)
+            .await
+            .unwrap();
+    }
+}
+
+impl Drop for ModelServer {
+    fn drop(&mut self) {
+        self.script.over.cancel();
+        if let Some(accepting) = &self.accepting {
+            accepting.abort();
+        }
+        if !std::thread::panicking() {
+            let secrets = self.script.secrets.lock().unwrap();
+            let faults = judge::faults(&self.script.requests.borrow(), &secrets);
+            assert!(
+                faults.is_empty(),
+                "the model's client misbehaved:\n{}",
+                faults.join("\n")
+            );
+        }
+    }
+}
+
+async fn answer(
+    State(script): State<Arc<Script>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    if uri.path() != "/v1/messages" {
+        return reply::status(404);
+    }
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let number = {
+        let mut number = 0;
+        script.requests.send_modify(|requests| {
+            requests.push(Request { headers, body });
+            number = requests.len();
+        });
+        number
+    };
+    let next = script.replies.lock().unwrap().pop_front();
+    let mut response = match next {
+        None => reply::status(400),
+        Some(Reply::Status(code)) => reply::status(code),
+        Some(Reply::Hang) => {
+            script.over.cancelled().await;
+            reply::status(500)
+        }
+        Some(Reply::Parts(parts)) => {
+            let events = reply::stream(number, parts, script.over.clone());
+            (
+                [(header::CONTENT_TYPE, "text/event-stream")],
+                Body::from_stream(events),
+            )
+                .into_response()
+        }
+    };
+    // So that refusing connections cuts off a client that has one.
+    response.headers_mut().insert(
+        header::CONNECTION,
+        header::HeaderValue::from_static("close"),
+    );
+    response
+}

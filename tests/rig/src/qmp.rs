@@ -1,0 +1,106 @@
+//! A stand-in for QEMU's monitor: greets, negotiates, answers from a state directory.
+//!
+//! It needs only std and serde_json, so that the gate's own tests can share it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A monitor that listens until it is dropped.
+///
+/// It says what the file `runstate` of its state directory holds, or `running`. While a file
+/// `monitor-hangs` is there, it accepts and then says nothing, as a stopped QEMU does.
+#[derive(Debug)]
+pub struct Monitor {
+    socket: PathBuf,
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Monitor {
+    /// Listens on `socket` and answers from `state`.
+    ///
+    /// # Panics
+    /// When the socket can't be bound.
+    #[must_use]
+    pub fn start(socket: &Path, state: &Path) -> Monitor {
+        let listener = UnixListener::bind(socket).unwrap();
+        let ended = Arc::new(AtomicBool::new(false));
+        let (state, over) = (state.to_owned(), Arc::clone(&ended));
+        let thread = std::thread::spawn(move || {
+            // One client at a time, as QEMU has it.
+            for client in listener.incoming() {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let _ = client.and_then(|client| converse(&client, &state, &over));
+            }
+        });
+        Monitor {
+            socket: socket.to_owned(),
+            ended,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        let _ = UnixStream::connect(&self.socket);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = fs::remove_file(&self.socket);
+    }
+}
+
+fn converse(client: &UnixStream, state: &Path, ended: &AtomicBool) -> std::io::Result<()> {
+    while state.join("monitor-hangs").exists() && !ended.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    client.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut out = client;
+    writeln!(
+        out,
+        r#"{{"QMP": {{"version": {{}}, "capabilities": ["oob"]}}}}"#
+    )?;
+    for line in BufReader::new(client).lines() {
+        let request: serde_json::Value = serde_json::from_str(&line?)?;
+        let answer = match request["execute"].as_str() {
+            Some("qmp_capabilities") => "{}".to_owned(),
+            Some("query-status") => status(state),
+            Some("query-block" | "query-blockstats") => {
+                r#"[{"device": "drive-virtio0", "stats": {"wr_operations": 7}}]"#.to_owned()
+            }
+            _ => {
+                writeln!(
+                    out,
+                    r#"{{"error": {{"class": "CommandNotFound", "desc": "no"}}}}"#
+                )?;
+                continue;
+            }
+        };
+        // An event between question and answer, as a busy guest sends them.
+        writeln!(
+            out,
+            r#"{{"timestamp": {{"seconds": 1}}, "event": "RTC_CHANGE"}}"#
+        )?;
+        writeln!(out, r#"{{"return": {answer}}}"#)?;
+    }
+    Ok(())
+}
+
+fn status(state: &Path) -> String {
+    let word = fs::read_to_string(state.join("runstate")).unwrap_or_else(|_| "running".to_owned());
+    let word = word.trim();
+    format!(
+        r#"{{"status": "{word}", "running": {}}}"#,
+        word == "running"
+    )
+}
