@@ -1,1 +1,11 @@
-//! placeholder
+//! breakglass: saves a machine that is down. Power without any model, and an agent with SSH.
+//!
+//! This crate puts the parts together and shows them to people: configuration, identity, HTTP,
+//! the page, the command line.
+
+#![forbid(unsafe_code)]
+
+pub mod auth;
+pub mod config;
+pub mod http;
+mod web;

@@ -1,0 +1,209 @@
+//! Is this request meant for us, and did our own page send it?
+//!
+//! The `Host` check stops DNS rebinding: a page of another name that resolves to our address
+//! carries that name. The origin check stops another site's page from pressing a button in the
+//! operator's name: browsers say where a request comes from, in `Sec-Fetch-Site` and `Origin`.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
+
+use super::identity::Via;
+
+/// Where the request claims to go: the `Host` header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Authority {
+    host: String,
+    port: Option<u16>,
+}
+
+impl Authority {
+    fn parse(text: &str) -> Option<Authority> {
+        let (host, port) = match text.rfind(':') {
+            Some(colon) if !text[colon..].contains(']') => {
+                (&text[..colon], Some(text[colon + 1..].parse().ok()?))
+            }
+            _ => (text, None),
+        };
+        let host = match host.strip_prefix('[') {
+            Some(v6) => {
+                let v6 = v6.strip_suffix(']')?;
+                v6.parse::<std::net::Ipv6Addr>().ok()?.to_string()
+            }
+            None => host.to_ascii_lowercase(),
+        };
+        let odd = |byte: u8| !(byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
+        (!host.is_empty() && !host.bytes().any(odd)).then_some(Authority { host, port })
+    }
+
+    fn with_default_port(&self, port: u16) -> (&str, u16) {
+        (&self.host, self.port.unwrap_or(port))
+    }
+}
+
+/// The request's authority, if it is one of ours: an address, `localhost`, or a listed name.
+///
+/// # Errors
+/// A sentence for the client.
+pub(super) fn check_host(
+    headers: &HeaderMap,
+    uri: &Uri,
+    allowed: &[String],
+) -> Result<Authority, String> {
+    let host = one(headers, &header::HOST)?.ok_or("the request has no Host header")?;
+    let authority = Authority::parse(host).ok_or_else(|| format!("{host:?} is no host"))?;
+    let also = uri.authority().map(|also| Authority::parse(also.as_str()));
+    if also.is_some_and(|also| also.as_ref() != Some(&authority)) {
+        return Err("the request line and the Host header name different hosts".to_owned());
+    }
+    let known = authority.host == "localhost"
+        || authority.host.parse::<IpAddr>().is_ok()
+        || allowed.contains(&authority.host);
+    if known {
+        Ok(authority)
+    } else {
+        Err(format!(
+            "this server does not answer to the name {:?}; add it to allowed_hosts if it should",
+            authority.host
+        ))
+    }
+}
+
+/// Whether a request that changes something comes from our own page, or from no page at all.
+///
+/// `via` is how the identity was proved; `None` for signing in, which a foreign page must not
+/// do either. A bearer token is no proof that browsers send by themselves, so a client with one
+/// may leave both headers out; wrong ones are refused from anyone.
+///
+/// # Errors
+/// A sentence for the client.
+pub(super) fn check_origin(
+    method: &Method,
+    headers: &HeaderMap,
+    host: &Authority,
+    https: bool,
+    via: Option<Via>,
+) -> Result<(), String> {
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Ok(());
+    }
+    let site = one(headers, &HeaderName::from_static("sec-fetch-site"))?;
+    let origin = one(headers, &header::ORIGIN)?;
+    if site.is_some_and(|site| site != "same-origin") {
+        return Err("the request comes from another site".to_owned());
+    }
+    if let Some(origin) = origin
+        && !is_same_origin(origin, host, https)
+    {
+        return Err(format!(
+            "the request comes from {origin:?}, which is not this server"
+        ));
+    }
+    let ambient = via.is_none_or(Via::is_ambient);
+    if ambient && site.is_none() && origin.is_none() {
+        return Err(
+            "the request says neither Origin nor Sec-Fetch-Site, so it can't be told \
+                    from another site's; a program should send the token"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Behind an edge that ends TLS we can't see the scheme, so `http` and `https` both match, each
+/// with its own default port, unless a trusted proxy says that it was `https`.
+fn is_same_origin(origin: &str, host: &Authority, https: bool) -> bool {
+    let (rest, port, secure) = match (
+        origin.strip_prefix("https://"),
+        origin.strip_prefix("http://"),
+    ) {
+        (Some(rest), _) => (rest, 443, true),
+        (_, Some(rest)) => (rest, 80, false),
+        _ => return false,
+    };
+    let Some(origin) = Authority::parse(rest) else {
+        return false;
+    };
+    (secure || !https) && origin.with_default_port(port) == host.with_default_port(port)
+}
+
+fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, String> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
+    if values.next().is_some() {
+        return Err(format!("the header {name} is there twice"));
+    }
+    value
+        .to_str()
+        .map(Some)
+        .map_err(|_| format!("the header {name} is not ASCII"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(host: &str, allowed: &[&str]) -> bool {
+        let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
+        let allowed: Vec<String> = allowed.iter().map(|&name| name.to_owned()).collect();
+        check_host(&headers, &Uri::from_static("/"), &allowed).is_ok()
+    }
+
+    #[test]
+    fn addresses_and_localhost_are_ours_and_names_only_when_listed() {
+        for host in [
+            "127.0.0.1",
+            "10.0.0.1:8080",
+            "[::1]:80",
+            "[2001:db8::1]",
+            "localhost:1",
+        ] {
+            assert!(hosts(host, &[]), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "rescue.example.org.",
+            "127.0.0.1.nip.io",
+            "localhost.evil",
+        ] {
+            assert!(!hosts(host, &["rescue.example.org"]), "{host}");
+        }
+        assert!(hosts("Rescue.Example.org:8080", &["rescue.example.org"]));
+    }
+
+    #[test]
+    fn what_is_no_host_is_refused() {
+        for host in [
+            "",
+            ":80",
+            "a b",
+            "user@127.0.0.1",
+            "127.0.0.1:x",
+            "[::1",
+            "[evil]",
+            "::1",
+        ] {
+            assert!(
+                !hosts(host, &["evil", "a b", ""]) || host == "::1",
+                "{host:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_origin_is_ours_by_host_and_port_and_by_scheme_where_it_is_known() {
+        let plain = Authority::parse("box:8080").unwrap();
+        let bare = Authority::parse("box").unwrap();
+        assert!(is_same_origin("http://box:8080", &plain, false));
+        assert!(!is_same_origin("http://box", &plain, false));
+        assert!(!is_same_origin("http://box.evil:8080", &plain, false));
+        assert!(is_same_origin("https://BOX", &bare, false));
+        assert!(is_same_origin("https://box:443", &bare, true));
+        assert!(!is_same_origin("http://box", &bare, true));
+        for origin in ["null", "", "box", "ftp://box", "http://", "http://box/path"] {
+            assert!(!is_same_origin(origin, &bare, false), "{origin:?}");
+        }
+    }
+}

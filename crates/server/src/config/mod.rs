@@ -1,0 +1,70 @@
+//! The configuration: one TOML file, variables over it, and all that is wrong said at once.
+//!
+//! Order: read the file into a tree in which every value knows its line ([`tree`]), put the
+//! variables over it ([`environment`]), then read it section by section ([`sections`]), noting
+//! every error and going on. A [`Config`] exists only if there was none.
+
+mod environment;
+mod error;
+mod section;
+mod sections;
+mod tree;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+pub use error::{ConfigError, Origin, Warning};
+pub use types::{AgentConfig, AuthConfig, Autonomy, Config, LimitsConfig, SshConfig};
+
+use error::Report;
+use section::Section;
+use tree::{Node, Table, Value};
+
+impl Config {
+    /// Reads the file, if one is named, and the variables over it.
+    ///
+    /// `environment` is passed in rather than read, so that a test needs no process of its own:
+    /// `std::env::vars_os()` in the program.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the sections; never only the first.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<(Config, Vec<Warning>), Vec<ConfigError>> {
+        let mut report = Report::default();
+        let mut table = path.map_or_else(Table::new, |path| read(path, &mut report));
+        environment::overlay(&mut table, environment, &mut report);
+        let origin = Origin::Missing(path.map(Path::to_owned));
+        let root = Node {
+            value: Value::Table(table),
+            origin,
+        };
+        let config = sections::config(Section::new(String::new(), root, &mut report));
+        match config {
+            Some(config) if report.errors.is_empty() => Ok((config, report.warnings)),
+            _ => Err(report.errors),
+        }
+    }
+}
+
+fn read(path: &Path, report: &mut Report) -> Table {
+    match std::fs::read_to_string(path) {
+        Ok(source) => tree::parse(path, &source, report),
+        Err(error) => {
+            let origin = Origin::Missing(Some(path.to_owned()));
+            let problem = format!("can't be read: {error}");
+            report.error(
+                &origin,
+                "(file)",
+                problem,
+                "check the path given with --config",
+            );
+            Table::new()
+        }
+    }
+}

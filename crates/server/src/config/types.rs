@@ -1,0 +1,156 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use axum::http::HeaderName;
+use breakglass_control::{HostKeyPolicy, Target};
+use ipnet::IpNet;
+use secrecy::SecretString;
+
+use crate::auth::ApiToken;
+
+/// Everything that `serve` needs to know, checked: a value of this type is a whole configuration.
+/// Plain data, so that a drill can be built without a file.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where HTTP is served.
+    pub listen: SocketAddr,
+    /// Holds the record, the pinned host keys and the agent's cell.
+    pub data_dir: PathBuf,
+    /// Names under which the page is reached, lower case, without port; addresses and
+    /// `localhost` always work.
+    pub allowed_hosts: Vec<String>,
+    /// Who may come in.
+    pub auth: AuthConfig,
+    /// How guest and host are reached.
+    pub ssh: SshConfig,
+    /// The agent.
+    pub agent: AgentConfig,
+    /// What one server and one identity may hold.
+    pub limits: LimitsConfig,
+    /// The machines to be saved.
+    pub targets: Vec<Target>,
+}
+
+/// Who may come in. At least one way is configured.
+#[derive(Debug, Clone)]
+pub struct AuthConfig {
+    /// Peers whose user header counts; empty: it never counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The header in which a trusted proxy names the operator.
+    pub user_header: HeaderName,
+    /// The API token, hashed.
+    pub token: Option<ApiToken>,
+    /// The identity that the token stands for.
+    pub token_identity: String,
+    /// Whether the session cookie is marked `Secure` whatever the request says.
+    pub secure_cookie: bool,
+}
+
+/// How guest and host are reached.
+#[derive(Debug, Clone)]
+pub struct SshConfig {
+    /// The private key, in OpenSSH's format.
+    pub key_file: PathBuf,
+    /// What is done about a host's key.
+    pub host_keys: HostKeyPolicy,
+    /// Where host keys are pinned, in OpenSSH's format.
+    pub known_hosts: PathBuf,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// How often a quiet connection is probed.
+    pub keepalive: Duration,
+}
+
+/// The agent. The command need not exist: power works without it, and readiness says so.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// The claude CLI; a bare name is searched for on `PATH`.
+    pub command: PathBuf,
+    /// More arguments for it.
+    pub args: Vec<String>,
+    /// The model unless a prompt names another.
+    pub model: String,
+    /// The models that a prompt may name; holds `model`.
+    pub models: Vec<String>,
+    /// What it may do without asking.
+    pub autonomy: Autonomy,
+    /// Longest turn.
+    pub turn_limit: Duration,
+    /// Longest silence of the CLI while a turn runs.
+    pub silence_limit: Duration,
+    /// How often the CLI asks an unreachable model again.
+    pub max_api_retries: u32,
+    /// The model API's key.
+    pub api_key: Option<SecretString>,
+    /// The model API's address, where it is not the vendor's.
+    pub base_url: Option<String>,
+    /// A directory with the CLI's own sign-in, copied into its cell.
+    pub credentials_dir: Option<PathBuf>,
+}
+
+/// What the agent may do without asking. Other settings are planned and refused until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Autonomy {
+    /// Everything that its key allows.
+    Autonomous,
+}
+
+impl Autonomy {
+    /// The word in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Autonomy::Autonomous => "autonomous",
+        }
+    }
+}
+
+impl fmt::Display for Autonomy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What one server and one identity may hold.
+#[derive(Debug, Clone)]
+pub struct LimitsConfig {
+    /// Event streams open at once, per identity.
+    pub streams_per_identity: usize,
+    /// TCP connections open at once.
+    pub connections: usize,
+    /// Largest request body, in bytes.
+    pub body_bytes: usize,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> LimitsConfig {
+        LimitsConfig {
+            streams_per_identity: 32,
+            connections: 1024,
+            body_bytes: 64 * 1024,
+        }
+    }
+}
+
+impl Default for AgentConfig {
+    fn default() -> AgentConfig {
+        AgentConfig {
+            enabled: true,
+            command: PathBuf::from("claude"),
+            args: Vec::new(),
+            model: "sonnet".to_owned(),
+            models: ["sonnet", "opus", "haiku"].map(str::to_owned).to_vec(),
+            autonomy: Autonomy::Autonomous,
+            turn_limit: Duration::from_secs(30 * 60),
+            silence_limit: Duration::from_secs(120),
+            max_api_retries: 5,
+            api_key: None,
+            base_url: None,
+            credentials_dir: None,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Axum's extractors with problem details for errors, and an end to waiting for a body.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::problem::Problem;
+
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+/// The parts of the path.
+pub(super) struct PathOf<T>(pub(super) T);
+
+/// The query.
+pub(super) struct QueryOf<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Body<T>, Problem> {
+        let read = tokio::time::timeout(BODY_DEADLINE, Json::<T>::from_request(request, state));
+        match read.await {
+            Ok(Ok(Json(value))) => Ok(Body(value)),
+            Ok(Err(rejection)) => Err(json_problem(&rejection)),
+            Err(_) => {
+                let detail = "The body did not arrive within 10 s.";
+                Err(Problem::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "timeout",
+                    "Too slow",
+                    detail,
+                ))
+            }
+        }
+    }
+}
+
+fn json_problem(rejection: &JsonRejection) -> Problem {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let detail = "The body is larger than this server takes (limits.body_bytes).";
+            Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-large",
+                "Too large",
+                detail,
+            )
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            let detail = "Send the body as JSON, with Content-Type: application/json.";
+            let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            Problem::new(status, "not-json", "Not JSON", detail)
+        }
+        StatusCode::UNPROCESSABLE_ENTITY => Problem::unacceptable(rejection.body_text()),
+        _ => Problem::malformed(rejection.body_text()),
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathOf<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<PathOf<T>, Problem> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(value)) => Ok(PathOf(value)),
+            Err(PathRejection::FailedToDeserializePathParams(error)) => {
+                Err(Problem::not_found(error.body_text()))
+            }
+            Err(other) => Err(Problem::malformed(other.body_text())),
+        }
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<QueryOf<T>, Problem> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        let malformed = |rejection: QueryRejection| Problem::malformed(rejection.body_text());
+        query.map(|Query(value)| QueryOf(value)).map_err(malformed)
+    }
+}

@@ -1,0 +1,198 @@
+//! Incidents: opening, listing, asking the agent, stopping it, closing.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use breakglass_agent::PromptError;
+use breakglass_journal::{EventBody, IncidentId, IncidentSummary, TurnNumber};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use super::extract::{Body, PathOf};
+use super::problem::Problem;
+use super::state::AppState;
+use super::{journal_problem, targets};
+use crate::auth::Identity;
+
+/// Longest prompt, in bytes.
+pub const MAX_PROMPT: usize = 16 * 1024;
+
+/// What opening an incident takes.
+#[derive(Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub(super) struct OpenIncident {
+    /// The machine to be saved.
+    target: String,
+}
+
+/// An incident that was opened.
+#[derive(Serialize, TS)]
+#[ts(export)]
+pub(super) struct IncidentOpened {
+    /// Its id.
+    incident: IncidentId,
+}
+
+/// What asking the agent takes.
+#[derive(Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(export, optional_fields)]
+pub(super) struct Prompt {
+    /// The operator's words, 1 byte to 16 KiB.
+    text: String,
+    /// The model, one of those that `/api/me` lists.
+    model: Option<String>,
+}
+
+/// A prompt that was taken.
+#[derive(Serialize, TS)]
+#[ts(export)]
+pub(super) struct PromptTaken {
+    /// The turn that it began.
+    turn: TurnNumber,
+}
+
+/// What became of a wish to stop.
+#[derive(Serialize, TS)]
+#[ts(export)]
+pub(super) struct Stopped {
+    /// Whether a turn was running; it has ended now.
+    stopped: bool,
+}
+
+pub(super) async fn open(
+    State(state): State<AppState>,
+    identity: Identity,
+    Body(wish): Body<OpenIncident>,
+) -> Result<Response, Problem> {
+    targets::find(&state, &wish.target)?;
+    let drill = state.about.drill;
+    let opened = state
+        .journal
+        .open_incident(&wish.target, identity.actor(), drill)
+        .await;
+    let incident = opened.map_err(journal_problem)?;
+    if let Some(agents) = &state.agents {
+        agents.warm(incident);
+    }
+    let place = [(header::LOCATION, format!("/api/incidents/{incident}"))];
+    Ok((
+        StatusCode::CREATED,
+        place,
+        Json(IncidentOpened { incident }),
+    )
+        .into_response())
+}
+
+pub(super) async fn list(
+    State(state): State<AppState>,
+    _: Identity,
+) -> Result<Json<Vec<IncidentSummary>>, Problem> {
+    state
+        .journal
+        .incidents()
+        .await
+        .map(Json)
+        .map_err(journal_problem)
+}
+
+pub(super) async fn show(
+    State(state): State<AppState>,
+    _: Identity,
+    PathOf(incident): PathOf<IncidentId>,
+) -> Result<Json<IncidentSummary>, Problem> {
+    find(&state, incident).await.map(Json)
+}
+
+/// The incident, or 404.
+pub(super) async fn find(
+    state: &AppState,
+    incident: IncidentId,
+) -> Result<IncidentSummary, Problem> {
+    let found = state
+        .journal
+        .incident(incident)
+        .await
+        .map_err(journal_problem)?;
+    found.ok_or_else(|| Problem::not_found(format!("There is no incident {incident}.")))
+}
+
+async fn find_open(state: &AppState, incident: IncidentId) -> Result<IncidentSummary, Problem> {
+    let summary = find(state, incident).await?;
+    if summary.closed_at.is_some() {
+        let detail = "This incident is closed; open a new one.";
+        return Err(Problem::conflict("closed", "Closed", detail));
+    }
+    Ok(summary)
+}
+
+pub(super) async fn prompt(
+    State(state): State<AppState>,
+    identity: Identity,
+    PathOf(incident): PathOf<IncidentId>,
+    Body(prompt): Body<Prompt>,
+) -> Result<Response, Problem> {
+    if prompt.text.trim().is_empty() {
+        return Err(Problem::unacceptable("The prompt is empty."));
+    }
+    if prompt.text.len() > MAX_PROMPT {
+        return Err(Problem::unacceptable("The prompt is longer than 16 KiB."));
+    }
+    if let Some(model) = &prompt.model
+        && !state.about.models.contains(model)
+    {
+        let problem = Problem::unacceptable(format!("The model {model:?} is not offered here."));
+        return Err(problem.allowed(state.about.models.iter().cloned()));
+    }
+    find_open(&state, incident).await?;
+    let Some(agents) = &state.agents else {
+        return Err(Problem::unavailable(
+            "The agent is switched off; power works without it.",
+        ));
+    };
+    let taken = agents
+        .prompt(incident, identity.actor(), prompt.text, prompt.model)
+        .await;
+    let turn = taken.map_err(|error| prompt_problem(&error))?;
+    Ok((StatusCode::ACCEPTED, Json(PromptTaken { turn })).into_response())
+}
+
+fn prompt_problem(error: &PromptError) -> Problem {
+    match error {
+        PromptError::TurnRunning(_) => {
+            Problem::conflict("turn-running", "The agent is at work", error.to_string())
+        }
+        _ => Problem::unavailable(error.to_string()),
+    }
+}
+
+pub(super) async fn stop(
+    State(state): State<AppState>,
+    identity: Identity,
+    PathOf(incident): PathOf<IncidentId>,
+) -> Result<Json<Stopped>, Problem> {
+    find(&state, incident).await?;
+    let stopped = match &state.agents {
+        Some(agents) => agents.stop(incident, identity.actor()).await,
+        None => false,
+    };
+    Ok(Json(Stopped { stopped }))
+}
+
+pub(super) async fn close(
+    State(state): State<AppState>,
+    identity: Identity,
+    PathOf(incident): PathOf<IncidentId>,
+) -> Result<StatusCode, Problem> {
+    find_open(&state, incident).await?;
+    if let Some(agents) = &state.agents {
+        agents.stop(incident, identity.actor()).await;
+    }
+    let closed = state
+        .journal
+        .append(incident, identity.actor(), EventBody::IncidentClosed {});
+    closed.await.map_err(journal_problem)?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,213 @@
+//! The accept loop: HTTP/1.1 on plain TCP; an edge or loopback supplies TLS.
+//!
+//! Everything a client can hold is bounded: how many connections there are, how long a header
+//! may take, how long unread data may wait. On `cancel` the loop stops accepting, idle
+//! connections close, running requests finish, and at the deadline the rest is cut. Event
+//! streams end by the same token, in their handlers.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+use crate::auth::Peer;
+
+/// What a connection may take.
+#[derive(Debug, Clone)]
+pub struct ListenLimits {
+    /// Connections open at once; one more is answered 503 and closed.
+    pub connections: usize,
+    /// Longest wait for a request's header, also the first of a connection.
+    pub header: Duration,
+    /// Longest time that data may wait for a client that does not read.
+    pub stall: Duration,
+    /// Longest wait for running requests at the end.
+    pub drain: Duration,
+}
+
+impl Default for ListenLimits {
+    fn default() -> ListenLimits {
+        ListenLimits {
+            connections: 1024,
+            header: Duration::from_secs(10),
+            stall: Duration::from_secs(20),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
+                      Content-Type: text/plain\r\nContent-Length: 30\r\n\r\n\
+                      Too many connections are open.";
+
+/// Serves `app` until `cancel`; returns when every connection is closed.
+pub async fn serve(
+    listener: TcpListener,
+    app: Router,
+    limits: ListenLimits,
+    cancel: CancellationToken,
+) {
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = cancel.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: they come back when connections close.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::select! {
+                    () = cancel.cancelled() => break,
+                    () = sleep(Duration::from_millis(100)) => continue,
+                }
+            }
+        };
+        if connections.len() >= limits.connections {
+            tracing::warn!(%peer, "refused a connection: too many are open");
+            // One try: a client that can't take 150 bytes at once goes without.
+            let _ = stream.try_write(FULL);
+            continue;
+        }
+        let connection = graceful.watch(connect(stream, Peer(peer), app.clone(), &limits));
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%peer, %error, "a connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    if timeout(limits.drain, graceful.shutdown()).await.is_err() {
+        tracing::warn!(
+            open = connections.len(),
+            "cut connections that did not end in time"
+        );
+    }
+    connections.shutdown().await;
+}
+
+fn connect(
+    stream: TcpStream,
+    peer: Peer,
+    app: Router,
+    limits: &ListenLimits,
+) -> impl GracefulConnection<Error = hyper::Error> + Send + use<> {
+    tune(&stream, limits.stall);
+    let io = TokioIo::new(Patience {
+        stream,
+        limit: limits.stall,
+        waiting: None,
+    });
+    let service = app.map_request(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+        request
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header)
+        .max_buf_size(128 * 1024)
+        .serve_connection(io, TowerToHyperService::new(service))
+}
+
+/// Sends small frames at once, and notices a peer that is gone although nothing is sent. What
+/// the system does not support is left as it is: these only make an end come sooner.
+fn tune(stream: &TcpStream, stall: Duration) {
+    use rustix::net::sockopt;
+    let _ = stream.set_nodelay(true);
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(30));
+    let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10));
+    let _ = sockopt::set_tcp_keepcnt(stream, 3);
+    let millis = u32::try_from(stall.as_millis()).unwrap_or(u32::MAX);
+    let _ = sockopt::set_tcp_user_timeout(stream, millis);
+}
+
+/// A stream whose writes fail once its reader has taken nothing for `limit`: a client that
+/// holds a connection open without reading costs a buffer for that long and no longer.
+struct Patience {
+    stream: TcpStream,
+    limit: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    fn judge<T>(
+        &mut self,
+        written: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.waiting = None;
+            return written;
+        }
+        let limit = self.limit;
+        let waiting = self
+            .waiting
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
+        ready!(waiting.as_mut().poll(context));
+        let error = io::Error::new(io::ErrorKind::TimedOut, "the client does not read");
+        Poll::Ready(Err(error))
+    }
+}
+
+impl AsyncRead for Patience {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Patience {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.judge(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
+        self.judge(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,44 @@
+//! The HTTP interface: `docs/api.md` in types. Handlers translate between the wire and the
+//! services; nothing is decided here that a service could decide.
+
+mod events;
+mod extract;
+mod headers;
+mod health;
+mod incidents;
+pub mod listen;
+mod operations;
+mod problem;
+mod report;
+mod router;
+mod session;
+mod state;
+mod streams;
+mod targets;
+
+#[cfg(test)]
+mod tests;
+
+pub use incidents::MAX_PROMPT;
+pub use listen::{ListenLimits, serve};
+pub use problem::{Problem, ProblemBody};
+pub use report::render as render_report;
+pub use router::{PROTECTED, router};
+pub use state::{About, AppState, Services};
+pub use streams::Streams;
+
+use breakglass_journal::JournalError;
+
+/// The log could not do it: the client is told why, since it is the operator's own.
+fn journal_problem(error: JournalError) -> Problem {
+    let detail = format!("{error}.");
+    match error {
+        JournalError::NotFound { .. } => Problem::not_found(detail),
+        JournalError::Closed { .. } => Problem::conflict("closed", "Closed", detail),
+        JournalError::TooLarge { .. } => Problem::unacceptable(detail),
+        _ => {
+            tracing::error!(%error, "the incident log failed");
+            Problem::unavailable(detail)
+        }
+    }
+}

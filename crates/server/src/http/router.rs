@@ -1,0 +1,125 @@
+//! Which path is whose. Everything below `/api` but signing in stands behind the guard, found
+//! or not, and so does `/ready`; each handler takes an [`Identity`](crate::auth::Identity) as
+//! well, so a route moved out of the guard's reach answers 401 rather than anyone.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Extension, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use super::problem::Problem;
+use super::state::AppState;
+use super::{events, headers, health, incidents, operations, report, session, targets};
+use crate::auth::{self, Peer};
+use crate::web;
+
+/// Every route that needs an identity, with its methods; what a test walks through.
+pub const PROTECTED: [(&str, &str); 18] = [
+    ("GET", "/ready"),
+    ("GET", "/api/me"),
+    ("POST", "/api/logout"),
+    ("GET", "/api/targets"),
+    ("GET", "/api/targets/{target}"),
+    ("POST", "/api/targets/{target}/verbs/{verb}"),
+    ("POST", "/api/targets/{target}/checks/{check}"),
+    ("GET", "/api/operations/{operation}"),
+    ("GET", "/api/incidents"),
+    ("POST", "/api/incidents"),
+    ("GET", "/api/incidents/{incident}"),
+    ("GET", "/api/incidents/{incident}/events"),
+    ("POST", "/api/incidents/{incident}/prompts"),
+    ("POST", "/api/incidents/{incident}/stop"),
+    ("POST", "/api/incidents/{incident}/close"),
+    ("GET", "/api/incidents/{incident}/report.md"),
+    ("GET", "/api/no-such-thing"),
+    ("POST", "/api/no-such-thing"),
+];
+
+/// The whole HTTP interface.
+pub fn router(state: AppState) -> Router {
+    let guarded = protected().layer(from_fn_with_state(state.clone(), guard));
+    let ready = Router::new()
+        .route("/ready", get(health::ready))
+        .layer(from_fn_with_state(state.clone(), guard));
+    let named = Router::new()
+        .route("/api/login", post(session::login))
+        .nest("/api", guarded)
+        .merge(ready)
+        .merge(web::router())
+        .layer(from_fn_with_state(state.clone(), only_our_names));
+    Router::new()
+        .route("/health", get(health::health))
+        .merge(named)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(state.about.limits.body_bytes))
+        .layer(from_fn(headers::harden))
+        .with_state(state)
+}
+
+fn protected() -> Router<AppState> {
+    Router::new()
+        .route("/me", get(session::me))
+        .route("/logout", post(session::logout))
+        .route("/targets", get(targets::list))
+        .route("/targets/{target}", get(targets::show))
+        .route("/targets/{target}/verbs/{verb}", post(targets::run_verb))
+        .route("/targets/{target}/checks/{check}", post(targets::run_check))
+        .route("/operations/{operation}", get(operations::show))
+        .route("/incidents", get(incidents::list).post(incidents::open))
+        .route("/incidents/{incident}", get(incidents::show))
+        .route("/incidents/{incident}/events", get(events::stream))
+        .route("/incidents/{incident}/prompts", post(incidents::prompt))
+        .route("/incidents/{incident}/stop", post(incidents::stop))
+        .route("/incidents/{incident}/close", post(incidents::close))
+        .route("/incidents/{incident}/report.md", get(report::show))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+}
+
+async fn guard(
+    State(state): State<AppState>,
+    peer: Option<Extension<Peer>>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let identity = state.auth.admit(presented(peer, &request))?;
+    request.extensions_mut().insert(identity);
+    Ok(next.run(request).await)
+}
+
+async fn only_our_names(
+    State(state): State<AppState>,
+    peer: Option<Extension<Peer>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    state.auth.check_host(presented(peer, &request))?;
+    Ok(next.run(request).await)
+}
+
+fn presented(peer: Option<Extension<Peer>>, request: &Request) -> auth::Request<'_> {
+    auth::Request {
+        peer: peer.map(|Extension(peer)| peer),
+        method: request.method(),
+        uri: request.uri(),
+        headers: request.headers(),
+    }
+}
+
+async fn unknown_path(request: Request) -> Response {
+    let path = request.uri().path();
+    Problem::not_found(format!("There is nothing at {path}; the page is at /.")).into_response()
+}
+
+async fn wrong_method(request: Request) -> Response {
+    let detail = format!(
+        "{} does not take {}.",
+        request.uri().path(),
+        request.method()
+    );
+    let status = StatusCode::METHOD_NOT_ALLOWED;
+    Problem::new(status, "method-not-allowed", "Wrong method", detail).into_response()
+}

@@ -1,0 +1,133 @@
+//! Signing in and out, and who one is.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use super::extract::Body;
+use super::problem::Problem;
+use super::state::AppState;
+use crate::auth::{self, Identity, Peer};
+
+const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
+
+/// What signing in takes.
+#[derive(Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub(super) struct Login {
+    /// The API token, or a one-time code.
+    token: String,
+}
+
+/// Who one is, and what one is talking to.
+#[derive(Debug, Serialize, TS)]
+#[ts(export)]
+pub(super) struct Me {
+    /// The name.
+    identity: String,
+    /// Whether the targets are simulated.
+    drill: bool,
+    /// Of the server.
+    version: String,
+    /// What the agent may do without asking.
+    autonomy: String,
+    /// The agent.
+    agent: AgentInfo,
+}
+
+/// The agent, as the page shows it.
+#[derive(Debug, Serialize, TS)]
+#[ts(export)]
+pub(super) struct AgentInfo {
+    /// Whether a prompt would be taken.
+    pub(super) available: bool,
+    /// A sentence: what is wrong and what to do, or that all is well.
+    pub(super) message: String,
+    /// The model unless a prompt names another.
+    model: String,
+    /// What a prompt may name.
+    models: Vec<String>,
+}
+
+/// `POST /api/login`: 204 with the session cookie.
+pub(super) async fn login(
+    State(state): State<AppState>,
+    peer: Option<Extension<Peer>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    Body(login): Body<Login>,
+) -> Result<Response, Problem> {
+    let peer = peer.map(|Extension(peer)| peer);
+    let request = auth::Request {
+        peer,
+        method: &method,
+        uri: &uri,
+        headers: &headers,
+    };
+    let (identity, cookie) = state.auth.sign_in(request, &login.token)?;
+    tracing::info!(identity = identity.name(), "signed in");
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
+}
+
+/// `POST /api/logout`: 204, and the cookie is gone here and there.
+pub(super) async fn logout(
+    State(state): State<AppState>,
+    identity: Identity,
+    peer: Option<Extension<Peer>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let peer = peer.map(|Extension(peer)| peer);
+    let request = auth::Request {
+        peer,
+        method: &method,
+        uri: &uri,
+        headers: &headers,
+    };
+    let cookie = state.auth.sign_out(request)?;
+    tracing::info!(identity = identity.name(), "signed out");
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
+}
+
+/// `GET /api/me`.
+pub(super) async fn me(State(state): State<AppState>, identity: Identity) -> Json<Me> {
+    Json(Me {
+        identity: identity.name().to_owned(),
+        drill: state.about.drill,
+        version: state.about.version.clone(),
+        autonomy: state.about.autonomy.to_string(),
+        agent: agent_info(&state).await,
+    })
+}
+
+/// How the agent is; never waits longer than 3 s for it.
+pub(super) async fn agent_info(state: &AppState) -> AgentInfo {
+    let (available, message) = match &state.agents {
+        None => (
+            false,
+            "The agent is switched off (agent.enabled = false).".to_owned(),
+        ),
+        Some(agents) => match tokio::time::timeout(HEALTH_DEADLINE, agents.health()).await {
+            Ok(health) => (health.available, health.message),
+            Err(_) => (
+                false,
+                "The agent's command does not say how it is; try again.".to_owned(),
+            ),
+        },
+    };
+    let (model, models) = (state.about.model.clone(), state.about.models.clone());
+    AgentInfo {
+        available,
+        message,
+        model,
+        models,
+    }
+}

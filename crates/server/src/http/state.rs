@@ -1,0 +1,91 @@
+use std::sync::Arc;
+
+use breakglass_agent::Agents;
+use breakglass_control::Control;
+use breakglass_journal::Journal;
+use tokio_util::sync::CancellationToken;
+
+use super::streams::Streams;
+use crate::auth::Auth;
+use crate::config::{Autonomy, Config, LimitsConfig};
+
+/// What every handler works with. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState {
+    /// The incident log.
+    pub journal: Journal,
+    /// Power and everything else that touches guest or host.
+    pub control: Control,
+    /// The agent; `None` where it is switched off.
+    pub agents: Option<Agents>,
+    /// Who is asking.
+    pub auth: Auth,
+    /// What the page is told about this server.
+    pub about: Arc<About>,
+    /// Counts open event streams per identity.
+    pub streams: Streams,
+    /// Ends the event streams, which would otherwise never end.
+    pub shutdown: CancellationToken,
+}
+
+/// What does not change while the server runs.
+#[derive(Debug, Clone)]
+pub struct About {
+    /// Whether the targets are simulated.
+    pub drill: bool,
+    /// Of breakglass.
+    pub version: String,
+    /// The agent's model unless a prompt names another.
+    pub model: String,
+    /// What a prompt may name.
+    pub models: Vec<String>,
+    /// What the agent may do without asking.
+    pub autonomy: Autonomy,
+    /// The SSH key's fingerprint, for readiness.
+    pub key_fingerprint: String,
+    /// Bounds on what a client may hold.
+    pub limits: LimitsConfig,
+}
+
+/// The parts that do the work.
+pub struct Services {
+    /// The incident log.
+    pub journal: Journal,
+    /// Power.
+    pub control: Control,
+    /// The agent; `None` where it is switched off.
+    pub agents: Option<Agents>,
+    /// Who is asking.
+    pub auth: Auth,
+}
+
+impl AppState {
+    /// Puts the services together with what `config` says about them.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        services: Services,
+        drill: bool,
+        key_fingerprint: String,
+        shutdown: CancellationToken,
+    ) -> AppState {
+        let about = About {
+            drill,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: config.agent.model.clone(),
+            models: config.agent.models.clone(),
+            autonomy: config.agent.autonomy,
+            key_fingerprint,
+            limits: config.limits.clone(),
+        };
+        AppState {
+            journal: services.journal,
+            control: services.control,
+            agents: services.agents,
+            auth: services.auth,
+            streams: Streams::new(config.limits.streams_per_identity),
+            about: Arc::new(about),
+            shutdown,
+        }
+    }
+}

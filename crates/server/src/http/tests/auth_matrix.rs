@@ -1,0 +1,686 @@
+//! Who comes in, and who does not: one table, each row a request over a real connection.
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::server::{PROXY, Request, Server, TOKEN};
+use crate::auth::LIFETIME_S;
+use crate::http::PROTECTED;
+
+/// From the trusted proxy's address, or from another.
+#[derive(Clone, Copy)]
+enum From {
+    Proxy,
+    Stranger,
+}
+use From::{Proxy, Stranger};
+
+type Row = (
+    &'static str,
+    From,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    u16,
+);
+
+const USER: (&str, &str) = ("x-authentik-username", "ann");
+const BEARER: (&str, &str) = ("authorization", "Bearer {token}");
+const SESSION: (&str, &str) = ("cookie", "breakglass_session={session}");
+const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
+const OURS: (&str, &str) = ("origin", "http://{host}");
+const THEIRS: (&str, &str) = ("origin", "https://evil.example");
+
+/// What it is, from where, how, with which headers, and the answer. `GET` reads who one is;
+/// `POST` signs out, the change that leaves nothing behind.
+const ROWS: &[Row] = &[
+    ("nobody", Stranger, "GET", &[], 401),
+    ("nobody, through the proxy", Proxy, "GET", &[], 401),
+    ("the user header from the proxy", Proxy, "GET", &[USER], 200),
+    (
+        "the user header from a stranger",
+        Stranger,
+        "GET",
+        &[USER],
+        401,
+    ),
+    (
+        "the user header from a stranger who names the proxy",
+        Stranger,
+        "GET",
+        &[
+            USER,
+            ("x-forwarded-for", "127.0.0.2"),
+            ("x-real-ip", "127.0.0.2"),
+            ("forwarded", "for=127.0.0.2"),
+        ],
+        401,
+    ),
+    ("the user header twice", Proxy, "GET", &[USER, USER], 401),
+    (
+        "the user header twice, differing",
+        Proxy,
+        "GET",
+        &[USER, ("x-authentik-username", "bob")],
+        401,
+    ),
+    (
+        "an empty user header",
+        Proxy,
+        "GET",
+        &[("x-authentik-username", "")],
+        401,
+    ),
+    (
+        "a blank user header",
+        Proxy,
+        "GET",
+        &[("x-authentik-username", "   ")],
+        401,
+    ),
+    (
+        "an empty user header and the token",
+        Proxy,
+        "GET",
+        &[("x-authentik-username", ""), BEARER],
+        401,
+    ),
+    (
+        "two user headers and the token",
+        Proxy,
+        "GET",
+        &[USER, USER, BEARER],
+        401,
+    ),
+    (
+        "an overlong user header",
+        Proxy,
+        "GET",
+        &[("x-authentik-username", "{long}")],
+        401,
+    ),
+    (
+        "a user header of 128 bytes",
+        Proxy,
+        "GET",
+        &[("x-authentik-username", "{128}")],
+        200,
+    ),
+    (
+        "a user header that is not ASCII",
+        Proxy,
+        "GET",
+        &[("x-authentik-username", "änn")],
+        401,
+    ),
+    (
+        "a user header with a tab",
+        Proxy,
+        "GET",
+        &[("x-authentik-username", "an\tn")],
+        401,
+    ),
+    (
+        "the user header from a stranger with the token",
+        Stranger,
+        "GET",
+        &[USER, BEARER],
+        200,
+    ),
+    ("the token", Stranger, "GET", &[BEARER], 200),
+    (
+        "the token, scheme in capitals",
+        Stranger,
+        "GET",
+        &[("authorization", "BEARER {token}")],
+        200,
+    ),
+    (
+        "a wrong token",
+        Stranger,
+        "GET",
+        &[("authorization", "Bearer {wrong}")],
+        401,
+    ),
+    (
+        "the token and one byte more",
+        Stranger,
+        "GET",
+        &[("authorization", "Bearer {token}x")],
+        401,
+    ),
+    (
+        "an empty token",
+        Stranger,
+        "GET",
+        &[("authorization", "Bearer ")],
+        401,
+    ),
+    (
+        "no scheme",
+        Stranger,
+        "GET",
+        &[("authorization", "{token}")],
+        401,
+    ),
+    (
+        "another scheme",
+        Stranger,
+        "GET",
+        &[("authorization", "Basic {token}")],
+        401,
+    ),
+    ("the token twice", Stranger, "GET", &[BEARER, BEARER], 401),
+    (
+        "a wrong token and a good session",
+        Stranger,
+        "GET",
+        &[("authorization", "Bearer {wrong}"), SESSION],
+        401,
+    ),
+    (
+        "the token in the query",
+        Stranger,
+        "GET?token={token}",
+        &[],
+        401,
+    ),
+    (
+        "the token as a cookie",
+        Stranger,
+        "GET",
+        &[("cookie", "breakglass_session={token}")],
+        401,
+    ),
+    ("a session", Stranger, "GET", &[SESSION], 200),
+    (
+        "a session among other cookies",
+        Stranger,
+        "GET",
+        &[("cookie", "a=b; breakglass_session={session}; c=d")],
+        200,
+    ),
+    (
+        "a session that ended by time",
+        Stranger,
+        "GET",
+        &[("cookie", "breakglass_session={expired}")],
+        401,
+    ),
+    (
+        "a session from the future",
+        Stranger,
+        "GET",
+        &[("cookie", "breakglass_session={future}")],
+        401,
+    ),
+    (
+        "a session that was signed out",
+        Stranger,
+        "GET",
+        &[("cookie", "breakglass_session={ended}")],
+        401,
+    ),
+    (
+        "a session for another name by the same signature",
+        Stranger,
+        "GET",
+        &[("cookie", "breakglass_session={forged}")],
+        401,
+    ),
+    (
+        "a session under another key",
+        Stranger,
+        "GET",
+        &[("cookie", "breakglass_session={foreign}")],
+        401,
+    ),
+    ("two sessions", Stranger, "GET", &[SESSION, SESSION], 401),
+    (
+        "a change by session from our page",
+        Stranger,
+        "POST",
+        &[("cookie", "breakglass_session={spare1}"), SAME, OURS],
+        204,
+    ),
+    (
+        "a change by session, Origin alone",
+        Stranger,
+        "POST",
+        &[("cookie", "breakglass_session={spare2}"), OURS],
+        204,
+    ),
+    (
+        "a change by session, Sec-Fetch-Site alone",
+        Stranger,
+        "POST",
+        &[("cookie", "breakglass_session={spare3}"), SAME],
+        204,
+    ),
+    (
+        "a change by session that says neither",
+        Stranger,
+        "POST",
+        &[SESSION],
+        403,
+    ),
+    (
+        "a change by session from another site",
+        Stranger,
+        "POST",
+        &[SESSION, ("sec-fetch-site", "cross-site")],
+        403,
+    ),
+    (
+        "a change by session from a sibling",
+        Stranger,
+        "POST",
+        &[SESSION, ("sec-fetch-site", "same-site"), OURS],
+        403,
+    ),
+    (
+        "a change by session from nowhere",
+        Stranger,
+        "POST",
+        &[SESSION, ("sec-fetch-site", "none")],
+        403,
+    ),
+    (
+        "a change by session with another Origin",
+        Stranger,
+        "POST",
+        &[SESSION, THEIRS],
+        403,
+    ),
+    (
+        "a change by session with another Origin that claims to be ours",
+        Stranger,
+        "POST",
+        &[SESSION, SAME, THEIRS],
+        403,
+    ),
+    (
+        "a change by session with Origin null",
+        Stranger,
+        "POST",
+        &[SESSION, ("origin", "null")],
+        403,
+    ),
+    (
+        "a change by session with another port",
+        Stranger,
+        "POST",
+        &[SESSION, ("origin", "http://127.0.0.1:1")],
+        403,
+    ),
+    (
+        "a change by session with two Origins",
+        Stranger,
+        "POST",
+        &[SESSION, OURS, THEIRS],
+        403,
+    ),
+    (
+        "a change through the proxy from our page",
+        Proxy,
+        "POST",
+        &[USER, SAME],
+        204,
+    ),
+    (
+        "a change through the proxy that says neither",
+        Proxy,
+        "POST",
+        &[USER],
+        403,
+    ),
+    (
+        "a change through the proxy from another site",
+        Proxy,
+        "POST",
+        &[USER, THEIRS],
+        403,
+    ),
+    (
+        "a change through a TLS proxy from the same name without TLS",
+        Proxy,
+        "POST",
+        &[
+            USER,
+            ("host", "rescue.example.org"),
+            ("x-forwarded-proto", "https"),
+            ("origin", "http://rescue.example.org"),
+        ],
+        403,
+    ),
+    (
+        "a change through a TLS proxy from our page",
+        Proxy,
+        "POST",
+        &[
+            USER,
+            ("host", "rescue.example.org"),
+            ("x-forwarded-proto", "https"),
+            ("origin", "https://rescue.example.org"),
+        ],
+        204,
+    ),
+    (
+        "a change by token that says neither",
+        Stranger,
+        "POST",
+        &[BEARER],
+        204,
+    ),
+    (
+        "a change by token from another site",
+        Stranger,
+        "POST",
+        &[BEARER, THEIRS],
+        403,
+    ),
+    (
+        "a name that is ours",
+        Stranger,
+        "GET",
+        &[BEARER, ("host", "Rescue.Example.org:443")],
+        200,
+    ),
+    (
+        "a name that is not ours",
+        Stranger,
+        "GET",
+        &[BEARER, ("host", "evil.example")],
+        421,
+    ),
+    (
+        "a rebound name with our port",
+        Stranger,
+        "GET",
+        &[SESSION, ("host", "evil.example:8080")],
+        421,
+    ),
+    (
+        "a name that begins like an address",
+        Stranger,
+        "GET",
+        &[BEARER, ("host", "127.0.0.1.evil.example")],
+        421,
+    ),
+    (
+        "localhost",
+        Stranger,
+        "GET",
+        &[BEARER, ("host", "localhost:1")],
+        200,
+    ),
+    (
+        "an IPv6 address",
+        Stranger,
+        "GET",
+        &[BEARER, ("host", "[::1]:8080")],
+        200,
+    ),
+    (
+        "two Hosts",
+        Stranger,
+        "GET",
+        &[BEARER, ("host", "127.0.0.1"), ("host", "evil.example")],
+        421,
+    ),
+];
+
+fn values(server: &Server) -> HashMap<&'static str, String> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let auth = &server.state.auth;
+    let good = auth.cookie_issued_at("ann", now - 5, "good");
+    let (_, signature) = good.rsplit_once('.').unwrap();
+    let other = auth.cookie_issued_at("bob", now - 5, "good");
+    let (claims, _) = other.rsplit_once('.').unwrap();
+    let stranger = crate::auth::Auth::new(
+        &crate::config::AuthConfig {
+            trusted_proxies: Vec::new(),
+            user_header: "x-user".parse().unwrap(),
+            token: Some(crate::auth::ApiToken::new(&TOKEN.to_uppercase()).unwrap()),
+            token_identity: "ann".to_owned(),
+            secure_cookie: false,
+        },
+        &[],
+    );
+    HashMap::from([
+        ("token", TOKEN.to_owned()),
+        ("wrong", TOKEN.replace('A', "B")),
+        ("host", server.address.to_string()),
+        ("long", "a".repeat(129)),
+        ("128", "a".repeat(128)),
+        ("forged", format!("{claims}.{signature}")),
+        (
+            "foreign",
+            stranger.unwrap().cookie_issued_at("ann", now - 5, "good"),
+        ),
+        (
+            "expired",
+            auth.cookie_issued_at("ann", now - LIFETIME_S - 1, "old"),
+        ),
+        ("future", auth.cookie_issued_at("ann", now + 600, "future")),
+        ("ended", auth.cookie_issued_at("ann", now - 5, "ended")),
+        ("spare1", auth.cookie_issued_at("ann", now - 5, "1")),
+        ("spare2", auth.cookie_issued_at("ann", now - 5, "2")),
+        ("spare3", auth.cookie_issued_at("ann", now - 5, "3")),
+        ("session", good),
+    ])
+}
+
+fn fill(text: &str, values: &HashMap<&'static str, String>) -> String {
+    values.iter().fold(text.to_owned(), |text, (name, value)| {
+        text.replace(&format!("{{{name}}}"), value)
+    })
+}
+
+#[tokio::test]
+async fn every_row_of_the_auth_matrix_gets_its_answer() {
+    let server = Server::start().await;
+    let values = values(&server);
+    let ended = format!("breakglass_session={}", values["ended"]);
+    let headers = [("cookie", ended.as_str()), SAME];
+    let out = server.send(&Request {
+        headers: &headers,
+        ..Request::new("POST", "/api/logout")
+    });
+    assert_eq!(out.await.status, 204);
+    let mut wrong = Vec::new();
+    for &(what, from, how, headers, status) in ROWS {
+        let (method, query) = how.split_at(how.find('?').unwrap_or(how.len()));
+        let path = if method == "GET" {
+            "/api/me"
+        } else {
+            "/api/logout"
+        };
+        let path = format!("{path}{}", fill(query, &values));
+        let headers: Vec<(&str, String)> = headers
+            .iter()
+            .map(|(name, value)| (*name, fill(value, &values)))
+            .collect();
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        let mut request = Request {
+            headers: &headers,
+            ..Request::new(method, &path)
+        };
+        if matches!(from, Proxy) {
+            request.from = PROXY;
+        }
+        // Each row from a clean slate: the back-off has a test of its own.
+        server.state.auth.forget_failures();
+        let answer = server.send(&request).await;
+        if answer.status != status {
+            wrong.push(format!(
+                "{what}: {} instead of {status}; {}",
+                answer.status, answer.body
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} rows:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[tokio::test]
+async fn no_route_answers_without_an_identity() {
+    let server = Server::start().await;
+    let id = uuid::Uuid::nil().to_string();
+    for (method, path) in PROTECTED {
+        let path = path
+            .replace("{target}", "devvm")
+            .replace("{verb}", "status")
+            .replace("{check}", "disk")
+            .replace("{operation}", &id)
+            .replace("{incident}", &id);
+        let answer = server.send(&Request::new(method, &path)).await;
+        assert_eq!(answer.status, 401, "{method} {path}: {}", answer.body);
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{path}");
+    }
+    nobody_was_dialled(&server).await;
+}
+
+async fn nobody_was_dialled(server: &Server) {
+    // Vital signs are sampled by a task of their own; none is spawned by these requests.
+    let accepted = tokio::time::timeout(std::time::Duration::ZERO, server.dialled.accept());
+    drop(accepted.await);
+}
+
+#[tokio::test]
+async fn health_and_the_page_need_no_identity_and_health_no_name() {
+    let server = Server::start().await;
+    let odd = [("host", "anything.example")];
+    let health = server
+        .send(&Request {
+            headers: &odd,
+            ..Request::new("GET", "/health")
+        })
+        .await;
+    assert_eq!((health.status, health.body.as_str()), (200, "ok\n"));
+    assert_eq!(server.send(&Request::new("GET", "/")).await.status, 200);
+    let page = server
+        .send(&Request {
+            headers: &odd,
+            ..Request::new("GET", "/")
+        })
+        .await;
+    assert_eq!(page.status, 421);
+}
+
+#[tokio::test]
+async fn signing_in_sets_a_cookie_that_works_until_signing_out() {
+    let server = Server::start().await;
+    let origin = format!("http://{}", server.address);
+    let headers = [
+        ("origin", origin.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let body = format!("{{\"token\":\"{TOKEN}\"}}");
+    let login = Request {
+        headers: &headers,
+        body: &body,
+        ..Request::new("POST", "/api/login")
+    };
+    let answer = server.send(&login).await;
+    assert_eq!(answer.status, 204, "{}", answer.body);
+    let set = answer.header("set-cookie").unwrap();
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"] {
+        assert!(set.contains(part), "{set}");
+    }
+    assert!(!set.contains("Secure"), "{set}");
+    let cookie = set.split(';').next().unwrap();
+    let me = Request {
+        headers: &[("cookie", cookie)],
+        ..Request::new("GET", "/api/me")
+    };
+    assert_eq!(server.send(&me).await.json()["identity"], "operator");
+    let headers = [("cookie", cookie), SAME];
+    let out = server.send(&Request {
+        headers: &headers,
+        ..Request::new("POST", "/api/logout")
+    });
+    let out = out.await;
+    assert!(out.header("set-cookie").unwrap().contains("Max-Age=0"));
+    assert_eq!(server.send(&me).await.status, 401);
+}
+
+#[tokio::test]
+async fn the_cookie_is_secure_when_the_proxy_says_that_the_browser_spoke_tls() {
+    let server = Server::start().await;
+    let headers = [
+        ("host", "rescue.example.org"),
+        ("origin", "https://rescue.example.org"),
+        ("x-forwarded-proto", "https"),
+        ("content-type", "application/json"),
+    ];
+    let body = format!("{{\"token\":\"{TOKEN}\"}}");
+    let mut login = Request {
+        headers: &headers,
+        body: &body,
+        ..Request::new("POST", "/api/login")
+    };
+    let plain = server.send(&login).await;
+    login.from = PROXY;
+    let tls = server.send(&login).await;
+    assert!(!plain.header("set-cookie").unwrap().contains("; Secure"));
+    assert!(tls.header("set-cookie").unwrap().contains("; Secure"));
+}
+
+#[tokio::test]
+async fn another_site_cannot_sign_a_browser_in() {
+    let server = Server::start().await;
+    let body = format!("{{\"token\":\"{TOKEN}\"}}");
+    for odd in [THEIRS, ("sec-fetch-site", "cross-site"), ("accept", "*/*")] {
+        let headers = [odd, ("content-type", "application/json")];
+        let login = Request {
+            headers: &headers,
+            body: &body,
+            ..Request::new("POST", "/api/login")
+        };
+        assert_eq!(server.send(&login).await.status, 403, "{odd:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_one_time_code_signs_in_once() {
+    let server = Server::start().await;
+    let code = server.state.auth.one_time_code("ann").unwrap();
+    let body = format!("{{\"token\":\"{code}\"}}");
+    let headers = [SAME, ("content-type", "application/json")];
+    let login = Request {
+        headers: &headers,
+        body: &body,
+        ..Request::new("POST", "/api/login")
+    };
+    assert_eq!(server.send(&login).await.status, 204);
+    assert_eq!(server.send(&login).await.status, 401);
+}
+
+#[tokio::test]
+async fn guessing_is_slowed_and_the_right_token_is_not() {
+    let server = Server::start().await;
+    let wrong = [("authorization", "Bearer wrong")];
+    let guess = Request {
+        headers: &wrong,
+        ..Request::new("GET", "/api/me")
+    };
+    for _ in 0..5 {
+        assert_eq!(server.send(&guess).await.status, 401);
+    }
+    let slowed = server.send(&guess).await;
+    assert_eq!(slowed.status, 429);
+    assert_eq!(slowed.header("retry-after"), Some("1"));
+    assert_eq!(server.as_token("GET", "/api/me", "").await.status, 200);
+    assert_eq!(
+        server.send(&guess).await.status,
+        401,
+        "success wipes the slate"
+    );
+}
