@@ -1,16 +1,28 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use breakglass_journal::{Actor, IncidentId, Journal, OperationId, Vitals};
 use breakglass_verbs::Verb;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
 use crate::checks::Check;
+use crate::clock;
 use crate::permit::{Permit, Refusal};
-use crate::power::{Accepted, IdempotencyKey, OperationView};
+use crate::power::queue::{Admission, Queue, Request, What};
+use crate::power::runner::Run;
+use crate::power::table::{Operation, Stage, Table};
+use crate::power::{Accepted, IdempotencyKey, OperationKind, OperationState, OperationView};
 use crate::ssh::SshOptions;
+use crate::ssh::pool::Link;
 use crate::target::Target;
+use crate::vitals;
+
+/// Longest wait for the incident of an operation that another request began.
+const PLACE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Everything that acts on targets. Cheap to clone; every clone is the same control.
 #[derive(Clone)]
@@ -18,20 +30,80 @@ pub struct Control {
     inner: Arc<Inner>,
 }
 
+/// What all operations share.
 pub(crate) struct Inner {
-    stations: Vec<Arc<Station>>,
+    pub(crate) stations: Vec<Arc<Station>>,
+    pub(crate) journal: Journal,
+    pub(crate) table: Table,
+    pub(crate) tracker: TaskTracker,
+    cancel: CancellationToken,
+    queue: Mutex<Queue>,
+}
+
+impl Inner {
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// One target with all that belongs to it.
-#[derive(Debug)]
 pub(crate) struct Station {
     pub(crate) target: Target,
-    vitals: Mutex<Option<Vitals>>,
+    pub(crate) guest: Link,
+    pub(crate) host: Link,
+    /// Held while the target's incident is looked for or opened.
+    pub(crate) opening: tokio::sync::Mutex<()>,
+    pub(crate) vitals: vitals::Board,
+    /// Wakes the watchers of the guest and of its machine.
+    pub(crate) wake: [Notify; 2],
+    /// When a mutating verb last ended.
+    changed: Mutex<Option<Instant>>,
+}
+
+impl std::fmt::Debug for Station {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Station")
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Station {
+    fn new(target: Target, ssh: &Arc<SshOptions>, pins: &Arc<crate::ssh::HostKeys>) -> Station {
+        let link = |endpoint: &crate::target::Endpoint| {
+            Link::new(endpoint.clone(), Arc::clone(ssh), Arc::clone(pins))
+        };
+        Station {
+            guest: link(&target.guest),
+            host: link(&target.host),
+            opening: tokio::sync::Mutex::default(),
+            vitals: vitals::Board::new(&target.name),
+            wake: [Notify::new(), Notify::new()],
+            changed: Mutex::default(),
+            target,
+        }
+    }
+
+    /// Has the watchers look now; `changed`: because a mutating verb has ended.
+    pub(crate) fn look_again(&self, changed: bool) {
+        if changed {
+            *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        for watcher in &self.wake {
+            watcher.notify_one();
+        }
+    }
+
+    /// How long ago a mutating verb last ended.
+    pub(crate) fn since_change(&self) -> Option<Duration> {
+        let changed = *self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.map(|at| at.elapsed())
+    }
 }
 
 impl Control {
-    /// Control over `targets`. Watchers run on `tracker` and end with `cancel`; running
-    /// operations also run on `tracker` and go on, so close it and wait for it to drain them.
+    /// Control over `targets`. Watchers run on `tracker` and end with `cancel`. Operations run
+    /// there too, and go on: see [`Control::drain`]. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(
         targets: Vec<Target>,
@@ -40,19 +112,22 @@ impl Control {
         cancel: CancellationToken,
         tracker: TaskTracker,
     ) -> Control {
-        drop((ssh, journal, cancel, tracker));
-        let stations = targets
-            .into_iter()
-            .map(|target| {
-                Arc::new(Station {
-                    target,
-                    vitals: Mutex::default(),
-                })
-            })
-            .collect();
-        Control {
-            inner: Arc::new(Inner { stations }),
+        let (pins, ssh) = (ssh.pins(), Arc::new(ssh));
+        let station = |target| Arc::new(Station::new(target, &ssh, &pins));
+        let stations = targets.into_iter().map(station).collect();
+        let (table, queue) = (Table::default(), Mutex::default());
+        let inner = Arc::new(Inner {
+            stations,
+            journal,
+            table,
+            tracker,
+            cancel,
+            queue,
+        });
+        for station in &inner.stations {
+            vitals::watch(&inner, station, &inner.cancel);
         }
+        Control { inner }
     }
 
     /// The configured targets.
@@ -78,63 +153,141 @@ impl Control {
     ///
     /// # Errors
     /// When it was not begun, and why; see [`Refusal`].
-    #[allow(clippy::unused_async)]
     pub async fn submit(
         &self,
         permit: Permit,
         incident: Option<IncidentId>,
         key: Option<IdempotencyKey>,
     ) -> Result<Accepted, Refusal> {
-        drop((permit, incident, key));
-        Err(Refusal::ShuttingDown)
+        let Permit {
+            actor,
+            station,
+            verb,
+        } = permit;
+        let key = key.map(|key| key.scoped(&actor));
+        self.begin(Wish {
+            station,
+            actor,
+            what: What::Verb(verb),
+            incident,
+            key,
+        })
+        .await
     }
 
     /// Begins a read-only diagnosis of the guest; otherwise like [`Control::submit`].
     ///
     /// # Errors
     /// When it was not begun, and why.
-    #[allow(clippy::unused_async)]
     pub async fn check(
         &self,
         actor: &Actor,
         target: &str,
         check: Check,
         incident: Option<IncidentId>,
+        key: Option<IdempotencyKey>,
     ) -> Result<Accepted, Refusal> {
-        let _ = (actor, self.station(target)?, check, incident);
-        Err(Refusal::ShuttingDown)
+        let station = Arc::clone(self.station(target)?);
+        let key = key.map(|key| key.scoped(actor));
+        let what = What::Check(check);
+        self.begin(Wish {
+            station,
+            actor: actor.clone(),
+            what,
+            incident,
+            key,
+        })
+        .await
     }
 
     /// One operation: running, or one of the last that ended.
     #[must_use]
     pub fn operation(&self, operation: OperationId) -> Option<OperationView> {
-        let _ = operation;
-        None
+        self.inner
+            .table
+            .get(operation)
+            .map(|operation| operation.view())
     }
 
     /// The mutating verb that runs on `target`, if one does.
     #[must_use]
     pub fn running(&self, target: &str) -> Option<OperationView> {
-        let _ = target;
-        None
+        let operation = self.inner.queue().mutating(target)?;
+        self.operation(operation)
     }
 
     /// Waits until the operation has ended, at most `limit`, and gives it as it then stands.
-    #[allow(clippy::unused_async)]
     pub async fn wait(&self, operation: OperationId, limit: Duration) -> Option<OperationView> {
-        let _ = limit;
-        self.operation(operation)
+        let operation = self.inner.table.get(operation)?;
+        operation.reached(Stage::Ended, limit).await;
+        Some(operation.view())
     }
 
     /// The latest vital signs of `target`; `None` for an unknown target.
     #[must_use]
     pub fn vitals(&self, target: &str) -> Option<Vitals> {
-        let station = self.station(target).ok()?;
-        station
-            .vitals
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        Some(self.station(target).ok()?.vitals.read())
+    }
+
+    /// Waits, at most `limit`, until no operation runs; gives how many still do.
+    pub async fn drain(&self, limit: Duration) -> usize {
+        let end = Instant::now() + limit;
+        for operation in self.inner.table.running() {
+            operation
+                .reached(Stage::Ended, end.saturating_duration_since(Instant::now()))
+                .await;
+        }
+        self.inner.table.running().len()
+    }
+
+    async fn begin(&self, wish: Wish) -> Result<Accepted, Refusal> {
+        let inner = &self.inner;
+        if inner.cancel.is_cancelled() {
+            return Err(Refusal::ShuttingDown);
+        }
+        let (id, now) = (Uuid::now_v7(), clock::now());
+        let request = Request {
+            operation: id,
+            target: &wish.station.target.name,
+            what: wish.what,
+            key: wish.key.as_deref(),
+            now: &now,
+        };
+        let operation = {
+            let mut queue = inner.queue();
+            match queue.admit(&request) {
+                Admission::Admitted => inner.table.begin(wish.view(id, &now)),
+                Admission::Refused(refusal) => return Err(refusal),
+                Admission::Replayed(earlier) => {
+                    drop(queue);
+                    return Ok(self.replayed(earlier).await);
+                }
+            }
+        };
+        // From here on the task owns it: this future may be dropped, the operation goes on.
+        let (tell, told) = oneshot::channel();
+        inner
+            .tracker
+            .spawn(wish.run(Arc::clone(inner), operation).run(tell));
+        let untold = Ok(Accepted {
+            operation: id,
+            incident: None,
+            replayed: false,
+        });
+        told.await.unwrap_or(untold)
+    }
+
+    async fn replayed(&self, earlier: OperationId) -> Accepted {
+        let mut incident = None;
+        if let Some(operation) = self.inner.table.get(earlier) {
+            operation.reached(Stage::Placed, PLACE_LIMIT).await;
+            incident = operation.view().incident;
+        }
+        Accepted {
+            operation: earlier,
+            incident,
+            replayed: true,
+        }
     }
 
     fn station(&self, target: &str) -> Result<&Arc<Station>, Refusal> {
@@ -149,5 +302,56 @@ impl Control {
                     known: known.join(", "),
                 }
             })
+    }
+}
+
+/// What somebody who may wants done.
+struct Wish {
+    station: Arc<Station>,
+    actor: Actor,
+    what: What,
+    incident: Option<IncidentId>,
+    key: Option<String>,
+}
+
+impl Wish {
+    fn view(&self, operation: OperationId, now: &str) -> OperationView {
+        OperationView {
+            operation,
+            incident: self.incident,
+            target: self.station.target.name.clone(),
+            kind: match self.what {
+                What::Verb(_) => OperationKind::Verb,
+                What::Check(_) => OperationKind::Check,
+            },
+            verb: self.what.as_str().to_owned(),
+            actor: self.actor.clone(),
+            state: OperationState::Running,
+            outcome: None,
+            verdict: None,
+            message: None,
+            started_at: now.to_owned(),
+            duration_ms: None,
+            lines: Vec::new(),
+        }
+    }
+
+    fn run(self, inner: Arc<Inner>, operation: Arc<Operation>) -> Run {
+        let Wish {
+            station,
+            actor,
+            what,
+            incident,
+            key,
+        } = self;
+        Run {
+            inner,
+            station,
+            operation,
+            what,
+            actor,
+            incident,
+            key,
+        }
     }
 }

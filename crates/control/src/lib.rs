@@ -11,12 +11,15 @@
 #![forbid(unsafe_code)]
 
 mod checks;
+mod clock;
 mod control;
+mod findings;
 mod permit;
 pub mod power;
 pub mod ssh;
 mod target;
 mod text;
+mod vitals;
 
 pub use checks::Check;
 pub use control::Control;

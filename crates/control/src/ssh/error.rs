@@ -87,6 +87,20 @@ pub enum SshError {
     },
 }
 
+impl SshError {
+    /// Whether the command had been sent and its fate is unknown.
+    pub(crate) const fn while_running(&self) -> bool {
+        matches!(
+            self,
+            SshError::Lost { .. }
+                | SshError::TimedOut {
+                    stage: Stage::Running,
+                    ..
+                }
+        )
+    }
+}
+
 /// How far a connection had come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {

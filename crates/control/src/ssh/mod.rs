@@ -9,7 +9,7 @@
 
 pub mod agent_socket;
 mod dial;
-mod error;
+pub(crate) mod error;
 pub(crate) mod exec;
 mod host_keys;
 mod key;
@@ -21,6 +21,7 @@ use std::time::Duration;
 
 pub use error::SshError;
 pub use host_keys::HostKeyPolicy;
+pub(crate) use host_keys::HostKeys;
 pub use key::{KeyError, generate_key, key_warning, load_key, write_key};
 pub use russh::keys::{PrivateKey, PublicKey};
 
@@ -50,5 +51,9 @@ impl SshOptions {
             connect_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(5),
         }
+    }
+
+    pub(crate) fn pins(&self) -> Arc<HostKeys> {
+        Arc::new(HostKeys::new(self.host_keys, self.known_hosts.clone()))
     }
 }

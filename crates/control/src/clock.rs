@@ -1,0 +1,33 @@
+use jiff::Timestamp;
+
+/// `at` as the project writes time: UTC, RFC 3339, milliseconds.
+pub(crate) fn written(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+/// Now, as the project writes time.
+pub(crate) fn now() -> String {
+    written(Timestamp::now())
+}
+
+/// Whole seconds from `since`, as the project writes time, to `now`; 0 where it is no time.
+pub(crate) fn seconds_between(since: &str, now: Timestamp) -> u64 {
+    let Ok(since) = since.parse::<Timestamp>() else {
+        return 0;
+    };
+    u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_written_in_utc_with_milliseconds_and_reads_back() {
+        let at = Timestamp::from_millisecond(1_764_000_000_123).unwrap();
+        assert_eq!(written(at), "2025-11-24T16:00:00.123Z");
+        assert_eq!(seconds_between("2025-11-24T15:59:50.123Z", at), 10);
+        assert_eq!(seconds_between("2025-11-24T16:59:50.123Z", at), 0);
+        assert_eq!(seconds_between("soon", at), 0);
+    }
+}

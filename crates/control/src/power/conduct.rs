@@ -1,0 +1,281 @@
+//! One verb over one link: sent, listened to, and judged by what the gate said.
+
+use std::time::{Duration, Instant};
+
+use breakglass_journal::{OutputStream, VerbOutcome};
+use breakglass_verbs::{Request, Verb, Verdict};
+use serde::Serialize;
+
+use crate::ssh::SshError;
+use crate::ssh::exec::{Exit, Order, Sink};
+use crate::ssh::pool::{Link, Urgency};
+
+/// How a verb ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Conclusion {
+    /// In one word.
+    pub outcome: VerbOutcome,
+    /// The gate's verdict, if it gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// The gate's exit code, if it was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// A sentence: what happened, and what to do next where it failed.
+    pub message: String,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// What kept the verb from the host, or its end from us.
+    #[serde(skip)]
+    pub(crate) error: Option<SshError>,
+}
+
+/// Longest time that `verb` may take. A stop alone can take 140 s on the host, and forensics
+/// come before it.
+pub(crate) const fn deadline(verb: Verb) -> Duration {
+    match verb {
+        Verb::Status => Duration::from_secs(60),
+        Verb::Forensics => Duration::from_secs(120),
+        Verb::Start | Verb::Stop | Verb::Reset | Verb::Cycle => Duration::from_secs(300),
+    }
+}
+
+/// Runs `verb` over `link`, hands each line to `sink`, and says how it ended.
+pub(crate) async fn conduct(
+    link: &Link,
+    verb: Verb,
+    urgency: Urgency,
+    sink: Sink<'_>,
+) -> Conclusion {
+    let started = Instant::now();
+    let command = Request { verb, json: false }.to_string();
+    let mut said = Said::default();
+    let ended = {
+        let order = Order {
+            command: &command,
+            deadline: deadline(verb),
+            urgency,
+        };
+        let mut listen = |stream, line: &str| {
+            said.hear(stream, line);
+            sink(stream, line);
+        };
+        link.exec(order, &mut listen).await
+    };
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    judge(verb, ended, &said, duration_ms)
+}
+
+/// The lines that matter for the judgement.
+#[derive(Debug, Default)]
+struct Said {
+    last_stdout: String,
+    last_stderr: String,
+}
+
+impl Said {
+    fn hear(&mut self, stream: OutputStream, line: &str) {
+        let last = match stream {
+            OutputStream::Stdout => &mut self.last_stdout,
+            OutputStream::Stderr => &mut self.last_stderr,
+        };
+        line.clone_into(last);
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        Verdict::parse(self.last_stdout.strip_prefix("verdict: ")?)
+    }
+
+    fn complaint(&self) -> &str {
+        match (self.last_stderr.as_str(), self.last_stdout.as_str()) {
+            ("", "") => "it said nothing",
+            ("", said) | (said, _) => said,
+        }
+    }
+}
+
+fn judge(verb: Verb, ended: Result<Exit, SshError>, said: &Said, duration_ms: u64) -> Conclusion {
+    let verdict = said.verdict();
+    let (outcome, message) = match &ended {
+        Ok(Exit::Code(0)) => done(verb, verdict.as_ref()),
+        Ok(Exit::Code(1)) => (VerbOutcome::Failed, failed(verb, verdict.as_ref(), said)),
+        Ok(Exit::Code(2)) => (VerbOutcome::Refused, refused(verb, said)),
+        Ok(other) => (VerbOutcome::Failed, no_gate(*other, said)),
+        Err(error) => (VerbOutcome::Unreachable, unreachable(verb, error)),
+    };
+    let exit_code = match ended {
+        Ok(Exit::Code(code)) => i32::try_from(code).ok(),
+        _ => None,
+    };
+    let verdict = verdict.map(|verdict| verdict.to_string());
+    Conclusion {
+        outcome,
+        verdict,
+        exit_code,
+        message,
+        duration_ms,
+        error: ended.err(),
+    }
+}
+
+fn done(verb: Verb, verdict: Option<&Verdict>) -> (VerbOutcome, String) {
+    match verdict {
+        Some(verdict) if verb.is_mutating() && !agrees(verb, verdict) => {
+            let message = format!(
+                "The gate reports {verb} as done, but the evidence says: {verdict}. Ask status, then forensics."
+            );
+            (VerbOutcome::Failed, message)
+        }
+        Some(verdict) => (
+            VerbOutcome::Done,
+            format!("{verb} done; the guest: {verdict}."),
+        ),
+        None if verb == Verb::Forensics => (VerbOutcome::Done, format!("{verb} done.")),
+        None => {
+            let message = format!(
+                "{verb} ended without a verdict, so what answered is not the gate; check the forced command in the host's authorized_keys."
+            );
+            (VerbOutcome::Failed, message)
+        }
+    }
+}
+
+const fn agrees(verb: Verb, verdict: &Verdict) -> bool {
+    match verb {
+        Verb::Stop => matches!(verdict, Verdict::Stopped),
+        Verb::Start | Verb::Reset | Verb::Cycle => {
+            matches!(verdict, Verdict::Running | Verdict::HaManaged)
+        }
+        Verb::Status | Verb::Forensics => true,
+    }
+}
+
+fn failed(verb: Verb, verdict: Option<&Verdict>, said: &Said) -> String {
+    let state = verdict.map_or(String::new(), |verdict| format!(" The guest: {verdict}."));
+    format!(
+        "{verb} failed on the host: {}.{state} Read its output, then ask status.",
+        said.complaint()
+    )
+}
+
+fn refused(verb: Verb, said: &Said) -> String {
+    format!(
+        "The gate refused {verb}: {}. Nothing was changed.",
+        said.complaint()
+    )
+}
+
+fn no_gate(exit: Exit, said: &Said) -> String {
+    let how = match exit {
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Abnormal => "no exit code".to_owned(),
+    };
+    format!(
+        "The host answered with {how}, which the gate never gives ({}); check that breakglass-gate is installed and is the forced command of this key.",
+        said.complaint()
+    )
+}
+
+fn unreachable(verb: Verb, error: &SshError) -> String {
+    let doubt = if error.while_running() && verb.is_mutating() {
+        format!(" What became of {verb} is not known: ask status.")
+    } else {
+        String::new()
+    };
+    format!("{error}.{doubt}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ssh::error::Stage;
+    use crate::target::Endpoint;
+
+    fn outcome(verb: Verb, code: u32, stdout: &str, stderr: &str) -> Conclusion {
+        let said = Said {
+            last_stdout: stdout.into(),
+            last_stderr: stderr.into(),
+        };
+        judge(verb, Ok(Exit::Code(code)), &said, 7)
+    }
+
+    #[test]
+    fn the_exit_code_and_the_verdict_together_make_the_outcome() {
+        use VerbOutcome::{Done, Failed, Refused};
+        let rows = [
+            (Verb::Status, 0, "verdict: stopped", Done),
+            (Verb::Status, 0, "verdict: unknown (no answer)", Done),
+            (Verb::Forensics, 0, "saved", Done),
+            (Verb::Cycle, 0, "verdict: running", Done),
+            (Verb::Cycle, 0, "verdict: stopped", Failed),
+            (Verb::Cycle, 0, "verdict: ha-managed (will be undone)", Done),
+            (Verb::Stop, 0, "verdict: stopped", Done),
+            (Verb::Stop, 0, "verdict: unkillable (D state)", Failed),
+            (Verb::Start, 0, "started", Failed),
+            (Verb::Start, 0, "", Failed),
+            (Verb::Start, 1, "verdict: stopped", Failed),
+            (Verb::Cycle, 2, "", Refused),
+            (Verb::Cycle, 127, "", Failed),
+            (Verb::Cycle, 255, "verdict: running", Failed),
+        ];
+        for (verb, code, line, expected) in rows {
+            let conclusion = outcome(verb, code, line, "");
+            assert_eq!(
+                conclusion.outcome, expected,
+                "{verb} {code} {line:?}: {}",
+                conclusion.message
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_repeats_what_the_gate_allows() {
+        let conclusion = outcome(
+            Verb::Cycle,
+            2,
+            "",
+            "refused: no. allowed: status, forensics",
+        );
+        assert!(
+            conclusion.message.contains("allowed: status, forensics"),
+            "{}",
+            conclusion.message
+        );
+        assert_eq!(conclusion.exit_code, Some(2));
+    }
+
+    #[test]
+    fn a_verb_that_lost_its_connection_says_that_its_fate_is_unknown() {
+        let endpoint = Endpoint {
+            host: "192.0.2.1".into(),
+            port: 22,
+            user: "root".into(),
+        };
+        let lost = SshError::Lost {
+            endpoint: endpoint.clone(),
+            command: "cycle".into(),
+        };
+        let late = |stage| {
+            let after = Duration::from_secs(1);
+            SshError::TimedOut {
+                endpoint: endpoint.clone(),
+                stage,
+                after,
+            }
+        };
+        for (error, doubt) in [
+            (lost, true),
+            (late(Stage::Running), true),
+            (late(Stage::Connecting), false),
+        ] {
+            let conclusion = judge(Verb::Cycle, Err(error), &Said::default(), 1);
+            assert_eq!(conclusion.outcome, VerbOutcome::Unreachable);
+            assert_eq!(
+                conclusion.message.contains("ask status"),
+                doubt,
+                "{}",
+                conclusion.message
+            );
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Two watchers per target: does the guest answer on SSH, and what does the gate say of its
+//! machine. Each is one task, so no sample runs beside another of its kind.
+//!
+//! ```text
+//!   every tick: due? (sooner while an incident is open) ── sample ── board ─┬─ readers
+//!                                                                           └─ finding, once
+//! ```
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use breakglass_journal::{
+    Actor, EventBody, Frame, IncidentId, VerbOutcome, Vital, VitalState, Vitals,
+};
+use breakglass_verbs::{Verb, Verdict};
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::control::{Inner, Station};
+use crate::findings;
+use crate::power::conduct::{Conclusion, conduct};
+use crate::power::runner::host_key_changed;
+use crate::ssh::SshError;
+use crate::ssh::exec::{Exit, Order};
+use crate::ssh::pool::Urgency;
+
+/// How often a watcher asks itself whether a sample is due.
+const TICK: Duration = Duration::from_secs(3);
+/// Longest wait for the guest's answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// An answer that takes longer is slow.
+const SLOW: Duration = Duration::from_secs(1);
+/// Longest wait for the log.
+const LOG_LIMIT: Duration = Duration::from_secs(1);
+
+/// The latest vital signs of one target, and the conclusions already told.
+#[derive(Debug)]
+pub(crate) struct Board(Mutex<Posted>);
+
+#[derive(Debug)]
+struct Posted {
+    vitals: Vitals,
+    told: Option<&'static str>,
+    key_told: bool,
+}
+
+impl Board {
+    pub(crate) fn new(target: &str) -> Board {
+        let now = clock::now();
+        let unseen = Vital {
+            state: VitalState::Unknown,
+            text: "not looked at yet".to_owned(),
+            since: now.clone(),
+            seen: now,
+        };
+        let vitals = Vitals {
+            target: target.to_owned(),
+            ssh: unseen.clone(),
+            vm: unseen,
+        };
+        Board(Mutex::new(Posted {
+            vitals,
+            told: None,
+            key_told: false,
+        }))
+    }
+
+    pub(crate) fn read(&self) -> Vitals {
+        self.lock().vitals.clone()
+    }
+
+    /// What has to be told now and has not been.
+    fn news(
+        &self,
+        changed_key: Option<EventBody>,
+        since_change: Option<Duration>,
+    ) -> Vec<EventBody> {
+        let mut posted = self.lock();
+        let mut news = Vec::new();
+        if let Some(body) = changed_key.filter(|_| !posted.key_told) {
+            posted.key_told = true;
+            news.push(body);
+        }
+        let finding = findings::of_vitals(&posted.vitals, since_change, Timestamp::now());
+        let signature = finding.as_ref().map(|finding| finding.signature);
+        if posted.told != signature {
+            posted.told = signature;
+            news.extend(finding.map(findings::Finding::body));
+        }
+        news
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Posted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Which of the two watchers.
+#[derive(Debug, Clone, Copy)]
+enum Watcher {
+    Guest,
+    Machine,
+}
+
+impl Watcher {
+    const fn period(self, incident_open: bool) -> Duration {
+        match (self, incident_open) {
+            (Watcher::Guest, true) => Duration::from_secs(3),
+            (Watcher::Guest, false) => Duration::from_secs(30),
+            (Watcher::Machine, true) => Duration::from_secs(10),
+            (Watcher::Machine, false) => Duration::from_secs(60),
+        }
+    }
+}
+
+/// Starts both watchers of `station`; they end with `cancel`.
+pub(crate) fn watch(inner: &Arc<Inner>, station: &Arc<Station>, cancel: &CancellationToken) {
+    for watcher in [Watcher::Guest, Watcher::Machine] {
+        let (inner, station, cancel) = (Arc::clone(inner), Arc::clone(station), cancel.clone());
+        let tracker = inner.tracker.clone();
+        tracker.spawn(async move {
+            cancel
+                .run_until_cancelled(keep_watch(&inner, &station, watcher))
+                .await;
+        });
+    }
+}
+
+async fn keep_watch(inner: &Inner, station: &Station, watcher: Watcher) {
+    let mut sampled: Option<Instant> = None;
+    loop {
+        let open = open_incidents(inner, &station.target.name).await;
+        let period = watcher.period(!open.is_empty());
+        let due = sampled.is_none_or(|at| at.elapsed() >= period);
+        // A verb holds the machine between two states; its end wakes the watchers.
+        if due && inner.queue().mutating(&station.target.name).is_none() {
+            sampled = Some(Instant::now());
+            let error = sample(station, watcher).await;
+            publish(inner, station, &open);
+            tell(inner, station, &open, error).await;
+        }
+        let woken = station.wake[watcher as usize].notified();
+        if timeout(TICK, woken).await.is_ok() {
+            sampled = None;
+        }
+    }
+}
+
+async fn open_incidents(inner: &Inner, target: &str) -> Vec<IncidentId> {
+    let all = timeout(LOG_LIMIT, inner.journal.incidents()).await;
+    let all = all.ok().and_then(Result::ok).unwrap_or_default();
+    let open = all
+        .into_iter()
+        .filter(|one| one.closed_at.is_none() && one.target == target);
+    open.map(|one| one.incident).collect()
+}
+
+async fn sample(station: &Station, watcher: Watcher) -> Option<SshError> {
+    match watcher {
+        Watcher::Guest => {
+            let order = Order {
+                command: "true",
+                deadline: ANSWER_LIMIT,
+                urgency: Urgency::Patient,
+            };
+            let asked = Instant::now();
+            let answer = station.guest.exec(order, &mut |_, _| {}).await;
+            let took = asked.elapsed();
+            let mut posted = station.vitals.lock();
+            posted.vitals.ssh = guest_vital(&posted.vitals.ssh, &answer, took, Timestamp::now());
+            answer.err()
+        }
+        Watcher::Machine => {
+            let ended = conduct(
+                &station.host,
+                Verb::Status,
+                Urgency::Patient,
+                &mut |_, _| {},
+            )
+            .await;
+            let mut posted = station.vitals.lock();
+            posted.vitals.vm = machine_vital(&posted.vitals.vm, &ended, Timestamp::now());
+            ended.error
+        }
+    }
+}
+
+fn publish(inner: &Inner, station: &Station, open: &[IncidentId]) {
+    for incident in open {
+        inner
+            .journal
+            .publish(*incident, Frame::Vitals(station.vitals.read()));
+    }
+}
+
+/// Writes what the signs mean into the newest open incident, once per episode.
+async fn tell(inner: &Inner, station: &Station, open: &[IncidentId], error: Option<SshError>) {
+    let Some(newest) = open.first() else { return };
+    let changed_key = error.as_ref().and_then(host_key_changed);
+    for body in station.vitals.news(changed_key, station.since_change()) {
+        inner.journal.record(*newest, Actor::System, body).await;
+    }
+}
+
+fn guest_vital(
+    last: &Vital,
+    answer: &Result<Exit, SshError>,
+    took: Duration,
+    now: Timestamp,
+) -> Vital {
+    let ms = took.as_millis();
+    let (state, text) = match answer {
+        Ok(Exit::Code(0)) if took < SLOW => (VitalState::Good, format!("answers in {ms} ms")),
+        Ok(Exit::Code(0)) => (VitalState::Slow, format!("slow: answers in {ms} ms")),
+        Ok(_) => (VitalState::Slow, "answers, but runs no command".to_owned()),
+        Err(error) => silence(last, error, now),
+    };
+    vital(last, state, text, now)
+}
+
+fn silence(last: &Vital, error: &SshError, now: Timestamp) -> (VitalState, String) {
+    let seconds = match last.state {
+        VitalState::Dead => clock::seconds_between(&last.since, now),
+        _ => 0,
+    };
+    let because = match error {
+        SshError::KeyRefused { .. } => return (VitalState::Unknown, "refuses the key".to_owned()),
+        SshError::HostKeyChanged { .. } => {
+            return (
+                VitalState::Unknown,
+                "shows another host key than the pinned one".to_owned(),
+            );
+        }
+        SshError::HostKeyUnknown { .. } => {
+            return (
+                VitalState::Unknown,
+                "shows a host key that is not pinned".to_owned(),
+            );
+        }
+        SshError::HostKeyFile { .. } => return (VitalState::Unknown, error.to_string()),
+        SshError::Unreachable { cause, .. } => format!(" ({cause})"),
+        _ => String::new(),
+    };
+    (
+        VitalState::Dead,
+        format!("no answer for {seconds} s{because}"),
+    )
+}
+
+fn machine_vital(last: &Vital, ended: &Conclusion, now: Timestamp) -> Vital {
+    let verdict = ended.verdict.as_deref().and_then(Verdict::parse);
+    let (state, text) = match (verdict, ended.outcome) {
+        (Some(verdict), _) => (state_of(&verdict), verdict.to_string()),
+        (None, VerbOutcome::Unreachable) => (VitalState::Unknown, ended.message.clone()),
+        (None, _) => (
+            VitalState::Unknown,
+            format!("the gate does not tell: {}", ended.message),
+        ),
+    };
+    vital(last, state, text, now)
+}
+
+const fn state_of(verdict: &Verdict) -> VitalState {
+    match verdict {
+        Verdict::Running => VitalState::Good,
+        Verdict::Stopped | Verdict::Unkillable => VitalState::Dead,
+        Verdict::MonitorDead | Verdict::Locked(_) | Verdict::HaManaged => VitalState::Slow,
+        Verdict::Unknown(_) => VitalState::Unknown,
+    }
+}
+
+fn vital(last: &Vital, state: VitalState, text: String, now: Timestamp) -> Vital {
+    let seen = clock::written(now);
+    let since = if last.state == state {
+        last.since.clone()
+    } else {
+        seen.clone()
+    };
+    Vital {
+        state,
+        text,
+        since,
+        seen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Endpoint;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_764_000_000 + second).unwrap()
+    }
+
+    fn silent() -> Result<Exit, SshError> {
+        let endpoint = Endpoint {
+            host: "192.0.2.1".into(),
+            port: 22,
+            user: "root".into(),
+        };
+        Err(SshError::Unreachable {
+            endpoint,
+            cause: "Connection refused".into(),
+        })
+    }
+
+    fn unseen() -> Vital {
+        Board::new("devvm").read().ssh
+    }
+
+    #[test]
+    fn a_guest_that_answers_is_good_or_slow_by_how_long_it_takes() {
+        let answer = Ok(Exit::Code(0));
+        let quick = guest_vital(&unseen(), &answer, Duration::from_millis(12), at(0));
+        assert_eq!(
+            (quick.state, quick.text.as_str()),
+            (VitalState::Good, "answers in 12 ms")
+        );
+        let slow = guest_vital(&quick, &answer, Duration::from_millis(2500), at(1));
+        assert_eq!(
+            (slow.state, slow.text.as_str()),
+            (VitalState::Slow, "slow: answers in 2500 ms")
+        );
+    }
+
+    #[test]
+    fn silence_is_counted_from_its_first_sample() {
+        let took = Duration::from_secs(1);
+        let first = guest_vital(&unseen(), &silent(), took, at(10));
+        assert_eq!(first.text, "no answer for 0 s (Connection refused)");
+        let later = guest_vital(&first, &silent(), took, at(13));
+        assert_eq!(later.text, "no answer for 3 s (Connection refused)");
+        assert_eq!(later.since, first.since);
+        assert_ne!(later.seen, first.seen);
+        let back = guest_vital(&later, &Ok(Exit::Code(0)), Duration::ZERO, at(16));
+        assert_eq!(back.since, back.seen);
+    }
+
+    #[test]
+    fn a_refused_key_is_no_silence() {
+        let endpoint = Endpoint {
+            host: "192.0.2.1".into(),
+            port: 22,
+            user: "root".into(),
+        };
+        let vital = guest_vital(
+            &unseen(),
+            &Err(SshError::KeyRefused { endpoint }),
+            SLOW,
+            at(0),
+        );
+        assert_eq!(
+            (vital.state, vital.text.as_str()),
+            (VitalState::Unknown, "refuses the key")
+        );
+    }
+
+    #[test]
+    fn a_finding_is_told_once_per_episode() {
+        let board = Board::new("devvm");
+        let set = |text: &str, state| {
+            let mut posted = board.lock();
+            posted.vitals.vm.text = text.into();
+            posted.vitals.vm.state = state;
+        };
+        set("stopped", VitalState::Dead);
+        assert_eq!(board.news(None, None).len(), 1);
+        assert_eq!(board.news(None, None).len(), 0);
+        set("running", VitalState::Good);
+        assert_eq!(board.news(None, None).len(), 0);
+        set("stopped", VitalState::Dead);
+        assert_eq!(board.news(None, None).len(), 1);
+    }
+}
