@@ -1,97 +1,439 @@
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
+use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::Stream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
 
+use crate::attach::Attachment;
+use crate::canonical::Encoded;
+use crate::health::Health;
+use crate::live::{Bounds, Hub};
+use crate::options::MAX_KEY_BYTES;
+use crate::outlet::{Outlet, stderr};
+use crate::store::{self, Command, Place, Reader, Registry, Shared, Writer};
 use crate::{
-    Actor, Event, EventBody, Frame, IncidentId, IncidentSummary, JournalError, Options, Recovered,
+    Actor, Event, EventBody, Frame, IncidentId, IncidentSummary, JournalError, Level, Options,
 };
+
+/// The most commands that wait for the writer; beyond it, callers wait for room.
+const MAX_WAITING: usize = 1024;
+/// The longest that an append waits for its acknowledgement.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The longest that a verb is held up by its record.
+const RECORD_PATIENCE: Duration = Duration::from_secs(2);
+/// The longest that a shutdown waits for the queue to be written.
+const DRAIN: Duration = Duration::from_secs(5);
+/// The most events in one answer.
+const MAX_EVENTS: usize = 10_000;
+/// What a log that is kept in memory because its file is unusable may grow to.
+const MAX_MEMORY: u64 = 256 << 20;
 
 /// The incident log. Cheap to clone; every clone is the same log.
 #[derive(Clone)]
-pub struct Journal {
-    degraded: Arc<watch::Sender<Option<String>>>,
+pub struct Journal(Arc<Inner>);
+
+struct Inner {
+    commands: Mutex<Option<mpsc::Sender<Command>>>,
+    drained: Mutex<blocking::Receiver<()>>,
+    reader: Reader,
+    shared: Arc<Shared>,
+    unrecorded: Outlet,
 }
 
-/// One reader: a stream of ready SSE bytes.
-pub struct Attachment {}
-
-impl Stream for Attachment {
-    type Item = Bytes;
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        Poll::Ready(None)
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal")
+            .field("degraded", &self.degraded())
+            .finish_non_exhaustive()
     }
 }
 
-#[allow(missing_docs, clippy::unused_async)]
 impl Journal {
-    pub fn open(_options: Options) -> Journal {
-        Journal {
-            degraded: Arc::new(watch::Sender::new(None)),
+    /// Opens the log. Never fails: where the file cannot be used, it is left as it is, the log is
+    /// kept in memory, and [`Journal::degraded`] says why. Blocks for as long as the file takes.
+    #[must_use]
+    pub fn open(options: Options) -> Journal {
+        let registry = Registry::default();
+        let opened = open_store(&options, &registry);
+        let shared = Arc::new(Shared {
+            hub: Arc::new(Hub::new(Bounds {
+                frames: options.ring_frames,
+                bytes: options.ring_bytes,
+            })),
+            health: Health::new(opened.degraded),
+            registry,
+            shipping: options
+                .on_event
+                .map(|sink| Outlet::new("journal-ship", sink)),
+        });
+        let (commands, waiting) = mpsc::channel(MAX_WAITING);
+        let (done, drained) = blocking::sync_channel(1);
+        match opened.connection {
+            Some(connection) => {
+                start_writer(Writer::new(connection, waiting, Arc::clone(&shared)), done);
+            }
+            None => drop((waiting, done)),
         }
+        Journal(Arc::new(Inner {
+            commands: Mutex::new(Some(commands)),
+            drained: Mutex::new(drained),
+            reader: Reader::start(opened.place),
+            shared,
+            unrecorded: Outlet::new("journal-lost", options.on_unrecorded.unwrap_or_else(stderr)),
+        }))
     }
+
+    /// Why events are not being recorded durably, as a sentence; `None` while they are.
+    #[must_use]
     pub fn degraded(&self) -> Option<String> {
-        self.degraded.borrow().clone()
+        self.0.shared.health.sentence()
     }
+
+    /// Follows [`Journal::degraded`].
+    #[must_use]
     pub fn watch_degraded(&self) -> watch::Receiver<Option<String>> {
-        self.degraded.subscribe()
+        self.0.shared.health.watch()
     }
+
+    /// Begins an incident's log. On a log that lives in memory for want of its file, a notice
+    /// says so as the second event.
+    ///
+    /// # Errors
+    /// [`JournalError`] if it could not be made durable.
     pub async fn open_incident(
         &self,
-        _target: &str,
-        _actor: Actor,
-        _drill: bool,
+        target: &str,
+        actor: Actor,
+        drill: bool,
     ) -> Result<IncidentId, JournalError> {
-        Err(JournalError::Stopped)
+        let incident = Uuid::now_v7();
+        let target = target.to_owned();
+        let body = Encoded::new(
+            &actor,
+            &EventBody::IncidentOpened {
+                target: target.clone(),
+                drill,
+            },
+        )?;
+        self.command(|reply| Command::Open {
+            incident,
+            target,
+            drill,
+            body,
+            reply,
+        })
+        .await?;
+        if let Some(reason) = self.0.shared.health.since_start() {
+            let (code, message) = ("record_degraded".to_owned(), reason.to_owned());
+            self.append(
+                incident,
+                Actor::System,
+                EventBody::Notice {
+                    level: Level::Error,
+                    code,
+                    message,
+                },
+            )
+            .await?;
+        }
+        Ok(incident)
     }
+
+    /// Appends an event and gives its `seq`. Once this returns, the event survives `kill -9`.
+    ///
+    /// # Errors
+    /// [`JournalError`]: nothing is in the log then, unless it says that no answer came in time.
     pub async fn append(
         &self,
-        _incident: IncidentId,
-        _actor: Actor,
-        _body: EventBody,
+        incident: IncidentId,
+        actor: Actor,
+        body: EventBody,
     ) -> Result<u64, JournalError> {
-        Err(JournalError::Stopped)
+        self.write(incident, &actor, &body).await
     }
-    pub async fn record(&self, _incident: IncidentId, _actor: Actor, _body: EventBody) {}
-    pub fn publish(&self, _incident: IncidentId, _frame: Frame) {}
-    pub fn attach(&self, _incident: IncidentId, _after: u64) -> Result<Attachment, JournalError> {
-        Err(JournalError::Stopped)
+
+    /// Records what a person's power did. Never fails and holds up its caller for 2 s at most,
+    /// and not at all while the store is known to fail: what cannot be appended leaves as a JSON
+    /// line on standard error and reaches attached readers as [`Frame::Unrecorded`].
+    pub async fn record(&self, incident: IncidentId, actor: Actor, body: EventBody) {
+        let reason = match self.0.shared.health.failing() {
+            Some(reason) => reason,
+            None => {
+                match tokio::time::timeout(RECORD_PATIENCE, self.write(incident, &actor, &body))
+                    .await
+                {
+                    Ok(Ok(_)) => return,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => {
+                        let reason = "the store gave no answer within 2 s";
+                        self.0.shared.health.fail(reason, store::now());
+                        reason.to_owned()
+                    }
+                }
+            }
+        };
+        self.unrecorded(incident, actor, body, &reason);
     }
+
+    fn unrecorded(&self, incident: IncidentId, actor: Actor, body: EventBody, reason: &str) {
+        self.0.shared.health.lose(incident);
+        let at = store::now();
+        let line = serde_json::json!({
+            "unrecorded": reason, "incident": incident, "at": at, "actor": actor, "event": body,
+        });
+        self.0.unrecorded.send(format!("{line}\n").into_bytes());
+        self.0
+            .shared
+            .hub
+            .pass(incident, &Frame::Unrecorded { at, actor, body });
+        // A writer that waits for work has to look whether the store is well again.
+        if let Ok(commands) = self.commands() {
+            let _ = commands.try_send(Command::Beat);
+        }
+    }
+
+    /// Shows a frame that passes to those attached; keeps what is being typed for those who join.
+    // By value like the other ways in: a frame is made to be given away.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn publish(&self, incident: IncidentId, frame: Frame) {
+        self.0.shared.hub.pass(incident, &frame);
+    }
+
+    /// Attaches a reader that has seen everything up to `after` (`0`: nothing).
+    ///
+    /// # Errors
+    /// [`JournalError::NotFound`].
+    pub fn attach(&self, incident: IncidentId, after: u64) -> Result<Attachment, JournalError> {
+        let number = self.number(incident)?;
+        let live = self.0.shared.hub.subscribe(incident);
+        Ok(Attachment::new(
+            incident,
+            number,
+            after,
+            self.0.reader.clone(),
+            live,
+        ))
+    }
+
+    /// How many readers are attached to an incident now.
+    #[must_use]
+    pub fn readers(&self, incident: IncidentId) -> usize {
+        self.0.shared.hub.readers(incident)
+    }
+
+    /// The newest 1,000 incidents, newest first.
+    ///
+    /// # Errors
+    /// [`JournalError::Unreadable`].
     pub async fn incidents(&self) -> Result<Vec<IncidentSummary>, JournalError> {
-        Err(JournalError::Stopped)
+        self.0.reader.ask(store::list).await
     }
+
+    /// One incident, if there is such a one.
+    ///
+    /// # Errors
+    /// [`JournalError::Unreadable`].
     pub async fn incident(
         &self,
-        _incident: IncidentId,
+        incident: IncidentId,
     ) -> Result<Option<IncidentSummary>, JournalError> {
-        Err(JournalError::Stopped)
+        self.0
+            .reader
+            .ask(move |connection| store::one(connection, incident))
+            .await
     }
-    pub async fn events(
-        &self,
-        _incident: IncidentId,
-        _after: u64,
-        _limit: usize,
-    ) -> Result<Vec<Event>, JournalError> {
-        Err(JournalError::Stopped)
-    }
+
+    /// The newest open incident of a target.
+    ///
+    /// # Errors
+    /// [`JournalError::Unreadable`].
     pub async fn open_incident_for(
         &self,
-        _target: &str,
+        target: &str,
     ) -> Result<Option<IncidentId>, JournalError> {
-        Err(JournalError::Stopped)
+        let target = target.to_owned();
+        self.0
+            .reader
+            .ask(move |connection| store::newest_open(connection, &target))
+            .await
     }
-    /// `None`: the key is new and now remembered with `value`; `Some`: what it was remembered with.
-    pub async fn remember(&self, _key: &str, _value: &str) -> Result<Option<String>, JournalError> {
-        Err(JournalError::Stopped)
+
+    /// At most `limit` (and 10,000) events after `after`, in order.
+    ///
+    /// # Errors
+    /// [`JournalError::NotFound`], [`JournalError::Unreadable`].
+    pub async fn events(
+        &self,
+        incident: IncidentId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Event>, JournalError> {
+        let number = self.number(incident)?;
+        let limit = limit.min(MAX_EVENTS);
+        self.0
+            .reader
+            .ask(move |connection| store::read_events(connection, number, after, limit))
+            .await
     }
-    pub fn readers(&self, _incident: IncidentId) -> usize {
-        0
+
+    /// Remembers a key for 24 hours, across restarts. `None`: it was new, and is now remembered
+    /// with `value`. `Some`: what it was remembered with; nothing changed.
+    ///
+    /// # Errors
+    /// [`JournalError`] if it could not be made durable, or is beyond [`MAX_KEY_BYTES`].
+    pub async fn remember(&self, key: &str, value: &str) -> Result<Option<String>, JournalError> {
+        let bytes = key.len().max(value.len());
+        if bytes > MAX_KEY_BYTES {
+            return Err(JournalError::TooLarge {
+                what: "idempotency key",
+                bytes,
+                limit: MAX_KEY_BYTES,
+            });
+        }
+        let (key, value) = (key.to_owned(), value.to_owned());
+        self.command(|reply| Command::Remember { key, value, reply })
+            .await
     }
-    pub async fn recover(&self) -> Result<Recovered, JournalError> {
-        Err(JournalError::Stopped)
+
+    /// Writes what is queued, then ends every stream. Blocks for 5 s at most.
+    pub fn shutdown(&self) {
+        drop(
+            self.0
+                .commands
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        let drained = self
+            .0
+            .drained
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Err(blocking::RecvTimeoutError::Timeout) = drained.recv_timeout(DRAIN) {
+            tracing::error!("the incident log did not drain within 5 s");
+        }
+        self.0.shared.hub.end();
     }
-    pub fn shutdown(&self) {}
+
+    pub(crate) fn reader(&self) -> &Reader {
+        &self.0.reader
+    }
+
+    async fn write(
+        &self,
+        incident: IncidentId,
+        actor: &Actor,
+        body: &EventBody,
+    ) -> Result<u64, JournalError> {
+        let body = Encoded::new(actor, body)?;
+        self.command(|reply| Command::Append {
+            incident,
+            body,
+            reply,
+        })
+        .await
+    }
+
+    async fn command<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, JournalError>>) -> Command,
+    ) -> Result<T, JournalError> {
+        let (reply, answer) = oneshot::channel();
+        let commands = self.commands()?;
+        let sent = async {
+            commands
+                .send(command(reply))
+                .await
+                .map_err(|_| JournalError::Stopped)?;
+            drop(commands);
+            answer.await.unwrap_or(Err(JournalError::Stopped))
+        };
+        let late = || {
+            Err(JournalError::Unwritable {
+                reason: "the store gave no answer within 10 s".to_owned(),
+            })
+        };
+        tokio::time::timeout(PATIENCE, sent)
+            .await
+            .unwrap_or_else(|_| late())
+    }
+
+    fn commands(&self) -> Result<mpsc::Sender<Command>, JournalError> {
+        let commands = self
+            .0
+            .commands
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        commands.clone().ok_or(JournalError::Stopped)
+    }
+
+    fn number(&self, incident: IncidentId) -> Result<i64, JournalError> {
+        self.0
+            .shared
+            .registry
+            .number(incident)
+            .ok_or(JournalError::NotFound { incident })
+    }
+}
+
+struct Opened {
+    connection: Option<rusqlite::Connection>,
+    place: Place,
+    degraded: Option<String>,
+}
+
+fn open_store(options: &Options, registry: &Registry) -> Opened {
+    let (degraded, limit) = match &options.path {
+        None => (None, options.max_bytes),
+        Some(path) => {
+            let place = Place::File(path.clone());
+            match place.open(options.max_bytes, registry) {
+                Ok(connection) => {
+                    return Opened {
+                        connection: Some(connection),
+                        place,
+                        degraded: None,
+                    };
+                }
+                Err(reason) => (Some(unusable(path, &reason)), MAX_MEMORY),
+            }
+        }
+    };
+    registry.clear();
+    let place = Place::memory();
+    match place.open(limit, registry) {
+        Ok(connection) => Opened {
+            connection: Some(connection),
+            place,
+            degraded,
+        },
+        Err(reason) => Opened {
+            connection: None,
+            place,
+            degraded: Some(format!("there is no incident log at all: {reason}")),
+        },
+    }
+}
+
+fn unusable(path: &std::path::Path, reason: &str) -> String {
+    tracing::error!(path = %path.display(), reason, "the incident log cannot be used");
+    format!(
+        "the incident log {} cannot be used ({reason}); events are kept in memory until breakglass ends. \
+         The file was left as it is: repair it or move it away, and start again",
+        path.display()
+    )
+}
+
+fn start_writer(writer: Writer, done: blocking::SyncSender<()>) {
+    let run = move || {
+        writer.run();
+        drop(done);
+    };
+    if let Err(error) = std::thread::Builder::new()
+        .name("journal-writer".to_owned())
+        .spawn(run)
+    {
+        tracing::error!(%error, "no thread to write the incident log");
+    }
 }

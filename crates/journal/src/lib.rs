@@ -3,19 +3,30 @@
 #![forbid(unsafe_code)]
 
 mod actor;
+mod attach;
+mod canonical;
+mod chain;
 mod error;
 mod event;
 mod frame;
+mod health;
 mod journal;
+mod live;
 mod options;
+mod outlet;
+mod recover;
+mod store;
 mod summary;
 mod text;
+mod verify;
 
 pub use actor::Actor;
+pub use attach::Attachment;
 pub use error::JournalError;
 pub use event::*;
 pub use frame::*;
-pub use journal::{Attachment, Journal};
+pub use journal::Journal;
 pub use options::{LineSink, MAX_EVENT_BYTES, MAX_KEY_BYTES, Options};
 pub use summary::{IncidentSummary, Recovered};
 pub use text::{bounded, visible};
+pub use verify::{Fault, VerifiedIncident, VerifyError, VerifyReport, verify};

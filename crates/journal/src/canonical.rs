@@ -1,0 +1,239 @@
+//! An event's bytes: written once, stored as they are, and from then on only spliced.
+//!
+//! ```text
+//! {"seq":7,"kind":"text","at":"2026-11-23T20:15:00.123Z","actor":"agent","turn":1,"text":"…"}
+//! ```
+//!
+//! `seq` and `kind` come first so that a reader finds both without parsing the rest.
+
+use crate::actor::Actor;
+use crate::error::JournalError;
+use crate::event::{EventBody, IncidentId, OperationId, TurnNumber};
+use crate::frame::Frame;
+use crate::options::MAX_EVENT_BYTES;
+
+/// A body that waits for its place in the log.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    kind: &'static str,
+    actor: String,
+    /// The body's own fields, from the comma or the closing brace on.
+    rest: Vec<u8>,
+    pub(crate) effect: Effect,
+}
+
+/// What an event does beside being in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    None,
+    TurnBegins(TurnNumber),
+    /// A block of text is whole: what was typed of it is replaced.
+    Speaks(TurnNumber),
+    TurnEnds(TurnNumber),
+    VerbBegins {
+        operation: OperationId,
+        target: String,
+        verb: String,
+    },
+    VerbEnds(OperationId),
+    Closes,
+}
+
+impl Effect {
+    fn of(body: &EventBody) -> Effect {
+        match body {
+            EventBody::Prompt { turn, .. } | EventBody::TurnStarted { turn, .. } => {
+                Effect::TurnBegins(*turn)
+            }
+            EventBody::Text { turn, .. } => Effect::Speaks(*turn),
+            EventBody::TurnEnded { turn, .. } => Effect::TurnEnds(*turn),
+            EventBody::VerbStarted {
+                operation,
+                target,
+                verb,
+            } => Effect::VerbBegins {
+                operation: *operation,
+                target: target.clone(),
+                verb: verb.clone(),
+            },
+            EventBody::VerbFinished { operation, .. } => Effect::VerbEnds(*operation),
+            EventBody::IncidentClosed {} => Effect::Closes,
+            _ => Effect::None,
+        }
+    }
+
+    /// The turn whose typed text this event replaces.
+    pub(crate) const fn clears(&self) -> Option<TurnNumber> {
+        match self {
+            Effect::Speaks(turn) | Effect::TurnEnds(turn) => Some(*turn),
+            _ => None,
+        }
+    }
+}
+
+impl Encoded {
+    /// Encodes all but what the writer alone knows.
+    ///
+    /// # Errors
+    /// [`JournalError::TooLarge`] beyond [`MAX_EVENT_BYTES`].
+    pub(crate) fn new(actor: &Actor, body: &EventBody) -> Result<Encoded, JournalError> {
+        let malformed = |error: serde_json::Error| JournalError::Malformed {
+            reason: error.to_string(),
+        };
+        let kind = body.kind();
+        let mut json = serde_json::to_vec(body).map_err(malformed)?;
+        let actor = serde_json::to_string(actor).map_err(malformed)?;
+        let bytes = json.len() + actor.len() + FRONT_BYTES;
+        if bytes > MAX_EVENT_BYTES {
+            return Err(JournalError::TooLarge {
+                what: kind,
+                bytes,
+                limit: MAX_EVENT_BYTES,
+            });
+        }
+        let rest = json.split_off(r#"{"kind":"""#.len() + kind.len());
+        Ok(Encoded {
+            kind,
+            actor,
+            rest,
+            effect: Effect::of(body),
+        })
+    }
+
+    /// The event's canonical bytes at its place.
+    pub(crate) fn canonical(&self, seq: u64, at: &str) -> String {
+        let mut json = String::with_capacity(self.rest.len() + self.actor.len() + FRONT_BYTES);
+        json.push_str(r#"{"seq":"#);
+        json.push_str(itoa::Buffer::new().format(seq));
+        for (name, value) in [
+            (r#","kind":""#, self.kind),
+            (r#"","at":""#, at),
+            (r#"","actor":"#, &self.actor),
+        ] {
+            json.push_str(name);
+            json.push_str(value);
+        }
+        // serde_json writes UTF-8 only, so nothing is ever replaced here.
+        json.push_str(&String::from_utf8_lossy(&self.rest));
+        json
+    }
+}
+
+/// More than `seq`, `kind`, `at` and the names and quotes around them ever take.
+const FRONT_BYTES: usize = 128;
+
+/// The kind that these canonical bytes name; empty where they are not an event's.
+pub(crate) fn kind_of(canonical: &[u8]) -> &[u8] {
+    const NAME: &[u8] = br#","kind":""#;
+    let digits = canonical
+        .iter()
+        .skip(7)
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let rest = canonical.get(7 + digits..).unwrap_or_default();
+    let value = rest.strip_prefix(NAME).unwrap_or_default();
+    let end = value.iter().position(|byte| *byte == b'"').unwrap_or(0);
+    &value[..end]
+}
+
+/// Appends the whole event as JSON: the canonical bytes with the hash spliced in.
+pub(crate) fn splice(out: &mut Vec<u8>, canonical: &[u8], hash: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend_from_slice(canonical.strip_suffix(b"}").unwrap_or(canonical));
+    out.extend_from_slice(br#","hash":""#);
+    let mut hex = [0; 64];
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(hash) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    out.extend_from_slice(&hex);
+    out.extend_from_slice(br#""}"#);
+}
+
+/// Appends the event as an SSE frame.
+pub(crate) fn sse(out: &mut Vec<u8>, seq: u64, canonical: &[u8], hash: &[u8]) {
+    out.extend_from_slice(b"id: ");
+    out.extend_from_slice(itoa::Buffer::new().format(seq).as_bytes());
+    out.extend_from_slice(b"\nevent: ");
+    out.extend_from_slice(kind_of(canonical));
+    out.extend_from_slice(b"\ndata: ");
+    splice(out, canonical, hash);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// The event as one line for a log shipper, with the incident it belongs to.
+pub(crate) fn shipped(incident: IncidentId, canonical: &[u8], hash: &[u8]) -> Vec<u8> {
+    let mut line = format!(r#"{{"incident":"{incident}","#).into_bytes();
+    splice(
+        &mut line,
+        canonical.strip_prefix(b"{").unwrap_or(canonical),
+        hash,
+    );
+    line.push(b'\n');
+    line
+}
+
+/// A frame that passes and is not kept, as SSE; empty where it cannot be put into JSON.
+pub(crate) fn ephemeral(frame: &Frame) -> Vec<u8> {
+    let Ok(json) = serde_json::to_vec(frame) else {
+        return Vec::new();
+    };
+    [
+        b"event: ",
+        frame.name().as_bytes(),
+        b"\ndata: ",
+        &json,
+        b"\n\n",
+    ]
+    .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::Hash;
+    use crate::event::{Event, Level};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn spliced_bytes_are_the_event(seq in 1u64.., identity: String, code: String, message: String, hash: Hash) {
+            let actor = Actor::Operator(identity);
+            let body = EventBody::Notice { level: Level::Info, code, message };
+            let canonical = Encoded::new(&actor, &body).unwrap().canonical(seq, "2026-11-23T20:15:00.123Z");
+            prop_assert_eq!(kind_of(canonical.as_bytes()), b"notice");
+            let mut json = Vec::new();
+            splice(&mut json, canonical.as_bytes(), &hash);
+            prop_assert!(!json.contains(&b'\n'));
+            let event: Event = serde_json::from_slice(&json).unwrap();
+            prop_assert_eq!((event.seq, event.actor, event.body), (seq, actor, body));
+            prop_assert_eq!(event.hash.len(), 64);
+        }
+
+        #[test]
+        fn a_kind_is_looked_for_in_any_bytes_without_panic(bytes: Vec<u8>) {
+            kind_of(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_body_without_fields_is_whole_json() {
+        let encoded = Encoded::new(&Actor::System, &EventBody::IncidentClosed {}).unwrap();
+        assert_eq!(
+            encoded.canonical(3, "T"),
+            r#"{"seq":3,"kind":"incident_closed","at":"T","actor":"system"}"#
+        );
+    }
+
+    #[test]
+    fn an_event_beyond_the_limit_is_refused_with_its_size() {
+        let body = EventBody::Text {
+            turn: 1,
+            text: "x".repeat(MAX_EVENT_BYTES),
+        };
+        let refused = Encoded::new(&Actor::Agent, &body).unwrap_err();
+        assert!(
+            matches!(refused, JournalError::TooLarge { what: "text", bytes, .. } if bytes > MAX_EVENT_BYTES)
+        );
+    }
+}

@@ -1,0 +1,129 @@
+use rusqlite::Connection;
+
+use crate::event::{IncidentId, OperationId, TurnNumber, TurnOutcome, VerbOutcome};
+use crate::{Actor, EventBody, Journal, JournalError, Recovered};
+
+/// The most unfinished turns and verbs each that one start ends.
+const MAX_UNFINISHED: usize = 10_000;
+
+struct Turn {
+    incident: IncidentId,
+    turn: TurnNumber,
+    started_at: String,
+    last_at: String,
+}
+
+struct Verb {
+    incident: IncidentId,
+    operation: OperationId,
+    target: String,
+    verb: String,
+    started_at: String,
+    last_at: String,
+}
+
+impl Journal {
+    /// Ends, as interrupted, every turn and verb that was running when the process died. To be
+    /// called once at the start, before anything is appended. A duration counts up to the
+    /// incident's last event: when the process died is not known.
+    ///
+    /// # Errors
+    /// [`JournalError`] if the log can be neither read nor written.
+    pub async fn recover(&self) -> Result<Recovered, JournalError> {
+        let (verbs, turns) = self
+            .reader()
+            .ask(|connection| Ok((verbs(connection)?, turns(connection)?)))
+            .await?;
+        let recovered = Recovered {
+            turns: turns.len(),
+            verbs: verbs.len(),
+        };
+        for verb in verbs {
+            self.append(verb.incident, Actor::System, verb.ended())
+                .await?;
+        }
+        for turn in turns {
+            self.append(turn.incident, Actor::System, turn.ended())
+                .await?;
+        }
+        Ok(recovered)
+    }
+}
+
+impl Turn {
+    fn ended(&self) -> EventBody {
+        EventBody::TurnEnded {
+            turn: self.turn,
+            outcome: TurnOutcome::Interrupted,
+            reason: Some("breakglass died while this turn ran; ask again to go on".to_owned()),
+            duration_ms: between(&self.started_at, &self.last_at),
+            cost_usd: None,
+        }
+    }
+}
+
+impl Verb {
+    fn ended(self) -> EventBody {
+        let message = format!(
+            "breakglass died while {} ran on {}; what it did is not known: look at its status",
+            self.verb, self.target
+        );
+        EventBody::VerbFinished {
+            operation: self.operation,
+            target: self.target,
+            verb: self.verb,
+            outcome: VerbOutcome::Interrupted,
+            verdict: None,
+            exit_code: None,
+            message,
+            duration_ms: between(&self.started_at, &self.last_at),
+            omitted_lines: 0,
+        }
+    }
+}
+
+fn turns(connection: &Connection) -> rusqlite::Result<Vec<Turn>> {
+    let sql = format!(
+        "SELECT id, turn, turn_at, last_at FROM incident WHERE turn IS NOT NULL LIMIT {MAX_UNFINISHED}"
+    );
+    let read = |row: &rusqlite::Row<'_>| {
+        Ok(Turn {
+            incident: row.get(0)?,
+            turn: row.get(1)?,
+            started_at: row.get(2)?,
+            last_at: row.get(3)?,
+        })
+    };
+    connection.prepare(&sql)?.query_map([], read)?.collect()
+}
+
+fn verbs(connection: &Connection) -> rusqlite::Result<Vec<Verb>> {
+    let sql = format!(
+        "SELECT v.incident, v.operation, v.target, v.verb, v.at, i.last_at
+         FROM running_verb v JOIN incident i ON i.id = v.incident LIMIT {MAX_UNFINISHED}"
+    );
+    let read = |row: &rusqlite::Row<'_>| {
+        let (incident, operation, target, verb) =
+            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok(Verb {
+            incident,
+            operation,
+            target,
+            verb,
+            started_at: row.get(4)?,
+            last_at: row.get(5)?,
+        })
+    };
+    connection.prepare(&sql)?.query_map([], read)?.collect()
+}
+
+fn between(start: &str, end: &str) -> u64 {
+    let at = |text: &str| {
+        text.parse::<jiff::Timestamp>()
+            .map(jiff::Timestamp::as_millisecond)
+    };
+    match (at(start), at(end)) {
+        (Ok(start), Ok(end)) => (end - start).max(0).cast_unsigned(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,191 @@
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use uuid::Uuid;
+
+use super::Registry;
+
+/// `BGJL`, so that another program's database is never taken for a log.
+const APPLICATION: i64 = 0x4247_4a4c;
+const VERSION: i64 = 1;
+const PAGE_BYTES: u64 = 8192;
+/// Below the time that a verb's record waits, so that a locked store is told from a stuck one.
+const BUSY: Duration = Duration::from_secs(1);
+
+const TABLES: &str = "
+CREATE TABLE incident (
+  number INTEGER PRIMARY KEY AUTOINCREMENT,
+  id BLOB NOT NULL UNIQUE,
+  target TEXT NOT NULL,
+  drill INTEGER NOT NULL,
+  opened_at TEXT NOT NULL,
+  closed_at TEXT,
+  head INTEGER NOT NULL,
+  head_hash BLOB NOT NULL,
+  last_at TEXT NOT NULL,
+  turn INTEGER,
+  turn_at TEXT
+) STRICT;
+CREATE TABLE event (place INTEGER PRIMARY KEY, json TEXT NOT NULL, hash BLOB NOT NULL) STRICT;
+CREATE TABLE running_verb (
+  operation BLOB PRIMARY KEY,
+  incident BLOB NOT NULL,
+  target TEXT NOT NULL,
+  verb TEXT NOT NULL,
+  at TEXT NOT NULL
+) STRICT;
+CREATE TABLE remembered (key TEXT PRIMARY KEY, value TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT;
+CREATE INDEX remembered_at ON remembered (at_ms);
+CREATE TABLE pulse (one INTEGER PRIMARY KEY CHECK (one = 1), beats INTEGER NOT NULL) STRICT;
+INSERT INTO pulse VALUES (1, 0);
+";
+
+/// Where the log is.
+#[derive(Debug, Clone)]
+pub(crate) enum Place {
+    File(PathBuf),
+    /// A database in this process's memory, by its name.
+    Memory(String),
+}
+
+impl Place {
+    pub(crate) fn memory() -> Place {
+        Place::Memory(format!("file:/breakglass-{}?vfs=memdb", Uuid::new_v4()))
+    }
+
+    fn connect(&self, flags: OpenFlags) -> rusqlite::Result<Connection> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        match self {
+            Place::File(path) => Connection::open_with_flags(path, flags),
+            Place::Memory(uri) => {
+                Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)
+            }
+        }
+    }
+
+    /// Opens the writer's connection, made ready and tried out: every incident and the newest
+    /// event are read, and one row is written. The sentence says why it cannot be used.
+    pub(crate) fn open(&self, max_bytes: u64, registry: &Registry) -> Result<Connection, String> {
+        if let Place::File(path) = self {
+            prepare(path)
+                .map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        self.connect(flags)
+            .map_err(|error| error.to_string())
+            .and_then(|mut connection| {
+                ready(&mut connection, max_bytes)?;
+                try_out(&connection, registry).map_err(|error| error.to_string())?;
+                Ok(connection)
+            })
+    }
+
+    pub(crate) fn open_reader(&self) -> rusqlite::Result<Connection> {
+        // SQLite's in-memory files know no read-only opening; `query_only` holds for both.
+        let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(BUSY)?;
+        connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "cache_size", -256)?;
+        Ok(connection)
+    }
+}
+
+/// Opens a log for an audit, which changes nothing.
+pub(crate) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+/// Makes directory and file for their owner alone; SQLite gives its side files the same mode.
+fn prepare(path: &Path) -> std::io::Result<()> {
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(parent)?;
+    }
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+}
+
+/// Settings and tables.
+fn ready(connection: &mut Connection, max_bytes: u64) -> Result<(), String> {
+    let text = |error: rusqlite::Error| error.to_string();
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let (application, version) = (
+        number("application_id").map_err(text)?,
+        number("user_version").map_err(text)?,
+    );
+    match (application, version) {
+        (0, 0) | (APPLICATION, VERSION) => {}
+        (APPLICATION, newer) => {
+            return Err(format!(
+                "it has format {newer} and this breakglass knows {VERSION}; install the newer one"
+            ));
+        }
+        _ => return Err("it is another program's database".to_owned()),
+    }
+    settle(connection, max_bytes).map_err(text)?;
+    if version == 0 {
+        create(connection).map_err(text)
+    } else {
+        Ok(())
+    }
+}
+
+fn settle(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "page_size", PAGE_BYTES.cast_signed())?;
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "cache_size", -512)?;
+    connection.pragma_update(None, "journal_size_limit", 8 << 20)?;
+    let pages = (max_bytes / PAGE_BYTES).max(1).cast_signed();
+    connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+}
+
+fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    let objects: i64 =
+        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if objects > 0 {
+        return Err(rusqlite::Error::InvalidQuery);
+    }
+    transaction.execute_batch(TABLES)?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}
+
+fn try_out(connection: &Connection, registry: &Registry) -> rusqlite::Result<()> {
+    let mut incidents = connection.prepare("SELECT id, number FROM incident")?;
+    let mut rows = incidents.query([])?;
+    while let Some(row) = rows.next()? {
+        registry.enter(row.get(0)?, row.get(1)?);
+    }
+    let newest = "SELECT json, hash FROM event ORDER BY place DESC LIMIT 1";
+    connection
+        .query_row(newest, [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
+        })
+        .optional()?;
+    beat(connection)
+}
+
+/// Writes one row, to see whether writing works.
+pub(super) fn beat(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .execute("UPDATE pulse SET beats = beats + 1", params![])
+        .map(drop)
+}

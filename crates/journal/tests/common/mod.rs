@@ -1,0 +1,101 @@
+//! What the journal's tests share.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+
+use std::time::Duration;
+
+use breakglass_journal::{Actor, Attachment, EventBody, IncidentId, Journal, Level};
+use futures_util::StreamExt;
+
+pub fn notice(text: impl Into<String>) -> EventBody {
+    EventBody::Notice {
+        level: Level::Info,
+        code: "test".to_owned(),
+        message: text.into(),
+    }
+}
+
+pub async fn opened(journal: &Journal) -> IncidentId {
+    journal
+        .open_incident("devvm", Actor::Operator("ada".to_owned()), false)
+        .await
+        .unwrap()
+}
+
+pub async fn append(journal: &Journal, incident: IncidentId, count: usize) {
+    for n in 0..count {
+        journal
+            .append(incident, Actor::System, notice(format!("event {n}")))
+            .await
+            .unwrap();
+    }
+}
+
+/// One SSE frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sse {
+    pub id: Option<u64>,
+    pub event: String,
+    pub data: String,
+}
+
+/// Reads an attachment frame by frame.
+pub struct Frames {
+    attachment: Attachment,
+    rest: Vec<u8>,
+}
+
+impl Frames {
+    pub fn new(attachment: Attachment) -> Frames {
+        Frames {
+            attachment,
+            rest: Vec::new(),
+        }
+    }
+
+    /// The next frame; `None` at the stream's end.
+    pub async fn next(&mut self) -> Option<Sse> {
+        loop {
+            if let Some(end) = self.rest.windows(2).position(|two| two == b"\n\n") {
+                let frame: Vec<u8> = self.rest.drain(..end + 2).collect();
+                return Some(parse(std::str::from_utf8(&frame).unwrap()));
+            }
+            let next = tokio::time::timeout(Duration::from_secs(20), self.attachment.next());
+            self.rest
+                .extend_from_slice(&next.await.expect("a frame within 20 s")?);
+        }
+    }
+
+    /// All frames up to the first that `last` holds for, with it.
+    pub async fn until(&mut self, last: impl Fn(&Sse) -> bool) -> Vec<Sse> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.next().await {
+            let done = last(&frame);
+            frames.push(frame);
+            if done {
+                break;
+            }
+        }
+        frames
+    }
+}
+
+pub fn ids(frames: &[Sse]) -> Vec<u64> {
+    frames.iter().filter_map(|frame| frame.id).collect()
+}
+
+fn parse(frame: &str) -> Sse {
+    let mut sse = Sse {
+        id: None,
+        event: String::new(),
+        data: String::new(),
+    };
+    for line in frame.lines().filter(|line| !line.is_empty()) {
+        match line.split_once(": ").unwrap() {
+            ("id", id) => sse.id = Some(id.parse().unwrap()),
+            ("event", event) => event.clone_into(&mut sse.event),
+            ("data", data) => data.clone_into(&mut sse.data),
+            other => panic!("an unknown SSE field {other:?}"),
+        }
+    }
+    sse
+}
