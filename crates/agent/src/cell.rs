@@ -1,5 +1,6 @@
 //! The cell that the CLI lives in: its home, its agent file, its environment, its arguments.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -159,18 +160,19 @@ fn environment(options: &AgentOptions) -> Vec<(String, String)> {
     all
 }
 
-/// A bare name is looked up on the cell's `PATH`, which may differ from the server's.
+/// A bare name is looked up on the cell's `PATH`, and then on the server's own.
 fn program(options: &AgentOptions) -> PathBuf {
     let command = &options.command;
     if command.components().count() != 1 {
         return command.clone();
     }
-    let path = options.env.iter().rev().find(|(name, _)| name == "PATH");
-    let found = path.and_then(|(_, path)| {
-        std::env::split_paths(path)
-            .map(|dir| dir.join(command))
-            .find(|file| file.is_file())
-    });
+    let cells = options.env.iter().rev().find(|(name, _)| name == "PATH");
+    let cells = cells.map(|(_, path)| OsString::from(path));
+    let paths = [cells, std::env::var_os("PATH")];
+    let directories = paths.iter().flatten().flat_map(std::env::split_paths);
+    let found = directories
+        .map(|directory| directory.join(command))
+        .find(|file| file.is_file());
     found.unwrap_or_else(|| command.clone())
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 /// How the CLI is started and what bounds it.
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
-    /// The CLI: a path, or a name that is looked up on the `PATH` in `env`.
+    /// The CLI: a path, or a name that is looked up on the `PATH` in `env`, then on the server's.
     pub command: PathBuf,
     /// Arguments put before the CLI's own, such as the subcommand of a stand-in.
     pub args: Vec<String>,

@@ -46,6 +46,8 @@ pub(crate) struct Child {
     stderr: Tail,
     mark: String,
     launcher: Launcher,
+    /// Nothing of it is left to be swept up.
+    swept: bool,
 }
 
 /// How a child ended.
@@ -80,6 +82,7 @@ impl Child {
             inner,
             mark,
             launcher: launcher.clone(),
+            swept: false,
         })
     }
 
@@ -122,6 +125,7 @@ impl Child {
             .ok()
             .and_then(Result::ok);
         self.launcher.sweep(self.mark.clone(), None).await;
+        self.swept = true;
         Exit {
             status,
             last_words: self.stderr.last_words().await,
@@ -147,6 +151,8 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         self.signal();
-        self.launcher.sweep_later(self.mark.clone());
+        if !self.swept {
+            self.launcher.sweep_later(self.mark.clone());
+        }
     }
 }

@@ -105,7 +105,7 @@ impl Turn {
         match line {
             Line::TextDelta(text) => vec![Effect::Show(Frame::TextDelta {
                 turn: self.number,
-                text: text.to_string(),
+                text: breakglass_journal::visible(&text),
             })],
             Line::Said { model, blocks } => self.said(&model, blocks),
             Line::ToolResults(results) => self.finished(results),

@@ -1,0 +1,206 @@
+//! How turns and processes are ended, and that nothing is left of them.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
+
+use breakglass_agent::{AgentOptions, Agents, PromptError};
+use breakglass_journal::{Actor, Journal, Options, TurnOutcome};
+use breakglass_rig::model::Reply;
+use rustix::process::Signal;
+use support::{DEADLINE, Scene, ana, ending, lives, marked, send_signal, sentinel, texts};
+use tokio::time::timeout;
+
+/// A scene in which a tool runs that writes its process id to a file, and that id.
+async fn with_running_tool(
+    change: impl FnOnce(&mut breakglass_agent::AgentOptions),
+) -> (Scene, i32) {
+    let scene = Scene::with([], change).await;
+    let file = scene.file("pid");
+    scene.model.then(Reply::bash(&format!(
+        "sleep 61 & echo $! > {}; sleep 60",
+        file.display()
+    )));
+    scene.model.then(Reply::text("Still here."));
+    scene.prompt("Work.").await;
+    let tool = sentinel(&file).await;
+    (scene, tool)
+}
+
+#[tokio::test]
+async fn a_stop_in_mid_tool_leaves_no_process_and_keeps_the_cli_warm() {
+    let (scene, tool) = with_running_tool(|_| {}).await;
+    let mut watch = scene.watch().await;
+    let cli = scene.processes();
+    assert!(scene.agents.stop(scene.incident, ana()).await);
+    assert!(!lives(tool));
+    assert_eq!(ending(&watch.until_end().await).0, TurnOutcome::Stopped);
+    assert_eq!(texts(&scene.say("And now?").await), ["Still here."]);
+    assert_eq!(scene.processes(), cli);
+}
+
+#[tokio::test]
+async fn a_stop_kills_a_cli_that_does_not_obey_and_its_tools() {
+    let (scene, tool) = with_running_tool(|_| {}).await;
+    let mut watch = scene.watch().await;
+    let cli = scene.processes()[0];
+    send_signal(cli, Signal::STOP);
+    assert!(scene.agents.stop(scene.incident, ana()).await);
+    assert!(!lives(tool) && !lives(cli));
+    let (outcome, reason) = ending(&watch.until_end().await);
+    assert_eq!(outcome, TurnOutcome::Stopped);
+    assert!(reason.contains("killed"), "{reason}");
+    assert_eq!(texts(&scene.say("And now?").await), ["Still here."]);
+}
+
+#[tokio::test]
+async fn a_stop_without_a_turn_stops_nothing() {
+    let scene = Scene::start([Reply::text("Yes.")]).await;
+    assert!(!scene.agents.stop(scene.incident, ana()).await);
+    scene.say("Are you there?").await;
+    assert!(!scene.agents.stop(scene.incident, ana()).await);
+}
+
+#[tokio::test]
+async fn a_turn_past_its_time_limit_is_ended_with_its_tools() {
+    let limit = Duration::from_secs(3);
+    let (scene, tool) = with_running_tool(|options| options.turn_limit = limit).await;
+    let mut watch = scene.watch().await;
+    let (outcome, reason) = ending(&watch.until_end().await);
+    assert_eq!(outcome, TurnOutcome::TimedOut);
+    assert!(reason.contains("longer than 3 s"), "{reason}");
+    let _ = scene.agents.stop(scene.incident, ana()).await;
+    assert!(!lives(tool));
+}
+
+#[tokio::test]
+async fn a_shutdown_in_mid_turn_records_the_end_and_leaves_no_process() {
+    let (scene, tool) = with_running_tool(|_| {}).await;
+    let mut watch = scene.watch().await;
+    scene.agents.shutdown().await;
+    let (outcome, reason) = ending(&watch.until_end().await);
+    assert_eq!(outcome, TurnOutcome::Interrupted);
+    assert!(reason.contains("shut down"), "{reason}");
+    assert!(!lives(tool));
+    assert_eq!(marked(&scene.options.home), Vec::<i32>::new());
+    let late = scene
+        .agents
+        .prompt(scene.incident, ana(), "Hello?".to_owned(), None)
+        .await;
+    assert!(matches!(late, Err(PromptError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn the_least_recently_used_idle_process_makes_room_and_a_busy_one_does_not() {
+    let scene = Scene::with([Reply::text("One."), Reply::text("Two.")], |options| {
+        options.max_processes = 1;
+    })
+    .await;
+    scene.say("First incident.").await;
+    let first = scene.processes();
+    let other = scene
+        .journal
+        .open_incident("other", Actor::System, false)
+        .await
+        .unwrap();
+    let file = scene.file("pid");
+    scene
+        .agents
+        .prompt(other, ana(), "Second.".to_owned(), None)
+        .await
+        .unwrap();
+    assert!(!lives(first[0]) && scene.processes().len() == 1);
+    scene.agents.stop(other, ana()).await;
+    scene.model.then(Reply::bash(&format!(
+        "echo $$ > {}; sleep 60",
+        file.display()
+    )));
+    scene.model.then(Reply::bash(&format!(
+        "echo $$ > {}; sleep 60",
+        file.display()
+    )));
+    scene
+        .agents
+        .prompt(other, ana(), "Third.".to_owned(), None)
+        .await
+        .unwrap();
+    let busy = scene
+        .agents
+        .prompt(scene.incident, ana(), "Fourth.".to_owned(), None)
+        .await;
+    assert!(matches!(busy, Err(PromptError::AllBusy(1))), "{busy:?}");
+    scene.agents.stop(other, ana()).await;
+}
+
+#[tokio::test]
+async fn a_warmed_process_is_ended_when_it_was_idle_for_too_long() {
+    let scene = Scene::with([], |options| options.idle_limit = Duration::from_secs(1)).await;
+    scene.agents.warm(scene.incident);
+    for wanted in [1, 0] {
+        let reached = async {
+            while scene.processes().len() != wanted {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(DEADLINE, reached)
+            .await
+            .expect("the process comes, and goes");
+    }
+}
+
+#[tokio::test]
+async fn the_clis_environment_holds_nothing_that_is_not_on_the_list() {
+    let scene = Scene::start([Reply::text("Yes.")]).await;
+    scene.say("Are you there?").await;
+    let environment = std::fs::read(format!("/proc/{}/environ", scene.processes()[0])).unwrap();
+    let names: BTreeSet<String> = String::from_utf8(environment)
+        .unwrap()
+        .split('\0')
+        .filter_map(|entry| Some(entry.split_once('=')?.0.to_owned()))
+        .collect();
+    let listed: BTreeSet<String> = [
+        "ANTHROPIC_API_KEY",
+        "ANTHROPIC_BASE_URL",
+        "BREAKGLASS_CELL",
+        "CLAUDE_CODE_DISABLE_AUTO_MEMORY",
+        "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS",
+        "CLAUDE_CODE_DISABLE_BUNDLED_SKILLS",
+        "CLAUDE_CODE_DISABLE_CRON",
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC",
+        "CLAUDE_CODE_MAX_RETRIES",
+        "CLAUDE_CODE_TMPDIR",
+        "DISABLE_AUTOUPDATER",
+        "DISABLE_ERROR_REPORTING",
+        "DISABLE_INSTALLATION_CHECKS",
+        "DISABLE_TELEMETRY",
+        "HOME",
+        "PATH",
+        "TMPDIR",
+    ]
+    .map(str::to_owned)
+    .into();
+    assert_eq!(names, listed);
+}
+
+#[tokio::test]
+async fn a_new_server_ends_what_a_killed_one_has_left_but_nothing_of_a_living_one() {
+    let home = tempfile::tempdir().unwrap();
+    let options = AgentOptions::new("no-such-claude", home.path());
+    let journal = Journal::open(Options::in_memory());
+    let living = Agents::new(options.clone(), journal.clone());
+    living.health().await;
+    let mark = format!("{}#left-over", home.path().display());
+    let mut left = Command::new("sleep")
+        .arg("60")
+        .env("BREAKGLASS_CELL", mark)
+        .spawn()
+        .unwrap();
+    // Each asks the launcher thread for more, so that its sweep is over when it has the answer.
+    Agents::new(options.clone(), journal.clone()).health().await;
+    assert!(left.try_wait().unwrap().is_none());
+    drop(living);
+    Agents::new(options, journal).health().await;
+    assert!(!left.wait().unwrap().success());
+}

@@ -1,0 +1,209 @@
+//! What goes wrong with the model's API and with the CLI, and what the operator sees.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use breakglass_agent::PromptError;
+use breakglass_journal::{EventBody, TurnOutcome};
+use breakglass_rig::model::Reply;
+use rustix::process::Signal;
+use support::{Scene, ana, ending, lives, notices, send_signal, sentinel, started, texts};
+
+#[tokio::test]
+async fn an_overloaded_api_is_told_at_once_and_fails_the_turn() {
+    let scene = Scene::start([Reply::Status(529), Reply::Status(529)]).await;
+    let events = scene.say("Hello?").await;
+    let expected = "The model does not answer (529 overloaded): try 1 of 1. Power and checks work \
+                    without it.";
+    assert_eq!(notices(&events), [("model_unreachable", expected)]);
+    let (outcome, reason) = ending(&events);
+    assert_eq!(outcome, TurnOutcome::Failed);
+    assert!(reason.contains("529"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_told_at_once_and_fails_the_turn() {
+    let mut scene = Scene::start([]).await;
+    scene.model.refuse_connections().await;
+    let events = scene.say("Hello?").await;
+    let (code, message) = notices(&events)[0];
+    assert_eq!(code, "model_unreachable");
+    assert!(
+        message.starts_with("The model does not answer (no connection"),
+        "{message}"
+    );
+    assert_eq!(ending(&events).0, TurnOutcome::Failed);
+}
+
+#[tokio::test]
+async fn an_expired_login_is_told_in_words_and_shows_in_the_health_until_a_turn_works() {
+    let scene = Scene::start([Reply::Status(401), Reply::Status(401)]).await;
+    assert!(scene.agents.health().await.available);
+    let events = scene.say("Hello?").await;
+    assert_eq!(notices(&events).len(), 1);
+    assert_eq!(notices(&events)[0].0, "agent_login_expired");
+    assert!(ending(&events).1.contains("login has expired"));
+    let health = scene.agents.health().await;
+    assert!(
+        !health.available && health.message.contains("expired"),
+        "{health:?}"
+    );
+    scene.model.then(Reply::text("Here."));
+    scene.say("Hello?").await;
+    assert!(scene.agents.health().await.available);
+}
+
+#[tokio::test]
+async fn an_api_that_never_answers_is_told_and_then_ends_the_turn() {
+    let scene = Scene::with([Reply::Hang, Reply::text("Back.")], |options| {
+        options.silence_limit = Duration::from_secs(2);
+    })
+    .await;
+    let events = scene.say("Hello?").await;
+    assert_eq!(notices(&events)[0].0, "agent_silent");
+    let (outcome, reason) = ending(&events);
+    assert_eq!(outcome, TurnOutcome::Interrupted);
+    assert!(reason.contains("said nothing"), "{reason}");
+    assert_eq!(texts(&scene.say("Again.").await), ["Back."]);
+}
+
+#[tokio::test]
+async fn a_cli_killed_in_mid_turn_ends_the_turn_and_the_next_prompt_resumes_its_session() {
+    let scene = Scene::start([]).await;
+    let file = scene.file("pid");
+    scene.model.then(Reply::bash(&format!(
+        "echo $$ > {}; sleep 60",
+        file.display()
+    )));
+    scene.model.then(Reply::text("I remember."));
+    let mut watch = scene.watch().await;
+    scene.prompt("Remember the word pumpernickel.").await;
+    let tool = sentinel(&file).await;
+    send_signal(scene.processes()[0], Signal::KILL);
+    let events = watch.until_end().await;
+    let (outcome, reason) = ending(&events);
+    assert_eq!(outcome, TurnOutcome::Interrupted);
+    assert!(reason.contains("signal: 9"), "{reason}");
+    let closed = |body: &EventBody| matches!(body, EventBody::ToolFinished { is_error: true, .. });
+    assert!(events.iter().any(closed));
+    assert!(!lives(tool), "the tool outlived its CLI");
+    let next = scene.say("Which word?").await;
+    assert_eq!(texts(&next), ["I remember."]);
+    assert_eq!(started(&events).0, started(&next).0);
+    assert!(scene.model.requests()[1].text().contains("pumpernickel"));
+}
+
+#[tokio::test]
+async fn a_restarted_server_resumes_the_session_from_the_log() {
+    let mut scene = Scene::start([Reply::text("Noted."), Reply::text("I remember.")]).await;
+    let first = scene.say("Remember the word pumpernickel.").await;
+    scene.restart().await;
+    let second = scene.say("Which word?").await;
+    assert_eq!(started(&first).0, started(&second).0);
+    assert!(scene.model.requests()[1].text().contains("pumpernickel"));
+}
+
+#[tokio::test]
+async fn a_lost_session_is_told_and_a_new_one_begins() {
+    let mut scene = Scene::start([Reply::text("Noted."), Reply::text("Who are you?")]).await;
+    let first = scene.say("Remember the word pumpernickel.").await;
+    scene.agents.shutdown().await;
+    std::fs::remove_dir_all(scene.options.home.join(".claude")).unwrap();
+    scene.restart().await;
+    let second = scene.say("Which word?").await;
+    assert_eq!(notices(&second)[0].0, "agent_session_lost");
+    assert_ne!(started(&first).0, started(&second).0);
+    assert_eq!(texts(&second), ["Who are you?"]);
+}
+
+#[tokio::test]
+async fn an_agent_whose_words_cannot_be_recorded_is_ended() {
+    let scene = Scene::start([]).await;
+    let file = scene.file("pid");
+    scene.model.then(Reply::bash(&format!(
+        "echo $$ > {}; sleep 60",
+        file.display()
+    )));
+    scene.prompt("Work.").await;
+    let tool = sentinel(&file).await;
+    let cli = scene.processes()[0];
+    scene
+        .journal
+        .append(scene.incident, ana(), EventBody::IncidentClosed {})
+        .await
+        .unwrap();
+    let unrecorded = scene.agents.stop(scene.incident, ana());
+    assert!(unrecorded.await);
+    assert!(!lives(cli) && !lives(tool));
+}
+
+async fn refused(change: impl FnOnce(&mut breakglass_agent::AgentOptions)) -> (String, String) {
+    let scene = Scene::with([], change).await;
+    let health = scene.agents.health().await;
+    assert!(!health.available);
+    let prompt = scene
+        .agents
+        .prompt(scene.incident, ana(), "Hello?".to_owned(), None)
+        .await;
+    let Err(PromptError::Unavailable(why)) = prompt else {
+        panic!("{prompt:?}")
+    };
+    (why, health.message)
+}
+
+#[tokio::test]
+async fn a_missing_cli_is_a_finding_with_a_remedy() {
+    let (prompt, health) =
+        refused(|options| options.command = PathBuf::from("no-such-claude")).await;
+    assert!(
+        prompt.contains("missing") && prompt.contains("agent.command"),
+        "{prompt}"
+    );
+    assert_eq!(prompt, health);
+}
+
+#[tokio::test]
+async fn a_cli_that_may_not_be_executed_is_a_finding_with_a_remedy() {
+    let home = tempfile::tempdir().unwrap();
+    let command = home.path().join("claude");
+    std::fs::write(&command, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&command, PermissionsExt::from_mode(0o600)).unwrap();
+    let (prompt, health) = refused(|options| options.command = command).await;
+    assert!(prompt.contains("may not be executed"), "{prompt}");
+    assert_eq!(prompt, health);
+}
+
+#[tokio::test]
+async fn a_cli_that_dies_at_once_is_a_finding_with_its_last_words() {
+    let home = tempfile::tempdir().unwrap();
+    let command = home.path().join("claude");
+    std::fs::write(
+        &command,
+        "#!/bin/sh\necho libfoo.so is missing >&2\nexit 3\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&command, PermissionsExt::from_mode(0o700)).unwrap();
+    let (prompt, health) = refused(|options| options.command = command).await;
+    assert!(
+        prompt.contains("exit status: 3") && prompt.contains("libfoo.so is missing"),
+        "{prompt}"
+    );
+    assert!(health.contains("libfoo.so is missing"), "{health}");
+}
+
+#[tokio::test]
+async fn a_cli_that_is_not_signed_in_is_a_finding() {
+    let scene = Scene::with([], |options| {
+        options.env.retain(|(name, _)| name != "ANTHROPIC_API_KEY");
+    })
+    .await;
+    let health = scene.agents.health().await;
+    assert!(
+        !health.available && health.message.contains("not signed in"),
+        "{health:?}"
+    );
+    assert_eq!(health.version.as_deref(), Some("2.1.197 (Claude Code)"));
+}
