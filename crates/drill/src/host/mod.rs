@@ -1,30 +1,44 @@
 //! The simulated target: a machine, and the two SSH servers in front of it.
 
+mod connection;
+mod driver;
+mod gate;
+mod guest;
+mod keys;
+mod listen;
+mod port;
+mod stream;
+
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use russh::keys::PublicKey;
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use keys::HostKeys;
 
 use crate::Scenario;
+use crate::machine::{Clock, Machine};
+use gate::Desk;
+use listen::{GateServer, GuestServer};
+use port::Port;
 
 /// A rehearsed target, alive until it is dropped or its token is cancelled.
 #[derive(Debug)]
 pub struct Simulation {
     scenario: Scenario,
+    machine: Machine,
     guest: SocketAddr,
     host: SocketAddr,
     keys: HostKeys,
     cancel: CancellationToken,
-}
-
-/// The public host keys of both SSH servers, made anew for each run, for pinning.
-#[derive(Debug, Clone)]
-pub struct HostKeys {
-    /// The guest's.
-    pub guest: PublicKey,
-    /// The host's (the gate's).
-    pub host: PublicKey,
+    tasks: TaskTracker,
+    /// Where the gate keeps forensics; removed with the simulation.
+    _forensics: TempDir,
 }
 
 impl Simulation {
@@ -33,13 +47,59 @@ impl Simulation {
     /// is dropped.
     ///
     /// # Errors
-    /// When no loopback port can be bound or the system has no randomness.
+    /// When no loopback port can be bound, the system has no randomness, or no directory can be
+    /// made for the forensics.
     pub async fn start(
-        _scenario: Scenario,
-        _key: PublicKey,
-        _cancel: CancellationToken,
+        scenario: Scenario,
+        key: PublicKey,
+        cancel: CancellationToken,
     ) -> io::Result<Simulation> {
-        Err(io::Error::other("the simulated target is not built yet"))
+        let cancel = cancel.child_token();
+        let tasks = TaskTracker::new();
+        let machine = Machine::new(scenario, Clock::system());
+        let forensics = tempfile::Builder::new()
+            .prefix("breakglass-drill-")
+            .tempdir()?;
+        let (guest_key, host_key) = (keys::fresh()?, keys::fresh()?);
+        let keys = HostKeys {
+            guest: guest_key.public_key().clone(),
+            host: host_key.public_key().clone(),
+        };
+        let (guest_port, mut host_port) = (Port::bind()?, Port::bind()?);
+        let (guest, host) = (guest_port.addr(), host_port.addr());
+        host_port.open()?;
+        let desk = Desk {
+            machine: machine.clone(),
+            forensics: forensics.path().to_owned(),
+            slots: Arc::new(Semaphore::new(gate::MAX_REQUESTS)),
+            tasks: tasks.clone(),
+        };
+        let gate_server = GateServer {
+            desk,
+            key: key.clone(),
+            config: connection::config(host_key),
+            cancel: cancel.clone(),
+        };
+        let guest_server = GuestServer::new(
+            machine.clone(),
+            key,
+            connection::config(guest_key),
+            &cancel,
+            &tasks,
+        );
+        tasks.spawn(gate_server.run(host_port));
+        tasks.spawn(guest_server.run(guest_port));
+        tasks.close();
+        Ok(Simulation {
+            scenario,
+            machine,
+            guest,
+            host,
+            keys,
+            cancel,
+            tasks,
+            _forensics: forensics,
+        })
     }
 
     /// Where the guest's SSH server listens.
@@ -69,7 +129,14 @@ impl Simulation {
     /// Whether the machine is whole again, by the scenario's own judgement.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        false
+        self.machine.is_healthy()
+    }
+
+    /// Stops both servers and waits until nothing of them runs any more: a moment, or as long as a
+    /// verb that is on its way.
+    pub async fn stop(&self) {
+        self.cancel.cancel();
+        self.tasks.wait().await;
     }
 }
 

@@ -1,7 +1,16 @@
 //! What can be rehearsed: each scenario breaks one machine, and says when it is whole again.
 
+mod disk_full;
+mod io_stall;
+mod oom;
+mod panic;
+
 use std::fmt;
 use std::str::FromStr;
+
+pub(crate) use panic::SCREEN as PANIC_SCREEN;
+
+use crate::machine::{Moment, Network, State};
 
 /// A rehearsed incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,8 +27,12 @@ pub enum Scenario {
 
 impl Scenario {
     /// Every scenario, in the order in which help lists them.
-    pub const ALL: [Scenario; 4] =
-        [Scenario::DiskFull, Scenario::Oom, Scenario::IoStall, Scenario::Panic];
+    pub const ALL: [Scenario; 4] = [
+        Scenario::DiskFull,
+        Scenario::Oom,
+        Scenario::IoStall,
+        Scenario::Panic,
+    ];
 
     /// The scenario's name on the command line.
     #[must_use]
@@ -68,4 +81,29 @@ impl FromStr for Scenario {
             .find(|scenario| scenario.as_str() == word)
             .ok_or_else(|| UnknownScenario(word.to_owned()))
     }
+}
+
+/// Breaks a healthy machine.
+pub(crate) fn break_machine(scenario: Scenario, state: &mut State) {
+    match scenario {
+        Scenario::DiskFull => disk_full::break_machine(state),
+        Scenario::Oom => oom::break_machine(state),
+        Scenario::IoStall => io_stall::break_machine(state),
+        Scenario::Panic => panic::break_machine(state),
+    }
+}
+
+/// Whether the machine is whole: SSH answers, no unit has failed, the application runs, and the
+/// scenario's own cause is gone.
+pub(crate) fn is_healthy(scenario: Scenario, state: &State, now: Moment) -> bool {
+    let guest = &state.guest;
+    let serves = state.power.network(now) == Network::Up
+        && guest.is_active("app")
+        && !guest.units.iter().any(crate::machine::Unit::is_failed);
+    serves
+        && match scenario {
+            Scenario::DiskFull => disk_full::is_healthy(state),
+            Scenario::Oom => oom::is_healthy(state, now),
+            Scenario::IoStall | Scenario::Panic => true,
+        }
 }
