@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { parseMarkdown, safeHref } from './parse';
+import { safeHref } from './href';
+import { parseMarkdown } from './parse';
 
 test('only addresses that a click can follow without harm become links', () => {
   expect(safeHref('https://example.org/a')).toBe('https://example.org/a');

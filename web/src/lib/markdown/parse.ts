@@ -11,8 +11,3 @@ export function parseMarkdown(text: string): Token[] {
     return [{ type: 'paragraph', raw: text, text, tokens: [{ type: 'text', raw: text, text }] }];
   }
 }
-
-/** The address, if a click on it is harmless: never `javascript:` or `data:`. */
-export function safeHref(href: string): string | undefined {
-  return /^(https?:\/\/|mailto:)/i.test(href.trim()) ? href.trim() : undefined;
-}

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, test } from 'node:test';
+import { closeBrowser, DESKTOP, openContext, opened, PHONE, screenshot, signIn, SMALL_PHONE } from './support/browser.js';
+import { startDrill } from './support/drill.js';
+import { ask, holdButton, openPower } from './support/page.js';
+import { startProxy } from './support/proxy.js';
+
+after(closeBrowser);
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const FIRST_VISIT_BYTES = 60_000;
+
+/** Violations of WCAG 2.2 AA, each as rule and element. */
+async function violations(page) {
+  // The page's CSP forbids a script tag; the debugger may evaluate.
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() =>
+    globalThis.axe.run(document, {
+      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+    }),
+  );
+  return violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.html.slice(0, 120)}`));
+}
+
+for (const colorScheme of ['dark', 'light']) {
+  test(`the page is accessible in ${colorScheme}, and looks like this`, async (t) => {
+    const { link } = await startDrill(t);
+    const page = await signIn(t, link, { ...PHONE, deviceScaleFactor: 2, colorScheme });
+    assert.deepEqual(await violations(page), []);
+    await ask(page, 'What is wrong?');
+    await page.locator('[data-outcome="done"]').waitFor({ timeout: 60_000 });
+    assert.deepEqual(await violations(page), []);
+    await screenshot(page, `phone-${colorScheme}`);
+    await openPower(page);
+    assert.deepEqual(await violations(page), []);
+    await screenshot(page, `power-${colorScheme}`);
+  });
+}
+
+test('the sign-in page is accessible', async (t) => {
+  const { origin } = await startDrill(t);
+  const page = await (await openContext(t, PHONE, /401/)).newPage();
+  await page.goto(origin);
+  await page.getByLabel('Access token').waitFor();
+  assert.deepEqual(await violations(page), []);
+  await screenshot(page, 'sign-in');
+});
+
+test('on a desktop the power is beside the timeline', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link, DESKTOP);
+  await ask(page, 'What is wrong?');
+  await page.locator('[data-outcome="done"]').waitFor({ timeout: 60_000 });
+  assert.ok(await holdButton(page, 'cycle').isVisible());
+  assert.deepEqual(await violations(page), []);
+  await screenshot(page, 'desktop');
+});
+
+test('on a small phone nothing is wider than the screen, and every target is large enough', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link, SMALL_PHONE);
+  await ask(page, 'What is wrong?');
+  await page.locator('[data-outcome="done"]').waitFor({ timeout: 60_000 });
+  await openPower(page);
+  const { wide, small } = await page.evaluate(() => ({
+    wide: document.documentElement.scrollWidth > innerWidth,
+    small: [...document.querySelectorAll('button, select, a, input, textarea')]
+      .map((element) => ({ element, box: element.getBoundingClientRect() }))
+      .filter(({ box }) => box.width > 0 && (box.width < 44 || box.height < 44))
+      .filter(({ element }) => element.closest('.markdown') === null)
+      .map(({ element }) => element.outerHTML.slice(0, 100)),
+  }));
+  assert.equal(wide, false);
+  assert.deepEqual(small, []);
+  await screenshot(page, 'small-phone-power');
+});
+
+test('the first visit is at most 60 kB on the wire, headers and all', async (t) => {
+  const { link, origin } = await startDrill(t);
+  const proxy = await startProxy(t, origin);
+  const page = await (await openContext(t)).newPage();
+  await page.goto(link.replace(origin, proxy.origin));
+  await opened(page);
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  t.diagnostic(`first visit: ${proxy.bytes()} bytes`);
+  assert.ok(proxy.bytes() <= FIRST_VISIT_BYTES, `${proxy.bytes()} bytes`);
+});
+
+test('without a network the page still opens and says since when there is none', async (t) => {
+  const { link, origin } = await startDrill(t);
+  const proxy = await startProxy(t, origin);
+  const page = await (await openContext(t, PHONE, /net::ERR_|Failed to load/)).newPage();
+  await page.goto(link.replace(origin, proxy.origin));
+  await opened(page);
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  proxy.down();
+  await page.reload();
+  await page.getByText('No connection to the server.').waitFor();
+  await page.getByText('Last heard').waitFor();
+  proxy.up();
+  await opened(page);
+});

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { closeBrowser, signIn } from './support/browser.js';
+import { startDrill } from './support/drill.js';
+import { hold, holdButton, openPower, press, verdicts } from './support/page.js';
+
+after(closeBrowser);
+
+const verbs = (page, verb) => page.locator(`[data-verb="${verb}"]`);
+
+test('a held cycle runs once, streams its lines and ends with a verdict', async (t) => {
+  const { link } = await startDrill(t, { scenario: 'io-stall' });
+  const page = await signIn(t, link);
+  await openPower(page);
+  await hold(page, 'cycle');
+  await verdicts(page).filter({ hasText: 'running' }).waitFor({ timeout: 60_000 });
+  assert.equal(await verbs(page, 'cycle').count(), 1);
+  assert.ok((await page.getByLabel('Output of cycle').count()) > 0, 'its lines are shown');
+});
+
+test('a tap does nothing but say how it is done', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link);
+  await openPower(page);
+  await press(page, 'cycle');
+  await page.mouse.up();
+  await page.getByText('Press and hold to cycle.').waitFor();
+  assert.equal(await verbs(page, 'cycle').count(), 0);
+});
+
+test('a finger that slides off the button has changed its mind', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link);
+  await openPower(page);
+  await press(page, 'stop');
+  await page.locator('.hold .done[visibility="visible"]').waitFor({ state: 'attached' });
+  await page.mouse.move(20, 20);
+  await page.locator('.hold .done[visibility="visible"]').waitFor({ state: 'detached' });
+  await page.mouse.up();
+  assert.equal(await verbs(page, 'stop').count(), 0);
+});
+
+test('with a keyboard the name of the machine confirms, and nothing else does', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link);
+  await page.getByRole('button', { name: 'Power', exact: true }).focus();
+  await page.keyboard.press('Enter');
+  await holdButton(page, 'reset').focus();
+  await page.keyboard.press('Enter');
+  await page.keyboard.type('devv');
+  await page.keyboard.press('Enter');
+  assert.equal(await verbs(page, 'reset').count(), 0);
+  await page.keyboard.type('m');
+  await page.keyboard.press('Enter');
+  await verbs(page, 'reset').waitFor();
+});
+
+test('a check that changes nothing is one tap', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link);
+  const checks = page.getByRole('group', { name: 'Checks without the agent' });
+  await checks.getByRole('button', { name: 'status' }).click();
+  await verdicts(page).first().waitFor();
+  assert.equal(await verbs(page, 'status').count(), 1);
+});

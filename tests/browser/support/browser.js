@@ -1,0 +1,70 @@
+// Chromium, and pages that fail their test if anything is wrong in their console.
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import { atEnd } from './cleanup.js';
+
+const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
+const artifacts = fileURLToPath(new URL('../../artifacts/', import.meta.url));
+
+export const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
+export const SMALL_PHONE = { ...PHONE, viewport: { width: 360, height: 740 } };
+export const DESKTOP = { viewport: { width: 1360, height: 860 } };
+
+let shared;
+
+/** One browser for the file; each test has its own contexts in it. */
+async function browser() {
+  if (!existsSync(executablePath)) {
+    throw new Error(`${executablePath} is missing. Install it: apt-get install chromium`);
+  }
+  shared ??= await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+  return shared;
+}
+
+/** Ends the browser; each file of tests calls this once, in `after`. */
+export async function closeBrowser() {
+  await shared?.close();
+  shared = undefined;
+}
+
+/**
+ * A fresh browser profile. With `allow`, console messages that match it are expected: what the
+ * browser itself says about a failed request.
+ */
+export async function openContext(test, options = PHONE, allow = undefined) {
+  const context = await (await browser()).newContext({ colorScheme: 'dark', ...options });
+  context.setDefaultTimeout(15_000);
+  const wrong = [];
+  context.on('console', (message) => {
+    const bad = message.type() === 'error' || message.type() === 'warning';
+    if (bad && !allow?.test(message.text())) wrong.push(message.text());
+  });
+  context.on('weberror', (error) => wrong.push(String(error.error())));
+  atEnd(test, async () => {
+    await context.close();
+    assert.deepEqual(wrong, [], 'the console is clean');
+  });
+  return context;
+}
+
+/** Opens the link in a fresh phone and waits for the incident to be there. */
+export async function signIn(test, link, options, allow) {
+  const context = await openContext(test, options, allow);
+  const page = await context.newPage();
+  await page.goto(link);
+  await opened(page);
+  return page;
+}
+
+/** Resolves when the incident's log was read. */
+export const opened = (page) => page.getByText('Incident opened for devvm.').waitFor();
+
+/** What the browser says about a request whose connection was cut or refused. */
+export const NETWORK = /net::ERR_|Failed to load resource/;
+
+export async function screenshot(page, name) {
+  mkdirSync(artifacts, { recursive: true });
+  await page.screenshot({ path: `${artifacts}${name}.png` });
+}

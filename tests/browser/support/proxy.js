@@ -1,0 +1,51 @@
+// A TCP proxy between page and server. The browser's own offline switch leaves open streams
+// alone; a line that really goes dead has to be cut here.
+import { once } from 'node:events';
+import net from 'node:net';
+import { atEnd } from './cleanup.js';
+
+export async function startProxy(test, origin) {
+  const { hostname, port } = new URL(origin);
+  const pairs = new Set();
+  const state = { down: false, bytes: 0 };
+  const server = net.createServer((client) => {
+    if (state.down) return client.destroy();
+    const upstream = net.connect(Number(port), hostname);
+    const pair = { client, upstream };
+    const drop = () => {
+      pairs.delete(pair);
+      client.destroy();
+      upstream.destroy();
+    };
+    pairs.add(pair);
+    upstream.on('data', (chunk) => (state.bytes += chunk.length));
+    for (const socket of [client, upstream]) socket.on('error', drop).on('close', drop);
+    client.pipe(upstream).pipe(client);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+
+  const cut = () => {
+    for (const { client, upstream } of pairs) {
+      client.destroy();
+      upstream.destroy();
+    }
+  };
+  atEnd(test, () => {
+    cut();
+    server.close();
+  });
+  return {
+    origin: `http://127.0.0.1:${server.address().port}`,
+    /** Bytes that came from the server so far. */
+    bytes: () => state.bytes,
+    /** Cuts every line and refuses new ones. */
+    down() {
+      state.down = true;
+      cut();
+    },
+    up() {
+      state.down = false;
+    },
+  };
+}

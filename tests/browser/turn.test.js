@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { closeBrowser, opened, signIn } from './support/browser.js';
+import { startDrill } from './support/drill.js';
+import { ask, itemIds, turnEnd, typing } from './support/page.js';
+
+after(closeBrowser);
+
+const TURN = { timeout: 60_000 };
+const stop = (page) => page.getByRole('button', { name: 'Stop', exact: true });
+const done = (page) => page.locator('[data-outcome="done"]');
+
+test('a prompt streams the agent’s words, shows its commands and ends', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link);
+  await ask(page, 'What is wrong?');
+  await typing(page).locator('.markdown').first().waitFor();
+  await stop(page).waitFor();
+  await done(page).waitFor(TURN);
+  assert.ok((await page.locator('[data-item="tool"]').count()) > 0, 'its commands are shown');
+  assert.ok((await page.locator('[data-item="text"]').count()) > 0, 'its words are kept');
+  assert.equal(await page.getByRole('textbox', { name: 'Ask the agent' }).inputValue(), '');
+});
+
+test('a reload in the middle of a turn shows everything once', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link);
+  await ask(page, 'What is wrong?');
+  await typing(page).locator('.markdown').first().waitFor();
+  await page.reload();
+  await opened(page);
+  await done(page).waitFor(TURN);
+  const seen = await itemIds(page);
+  assert.equal(new Set(seen).size, seen.length, 'nothing twice');
+  await page.reload();
+  await done(page).waitFor();
+  assert.deepEqual(seen, await itemIds(page), 'nothing lost');
+});
+
+test('Stop ends the turn', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link);
+  await ask(page, 'What is wrong?');
+  await stop(page).click();
+  await turnEnd(page).waitFor();
+  assert.equal(await turnEnd(page).first().getAttribute('data-outcome'), 'stopped');
+});
+
+test('a draft outlives a reload', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link);
+  await page.getByRole('textbox', { name: 'Ask the agent' }).fill('half a thought');
+  await page.reload();
+  await opened(page);
+  const draft = page.getByRole('textbox', { name: 'Ask the agent' });
+  assert.equal(await draft.inputValue(), 'half a thought');
+});
+
+test('two tabs see the same', async (t) => {
+  const { link, origin } = await startDrill(t);
+  const first = await signIn(t, link);
+  const second = await first.context().newPage();
+  await second.goto(origin);
+  await opened(second);
+  await ask(first, 'What is wrong?');
+  await typing(second).locator('.markdown').first().waitFor();
+  await Promise.all([done(first).waitFor(TURN), done(second).waitFor(TURN)]);
+  assert.deepEqual(await itemIds(first), await itemIds(second));
+});
