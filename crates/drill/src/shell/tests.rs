@@ -1,1 +1,207 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::Scenario;
+use crate::machine::Clock;
+
+fn machine(scenario: Scenario) -> Machine {
+    Machine::new(scenario, Clock::manual())
+}
+
+/// Both streams and the exit code of a whole script.
+fn run(machine: &Machine, script: &str) -> (String, String, u8) {
+    let mut shell = Shell::new(machine.clone(), "breakglass", script);
+    let (mut out, mut err) = (String::new(), String::new());
+    while let Some(reply) = shell.step() {
+        out.push_str(&reply.out);
+        err.push_str(&reply.err);
+    }
+    (out, err, shell.status())
+}
+
+fn out(machine: &Machine, script: &str) -> String {
+    run(machine, script).0
+}
+
+#[test]
+fn the_shells_own_rules_hold() {
+    let machine = machine(Scenario::DiskFull);
+    for (script, expected) in [
+        ("echo a; echo b", "a\nb\n"),
+        ("false && echo no || echo yes", "yes\n"),
+        ("false; echo $?", "1\n"),
+        ("x='a  b'; echo $x \"$x\"", "a b a  b\n"),
+        ("echo $(echo in; false) $?", "in 1\n"),
+        ("printf 'b\\na\\n' | sort | head -n 1", "a\n"),
+        ("nosuch 2>/dev/null; echo $?", "127\n"),
+        ("sh -c 'echo inner; exit 3'; echo $?", "inner\n3\n"),
+        (
+            "(cd /var; pwd); { echo g; }; ! true; echo $?",
+            "/var\ng\n1\n",
+        ),
+        ("echo one > /tmp/f 2>&1; cat /tmp/f | wc -l", "1\n"),
+        (
+            "ls /var/log/app/*.log",
+            "/var/log/app/access.log\n/var/log/app/trace.log\n",
+        ),
+        ("echo '*' \"/var/log/app/*.log\"", "* /var/log/app/*.log\n"),
+        ("sudo -n whoami; whoami", "root\nbreakglass\n"),
+        ("/usr/bin/test -d /var && echo dir", "dir\n"),
+    ] {
+        assert_eq!(out(&machine, script), expected, "{script}");
+    }
+}
+
+#[test]
+fn an_unknown_command_is_said_to_be_unknown() {
+    let (_, err, code) = run(&machine(Scenario::DiskFull), "apt-get install cowsay");
+    assert_eq!((err.as_str(), code), ("sh: 1: apt-get: not found\n", 127));
+}
+
+#[test]
+fn what_needs_root_needs_root() {
+    let machine = machine(Scenario::DiskFull);
+    for script in [
+        "systemctl restart app",
+        "truncate -s 0 /var/log/app/trace.log",
+        "rm /etc/fstab",
+        "dmesg",
+        "kill -9 1; kill 317",
+        "reboot",
+    ] {
+        assert_ne!(run(&machine, script).2, 0, "{script}");
+    }
+    assert!(!machine.is_healthy());
+}
+
+#[test]
+fn a_service_starts_when_there_is_room_again_and_not_before() {
+    let machine = machine(Scenario::DiskFull);
+    assert!(out(&machine, "df -h /").contains("100% /"));
+    let (_, err, code) = run(&machine, "sudo systemctl restart app");
+    assert!(err.contains("Job for app.service failed"), "{err}");
+    assert_eq!(code, 1);
+    assert!(out(&machine, "journalctl -u app -n 5").contains("No space left on device"));
+    assert!(!machine.is_healthy());
+    assert_eq!(
+        run(
+            &machine,
+            "sudo truncate -s 0 /var/log/app/trace.log && sudo systemctl restart app"
+        )
+        .2,
+        0
+    );
+    assert_eq!(out(&machine, "systemctl is-active app"), "active\n");
+    assert!(machine.is_healthy());
+}
+
+#[test]
+fn every_way_of_emptying_the_log_works() {
+    for script in [
+        "sudo rm -f /var/log/app/trace.log",
+        "sudo sh -c '> /var/log/app/trace.log'",
+        "sudo find /var/log -xdev -name 'trace*' -size +1G -delete",
+        "echo -n | sudo tee /var/log/app/trace.log",
+    ] {
+        let machine = machine(Scenario::DiskFull);
+        run(&machine, script);
+        run(&machine, "sudo systemctl start app");
+        assert!(machine.is_healthy(), "{script}");
+    }
+}
+
+#[test]
+fn the_killed_service_comes_up_when_the_leak_is_gone_and_not_before() {
+    let machine = machine(Scenario::Oom);
+    assert!(out(&machine, "sudo dmesg").contains("Out of memory: Killed process"));
+    assert_ne!(run(&machine, "sudo systemctl restart app").2, 0);
+    assert!(!machine.is_healthy());
+    assert!(out(&machine, "ps aux --sort=-%mem | head -n 2").contains("report-worker"));
+    assert_eq!(
+        run(
+            &machine,
+            "sudo systemctl restart report-worker && sudo systemctl restart app"
+        )
+        .2,
+        0
+    );
+    assert!(machine.is_healthy());
+}
+
+#[test]
+fn a_killed_worker_is_a_failed_unit_until_it_is_started() {
+    let machine = machine(Scenario::Oom);
+    run(
+        &machine,
+        "sudo pkill -9 report-worker; sudo systemctl start app",
+    );
+    assert!(out(&machine, "systemctl --failed --no-legend").contains("report-worker.service"));
+    run(&machine, "sudo systemctl start report-worker");
+    assert!(machine.is_healthy());
+}
+
+#[test]
+fn a_script_says_how_long_it_takes_and_takes_no_longer_than_its_deadline() {
+    let machine = machine(Scenario::DiskFull);
+    let step = |script| Shell::new(machine.clone(), "root", script).step().unwrap();
+    assert_eq!(step("sleep 5").takes, Duration::from_secs(5));
+    let cut = step("timeout 2 tail -f /var/log/syslog");
+    assert_eq!((cut.takes, cut.code), (Duration::from_secs(2), 124));
+}
+
+/// Free bytes by `df`, and total bytes minus what `du` counts.
+fn accounts(machine: &Machine) -> (u64, u64) {
+    let df = out(machine, "df -P / | tail -n 1");
+    let cells: Vec<u64> = df
+        .split_whitespace()
+        .filter_map(|cell| cell.parse().ok())
+        .collect();
+    let du = out(machine, "sudo du -sx / | cut -f 1");
+    (cells[2], cells[0] - du.trim().parse::<u64>().unwrap())
+}
+
+fn change() -> impl Strategy<Value = String> {
+    let path = prop_oneof![
+        Just("/tmp/a"),
+        Just("/tmp/d/b"),
+        Just("/var/log/app/trace.log"),
+        Just("/var/log/*"),
+        Just("/home/breakglass/c"),
+        Just("/var/cache/apt"),
+        Just("/etc/hosts"),
+        Just("/nowhere/x"),
+    ];
+    (0..9usize, path, 0u64..3_000_000).prop_map(|(kind, path, size)| match kind {
+        0 => format!("sudo rm -rf {path}"),
+        1 => format!("rm {path}"),
+        2 => format!("sudo truncate -s {size}K {path}"),
+        3 => format!("sudo truncate -s {size} {path}"),
+        4 => format!(
+            "echo {} > {path}",
+            "x".repeat(usize::try_from(size % 9_000).unwrap())
+        ),
+        5 => format!("sudo mkdir -p {path}"),
+        6 => format!("echo more | sudo tee -a {path}"),
+        7 => "sudo systemctl restart app".to_owned(),
+        _ => format!("sudo find {path} -size +{}M -delete", size % 50),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_free_is_what_is_not_used_after_any_changes(changes in prop::collection::vec(change(), 1..20)) {
+        let machine = machine(Scenario::DiskFull);
+        for change in changes {
+            run(&machine, &change);
+            let (free, rest) = accounts(&machine);
+            prop_assert_eq!(free, rest, "after {}", change);
+        }
+    }
+
+    #[test]
+    fn no_command_line_panics_the_shell(script in r#"(sudo |ls |df |du |find |grep |tail |head |ps |kill |sort |cut |date \+|journalctl |systemctl |truncate |stat |test |free |xargs |timeout )?[ -~]{0,40}"#) {
+        run(&machine(Scenario::Oom), &script);
+    }
+}
