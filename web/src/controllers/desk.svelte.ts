@@ -1,7 +1,8 @@
 import type { Vitals } from '../lib/api/Vitals';
 import { api } from '../lib/http/client';
 import { Problem } from '../lib/http/problem';
-import type { IncidentSummary, TargetView } from '../lib/http/types';
+import type { IncidentSummary } from '../lib/api/IncidentSummary';
+import type { TargetView } from '../lib/http/types';
 import { emptyTimeline } from '../lib/timeline/items';
 import { runningVerbs } from '../lib/timeline/select';
 import { Composer } from './composer.svelte';
@@ -35,7 +36,10 @@ export class Desk {
   );
   readonly timeline = $derived(this.incident?.timeline ?? emptyTimeline);
   readonly closed = $derived(this.timeline.closedAt !== undefined);
-  readonly running = $derived(runningVerbs(this.timeline));
+  /** Known only while the line is up; without it, the server's refusal has to do. */
+  readonly running = $derived(
+    this.incident?.connection.state === 'live' ? runningVerbs(this.timeline) : [],
+  );
 
   #poll: ReturnType<typeof setInterval> | undefined;
 

@@ -1,5 +1,6 @@
 import { problemOf, Unconfirmed } from './problem';
-import type { Accepted, IncidentSummary, Me, TargetView } from './types';
+import type { IncidentSummary } from '../api/IncidentSummary';
+import type { Accepted, Me, TargetView } from './types';
 
 /** How long an answer may take before the request counts as unconfirmed. */
 const PATIENCE_MS = 10_000;

@@ -30,17 +30,5 @@ export type TargetView = {
   checks?: { check: string; description: string }[];
 };
 
-/** One line of the list of incidents. */
-export type IncidentSummary = {
-  incident: string;
-  target: string;
-  drill: boolean;
-  opened_at: string;
-  closed_at?: string | null;
-  head: number;
-  last_at: string;
-  running_turn?: number | null;
-};
-
 /** The server took an action; what comes of it is in the incident's log. */
 export type Accepted = { operation: string; incident: string; replayed?: boolean };

@@ -1,18 +1,14 @@
 import type { FindingItem, Item, Timeline, VerbItem } from './items';
 
-/** The runs of verbs that have not ended, oldest first. */
+/**
+ * The runs of verbs that have not ended, oldest first. An unrecorded one does not count: its end
+ * comes in no replay, so a page that missed it would wait for ever.
+ */
 export function runningVerbs(timeline: Timeline): VerbItem[] {
   return [...timeline.open]
     .filter(([key]) => key.startsWith('verb:'))
     .map(([, at]) => timeline.items[at])
-    .filter((item): item is VerbItem => item?.type === 'verb');
-}
-
-/** The run with this id, while the timeline holds it. */
-export function verbRun(timeline: Timeline, operation: string): VerbItem | undefined {
-  return timeline.items.findLast(
-    (item): item is VerbItem => item.type === 'verb' && item.operation === operation,
-  );
+    .filter((item): item is VerbItem => item?.type === 'verb' && item.recorded);
 }
 
 const MUTATING = new Set(['start', 'stop', 'reset', 'cycle']);
