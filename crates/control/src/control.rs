@@ -253,16 +253,18 @@ impl Control {
             key: wish.key.as_deref(),
             now: &now,
         };
-        let operation = {
+        // The guard ends before anything is awaited; the operation is in the table before it ends.
+        let admitted = {
             let mut queue = inner.queue();
             match queue.admit(&request) {
-                Admission::Admitted => inner.table.begin(wish.view(id, &now)),
+                Admission::Admitted => Ok(inner.table.begin(wish.view(id, &now))),
                 Admission::Refused(refusal) => return Err(refusal),
-                Admission::Replayed(earlier) => {
-                    drop(queue);
-                    return Ok(self.replayed(earlier).await);
-                }
+                Admission::Replayed(earlier) => Err(earlier),
             }
+        };
+        let operation = match admitted {
+            Ok(operation) => operation,
+            Err(earlier) => return Ok(self.replayed(earlier).await),
         };
         // From here on the task owns it: this future may be dropped, the operation goes on.
         let (tell, told) = oneshot::channel();

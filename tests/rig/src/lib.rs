@@ -11,5 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod claude;
+pub mod gate;
 pub mod model;
 pub mod qmp;
+pub mod sshd;

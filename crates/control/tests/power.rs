@@ -1,0 +1,352 @@
+//! The power path, whole: control, real sshd, real gate, a stand-in for `qm`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+
+use std::time::Duration;
+
+use breakglass_control::{IdempotencyKey, Refusal};
+use breakglass_journal::{Actor, EventBody, Journal, Options, OutputStream, VerbOutcome};
+use breakglass_rig::gate::GateHost;
+use breakglass_verbs::Verb;
+use common::{Bench, LIMIT, operator, until};
+
+#[tokio::test]
+async fn status_tells_the_verdict_and_changes_nothing() {
+    let bench = Bench::running();
+    let before = bench.host.qemu();
+    let view = bench.verb(Verb::Status).await;
+    assert_eq!(view.outcome, Some(VerbOutcome::Done), "{view:?}");
+    assert_eq!(view.verdict.as_deref(), Some("running"));
+    assert_eq!(bench.host.qemu(), before);
+}
+
+#[tokio::test]
+async fn cycle_takes_forensics_first_and_gives_a_fresh_process() {
+    let bench = Bench::running();
+    let before = bench.host.qemu();
+    let view = bench.verb(Verb::Cycle).await;
+    assert_eq!(view.outcome, Some(VerbOutcome::Done), "{view:?}");
+    assert_eq!(view.verdict.as_deref(), Some("running"));
+    assert_ne!(bench.host.qemu(), before);
+    let calls = bench.host.calls();
+    let first = |verb: &str| calls.iter().position(|call| call.starts_with(verb));
+    assert!(
+        first("status") < first("stop") && first("stop") < first("start"),
+        "{calls:?}"
+    );
+}
+
+#[tokio::test]
+async fn forensics_stream_their_lines_into_the_incident() {
+    let bench = Bench::running();
+    let view = bench.verb(Verb::Forensics).await;
+    assert_eq!(view.outcome, Some(VerbOutcome::Done), "{view:?}");
+    let events = bench.events(view.incident.unwrap()).await;
+    let kinds: Vec<&str> = events.iter().map(|event| event.body.kind()).collect();
+    assert_eq!(kinds[..2], ["incident_opened", "verb_started"]);
+    assert_eq!(kinds.last(), Some(&"verb_finished"));
+    let lines: Vec<String> = events
+        .iter()
+        .filter_map(|event| match &event.body {
+            EventBody::VerbOutput {
+                stream: OutputStream::Stdout,
+                line,
+                ..
+            } => Some(line.clone()),
+            _ => None,
+        })
+        .collect();
+    assert!(lines.len() > 3, "{lines:?}");
+    assert!(view.lines.len() >= lines.len());
+    assert_eq!(events[1].actor, operator());
+}
+
+#[tokio::test]
+async fn a_stopped_guest_is_started_and_a_failing_tool_is_a_failure() {
+    let bench = Bench::with(GateHost::stopped);
+    assert_eq!(
+        bench.verb(Verb::Start).await.outcome,
+        Some(VerbOutcome::Done)
+    );
+    bench.host.set(
+        "fail-stop",
+        "can't lock file '/var/lock/qemu-server/lock-102.conf' - got timeout\n",
+    );
+    let view = bench.verb(Verb::Stop).await;
+    assert_eq!(view.outcome, Some(VerbOutcome::Failed), "{view:?}");
+    assert!(
+        view.message
+            .unwrap()
+            .starts_with("stop failed on the host: ")
+    );
+}
+
+#[tokio::test]
+async fn of_two_presses_at_once_one_runs_and_the_other_learns_which() {
+    let bench = Bench::running();
+    let press = |name: &str, verb| {
+        let permit = bench
+            .control
+            .permit(&Actor::Operator(name.into()), "devvm", verb)
+            .unwrap();
+        bench.control.submit(permit, None, None)
+    };
+    let (one, other) = tokio::join!(press("ada", Verb::Cycle), press("bob", Verb::Stop));
+    let running = one.unwrap().operation;
+    match other {
+        Err(Refusal::Busy {
+            operation,
+            verb,
+            target,
+            ..
+        }) => {
+            assert_eq!(
+                (operation, verb, target.as_str()),
+                (running, Verb::Cycle, "devvm")
+            );
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+    assert_eq!(
+        bench.control.running("devvm").map(|view| view.operation),
+        Some(running)
+    );
+    assert_eq!(bench.ended(running).await.outcome, Some(VerbOutcome::Done));
+    assert_eq!(bench.control.running("devvm"), None);
+    assert_eq!(bench.host.count("stop"), 1, "{:?}", bench.host.calls());
+}
+
+#[tokio::test]
+async fn status_answers_while_a_mutating_verb_hangs() {
+    let bench = Bench::running();
+    bench.host.set("hang-stop", "");
+    let permit = bench
+        .control
+        .permit(&operator(), "devvm", Verb::Cycle)
+        .unwrap();
+    let cycle = bench.control.submit(permit, None, None).await.unwrap();
+    until("the gate calls stop", || {
+        (bench.host.count("stop") > 0).then_some(())
+    })
+    .await;
+    let view = bench.verb(Verb::Status).await;
+    assert_eq!(view.outcome, Some(VerbOutcome::Done), "{view:?}");
+    assert_eq!(
+        bench.control.operation(cycle.operation).unwrap().outcome,
+        None
+    );
+}
+
+#[tokio::test]
+async fn the_same_key_runs_once_and_another_request_under_it_is_refused() {
+    let bench = Bench::running();
+    let press = |verb, key: &str| {
+        let permit = bench.control.permit(&operator(), "devvm", verb).unwrap();
+        bench
+            .control
+            .submit(permit, None, Some(IdempotencyKey::new(key).unwrap()))
+    };
+    let (one, other) = tokio::join!(press(Verb::Cycle, "k1"), press(Verb::Cycle, "k1"));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    assert_eq!((one.replayed, other.replayed), (false, true));
+    assert_eq!(
+        (one.operation, one.incident),
+        (other.operation, other.incident)
+    );
+    bench.ended(one.operation).await;
+    let later = press(Verb::Cycle, "k1").await.unwrap();
+    assert_eq!((later.operation, later.replayed), (one.operation, true));
+    let reused = press(Verb::Stop, "k1").await;
+    assert!(
+        matches!(reused, Err(Refusal::KeyReused { .. })),
+        "{reused:?}"
+    );
+    assert_eq!(bench.host.count("stop"), 1, "{:?}", bench.host.calls());
+}
+
+#[tokio::test]
+async fn a_key_is_honoured_by_the_next_life_of_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("record.db");
+    let key = || Some(IdempotencyKey::new("k1").unwrap());
+    let first = {
+        let bench = Bench::over(GateHost::running, Journal::open(Options::at(&file)));
+        let permit = bench
+            .control
+            .permit(&operator(), "devvm", Verb::Cycle)
+            .unwrap();
+        let accepted = bench.control.submit(permit, None, key()).await.unwrap();
+        bench.ended(accepted.operation).await;
+        bench.journal.shutdown();
+        accepted.operation
+    };
+    let bench = Bench::over(GateHost::running, Journal::open(Options::at(&file)));
+    let press = |verb| {
+        let permit = bench.control.permit(&operator(), "devvm", verb).unwrap();
+        bench.control.submit(permit, None, key())
+    };
+    let replayed = press(Verb::Cycle).await.unwrap();
+    assert_eq!((replayed.operation, replayed.replayed), (first, true));
+    let reused = press(Verb::Stop).await;
+    assert!(
+        matches!(reused, Err(Refusal::KeyReused { .. })),
+        "{reused:?}"
+    );
+    assert_eq!(bench.host.count("stop"), 0);
+}
+
+#[tokio::test]
+async fn a_verb_goes_on_when_its_caller_leaves() {
+    let bench = Bench::running();
+    let permit = bench
+        .control
+        .permit(&operator(), "devvm", Verb::Cycle)
+        .unwrap();
+    let submit = bench.control.submit(permit, None, None);
+    // Polled once, then dropped, as by a client that hung up.
+    assert!(tokio::time::timeout(Duration::ZERO, submit).await.is_err());
+    let running = until("the verb runs", || bench.control.running("devvm")).await;
+    assert_eq!(
+        bench.ended(running.operation).await.outcome,
+        Some(VerbOutcome::Done)
+    );
+}
+
+#[tokio::test]
+async fn an_unreachable_host_is_said_to_be_and_named() {
+    let mut bench = Bench::running();
+    bench.host.sshd.kill();
+    let view = bench.verb(Verb::Status).await;
+    assert_eq!(view.outcome, Some(VerbOutcome::Unreachable), "{view:?}");
+    let message = view.message.unwrap();
+    assert!(
+        message.contains("127.0.0.1") && message.contains("unreachable"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_changed_host_key_refuses_the_verb_and_becomes_an_event() {
+    let mut bench = Bench::running();
+    let first = bench.verb(Verb::Status).await;
+    bench.host.sshd.restart_with_another_key();
+    let view = bench.verb(Verb::Cycle).await;
+    assert_eq!(view.outcome, Some(VerbOutcome::Unreachable), "{view:?}");
+    let changed = |body: &EventBody| matches!(body, EventBody::HostKeyChanged { .. });
+    let event = bench.event(first.incident.unwrap(), changed).await;
+    let EventBody::HostKeyChanged { pinned, shown, .. } = event.body else {
+        unreachable!()
+    };
+    assert_ne!(pinned, shown);
+    assert!(shown.starts_with("SHA256:"), "{shown}");
+    assert_eq!(bench.host.count("stop"), 0);
+}
+
+#[tokio::test]
+async fn the_gate_refuses_what_goes_around_the_typed_interface() {
+    let bench = Bench::running();
+    for line in [
+        "cycle; id",
+        "destroy",
+        "stop 103",
+        "status --json --json",
+        "",
+    ] {
+        let output = std::process::Command::new("ssh")
+            .args([
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+            ])
+            .args(["-o", "BatchMode=yes", "-F", "none", "-i"])
+            .arg(key_file(&bench))
+            .args(["-p", &bench.host.sshd.port.to_string(), "127.0.0.1", line])
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("apt-get install openssh-client");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{line:?}: {said}");
+        assert!(said.contains("status, forensics"), "{line:?}: {said}");
+    }
+    assert_eq!(bench.host.count("stop"), 0);
+}
+
+#[tokio::test]
+async fn an_unknown_target_is_refused_by_name() {
+    let bench = Bench::running();
+    let refused = bench
+        .control
+        .permit(&operator(), "devvm2", Verb::Status)
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "there is no target \"devvm2\"; there are: devvm"
+    );
+}
+
+#[tokio::test]
+async fn verbs_run_without_a_record() {
+    let dir = tempfile::tempdir().unwrap();
+    // A directory where the file should be: the store can't be opened.
+    let bench = Bench::over(GateHost::running, Journal::open(Options::at(dir.path())));
+    assert!(bench.journal.degraded().is_some());
+    assert_eq!(
+        bench.verb(Verb::Cycle).await.outcome,
+        Some(VerbOutcome::Done)
+    );
+}
+
+#[tokio::test]
+async fn verbs_run_after_the_record_has_ended() {
+    let bench = Bench::running();
+    bench.journal.shutdown();
+    let view = bench.verb(Verb::Cycle).await;
+    assert_eq!(
+        (view.outcome, view.incident),
+        (Some(VerbOutcome::Done), None)
+    );
+}
+
+#[tokio::test]
+async fn shutting_down_begins_nothing_new_and_waits_for_what_runs() {
+    let bench = Bench::running();
+    let permit = || {
+        bench
+            .control
+            .permit(&operator(), "devvm", Verb::Cycle)
+            .unwrap()
+    };
+    let accepted = bench.control.submit(permit(), None, None).await.unwrap();
+    bench.cancel.cancel();
+    let refused = bench.control.submit(permit(), None, None).await;
+    assert_eq!(refused, Err(Refusal::ShuttingDown));
+    assert_eq!(bench.control.drain(LIMIT).await, 0);
+    let view = bench.control.operation(accepted.operation).unwrap();
+    assert_eq!(view.outcome, Some(VerbOutcome::Done));
+}
+
+#[tokio::test]
+async fn the_direct_way_needs_no_server_and_no_record() {
+    let bench = Bench::running();
+    let target = bench.control.targets().next().unwrap().clone();
+    let mut lines = Vec::new();
+    let options = bench.keys.options();
+    let ended = breakglass_control::power::direct(&target, &options, Verb::Status, |_, line| {
+        lines.push(line.to_owned());
+    })
+    .await;
+    assert_eq!(ended.outcome, VerbOutcome::Done, "{ended:?}");
+    assert_eq!(lines.last().map(String::as_str), Some("verdict: running"));
+}
+
+/// The bench's key as a file, for the stock client.
+fn key_file(bench: &Bench) -> std::path::PathBuf {
+    let path = bench.keys.dir.path().join("key");
+    if !path.exists() {
+        breakglass_control::ssh::write_key(&bench.keys.key, &path).unwrap();
+    }
+    path
+}

@@ -1,0 +1,296 @@
+//! A real OpenSSH server on loopback, with keys and configuration of its own.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// sshd re-executes itself, so it wants its absolute path.
+const SSHD: &str = "/usr/sbin/sshd";
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// A server; dropping it ends it and every process that it started.
+#[derive(Debug)]
+pub struct Sshd {
+    dir: TempDir,
+    child: Option<Child>,
+    /// Where it listens, on 127.0.0.1.
+    pub port: u16,
+}
+
+impl Sshd {
+    /// Lets the owner of `public_key` (one line, as in `id_ed25519.pub`) run anything.
+    ///
+    /// # Panics
+    /// When sshd is missing or does not come up.
+    #[must_use]
+    pub fn open(public_key: &str) -> Sshd {
+        Sshd::with_authorized_keys(&format!("{public_key}\n"))
+    }
+
+    /// Lets the owner of `public_key` run `command` and nothing else.
+    ///
+    /// # Panics
+    /// Like [`Sshd::open`].
+    #[must_use]
+    pub fn forced(public_key: &str, command: &str) -> Sshd {
+        assert!(
+            !command.contains('"'),
+            "quotes would need escaping in authorized_keys"
+        );
+        Sshd::with_authorized_keys(&format!("command=\"{command}\",restrict {public_key}\n"))
+    }
+
+    /// Lets in whom `text` says.
+    ///
+    /// # Panics
+    /// Like [`Sshd::open`].
+    #[must_use]
+    pub fn with_authorized_keys(text: &str) -> Sshd {
+        assert!(
+            Path::new(SSHD).exists(),
+            "{SSHD} is missing: apt-get install openssh-server"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("authorized_keys"), text).unwrap();
+        keygen(&dir.path().join("host_key"));
+        let mut sshd = Sshd {
+            dir,
+            child: None,
+            port: 0,
+        };
+        sshd.start_on_a_free_port();
+        sshd
+    }
+
+    /// The account to log in as: the one that runs the tests.
+    ///
+    /// # Panics
+    /// When there is no `id`.
+    #[must_use]
+    pub fn user(&self) -> String {
+        let output = Command::new("id").arg("-un").output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Its line in a `known_hosts` file.
+    ///
+    /// # Panics
+    /// When its public key can't be read.
+    #[must_use]
+    pub fn known_hosts(&self) -> String {
+        let key = fs::read_to_string(self.dir.path().join("host_key.pub")).unwrap();
+        format!("[127.0.0.1]:{} {key}", self.port)
+    }
+
+    /// Kills it and all that it started, at once, as a machine that loses power.
+    pub fn kill(&mut self) {
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        for pid in self::tree(child.id()) {
+            send(pid, Signal::KILL);
+        }
+        let _ = child.wait();
+    }
+
+    /// Starts it again after [`Sshd::kill`]: same port, same keys.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn restart(&mut self) {
+        self.kill();
+        assert!(self.start(), "sshd did not come up again: {}", self.log());
+    }
+
+    /// Restarts it with another host key, as after a reinstallation.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn restart_with_another_key(&mut self) {
+        let key = self.dir.path().join("host_key");
+        fs::remove_file(&key).unwrap();
+        fs::remove_file(key.with_extension("pub")).unwrap();
+        keygen(&key);
+        self.restart();
+    }
+
+    /// Stops it and all that it started, as a stalled machine; the kernel still takes connections.
+    pub fn freeze(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    /// Undoes [`Sshd::freeze`].
+    pub fn thaw(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
+    /// Drops every connection and keeps listening.
+    pub fn drop_connections(&self) {
+        let Some(child) = &self.child else { return };
+        for pid in self::tree(child.id())
+            .into_iter()
+            .filter(|pid| *pid != child.id())
+        {
+            send(pid, Signal::KILL);
+        }
+    }
+
+    /// How many connections it has taken and not refused, since it was made.
+    #[must_use]
+    pub fn logins(&self) -> usize {
+        self.log().matches("Accepted publickey").count()
+    }
+
+    /// What it has logged since it was made.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        let Some(child) = &self.child else { return };
+        for pid in self::tree(child.id()) {
+            send(pid, signal);
+        }
+    }
+
+    fn start_on_a_free_port(&mut self) {
+        for _ in 0..5 {
+            let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            self.port = probe.local_addr().unwrap().port();
+            drop(probe);
+            // Somebody else may take the port in between: then sshd ends, and another is tried.
+            if self.start() {
+                return;
+            }
+        }
+        panic!("sshd did not come up: {}", self.log());
+    }
+
+    fn start(&mut self) -> bool {
+        if rustix::process::geteuid().is_root() {
+            let _ = fs::create_dir_all("/run/sshd");
+        }
+        let config = self.write_config();
+        let child = Command::new(SSHD)
+            .args(["-D", "-f"])
+            .arg(config)
+            .arg("-E")
+            .arg(self.dir.path().join("log"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.child = Some(child);
+        self.wait_for_banner()
+    }
+
+    fn write_config(&self) -> PathBuf {
+        let dir = self.dir.path().display();
+        let mut text = format!(
+            "ListenAddress 127.0.0.1\nPort {}\nHostKey {dir}/host_key\n",
+            self.port
+        );
+        let _ = write!(
+            text,
+            "AuthorizedKeysFile {dir}/authorized_keys\nPidFile none\n"
+        );
+        // The directory is a temporary one, and PAM would want root's account set up.
+        text.push_str("StrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n");
+        text.push_str("PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n");
+        // The tests look for what OpenSSH does by default.
+        text.push_str("MaxSessions 10\nMaxStartups 100\nLogLevel VERBOSE\n");
+        let path = self.dir.path().join("sshd_config");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn wait_for_banner(&mut self) -> bool {
+        let end = Instant::now() + START_LIMIT;
+        while Instant::now() < end {
+            if self
+                .child
+                .as_mut()
+                .is_none_or(|child| child.try_wait().unwrap().is_some())
+            {
+                return false;
+            }
+            if greets(self.port) {
+                return true;
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        false
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn greets(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
+        return false;
+    };
+    let mut greeting = [0; 4];
+    let _ = stream.set_read_timeout(Some(START_LIMIT));
+    stream.read_exact(&mut greeting).is_ok() && &greeting == b"SSH-"
+}
+
+fn keygen(path: &Path) {
+    let status = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "rig", "-f"])
+        .arg(path)
+        .status()
+        .expect("ssh-keygen is missing: apt-get install openssh-client");
+    assert!(status.success());
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// `root` and all its descendants; sshd gives each connection a session of its own, so a process
+/// group would not hold them.
+fn tree(root: u32) -> Vec<u32> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        // `pid (name) state ppid …`, and the name may hold anything.
+        let parent = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        parents.push((pid, parent.unwrap_or(0)));
+    }
+    let mut found = vec![root];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(
+            parents
+                .iter()
+                .filter(|entry| entry.1 == parent)
+                .map(|entry| entry.0),
+        );
+        next += 1;
+    }
+    found
+}
+
+fn send(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, signal);
+    }
+}
