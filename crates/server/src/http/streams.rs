@@ -24,6 +24,12 @@ impl Streams {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_full(&self, name: &str) -> bool {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.get(name).is_some_and(|count| *count >= self.limit)
+    }
+
     pub(super) fn take(&self, name: &str) -> Option<Place> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(name.to_owned()).or_insert(0);

@@ -216,9 +216,10 @@ pub(super) async fn run_check(
     identity: Identity,
     PathOf((target, word)): PathOf<(String, String)>,
     QueryOf(run): QueryOf<Run>,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     find(&state, &target)?;
-    let check = Check::parse(&word).ok_or_else(|| {
+    let check = Check::named(&word).ok_or_else(|| {
         let words = Check::ALL.map(|check| check.as_str().to_owned());
         let detail = format!("There is no check {word:?}. Checks: {}.", words.join(", "));
         Problem::not_found(detail).allowed(words)
@@ -226,10 +227,9 @@ pub(super) async fn run_check(
     if let Some(incident) = run.incident {
         super::incidents::find(&state, incident).await?;
     }
-    let begun = state
-        .control
-        .check(&identity.actor(), &target, check, run.incident)
-        .await;
+    let key = idempotency_key(&headers)?;
+    let actor = identity.actor();
+    let begun = state.control.check(&actor, &target, check, run.incident, key).await;
     let accepted = begun.map_err(|refusal| refusal_problem(&state, &refusal))?;
     answer(&state, accepted, run.wait).await
 }

@@ -1,1 +1,111 @@
+//! What a connection may take, and how the server ends.
 
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
+
+use super::server::{DEADLINE, Server};
+use crate::config::LimitsConfig;
+use crate::http::ListenLimits;
+
+const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+async fn read_to_end(stream: &mut tokio::net::TcpStream) -> String {
+    let mut answer = Vec::new();
+    let _ = timeout(DEADLINE, stream.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn a_header_that_never_ends_is_not_waited_for() {
+    let listen = ListenLimits {
+        header: Duration::from_millis(200),
+        ..ListenLimits::default()
+    };
+    let server = Server::with(listen, LimitsConfig::default()).await;
+    let mut stream = server.connect(LOOPBACK).await;
+    stream
+        .write_all(b"GET /health HTTP/1.1\r\nHost: loc")
+        .await
+        .unwrap();
+    let answer = read_to_end(&mut stream).await;
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 408"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_told_so_and_the_others_live() {
+    let listen = ListenLimits {
+        connections: 2,
+        ..ListenLimits::default()
+    };
+    let server = Server::with(listen, LimitsConfig::default()).await;
+    let mut kept = server.connect(LOOPBACK).await;
+    let health = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    kept.write_all(health).await.unwrap();
+    let mut buffer = [0; 1024];
+    assert!(
+        timeout(DEADLINE, kept.read(&mut buffer))
+            .await
+            .unwrap()
+            .unwrap()
+            > 0
+    );
+    let mut second = server.connect(LOOPBACK).await;
+    second.write_all(health).await.unwrap();
+    assert!(
+        timeout(DEADLINE, second.read(&mut buffer))
+            .await
+            .unwrap()
+            .unwrap()
+            > 0
+    );
+    let mut third = server.connect(LOOPBACK).await;
+    assert!(read_to_end(&mut third).await.starts_with("HTTP/1.1 503"));
+    kept.write_all(health).await.unwrap();
+    assert!(
+        timeout(DEADLINE, kept.read(&mut buffer))
+            .await
+            .unwrap()
+            .unwrap()
+            > 0
+    );
+}
+
+#[tokio::test]
+async fn a_shutdown_closes_idle_connections_and_ends_within_its_deadline() {
+    let listen = ListenLimits {
+        drain: Duration::from_millis(300),
+        ..ListenLimits::default()
+    };
+    let mut server = Server::with(listen, LimitsConfig::default()).await;
+    let mut idle = server.connect(LOOPBACK).await;
+    idle.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut buffer = [0; 1024];
+    assert!(
+        timeout(DEADLINE, idle.read(&mut buffer))
+            .await
+            .unwrap()
+            .unwrap()
+            > 0
+    );
+    let mut half = server.connect(LOOPBACK).await;
+    half.write_all(b"POST /api/incidents HTTP/1.1\r\nHost: localhost\r\n")
+        .await
+        .unwrap();
+    server.cancel.cancel();
+    assert_eq!(read_to_end(&mut idle).await, "");
+    timeout(DEADLINE, &mut server.task)
+        .await
+        .expect("the server did not end")
+        .unwrap();
+    read_to_end(&mut half).await;
+}

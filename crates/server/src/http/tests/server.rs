@@ -27,6 +27,7 @@ pub(super) struct Server {
     /// What a target's SSH would be dialled at; nobody answers there.
     pub(super) dialled: TcpListener,
     pub(super) cancel: CancellationToken,
+    watching: CancellationToken,
     pub(super) task: tokio::task::JoinHandle<()>,
     _dir: tempfile::TempDir,
 }
@@ -34,6 +35,7 @@ pub(super) struct Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.cancel.cancel();
+        self.watching.cancel();
         self.state.journal.shutdown();
     }
 }
@@ -43,7 +45,24 @@ impl Server {
         Server::with(ListenLimits::default(), LimitsConfig::default()).await
     }
 
+    /// With a control that has been told to end: it watches no vital signs, so nothing dials
+    /// the target but what a test makes it do, and it refuses every permit that reaches it.
+    pub(super) async fn start_without_watchers() -> Server {
+        let ended = CancellationToken::new();
+        ended.cancel();
+        let (listen, limits) = (ListenLimits::default(), LimitsConfig::default());
+        Server::assemble(listen, limits, &ended).await
+    }
+
     pub(super) async fn with(listen: ListenLimits, limits: LimitsConfig) -> Server {
+        Server::assemble(listen, limits, &CancellationToken::new()).await
+    }
+
+    async fn assemble(
+        listen: ListenLimits,
+        limits: LimitsConfig,
+        watching: &CancellationToken,
+    ) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let dialled = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = dialled.local_addr().unwrap().port();
@@ -51,7 +70,7 @@ impl Server {
         let cancel = CancellationToken::new();
         let auth = Auth::new(&config.auth, &config.allowed_hosts).unwrap();
         let journal = Journal::open(Options::in_memory());
-        let control = control(&config, &journal, &cancel);
+        let control = control(&config, &journal, watching);
         let services = Services {
             journal,
             control,
@@ -73,6 +92,7 @@ impl Server {
             address,
             dialled,
             cancel,
+            watching: watching.clone(),
             task,
             _dir: dir,
         }
