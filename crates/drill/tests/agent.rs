@@ -1,4 +1,9 @@
 //! The scripted agent, as a program, on the simulated target.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code: there a panic is the report"
+)]
 
 mod common;
 

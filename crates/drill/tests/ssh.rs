@@ -1,4 +1,9 @@
 //! The simulated target as the stock OpenSSH client meets it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "test code: there a panic is the report"
+)]
 
 mod common;
 

@@ -140,8 +140,7 @@ impl Guest {
         let (name, word) = (unit.file.name, unit.identifier());
         let message =
             format!("FATAL: can't write /var/lib/{word}/{word}.lock: No space left on device");
-        self.journal
-            .add(now, word, Some(pid), Some(name), 3, &message);
+        self.journal.service(now, name, pid, &message);
         self.processes.remove(pid);
         self.fail(index, pid, Failure::ExitCode, now);
     }

@@ -35,34 +35,50 @@ impl Journal {
 
     /// A line of the kernel's.
     pub(crate) fn kernel(&mut self, at: Moment, priority: u8, message: &str) {
-        self.add(at, "kernel", None, None, priority, message);
+        let (identifier, message) = ("kernel".to_owned(), message.to_owned());
+        self.add(Entry {
+            at,
+            identifier,
+            pid: None,
+            unit: None,
+            priority,
+            message,
+        });
     }
 
     /// A line of systemd's about `unit`.
     pub(crate) fn systemd(&mut self, at: Moment, unit: &str, priority: u8, message: &str) {
-        self.add(at, "systemd", Some(1), Some(unit), priority, message);
+        let (identifier, message) = ("systemd".to_owned(), message.to_owned());
+        let unit = Some(unit.to_owned());
+        self.add(Entry {
+            at,
+            identifier,
+            pid: Some(1),
+            unit,
+            priority,
+            message,
+        });
     }
 
-    pub(crate) fn add(
-        &mut self,
-        at: Moment,
-        identifier: &str,
-        pid: Option<u32>,
-        unit: Option<&str>,
-        priority: u8,
-        message: &str,
-    ) {
+    /// An error that the service `unit` reports itself.
+    pub(crate) fn service(&mut self, at: Moment, unit: &str, pid: u32, message: &str) {
+        let identifier = unit.trim_end_matches(".service").to_owned();
+        let (unit, message) = (Some(unit.to_owned()), message.to_owned());
+        self.add(Entry {
+            at,
+            identifier,
+            pid: Some(pid),
+            unit,
+            priority: 3,
+            message,
+        });
+    }
+
+    fn add(&mut self, entry: Entry) {
         if self.entries.len() == MAX_ENTRIES {
             self.entries.pop_front();
         }
-        self.entries.push_back(Entry {
-            at,
-            identifier: identifier.to_owned(),
-            pid,
-            unit: unit.map(str::to_owned),
-            priority,
-            message: message.to_owned(),
-        });
+        self.entries.push_back(entry);
     }
 
     /// The lines of the boot that is `back` before the running one, oldest first; none if there

@@ -114,7 +114,7 @@ fn a_reboot_empties_tmp_and_starts_the_clock_anew() {
             .guest
             .disk
             .write("/tmp/x", "1", false, "root", now)
-            .unwrap()
+            .unwrap();
     });
     machine.step(State::reset);
     machine.clock().advance(Duration::from_secs(5));

@@ -32,9 +32,7 @@ pub(super) fn break_machine(state: &mut State) {
     );
     let Some(app) = guest.unit("app") else { return };
     let note = "write /var/log/app/trace.log: No space left on device";
-    guest
-        .journal
-        .add(failed, "app", Some(702), Some("app.service"), 3, note);
+    guest.journal.service(failed, "app.service", 702, note);
     guest.stop(app, failed);
     // What systemd tried next, and what came of it, happens by the machine's own rules.
     for attempt in 1..=3 {

@@ -10,7 +10,7 @@ fn sorted(call: &Call<'_>, key: &str) -> Vec<Process> {
     let now = call.now;
     match key.trim_start_matches(['-', '+']) {
         "%mem" | "rss" | "pmem" | "%MEM" | "RES" => {
-            list.sort_by_key(|p| std::cmp::Reverse(p.resident(now)))
+            list.sort_by_key(|p| std::cmp::Reverse(p.resident(now)));
         }
         "%cpu" | "pcpu" | "%CPU" => list.sort_by_key(|p| std::cmp::Reverse(p.cpu)),
         _ => {}
