@@ -5,7 +5,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod auth;
+mod cell;
+pub mod cli;
 pub mod config;
 pub mod http;
 mod web;

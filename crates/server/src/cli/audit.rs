@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use breakglass_journal::VerifyReport;
 use clap::{Args, Subcommand};
 
 use super::{Exit, Failure, say};
@@ -29,8 +30,19 @@ pub(crate) fn run(args: &AuditArgs) -> Result<Exit, Failure> {
     };
     let report = breakglass_journal::verify(&path)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    for line in report.to_string().lines() {
-        say(line);
+    for line in lines(&report) {
+        say(&line);
     }
-    Ok(if report.holds() { Exit::Done } else { Exit::Failed })
+    Ok(if report.is_sound() { Exit::Done } else { Exit::Failed })
+}
+
+/// A line an incident, with the newest hash that holds; then what fits no incident.
+fn lines(report: &VerifyReport) -> Vec<String> {
+    let incidents = report.incidents.iter().map(|one| match &one.fault {
+        None => format!("{} {} holds: {} events, {}", one.incident, one.target, one.events, one.head_hash),
+        Some(fault) => {
+            format!("{} {} BROKEN at event {}: {}", one.incident, one.target, fault.seq, fault.message)
+        }
+    });
+    incidents.chain(report.faults.iter().map(|fault| format!("BROKEN: {fault}"))).collect()
 }

@@ -229,7 +229,10 @@ pub(super) async fn run_check(
     }
     let key = idempotency_key(&headers)?;
     let actor = identity.actor();
-    let begun = state.control.check(&actor, &target, check, run.incident, key).await;
+    let begun = state
+        .control
+        .check(&actor, &target, check, run.incident, key)
+        .await;
     let accepted = begun.map_err(|refusal| refusal_problem(&state, &refusal))?;
     answer(&state, accepted, run.wait).await
 }
