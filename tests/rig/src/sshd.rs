@@ -207,6 +207,8 @@ impl Sshd {
         // The directory is a temporary one, and PAM would want root's account set up.
         text.push_str("StrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n");
         text.push_str("PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n");
+        // Else bash, started by sshd, would run whatever the account's .bashrc holds.
+        text.push_str("SetEnv SHLVL=1\n");
         // The tests look for what OpenSSH does by default.
         text.push_str("MaxSessions 10\nMaxStartups 100\nLogLevel VERBOSE\n");
         let path = self.dir.path().join("sshd_config");
