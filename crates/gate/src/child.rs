@@ -264,3 +264,101 @@ impl Pipe {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, seconds: u64) -> (Finished, Duration) {
+        let began = Instant::now();
+        let bounds = Bounds {
+            deadline: Duration::from_secs(seconds),
+            bytes: 4096,
+        };
+        (
+            run(Path::new("/bin/sh"), &["-c", script], bounds).unwrap(),
+            began.elapsed(),
+        )
+    }
+
+    #[test]
+    fn a_child_sees_its_arguments_a_bare_environment_and_no_input() {
+        let bounds = Bounds {
+            deadline: Duration::from_secs(20),
+            bytes: 4096,
+        };
+        let odd = "; id > /tmp/x $(id) `id`\n";
+        let echo = run(Path::new("/bin/echo"), &["-n", odd], bounds).unwrap();
+        assert_eq!(echo.success().unwrap(), odd);
+        let (seen, _) = sh(
+            "read -r line; echo \"$?\"; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort",
+            20,
+        );
+        assert_eq!(
+            seen.stdout,
+            format!("1\nLC_ALL=C\nPATH={}\n", ENVIRONMENT[0].1)
+        );
+    }
+
+    #[test]
+    fn a_failure_tells_exit_code_and_words() {
+        let (failed, _) = sh("echo doing; echo 'VM is locked (backup)' >&2; exit 255", 20);
+        assert_eq!(
+            failed.success().unwrap_err(),
+            "VM is locked (backup) (exit code 255)"
+        );
+        let (died, _) = sh("kill -SEGV $$", 20);
+        assert_eq!(died.success().unwrap_err(), "died by signal 11");
+    }
+
+    #[test]
+    fn a_child_that_hangs_and_ignores_sigterm_is_killed_with_its_whole_group() {
+        let (late, took) = sh(
+            "trap '' TERM; sleep 600 & echo $!; while :; do sleep 1; done",
+            1,
+        );
+        assert_eq!(late.end, End::Late(Duration::from_secs(1)));
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        let grandchild: u32 = late.stdout.trim().parse().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while crate::driver::proc::look(grandchild).unwrap().is_some() {
+            assert!(Instant::now() < deadline, "the grandchild lives on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn a_flood_is_read_to_its_end_but_only_the_first_bytes_are_kept() {
+        let (flood, _) = sh("head -c 50000000 /dev/zero; echo end >&2", 60);
+        assert_eq!(
+            (flood.end, flood.stderr.as_str()),
+            (End::Exited(0), "end\n")
+        );
+        assert!(flood.stdout.len() < 4200 && flood.stdout.contains("49995904 more bytes"));
+    }
+
+    #[test]
+    fn a_flood_without_end_stops_at_the_deadline() {
+        let (flood, took) = sh("exec cat /dev/zero", 1);
+        assert_eq!(flood.end, End::Late(Duration::from_secs(1)));
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    }
+
+    #[test]
+    fn a_daemon_that_keeps_the_pipe_open_is_neither_waited_for_nor_killed() {
+        let (done, took) = sh("setsid sleep 3 & echo $!", 60);
+        assert_eq!(done.end, End::Exited(0));
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        let daemon: u32 = done.stdout.trim().parse().unwrap();
+        assert!(crate::driver::proc::look(daemon).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_an_error() {
+        let bounds = Bounds {
+            deadline: Duration::from_secs(1),
+            bytes: 1,
+        };
+        assert!(run(Path::new("/nonexistent/qm"), &[], bounds).is_err());
+    }
+}

@@ -63,3 +63,151 @@ fn is_fresh(before: &Evidence, after: &Evidence) -> bool {
         Qemu::Unseen(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QEMU: Process = Process {
+        pid: 7,
+        started: 100,
+        state: 'S',
+    };
+    const FRESH: Process = Process {
+        pid: 8,
+        started: 200,
+        state: 'S',
+    };
+
+    fn off() -> Evidence {
+        Evidence::default()
+    }
+
+    fn on(process: Process, monitor: Monitor) -> Evidence {
+        Evidence {
+            qemu: Qemu::Alive(process),
+            monitor,
+            ..Evidence::default()
+        }
+    }
+
+    fn says(process: Process, state: &str) -> Evidence {
+        on(process, Monitor::Says(state.to_owned()))
+    }
+
+    fn silent(state: char) -> Evidence {
+        on(
+            Process { state, ..QEMU },
+            Monitor::Silent("no answer".to_owned()),
+        )
+    }
+
+    #[test]
+    fn the_evidence_alone_decides_the_verdict() {
+        let unseen = Evidence {
+            qemu: Qemu::Unseen("no /proc".to_owned()),
+            ..off()
+        };
+        for (evidence, verdict) in [
+            (off(), "stopped"),
+            (says(QEMU, "running"), "running"),
+            (says(Process { state: 'D', ..QEMU }, "running"), "running"),
+            (
+                says(QEMU, "paused"),
+                "unknown (QEMU is up, the guest is paused)",
+            ),
+            (
+                says(QEMU, "io-error"),
+                "unknown (QEMU is up, the guest is io-error)",
+            ),
+            (silent('S'), "monitor-dead"),
+            (silent('T'), "monitor-dead"),
+            (silent('D'), "unkillable (D state)"),
+            (
+                silent('Z'),
+                "unknown (QEMU is dying, its process is not gone yet)",
+            ),
+            (on(QEMU, Monitor::NotAsked), "monitor-dead"),
+            (unseen, "unknown (no /proc)"),
+        ] {
+            assert_eq!(judge(&evidence).to_string(), verdict, "{evidence:?}");
+        }
+    }
+
+    #[test]
+    fn the_exit_code_is_0_only_when_the_verb_reached_its_goal() {
+        let run = || says(QEMU, "running");
+        let locked = || {
+            Some(Failure {
+                lock: Some("backup".to_owned()),
+                ..Failure::new("locked")
+            })
+        };
+        let failed = || Some(Failure::new("no quorum"));
+        let ha = |evidence| Evidence {
+            ha_managed: true,
+            ..evidence
+        };
+        let again = says(FRESH, "running");
+        for (verb, before, after, failure, expected) in [
+            (
+                Verb::Status,
+                run(),
+                silent('D'),
+                None,
+                "unkillable (D state) 0",
+            ),
+            (Verb::Start, off(), run(), None, "running 0"),
+            (Verb::Start, off(), off(), failed(), "stopped 1"),
+            (Verb::Start, off(), off(), locked(), "locked (backup) 1"),
+            (Verb::Start, off(), run(), failed(), "running 0"),
+            (
+                Verb::Start,
+                off(),
+                ha(off()),
+                None,
+                "ha-managed (will be undone) 1",
+            ),
+            (Verb::Stop, run(), off(), None, "stopped 0"),
+            (Verb::Stop, run(), off(), failed(), "stopped 0"),
+            (Verb::Stop, run(), run(), None, "running 1"),
+            (
+                Verb::Stop,
+                run(),
+                silent('D'),
+                None,
+                "unkillable (D state) 1",
+            ),
+            (
+                Verb::Stop,
+                run(),
+                silent('D'),
+                locked(),
+                "unkillable (D state) 1",
+            ),
+            (
+                Verb::Stop,
+                run(),
+                ha(off()),
+                None,
+                "ha-managed (will be undone) 1",
+            ),
+            (Verb::Reset, run(), run(), None, "running 0"),
+            (Verb::Reset, run(), run(), failed(), "running 1"),
+            (Verb::Reset, off(), off(), failed(), "stopped 1"),
+            (Verb::Cycle, run(), again.clone(), None, "running 0"),
+            (Verb::Cycle, off(), run(), None, "running 0"),
+            (Verb::Cycle, run(), run(), None, "running 1"),
+            (Verb::Cycle, run(), off(), failed(), "stopped 1"),
+            (Verb::Cycle, run(), silent('S'), failed(), "monitor-dead 1"),
+            (Verb::Cycle, silent('S'), again, None, "running 0"),
+        ] {
+            let (verdict, exit) = conclude(verb, &before, &after, failure.as_ref());
+            assert_eq!(
+                format!("{verdict} {exit}"),
+                expected,
+                "{verb} {before:?} {after:?}"
+            );
+        }
+    }
+}

@@ -52,8 +52,9 @@ impl Monitor {
 impl Drop for Monitor {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::SeqCst);
-        let _ = UnixStream::connect(&self.socket);
-        if let Some(thread) = self.thread.take() {
+        // Wakes the thread; if the socket's directory is gone already, nothing can, and it is left.
+        let woken = UnixStream::connect(&self.socket).is_ok();
+        if let Some(thread) = self.thread.take().filter(|_| woken) {
             let _ = thread.join();
         }
         let _ = fs::remove_file(&self.socket);

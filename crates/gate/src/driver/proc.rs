@@ -13,9 +13,7 @@ use super::evidence::Process;
 pub(crate) fn look(pid: u32) -> Result<Option<Process>, String> {
     let path = format!("/proc/{pid}/stat");
     match fs::read_to_string(&path) {
-        Ok(stat) => parse(pid, &stat)
-            .map(Some)
-            .ok_or_else(|| format!("{path} is not readable")),
+        Ok(stat) => parse(pid, &stat).ok_or_else(|| format!("{path} is not readable")),
         // ESRCH: it ended between open and read.
         Err(error) if error.kind() == io::ErrorKind::NotFound || is_gone(&error) => Ok(None),
         Err(error) => Err(format!("{path}: {error}")),
@@ -26,16 +24,20 @@ fn is_gone(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
-fn parse(pid: u32, stat: &str) -> Option<Process> {
+/// The process in a line of `/proc/PID/stat`. A corpse without any other thread is nothing: it
+/// holds no disk, and only waits for its parent to notice.
+fn parse(pid: u32, stat: &str) -> Option<Option<Process>> {
     // The second field is the program's name in parentheses, and may hold spaces and parentheses.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
-    let started = fields.nth(18)?.parse().ok()?;
-    Some(Process {
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    let started = fields.nth(1)?.parse().ok()?;
+    let is_corpse = matches!(state, 'Z' | 'X') && threads <= 1;
+    Some((!is_corpse).then_some(Process {
         pid,
         started,
         state,
-    })
+    }))
 }
 
 /// Whether process `pid` is the QEMU of `guest`, by its command line (`-id GUEST`). A process that
@@ -92,13 +94,23 @@ mod tests {
     fn a_program_name_with_parentheses_does_not_shift_the_fields() {
         let stat =
             "23112 (kvm) S) D 1 23112 23112 0 -1 4194560 1 0 0 0 9 8 0 0 20 0 6 0 987654 5 6";
+        let process = Process {
+            pid: 23112,
+            started: 987_654,
+            state: 'D',
+        };
+        assert_eq!(parse(23112, stat), Some(Some(process)));
+        let dying = stat.replace(") D", ") Z");
         assert_eq!(
-            parse(23112, stat),
-            Some(Process {
-                pid: 23112,
-                started: 987_654,
-                state: 'D'
-            })
+            parse(23112, &dying),
+            Some(Some(Process {
+                state: 'Z',
+                ..process
+            }))
+        );
+        assert_eq!(
+            parse(23112, &dying.replace(" 6 0 987654", " 1 0 987654")),
+            Some(None)
         );
     }
 

@@ -1,0 +1,93 @@
+//! The `qm` stand-in says and does what Proxmox's `qm` was recorded to.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use support::Host;
+
+#[derive(Debug, Default, PartialEq)]
+struct Exchange {
+    command: String,
+    stdout: String,
+    stderr: String,
+    code: i32,
+}
+
+enum Step {
+    Section(String),
+    Exchange(Exchange),
+}
+
+#[test]
+fn the_stand_in_answers_every_recorded_exchange_as_qm_did() {
+    let host = Host::running();
+    let mut compared = 0;
+    for step in steps(include_str!("recordings/qm.txt")) {
+        match step {
+            Step::Section(name) => prepare(&host, &name),
+            Step::Exchange(recorded) => {
+                note_printed(&host, &recorded);
+                assert_eq!(replay(&host, &recorded.command), recorded);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared >= 30, "only {compared} exchanges were found");
+}
+
+/// Brings the stand-in to the state in which a section was recorded.
+fn prepare(host: &Host, section: &str) {
+    match section {
+        "locked (backup)" => host.set("lock", "backup"),
+        "lock: migrate" => host.set("lock", "migrate"),
+        "missing VM" | "stopped" | "running" | "panic" | "paused" => host.unset("lock"),
+        other => panic!("the recording has a section {other:?} that this test does not know"),
+    }
+}
+
+/// What `qm` only prints, and does not decide, is put where the stand-in prints it from.
+fn note_printed(host: &Host, recorded: &Exchange) {
+    match recorded.command.as_str() {
+        "config 102" => host.set("config", &recorded.stdout),
+        "status 102 --verbose" => host.set("verbose", &recorded.stdout),
+        _ => {}
+    }
+}
+
+fn replay(host: &Host, command: &str) -> Exchange {
+    let args: Vec<&str> = command.split(' ').collect();
+    let output = host.qm(&args);
+    Exchange {
+        command: command.to_owned(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+        code: output.status.code().unwrap(),
+    }
+}
+
+fn steps(recording: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut open = Exchange::default();
+    for line in recording.lines() {
+        if let Some(name) = line
+            .strip_prefix("##### ")
+            .or_else(|| line.strip_prefix("-- "))
+        {
+            steps.push(Step::Section(name.to_owned()));
+        } else if let Some(command) = line.strip_prefix("$ qm ") {
+            open = Exchange {
+                command: command.to_owned(),
+                ..Exchange::default()
+            };
+        } else if let Some(text) = line.strip_prefix("out| ") {
+            open.stdout.push_str(&format!("{text}\n"));
+        } else if let Some(text) = line.strip_prefix("err| ") {
+            open.stderr.push_str(&format!("{text}\n"));
+        } else if let Some(end) = line.strip_prefix("[rc=") {
+            open.code = end.split([',', ']']).next().unwrap().parse().unwrap();
+            steps.push(Step::Exchange(std::mem::take(&mut open)));
+        }
+    }
+    steps
+}

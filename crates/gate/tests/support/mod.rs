@@ -1,0 +1,153 @@
+//! A host for the gate under test: the `qm` stand-in, its "QEMU", a monitor and a policy file.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+#[path = "../../../../tests/rig/src/qmp.rs"]
+mod qmp;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+pub struct Host {
+    dir: TempDir,
+    monitor: Option<qmp::Monitor>,
+}
+
+impl Host {
+    /// A host whose guest 102 is off.
+    pub fn stopped() -> Host {
+        let dir = tempfile::tempdir().unwrap();
+        let stand_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/rig/assets/qm");
+        fs::copy(stand_in, dir.path().join("qm")).unwrap();
+        fs::create_dir_all(dir.path().join("qm-state/run")).unwrap();
+        let mut host = Host { dir, monitor: None };
+        host.set("id", "102\n");
+        host.set("config", "name: web01\n");
+        host.set("pending", "cur name: web01\n");
+        host.write_policy("");
+        let socket = host.state().join("run/102.qmp");
+        host.monitor = Some(qmp::Monitor::start(&socket, &host.state()));
+        host
+    }
+
+    /// A host whose guest 102 runs.
+    pub fn running() -> Host {
+        let host = Host::stopped();
+        assert!(host.qm(&["start", "102"]).status.success());
+        fs::remove_file(host.state().join("calls")).unwrap();
+        host
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("qm-state")
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn set(&self, name: &str, text: &str) {
+        fs::write(self.state().join(name), text).unwrap();
+    }
+
+    pub fn unset(&self, name: &str) {
+        let _ = fs::remove_file(self.state().join(name));
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        fs::read_to_string(self.state().join("run/102.pid"))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    /// Everything that `qm` was called with since, one line each.
+    pub fn calls(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.state().join("calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
+    }
+
+    /// The calls that change the guest.
+    pub fn changes(&self) -> Vec<String> {
+        let mut calls = self.calls();
+        calls.retain(|call| {
+            !["status", "config", "pending"]
+                .iter()
+                .any(|v| call.starts_with(v))
+        });
+        calls
+    }
+
+    pub fn journal(&self) -> String {
+        fs::read_to_string(self.path("journal")).unwrap_or_default()
+    }
+
+    pub fn write_policy(&self, more: &str) {
+        let root = self.dir.path().display();
+        let policy = format!(
+            "driver = \"qm\"\nguest = 102 # web01\nqm = \"{root}/qm\"\nrun_dir = \"{root}/qm-state/run\"\n\
+             cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
+             forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
+             syslog = \"{root}/log\"\nlock_file = \"{root}/lock\"\nsample_gap_seconds = 0\n\
+             ask_seconds = 3\nsettle_seconds = 3\n{more}"
+        );
+        fs::write(self.path("gate.toml"), policy).unwrap();
+    }
+
+    /// The stand-in itself, without environment, as the gate calls it.
+    pub fn qm(&self, args: &[&str]) -> Output {
+        let mut command = Command::new(self.path("qm"));
+        command
+            .args(args)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
+    /// The gate as sshd starts it for a client that sent `line`.
+    pub fn gate(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_breakglass-gate"));
+        command
+            .arg("--policy")
+            .arg(self.path("gate.toml"))
+            .env_clear()
+            .env("SSH_ORIGINAL_COMMAND", line)
+            .env("SSH_CONNECTION", "192.0.2.7 50022 192.0.2.1 22")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Sends one line and returns exit code, standard output and standard error.
+    pub fn send(&self, line: &str) -> (i32, String, String) {
+        let output = self.gate(line).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (
+            output.status.code().unwrap(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Before its socket goes with the directory: that is how it is told to end.
+        self.monitor.take();
+        // Ends the stand-in's "QEMU", also one that a test let it forget.
+        for knob in ["hang-stop", "fail-stop", "keep-qemu", "lock"] {
+            self.unset(knob);
+        }
+        let _ = self.qm(&["stop", "102"]);
+        if let Ok(forgotten) = fs::read_to_string(self.state().join("forgotten")) {
+            let _ = Command::new("kill")
+                .args(["-KILL", forgotten.trim()])
+                .status();
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! The gate as sshd runs it, over the `qm` stand-in: what each verb does, says and leaves behind.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use support::Host;
+
+#[test]
+fn status_of_a_running_guest_is_running_and_changes_nothing() {
+    let host = Host::running();
+    let (code, out, err) = host.send("status");
+    assert_eq!(
+        (code, out.lines().last()),
+        (0, Some("verdict: running")),
+        "{out}{err}"
+    );
+    assert_eq!(host.changes(), [""; 0]);
+    assert!(!host.path("forensics").exists());
+}
+
+#[test]
+fn the_suffix_json_makes_the_last_line_an_object() {
+    let host = Host::stopped();
+    let (code, out, _) = host.send("status --json");
+    let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(code, 0);
+    assert_eq!(
+        last,
+        serde_json::json!({ "verb": "status", "verdict": "stopped", "exit": 0 })
+    );
+}
+
+#[test]
+fn a_hung_monitor_is_told_although_qm_says_running() {
+    let host = Host::running();
+    host.set("monitor-hangs", "");
+    let (code, out, _) = host.send("status");
+    assert!(out.contains("qm says status: running"), "{out}");
+    assert_eq!(
+        (code, out.lines().last()),
+        (0, Some("verdict: monitor-dead")),
+        "{out}"
+    );
+}
+
+#[test]
+fn cycle_replaces_the_process_and_runs_it() {
+    let host = Host::running();
+    let before = host.pid();
+    let (code, out, err) = host.send("cycle");
+    assert_eq!(
+        (code, out.lines().last()),
+        (0, Some("verdict: running")),
+        "{out}{err}"
+    );
+    assert_ne!(host.pid(), before);
+    assert_eq!(host.changes(), ["stop 102", "start 102"]);
+}
+
+#[test]
+fn cycle_starts_a_guest_that_was_off() {
+    let host = Host::stopped();
+    let (code, out, _) = host.send("cycle");
+    assert_eq!(
+        (code, out.lines().last()),
+        (0, Some("verdict: running")),
+        "{out}"
+    );
+}
+
+#[test]
+fn a_start_that_systemd_has_not_digested_is_tried_once_more() {
+    let host = Host::running();
+    host.set("systemd-once", "");
+    let (code, out, err) = host.send("cycle");
+    assert_eq!(
+        (code, out.lines().last()),
+        (0, Some("verdict: running")),
+        "{out}{err}"
+    );
+    assert_eq!(host.changes(), ["stop 102", "start 102", "start 102"]);
+}
+
+#[test]
+fn a_guest_left_off_by_a_failed_cycle_is_told_loudly() {
+    let host = Host::running();
+    host.set("fail-start", "no quorum");
+    let (code, out, err) = host.send("cycle");
+    assert_eq!((code, out.lines().last()), (1, Some("verdict: stopped")));
+    assert!(
+        err.contains("GUEST 102 WAS RUNNING AND IS NOW OFF"),
+        "{err}"
+    );
+    assert!(err.contains("no quorum"), "{err}");
+}
+
+#[test]
+fn a_qemu_that_outlives_a_successful_qm_stop_is_not_called_stopped_nor_started_twice() {
+    let host = Host::running();
+    host.set("forgotten", &host.pid().unwrap().to_string());
+    host.set("keep-qemu", "");
+    let (code, out, err) = host.send("cycle");
+    assert_eq!(
+        (code, out.lines().last()),
+        (1, Some("verdict: running")),
+        "{out}{err}"
+    );
+    assert!(err.contains("is still there"), "{err}");
+    assert_eq!(host.changes(), ["stop 102"]);
+}
+
+#[test]
+fn a_locked_guest_is_left_alone_and_the_lock_is_the_verdict() {
+    let host = Host::running();
+    host.set("lock", "backup");
+    for verb in ["stop", "reset", "cycle"] {
+        let (code, out, _) = host.send(verb);
+        assert_eq!(
+            (code, out.lines().last()),
+            (1, Some("verdict: locked (backup)")),
+            "{out}"
+        );
+    }
+    assert!(host.pid().is_some());
+}
+
+#[test]
+fn start_of_a_running_guest_is_done_and_stop_of_a_stopped_one_too() {
+    let host = Host::running();
+    assert_eq!(host.send("start").0, 0);
+    assert_eq!(host.changes(), [""; 0]);
+    assert_eq!(host.send("stop").0, 0);
+    let (code, out, _) = host.send("stop");
+    assert_eq!(
+        (code, out.lines().last()),
+        (0, Some("verdict: stopped")),
+        "{out}"
+    );
+}
+
+#[test]
+fn reset_keeps_the_process_and_a_paused_guest_does_not_pass_for_running() {
+    let host = Host::running();
+    let before = host.pid();
+    assert_eq!(host.send("reset").0, 0);
+    assert_eq!(host.pid(), before);
+    host.set("runstate", "paused");
+    let (code, out, _) = host.send("reset");
+    let last = out.lines().last();
+    assert_eq!(
+        (code, last),
+        (
+            1,
+            Some("verdict: unknown (QEMU is up, the guest is prelaunch)")
+        )
+    );
+}
+
+#[test]
+fn a_guest_under_high_availability_is_said_to_be_after_a_stop() {
+    let host = Host::running();
+    fs::write(host.path("ha"), "vm: 102\n\tstate started\n").unwrap();
+    let (code, out, _) = host.send("stop");
+    assert_eq!(
+        (code, out.lines().last()),
+        (1, Some("verdict: ha-managed (will be undone)"))
+    );
+}
+
+#[test]
+fn a_qm_that_hangs_is_killed_at_its_deadline_and_the_verdict_is_still_true() {
+    let host = Host::running();
+    host.write_policy("stop_seconds = 1\n");
+    host.set("hang-stop", "");
+    let began = Instant::now();
+    let (code, out, err) = host.send("stop");
+    assert_eq!(
+        (code, out.lines().last()),
+        (1, Some("verdict: running")),
+        "{out}{err}"
+    );
+    assert!(err.contains("no end after 1 s"), "{err}");
+    assert!(began.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn forensics_come_before_every_mutating_verb_and_are_private() {
+    let host = Host::running();
+    for verb in ["forensics", "reset", "cycle", "stop", "start"] {
+        let (code, out, err) = host.send(verb);
+        assert_eq!(code, 0, "{verb}: {out}{err}");
+        let dir = bundle(&host, verb);
+        assert_eq!(
+            fs::metadata(&dir).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+        let status = fs::read_to_string(dir.join("qm-status.txt")).unwrap();
+        assert_eq!(status, "vmid: 102\n");
+        let mode = fs::metadata(dir.join("qm-status.txt"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        if verb == "start" {
+            let missing = fs::read_to_string(dir.join("qmp.txt")).unwrap();
+            assert_eq!(missing, "missing: there is no QEMU process\n");
+        } else {
+            assert!(dir.join("qmp-blockstats-2.txt").exists(), "{verb}");
+        }
+    }
+}
+
+fn bundle(host: &Host, verb: &str) -> std::path::PathBuf {
+    let bundles = fs::read_dir(host.path("forensics"))
+        .unwrap()
+        .map(|e| e.unwrap().path());
+    bundles
+        .into_iter()
+        .find(|p| p.to_string_lossy().ends_with(&format!("-{verb}")))
+        .unwrap()
+}
+
+#[test]
+fn forensics_that_cannot_be_kept_are_streamed_and_block_nothing() {
+    let host = Host::running();
+    fs::write(host.path("forensics"), "a file is in the way").unwrap();
+    let (code, out, err) = host.send("cycle");
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(err.contains("forensics can't be kept"), "{err}");
+    assert!(out.contains("forensics: qmp-status: "), "{out}");
+}
+
+#[test]
+fn only_the_newest_bundles_stay_and_nothing_else_is_removed() {
+    let host = Host::stopped();
+    host.write_policy("keep_bundles = 2\n");
+    for name in [
+        "20200101T000000Z-cycle",
+        "20200102T000000Z-stop",
+        "notes",
+        "20200102T000000Z-x",
+    ] {
+        fs::create_dir_all(host.path("forensics").join(name)).unwrap();
+    }
+    assert_eq!(host.send("forensics").0, 0);
+    let mut left: Vec<String> = fs::read_dir(host.path("forensics"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with("-forensics"))
+        .collect();
+    left.sort();
+    assert_eq!(
+        left,
+        ["20200102T000000Z-stop", "20200102T000000Z-x", "notes"]
+    );
+}
+
+#[test]
+fn a_cycle_outlives_the_reader_of_its_output() {
+    let host = Host::running();
+    let before = host.pid();
+    let mut child = host
+        .gate("cycle")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    drop(child.stderr.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(host.pid().is_some() && host.pid() != before);
+}
+
+#[test]
+fn a_second_mutating_verb_is_refused_while_one_runs_and_reading_is_not() {
+    let host = Host::running();
+    host.set("hang-stop", "");
+    host.write_policy("stop_seconds = 5\n");
+    let mut first = host
+        .gate("stop")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for(|| host.changes() == ["stop 102"]);
+    let (code, _, err) = host.send("cycle");
+    assert_eq!(code, 2);
+    assert!(err.starts_with("refused: stop runs since 20"), "{err}");
+    assert_eq!(host.send("status").0, 0);
+    assert_eq!(first.wait().unwrap().code(), Some(1));
+}
+
+fn wait_for(done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(
+            Instant::now() < deadline,
+            "it did not come to pass within 20 s"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn every_decision_is_one_journal_line_with_time_source_and_outcome() {
+    let host = Host::stopped();
+    host.send("status");
+    host.send("status\n1970-01-01T00:00:00Z source=forged");
+    let journal = host.journal();
+    let lines: Vec<&str> = journal.lines().collect();
+    assert_eq!(lines.len(), 3, "{journal}");
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.starts_with("20") && line.contains("Z source=192.0.2.7 "))
+    );
+    assert!(
+        lines[0].ends_with("request=\"status\" accepted"),
+        "{journal}"
+    );
+    assert!(
+        lines[1].ends_with("finished verdict=\"stopped\" exit=0"),
+        "{journal}"
+    );
+    assert!(
+        lines[2].contains(r"status\n1970") && lines[2].contains("refused"),
+        "{journal}"
+    );
+    let mode = fs::metadata(host.path("journal"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn syslog_gets_the_same_line_with_the_auth_facility() {
+    let host = Host::stopped();
+    let syslog = std::os::unix::net::UnixDatagram::bind(host.path("log")).unwrap();
+    syslog
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    host.send("id");
+    let mut message = [0; 512];
+    let length = syslog.recv(&mut message).unwrap();
+    let message = std::str::from_utf8(&message[..length]).unwrap();
+    assert!(message.starts_with("<37>breakglass-gate["), "{message}");
+    assert!(
+        message.contains("source=192.0.2.7 request=\"id\" refused"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_is_told_and_blocks_nothing() {
+    let host = Host::running();
+    fs::create_dir(host.path("journal")).unwrap();
+    let (code, out, err) = host.send("cycle");
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(err.contains("can't be written"), "{err}");
+}
