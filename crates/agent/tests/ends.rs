@@ -1,5 +1,8 @@
 //! How turns and processes are ended, and that nothing is left of them.
 
+// Helpers of tests are tests: here a panic is the report.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::collections::BTreeSet;

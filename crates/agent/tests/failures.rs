@@ -1,5 +1,8 @@
 //! What goes wrong with the model's API and with the CLI, and what the operator sees.
 
+// Helpers of tests are tests: here a panic is the report.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::os::unix::fs::PermissionsExt;

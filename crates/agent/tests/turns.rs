@@ -1,5 +1,8 @@
 //! Turns of the real claude CLI against a scripted model.
 
+// Helpers of tests are tests: here a panic is the report.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -82,6 +82,15 @@ pub(crate) struct Activity {
     pub(crate) since: Instant,
 }
 
+impl Activity {
+    pub(crate) fn now(busy: bool) -> Activity {
+        Activity {
+            busy,
+            since: Instant::now(),
+        }
+    }
+}
+
 /// One incident's conversation.
 pub(crate) struct Conversation {
     pub(crate) incident: IncidentId,
@@ -172,9 +181,8 @@ impl Conversation {
         // If this fails the CLI is gone, and its end of file says so in the turn.
         let _ = process.child.send(&wire::prompt(&ask.text)).await;
         let recorder = self.recorder();
-        Running::new(turn, process, &self.shared, recorder)
-            .run(&mut self.commands)
-            .await
+        let running = Running::new(turn, process, &self.shared, recorder, &self.activity);
+        running.run(&mut self.commands).await
     }
 
     async fn record_start(

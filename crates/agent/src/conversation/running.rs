@@ -1,13 +1,13 @@
 //! The turn that runs: feeds [`Turn`] with what happens and does what it says.
 
 use breakglass_journal::{Actor, EventBody, TurnNumber, TurnOutcome};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::alarm::{Alarm, Alarms};
 use super::process::{Process, describe};
 use super::recorder::{RecordError, Recorder};
-use super::{Command, Shared};
+use super::{Activity, Command, Shared};
 use crate::PromptError;
 use crate::turn::{Effect, Input, Turn};
 use crate::wire::{self, Line, RawLine};
@@ -20,6 +20,7 @@ pub(super) struct Running<'a> {
     alarms: Alarms,
     shared: &'a Shared,
     recorder: Recorder,
+    activity: &'a watch::Sender<Activity>,
     stops: Vec<oneshot::Sender<bool>>,
     unread: u64,
 }
@@ -39,6 +40,7 @@ impl<'a> Running<'a> {
         process: Process,
         shared: &'a Shared,
         recorder: Recorder,
+        activity: &'a watch::Sender<Activity>,
     ) -> Running<'a> {
         let options = &shared.options;
         Running {
@@ -48,6 +50,7 @@ impl<'a> Running<'a> {
             alarms: Alarms::new(Instant::now(), options.turn_limit, options.silence_limit),
             shared,
             recorder,
+            activity,
             stops: Vec::new(),
             unread: 0,
         }
@@ -63,6 +66,10 @@ impl<'a> Running<'a> {
                 Event::Due(alarm) => self.due(alarm).await,
                 Event::Shutdown => self.kill("The server was shut down.").await,
             };
+            if self.turn.outcome().is_some() {
+                // Before the end is recorded: who reads of it may want this process's slot.
+                self.activity.send_replace(Activity::now(false));
+            }
             if let Err(error) = self.apply(effects).await {
                 self.end_unrecorded(&error).await;
                 break;

@@ -11,26 +11,26 @@ fn line(value: &impl Serialize) -> String {
     text
 }
 
-fn control(request: &str, body: serde_json::Value) -> String {
+fn control(request: &str, body: &serde_json::Value) -> String {
     line(&json!({"type": "control_request", "request_id": request, "request": body}))
 }
 
 /// The first line: asks the CLI to get ready and to say so.
 #[must_use]
 pub fn initialize(request: &str) -> String {
-    control(request, json!({"subtype": "initialize"}))
+    control(request, &json!({"subtype": "initialize"}))
 }
 
 /// Ends the running turn.
 #[must_use]
 pub fn interrupt(request: &str) -> String {
-    control(request, json!({"subtype": "interrupt"}))
+    control(request, &json!({"subtype": "interrupt"}))
 }
 
 /// Makes `model` answer from the next prompt on.
 #[must_use]
 pub fn set_model(request: &str, model: &str) -> String {
-    control(request, json!({"subtype": "set_model", "model": model}))
+    control(request, &json!({"subtype": "set_model", "model": model}))
 }
 
 /// The operator's words.

@@ -1,4 +1,5 @@
 //! One incident with the real claude CLI and a scripted model.
+// Each test file uses a part of it.
 #![allow(dead_code, unreachable_pub)]
 
 use std::path::{Path, PathBuf};
