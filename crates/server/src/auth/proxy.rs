@@ -80,3 +80,20 @@ impl Proxies {
         self.trusts(peer) && proto.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_its_address_however_it_was_accepted() {
+        let header = HeaderName::from_static("x-user");
+        let proxies = Proxies::new(&["10.42.0.0/16".parse().unwrap()], &header);
+        let trusts = |peer: &str| proxies.trusts(Some(Peer(peer.parse().unwrap())));
+        assert!(trusts("10.42.3.4:5"));
+        assert!(trusts("[::ffff:10.42.3.4]:5"));
+        assert!(!trusts("10.43.0.1:5"));
+        assert!(!trusts("[::a2a:304]:5"));
+        assert!(!proxies.trusts(None));
+    }
+}

@@ -70,10 +70,7 @@ pub(super) async fn stream(
             detail,
         ));
     };
-    let attachment = state
-        .journal
-        .attach(incident, after)
-        .map_err(super::journal_problem)?;
+    let attachment = state.journal.attach(incident, after)?;
     let mut tick = tokio::time::interval(KEEP_ALIVE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick.reset();

@@ -12,7 +12,7 @@ use ts_rs::TS;
 use super::extract::{Body, PathOf};
 use super::problem::Problem;
 use super::state::AppState;
-use super::{journal_problem, targets};
+use super::targets;
 use crate::auth::Identity;
 
 /// Longest prompt, in bytes.
@@ -73,7 +73,7 @@ pub(super) async fn open(
         .journal
         .open_incident(&wish.target, identity.actor(), drill)
         .await;
-    let incident = opened.map_err(journal_problem)?;
+    let incident = opened?;
     if let Some(agents) = &state.agents {
         agents.warm(incident);
     }
@@ -90,12 +90,7 @@ pub(super) async fn list(
     State(state): State<AppState>,
     _: Identity,
 ) -> Result<Json<Vec<IncidentSummary>>, Problem> {
-    state
-        .journal
-        .incidents()
-        .await
-        .map(Json)
-        .map_err(journal_problem)
+    Ok(Json(state.journal.incidents().await?))
 }
 
 pub(super) async fn show(
@@ -111,12 +106,28 @@ pub(super) async fn find(
     state: &AppState,
     incident: IncidentId,
 ) -> Result<IncidentSummary, Problem> {
-    let found = state
-        .journal
-        .incident(incident)
-        .await
-        .map_err(journal_problem)?;
-    found.ok_or_else(|| Problem::not_found(format!("There is no incident {incident}.")))
+    let found = state.journal.incident(incident).await?;
+    found.ok_or_else(|| unknown(incident))
+}
+
+/// In whose log an operation is recorded: the incident that was asked for, unless it is closed
+/// or the record is degraded, since power is never refused for want of a place in the record.
+pub(super) async fn place(
+    state: &AppState,
+    wanted: Option<IncidentId>,
+) -> Result<Option<IncidentId>, Problem> {
+    let Some(incident) = wanted else {
+        return Ok(None);
+    };
+    match state.journal.incident(incident).await {
+        Ok(Some(found)) => Ok(found.closed_at.is_none().then_some(incident)),
+        Ok(None) if state.journal.degraded().is_none() => Err(unknown(incident)),
+        Ok(None) | Err(_) => Ok(None),
+    }
+}
+
+fn unknown(incident: IncidentId) -> Problem {
+    Problem::not_found(format!("There is no incident {incident}."))
 }
 
 async fn find_open(state: &AppState, incident: IncidentId) -> Result<IncidentSummary, Problem> {
@@ -193,6 +204,6 @@ pub(super) async fn close(
     let closed = state
         .journal
         .append(incident, identity.actor(), EventBody::IncidentClosed {});
-    closed.await.map_err(journal_problem)?;
+    closed.await?;
     Ok(StatusCode::NO_CONTENT)
 }

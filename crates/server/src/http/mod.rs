@@ -30,15 +30,17 @@ pub use streams::Streams;
 use breakglass_journal::JournalError;
 
 /// The log could not do it: the client is told why, since it is the operator's own.
-fn journal_problem(error: JournalError) -> Problem {
-    let detail = format!("{error}.");
-    match error {
-        JournalError::NotFound { .. } => Problem::not_found(detail),
-        JournalError::Closed { .. } => Problem::conflict("closed", "Closed", detail),
-        JournalError::TooLarge { .. } => Problem::unacceptable(detail),
-        _ => {
-            tracing::error!(%error, "the incident log failed");
-            Problem::unavailable(detail)
+impl From<JournalError> for Problem {
+    fn from(error: JournalError) -> Problem {
+        let detail = format!("{error}.");
+        match error {
+            JournalError::NotFound { .. } => Problem::not_found(detail),
+            JournalError::Closed { .. } => Problem::conflict("closed", "Closed", detail),
+            JournalError::TooLarge { .. } => Problem::unacceptable(detail),
+            _ => {
+                tracing::error!(%error, "the incident log failed");
+                Problem::unavailable(detail)
+            }
         }
     }
 }

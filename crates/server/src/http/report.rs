@@ -12,9 +12,9 @@ use axum::response::{IntoResponse, Response};
 use breakglass_journal::{Event, EventBody, IncidentId, IncidentSummary};
 
 use super::extract::PathOf;
+use super::incidents;
 use super::problem::Problem;
 use super::state::AppState;
-use super::{incidents, journal_problem};
 use crate::auth::Identity;
 
 const PAGE: usize = 1_000;
@@ -30,11 +30,7 @@ pub(super) async fn show(
     let mut report = Report::begin(&summary);
     let mut after = 0;
     loop {
-        let page = state
-            .journal
-            .events(incident, after, PAGE)
-            .await
-            .map_err(journal_problem)?;
+        let page = state.journal.events(incident, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.seq;
         for event in &page {

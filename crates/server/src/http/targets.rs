@@ -153,13 +153,11 @@ pub(super) async fn run_verb(
         let detail = format!("There is no verb {word:?}. Verbs: {}.", Verb::allowed());
         Problem::not_found(detail).allowed(Verb::ALL.map(|verb| verb.as_str().to_owned()))
     })?;
-    if let Some(incident) = run.incident {
-        super::incidents::find(&state, incident).await?;
-    }
+    let incident = super::incidents::place(&state, run.incident).await?;
     let key = idempotency_key(&headers)?;
     let permit = state.control.permit(&identity.actor(), &target, verb);
     let permit = permit.map_err(|refusal| refusal_problem(&state, &refusal))?;
-    let submitted = state.control.submit(permit, run.incident, key).await;
+    let submitted = state.control.submit(permit, incident, key).await;
     let accepted = submitted.map_err(|refusal| refusal_problem(&state, &refusal))?;
     answer(&state, accepted, run.wait).await
 }
@@ -224,14 +222,12 @@ pub(super) async fn run_check(
         let detail = format!("There is no check {word:?}. Checks: {}.", words.join(", "));
         Problem::not_found(detail).allowed(words)
     })?;
-    if let Some(incident) = run.incident {
-        super::incidents::find(&state, incident).await?;
-    }
+    let incident = super::incidents::place(&state, run.incident).await?;
     let key = idempotency_key(&headers)?;
     let actor = identity.actor();
     let begun = state
         .control
-        .check(&actor, &target, check, run.incident, key)
+        .check(&actor, &target, check, incident, key)
         .await;
     let accepted = begun.map_err(|refusal| refusal_problem(&state, &refusal))?;
     answer(&state, accepted, run.wait).await

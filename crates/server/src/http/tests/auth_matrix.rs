@@ -548,6 +548,25 @@ async fn no_route_answers_without_an_identity() {
     assert!(dialled.is_err(), "a stranger reached the host");
 }
 
+#[test]
+fn the_list_of_protected_routes_is_the_routers_own() {
+    let source = include_str!("../router.rs");
+    let listed = |path: &str| PROTECTED.iter().any(|(_, known)| *known == path);
+    let routes = source
+        .split(".route(")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').nth(1));
+    let routes: Vec<&str> = routes.collect();
+    assert!(routes.len() > 15, "{routes:?}");
+    for path in routes {
+        let open = ["/health", "/api/login"].contains(&path);
+        assert!(
+            open || listed(path) || listed(&format!("/api{path}")),
+            "{path} is not listed"
+        );
+    }
+}
+
 #[tokio::test]
 async fn health_and_the_page_need_no_identity_and_health_no_name() {
     let server = Server::start().await;
