@@ -14,6 +14,7 @@ pub(crate) mod exec;
 mod host_keys;
 mod key;
 pub(crate) mod pool;
+mod session;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use host_keys::HostKeyPolicy;
 pub(crate) use host_keys::HostKeys;
 pub use key::{KeyError, generate_key, key_warning, load_key, write_key};
 pub use russh::keys::{PrivateKey, PublicKey};
+pub use session::Session;
 
 /// How guest and host are reached.
 #[derive(Debug, Clone)]

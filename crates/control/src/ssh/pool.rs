@@ -21,8 +21,8 @@ use super::error::SshError;
 use super::host_keys::HostKeys;
 use crate::target::Endpoint;
 
-/// sshd grants 10 sessions per connection (`MaxSessions`); one is left for its slow goodbyes.
-const SESSIONS: usize = 9;
+/// sshd grants 10 sessions per connection (`MaxSessions`); two are left for its slow goodbyes.
+const SESSIONS: usize = 8;
 /// Longest pause between two dials of a watcher.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
