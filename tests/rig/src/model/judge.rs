@@ -66,7 +66,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn judged(messages: Value) -> Vec<String> {
+    fn judged(messages: &Value) -> Vec<String> {
         let body = json!({"model": "m", "messages": messages});
         faults(
             &[Request {
@@ -90,20 +90,20 @@ mod tests {
 
     #[test]
     fn a_call_answered_once_and_at_once_is_right() {
-        assert!(judged(json!([call("a"), answer(&["a"])])).is_empty());
+        assert!(judged(&json!([call("a"), answer(&["a"])])).is_empty());
     }
 
     #[test]
     fn a_call_answered_twice_or_never_and_an_answer_to_nothing_are_faults() {
-        assert_eq!(judged(json!([call("a"), answer(&["a", "a"])])).len(), 1);
-        assert_eq!(judged(json!([call("a"), answer(&[])])).len(), 1);
-        assert_eq!(judged(json!([answer(&["a"])])).len(), 1);
+        assert_eq!(judged(&json!([call("a"), answer(&["a", "a"])])).len(), 1);
+        assert_eq!(judged(&json!([call("a"), answer(&[])])).len(), 1);
+        assert_eq!(judged(&json!([answer(&["a"])])).len(), 1);
     }
 
     #[test]
     fn a_secret_anywhere_is_a_fault() {
         assert_eq!(
-            judged(json!([{"role": "user", "content": "it is hunter2"}])).len(),
+            judged(&json!([{"role": "user", "content": "it is hunter2"}])).len(),
             1
         );
     }
