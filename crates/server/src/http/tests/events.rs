@@ -234,15 +234,13 @@ async fn whoever_does_not_read_is_cut_off_while_others_go_on() {
     asleep.until_caught_up().await;
     assert_eq!(server.state.journal.readers(incident), 2);
     // Far more than both ends of a connection can hold; the quick reader keeps reading.
-    let writing = fill(
-        &server,
-        incident,
-        300,
-        Box::leak("x".repeat(100_000).into_boxed_str()),
-    );
-    let reading =
-        async { while ids(&quick.frames()).last() != Some(&301) && quick.more().await {} };
+    let (count, size) = (300, 100_000);
+    let text = "x".repeat(size);
+    let writing = fill(&server, incident, count, &text);
+    let reading = async { while quick.body.len() < count * size && quick.more().await {} };
     tokio::join!(writing, reading);
+    let all = quick.until(|frames| ids(frames).last() == Some(&301)).await;
+    assert_eq!(ids(&all), (1..=301).collect::<Vec<u64>>());
     let gone = async {
         while server.state.journal.readers(incident) > 1 {
             tokio::time::sleep(Duration::from_millis(20)).await;
