@@ -194,8 +194,8 @@ pub(crate) fn host_key_changed(error: &SshError) -> Option<EventBody> {
     };
     Some(EventBody::HostKeyChanged {
         host: endpoint.to_string(),
-        pinned: pinned.clone(),
-        shown: shown.clone(),
+        pinned: pinned.to_string(),
+        shown: shown.to_string(),
     })
 }
 

@@ -43,11 +43,11 @@ pub enum SshError {
         /// What was dialled.
         endpoint: Endpoint,
         /// The pinned key's fingerprint.
-        pinned: String,
+        pinned: Box<str>,
         /// The fingerprint that it showed.
-        shown: String,
+        shown: Box<str>,
         /// The file of pinned keys.
-        file: String,
+        file: Box<str>,
     },
     /// The file of pinned keys can't be used.
     #[error("the pinned host keys in {file} can't be used: {cause}; repair the file")]

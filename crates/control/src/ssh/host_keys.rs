@@ -57,9 +57,9 @@ impl HostKeys {
         match (pinned.first(), self.policy) {
             (Some(pinned), _) => Err(SshError::HostKeyChanged {
                 endpoint: endpoint.clone(),
-                pinned: fingerprint(pinned),
-                shown: fingerprint(shown),
-                file,
+                pinned: fingerprint(pinned).into(),
+                shown: fingerprint(shown).into(),
+                file: file.into(),
             }),
             (None, HostKeyPolicy::TrustFirst) => self
                 .learn(endpoint, shown)
@@ -153,7 +153,7 @@ mod tests {
             .arg(&path)
             .status();
         assert!(made.expect("apt-get install openssh-client").success());
-        PublicKey::read_openssh_file(&path.with_extension("pub")).unwrap()
+        PublicKey::read_openssh_file(path.with_extension("pub")).unwrap()
     }
 
     #[test]
