@@ -367,3 +367,11 @@ fn a_journal_that_cannot_be_written_is_told_and_blocks_nothing() {
     assert_eq!(code, 0, "{out}{err}");
     assert!(err.contains("can't be written"), "{err}");
 }
+
+#[test]
+fn a_lock_file_that_cannot_be_used_blocks_nothing() {
+    let host = Host::running();
+    fs::create_dir(host.path("lock")).unwrap();
+    let (code, out, err) = host.send("cycle");
+    assert_eq!(code, 0, "{out}{err}");
+}
