@@ -13,7 +13,7 @@ const binary = process.env.BREAKGLASS_BIN ?? `${root}target/debug/breakglass`;
 /** Starts `breakglass drill`; resolves to the sign-in link that it printed. */
 export async function startDrill(test, { scenario = 'disk-full' } = {}) {
   if (!existsSync(binary)) {
-    throw new Error(`${binary} is missing. Build it: cargo build -p breakglass-server`);
+    throw new Error(`${binary} is missing. Build it: cargo build -p breakglass`);
   }
   const args = ['drill', '--listen', '127.0.0.1:0', '--scenario', scenario];
   const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'inherit'] });

@@ -33,11 +33,6 @@ class Clock {
   sinceLocal(at: number): number {
     return Math.max(0, this.now - this.#skew - at);
   }
-
-  /** How long until a moment of this page's own clock, in ms. */
-  untilLocal(at: number): number {
-    return Math.max(0, at - (this.now - this.#skew));
-  }
 }
 
 export const clock = new Clock();

@@ -1,8 +1,8 @@
+import type { TargetView } from '../lib/api/TargetView';
 import type { Vitals } from '../lib/api/Vitals';
 import { api } from '../lib/http/client';
 import { Problem } from '../lib/http/problem';
 import type { IncidentSummary } from '../lib/api/IncidentSummary';
-import type { TargetView } from '../lib/http/types';
 import { emptyTimeline } from '../lib/timeline/items';
 import { runningVerbs } from '../lib/timeline/select';
 import { Composer } from './composer.svelte';

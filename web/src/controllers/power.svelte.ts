@@ -1,3 +1,4 @@
+import type { OperationView } from '../lib/api/OperationView';
 import { api } from '../lib/http/client';
 import { newKey } from '../lib/http/key';
 import { Problem } from '../lib/http/problem';
@@ -15,6 +16,10 @@ export type Pending = {
   message: string;
 };
 
+const WATCH_MS = 1_000;
+/** Longer than any verb takes. */
+const WATCH_LIMIT_MS = 15 * 60_000;
+
 type Action = Pick<Pending, 'target' | 'kind' | 'name' | 'mutating'>;
 
 /**
@@ -24,6 +29,9 @@ type Action = Pick<Pending, 'target' | 'kind' | 'name' | 'mutating'>;
  */
 export class Power {
   pending = $state.raw<readonly Pending[]>(restore());
+
+  /** Runs that are in no incident's log, since none could be opened. */
+  unlogged = $state.raw<readonly OperationView[]>([]);
 
   constructor(
     private readonly currentIncident: () => string | undefined,
@@ -53,17 +61,38 @@ export class Power {
     this.#drop(key);
   }
 
+  dismissRun(operation: string): void {
+    this.unlogged = this.unlogged.filter((o) => o.operation !== operation);
+  }
+
   async #send(pending: Pending): Promise<void> {
     this.#put(pending);
     const { target, kind, name, key, incident } = pending;
     try {
       const accepted = await api[kind](target, name, key, incident);
       this.#drop(key);
-      this.follow(accepted.incident);
+      if (accepted.incident !== undefined) this.follow(accepted.incident);
+      else void this.#watch(accepted.operation);
     } catch (error) {
       this.#put({ ...pending, ...failure(error, name) });
       const other = error instanceof Problem ? error.field('incident') : undefined;
       if (other !== undefined) this.follow(other);
+    }
+  }
+
+  /** Follows a run that no log could take, by asking for it, until it ends. */
+  async #watch(operation: string): Promise<void> {
+    const limit = Date.now() + WATCH_LIMIT_MS;
+    let running = true;
+    while (running && Date.now() < limit) {
+      try {
+        const view = await api.operation(operation);
+        this.unlogged = [...this.unlogged.filter((o) => o.operation !== operation), view];
+        running = view.state === 'running';
+      } catch (error) {
+        running = !(error instanceof Problem);
+      }
+      if (running) await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
     }
   }
 

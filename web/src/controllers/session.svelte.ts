@@ -1,6 +1,6 @@
+import type { Me } from '../lib/api/Me';
 import { api } from '../lib/http/client';
 import { Problem } from '../lib/http/problem';
-import type { Me } from '../lib/http/types';
 import { takeSignInCode } from './route.svelte';
 import { load, save } from './storage';
 

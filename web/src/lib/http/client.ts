@@ -1,6 +1,12 @@
 import { problemOf, Unconfirmed } from './problem';
+import type { Accepted } from '../api/Accepted';
+import type { IncidentOpened } from '../api/IncidentOpened';
 import type { IncidentSummary } from '../api/IncidentSummary';
-import type { Accepted, Me, TargetView } from './types';
+import type { Me } from '../api/Me';
+import type { OperationView } from '../api/OperationView';
+import type { PromptTaken } from '../api/PromptTaken';
+import type { Stopped } from '../api/Stopped';
+import type { TargetView } from '../api/TargetView';
 
 /** How long an answer may take before the request counts as unconfirmed. */
 const PATIENCE_MS = 10_000;
@@ -50,19 +56,20 @@ export const api = {
   me: () => call<Me>(path('me')),
   login: (token: string) => call<unknown>(path('login'), { method: 'POST', body: { token } }),
   logout: () => call<unknown>(path('logout'), { method: 'POST' }),
+  operation: (operation: string) => call<OperationView>(path('operations', operation)),
   targets: () => call<TargetView[]>(path('targets')),
   incidents: () => call<IncidentSummary[]>(path('incidents')),
   openIncident: (target: string) =>
-    call<{ incident: string }>(path('incidents'), { method: 'POST', body: { target } }),
+    call<IncidentOpened>(path('incidents'), { method: 'POST', body: { target } }),
   closeIncident: (incident: string) =>
     call<unknown>(path('incidents', incident, 'close'), { method: 'POST' }),
   prompt: (incident: string, text: string, model: string) =>
-    call<{ turn: number }>(path('incidents', incident, 'prompts'), {
+    call<PromptTaken>(path('incidents', incident, 'prompts'), {
       method: 'POST',
       body: { text, model },
     }),
   stop: (incident: string) =>
-    call<unknown>(path('incidents', incident, 'stop'), { method: 'POST' }),
+    call<Stopped>(path('incidents', incident, 'stop'), { method: 'POST' }),
   verb: (target: string, verb: string, key: string, incident?: string) =>
     call<Accepted>(path('targets', target, 'verbs', verb) + inLog(incident), {
       method: 'POST',
