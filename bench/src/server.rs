@@ -38,6 +38,11 @@ impl Deployment {
         deployment
     }
 
+    /// Points at another machine from the next start on.
+    pub fn point_at(&mut self, target: &str) {
+        target.clone_into(&mut self.target);
+    }
+
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }

@@ -43,7 +43,9 @@ fn the_agent_finds_the_full_disk_and_brings_the_service_up() {
         client.events(&incident, 0).take_while(|frame| frame.event != "caught-up").collect();
     let commands: Vec<&str> =
         replay.iter().filter_map(|frame| frame.data["summary"].as_str()).collect();
-    assert!(commands.iter().any(|command| command.contains("ssh devvm")), "{commands:?}");
+    assert!(commands.iter().any(|command| command.contains("devvm '")), "{commands:?}");
+    let services = client.post("/api/targets/devvm/checks/services?wait=true", &json!({}));
+    assert_eq!(services.body["outcome"], "done", "{services:?}");
     let seqs: Vec<u64> = replay.iter().filter_map(|frame| frame.id).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
 }

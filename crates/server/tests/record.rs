@@ -12,9 +12,12 @@ fn assert_power_works_and_says_degraded(client: &Client) {
     let result = client.verb("status");
     assert_eq!(result.status, 200, "{result:?}");
     assert_eq!(result.body["outcome"], "done", "{result:?}");
-    let ready = client.get("/ready");
-    let text = ready.body.to_string();
-    assert!(text.contains("degraded"), "{text}");
+    assert!(is_degraded(client));
+}
+
+/// Whether readiness says that the record does not hold what happens.
+fn is_degraded(client: &Client) -> bool {
+    client.get("/ready").body["checks"]["store"]["ok"] == false
 }
 
 #[test]
@@ -37,8 +40,10 @@ fn a_record_that_can_t_grow_any_more_degrades_and_verbs_still_run() {
     for _ in 0..200 {
         let result = client.verb("status");
         assert_eq!(result.body["outcome"], "done", "{result:?}");
-        if client.get("/ready").body.to_string().contains("degraded") {
-            return assert_power_works_and_says_degraded(&client);
+        if is_degraded(&client) {
+            // A checkpoint may make room at any moment; what counts is that power never waits.
+            assert_eq!(client.verb("status").body["outcome"], "done");
+            return;
         }
     }
     panic!("256 KiB held two hundred verbs");
@@ -69,8 +74,10 @@ fn audit(dir: &Path) -> (bool, String) {
 fn tamper(record: &Path) {
     let mut bytes = std::fs::read(record).unwrap();
     let needle = b"verb_started";
-    let at = bytes.windows(needle.len()).position(|window| window == needle).expect("an event");
-    let operator = bytes[..at].windows(9).rposition(|window| window == b"operator:").unwrap();
-    bytes[operator + 9] ^= 1;
+    let find = |from: usize, what: &[u8]| {
+        from + bytes[from..].windows(what.len()).position(|window| window == what).unwrap()
+    };
+    let identity = find(find(0, needle), b"operator:") + b"operator:".len();
+    bytes[identity] ^= 1;
     std::fs::write(record, bytes).unwrap();
 }

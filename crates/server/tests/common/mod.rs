@@ -1,6 +1,6 @@
 //! The real binary, driven as a person or a script would: started, asked over HTTP, ended by Drop.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,6 +9,8 @@
     reason = "test code: a panic is the report"
 )]
 
+pub mod serve;
+
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -16,7 +18,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ureq::{Agent, Body, BodyReader, http::Response};
+use ureq::{Agent, Body, BodyReader, RequestBuilder, http::Response};
 
 /// How long anything here may take before the test says what it waited for.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -39,6 +41,13 @@ impl Drill {
     pub fn start(args: &[&str]) -> Drill {
         let mut command = breakglass();
         command.arg("drill").args(args);
+        Drill::spawn(command)
+    }
+
+    /// A drill with these variables in its environment.
+    pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Drill {
+        let mut command = breakglass();
+        command.arg("drill").args(args).envs(environment.iter().copied());
         Drill::spawn(command)
     }
 
@@ -133,6 +142,7 @@ pub struct Client {
     agent: Agent,
     pub base: String,
     pub cookie: Option<String>,
+    pub bearer: Option<String>,
 }
 
 impl Client {
@@ -142,24 +152,37 @@ impl Client {
             .timeout_recv_response(Some(LIMIT))
             .build()
             .into();
-        Client { agent, base: base.to_owned(), cookie: None }
+        Client { agent, base: base.to_owned(), cookie: None, bearer: None }
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
-        if let Some(cookie) = &self.cookie {
-            request = request.header("cookie", cookie);
-        }
-        answer(request.call().unwrap())
+        answer(self.identified(self.agent.get(format!("{}{path}", self.base))).call().unwrap())
+    }
+
+    /// `Some` when anything answers.
+    pub fn try_get(&self, path: &str) -> Option<()> {
+        self.agent.get(format!("{}{path}", self.base)).call().ok().map(drop)
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Answer {
-        let mut request =
-            self.agent.post(format!("{}{path}", self.base)).header("origin", &self.base);
+        let request = self.agent.post(format!("{}{path}", self.base)).header("origin", &self.base);
+        answer(self.identified(request).send_json(body).unwrap())
+    }
+
+    pub fn post_with_key(&self, path: &str, body: &Value, key: &str) -> Answer {
+        let request = self.agent.post(format!("{}{path}", self.base));
+        let request = request.header("origin", &self.base).header("idempotency-key", key);
+        answer(self.identified(request).send_json(body).unwrap())
+    }
+
+    fn identified<B>(&self, mut request: RequestBuilder<B>) -> RequestBuilder<B> {
         if let Some(cookie) = &self.cookie {
             request = request.header("cookie", cookie);
         }
-        answer(request.send_json(body).unwrap())
+        if let Some(token) = &self.bearer {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        request
     }
 
     /// Runs a verb to its end.
@@ -175,14 +198,11 @@ impl Client {
 
     /// Attaches to an incident after `seq`.
     pub fn events(&self, incident: &str, after: u64) -> Events {
-        let mut request = self
+        let request = self
             .agent
             .get(format!("{}/api/incidents/{incident}/events", self.base))
             .header("last-event-id", after.to_string());
-        if let Some(cookie) = &self.cookie {
-            request = request.header("cookie", cookie);
-        }
-        let response = request.call().unwrap();
+        let response = self.identified(request).call().unwrap();
         assert_eq!(response.status(), 200);
         Events { lines: BufReader::new(response.into_body().into_reader()).lines() }
     }
@@ -236,4 +256,9 @@ impl Events {
         self.find(|frame| frame.event == kind)
             .unwrap_or_else(|| panic!("the stream ended before {kind}"))
     }
+}
+
+/// An address on loopback that was free a moment ago.
+pub fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }

@@ -1,0 +1,87 @@
+//! The power path on real parts: HTTP and command line, a real sshd, the real gate.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+mod common;
+
+use std::process::Output;
+
+use common::serve::Served;
+use common::breakglass;
+use serde_json::json;
+
+#[test]
+fn a_cycle_over_http_gives_the_guest_a_fresh_process_and_a_running_verdict() {
+    let served = Served::with_gate();
+    let before = served.host().qemu();
+    let result = served.client().verb("cycle");
+    assert_eq!(result.body["outcome"], "done", "{result:?}");
+    assert_eq!(result.body["verdict"], "running");
+    assert_ne!(served.host().qemu(), before);
+}
+
+#[test]
+fn the_command_line_reaches_the_same_gate_through_the_server() {
+    let served = Served::with_gate();
+    let args = ["status", "--server", &served.base, "--token-file", &served.token_file()];
+    let (code, text) = run(&args);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("verdict: running"), "{text}");
+}
+
+#[test]
+fn the_command_line_reaches_the_gate_without_any_server() {
+    let served = Served::with_gate();
+    let config = served.config_file();
+    let (code, text) = run(&["cycle", "--direct", "--config", &config]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("verdict: running"), "{text}");
+}
+
+#[test]
+fn a_host_that_is_gone_is_exit_four_and_says_what_to_do() {
+    let mut served = Served::with_gate();
+    served.host_mut().sshd.kill();
+    let config = served.config_file();
+    let (code, text) = run(&["status", "--direct", "--config", &config]);
+    assert_eq!(code, Some(4), "{text}");
+}
+
+#[test]
+fn the_same_idempotency_key_never_cycles_twice() {
+    let served = Served::with_gate();
+    let client = served.client();
+    let path = "/api/targets/devvm/verbs/cycle?wait=true";
+    let first = client.post_with_key(path, &json!({}), "key-1");
+    let second = client.post_with_key(path, &json!({}), "key-1");
+    assert_eq!(first.body["operation"], second.body["operation"], "{second:?}");
+    assert_eq!(served.host().count("stop"), 1);
+}
+
+#[test]
+fn a_second_mutating_verb_is_refused_and_names_the_running_operation() {
+    let served = Served::with_gate();
+    served.host().set("slow", "2\n");
+    let client = served.client();
+    let first = client.post("/api/targets/devvm/verbs/cycle", &json!({}));
+    assert_eq!(first.status, 202, "{first:?}");
+    let second = client.post("/api/targets/devvm/verbs/stop", &json!({}));
+    assert_eq!(second.status, 409, "{second:?}");
+    assert_eq!(second.body["operation"], first.body["operation"]);
+}
+
+#[test]
+fn an_unknown_verb_reaches_neither_ssh_nor_the_gate() {
+    let served = Served::with_gate();
+    let client = served.client();
+    let _ = client.verb("status");
+    let journal = served.host().journal();
+    assert_eq!(client.verb("status;id").status, 404);
+    assert_eq!(served.host().journal(), journal);
+}
+
+fn run(args: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stdout, stderr } = breakglass().args(args).output().unwrap();
+    (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
+}
+
