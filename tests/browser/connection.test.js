@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { closeBrowser, NETWORK, opened, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { hold, itemIds, offlineBar, openPower, verdicts } from './support/page.js';
+import { hold, itemIds, offlineBar, openPower, runCheck, verdicts } from './support/page.js';
 import { startProxy } from './support/proxy.js';
 
 after(closeBrowser);
@@ -22,8 +22,7 @@ test('a dead line is said so, and what was missed comes once when it is back', a
   const { near, far, proxy } = await pages(t);
   proxy.down();
   await offlineBar(far).waitFor();
-  const checks = near.getByRole('group', { name: 'Checks without the agent' });
-  await checks.getByRole('button', { name: 'status' }).click();
+  await runCheck(near, 'status');
   await verdicts(near).waitFor();
   proxy.up();
   await offlineBar(far).waitFor({ state: 'detached' });

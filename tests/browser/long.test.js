@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { closeBrowser, openContext, opened, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
+import { runCheck } from './support/page.js';
 
 after(closeBrowser);
 
@@ -50,10 +51,9 @@ test('what comes while one reads further up does not move the page, and is count
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await opened(page);
-  const checks = page.getByRole('group', { name: 'Checks without the agent' });
   for (const name of ['forensics', 'status', 'forensics', 'status']) {
     const before = await page.getByTestId('verdict').count();
-    await checks.getByRole('button', { name }).click();
+    await runCheck(page, name);
     await page.getByTestId('verdict').nth(before).waitFor();
   }
   const other = await page.context().newPage();
@@ -62,10 +62,7 @@ test('what comes while one reads further up does not move the page, and is count
   const main = page.getByRole('main');
   await main.evaluate((element) => (element.scrollTop = 0));
   await page.getByRole('button', { name: 'Latest' }).waitFor();
-  await other
-    .getByRole('group', { name: 'Checks without the agent' })
-    .getByRole('button', { name: 'status' })
-    .click();
+  await runCheck(other, 'status');
   const below = page.getByRole('button', { name: 'new below' });
   await below.waitFor();
   assert.equal(await main.evaluate((element) => element.scrollTop), 0);

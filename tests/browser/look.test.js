@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { after, test } from 'node:test';
-import { closeBrowser, DESKTOP, openContext, opened, PHONE, screenshot, signIn, SMALL_PHONE } from './support/browser.js';
+import {
+  closeBrowser,
+  DESKTOP,
+  openContext,
+  opened,
+  PHONE,
+  screenshot,
+  signIn,
+  SMALL_PHONE,
+} from './support/browser.js';
 import { startDrill } from './support/drill.js';
 import { ask, holdButton, openPower } from './support/page.js';
 import { startProxy } from './support/proxy.js';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { closeBrowser, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { hold, holdButton, openPower, press, verdicts } from './support/page.js';
+import { hold, holdButton, openPower, press, runCheck, verdicts } from './support/page.js';
 
 after(closeBrowser);
 
@@ -16,6 +16,10 @@ test('a held cycle runs once, streams its lines and ends with a verdict', async 
   await verdicts(page).filter({ hasText: 'running' }).waitFor({ timeout: 60_000 });
   assert.equal(await verbs(page, 'cycle').count(), 1);
   assert.ok((await page.getByLabel('Output of cycle').count()) > 0, 'its lines are shown');
+  await page.getByRole('button', { name: 'Latest' }).waitFor({ state: 'detached' });
+  const end = await verdicts(page).last().boundingBox();
+  const bar = await page.getByRole('textbox', { name: 'Ask the agent' }).boundingBox();
+  assert.ok(end.y + end.height <= bar.y, 'the verdict is in view');
 });
 
 test('a tap does nothing but say how it is done', async (t) => {
@@ -58,8 +62,7 @@ test('with a keyboard the name of the machine confirms, and nothing else does', 
 test('a check that changes nothing is one tap', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
-  const checks = page.getByRole('group', { name: 'Checks without the agent' });
-  await checks.getByRole('button', { name: 'status' }).click();
+  await runCheck(page, 'status');
   await verdicts(page).first().waitFor();
   assert.equal(await verbs(page, 'status').count(), 1);
 });

@@ -37,3 +37,10 @@ export async function ask(page, text) {
   await page.getByRole('textbox', { name: 'Ask the agent' }).fill(text);
   await page.getByRole('button', { name: 'Send', exact: true }).click();
 }
+
+/** Runs a check, or a verb that changes nothing, by its preset. */
+export const runCheck = (page, name) =>
+  page
+    .getByRole('group', { name: 'Checks without the agent' })
+    .getByRole('button', { name })
+    .click();
