@@ -28,7 +28,6 @@ test: setup check types page rust browser deny
 rust:
     cargo build --workspace --bins
     cargo nextest run --workspace
-    cargo test --workspace --doc
 
 # The page: types, logic, and that web/dist comes from web/src.
 page:
