@@ -1,11 +1,11 @@
 import { decode, inOrder, type Arrival } from './decode';
 import { SseParser } from './sse';
 
-/** How the connection is. `retryAt` is when the next attempt starts, in ms since the epoch. */
+/** How the connection is. `since` is in ms since the epoch; a lost one is tried again by itself. */
 export type Connection =
   | { state: 'connecting' }
   | { state: 'live' }
-  | { state: 'lost'; since: number; retryAt: number; reason: string }
+  | { state: 'lost'; since: number; reason: string }
   | { state: 'ended'; reason: 'signed-out' | 'gone' | 'closed' };
 
 /** What the stream tells its owner. */
@@ -56,8 +56,7 @@ export class LiveStream {
       this.#lostSince ??= Date.now();
       const delay = this.#delay();
       this.#failures += 1;
-      const retryAt = Date.now() + delay;
-      this.#listener.connection({ state: 'lost', since: this.#lostSince, retryAt, reason });
+      this.#listener.connection({ state: 'lost', since: this.#lostSince, reason });
       await this.#pause(delay);
     }
   }
