@@ -27,7 +27,7 @@ const PLACE_LIMIT: Duration = Duration::from_secs(3);
 /// Everything that acts on targets. Cheap to clone; every clone is the same control.
 #[derive(Clone)]
 pub struct Control {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What all operations share.
@@ -51,7 +51,7 @@ pub(crate) struct Station {
     pub(crate) target: Target,
     pub(crate) guest: Link,
     pub(crate) host: Link,
-    /// Held while the target's incident is looked for or opened.
+    /// Held while an operation finds or opens its incident, and while one is closed.
     pub(crate) opening: tokio::sync::Mutex<()>,
     pub(crate) vitals: vitals::Board,
     /// Wakes the watchers of the guest and of its machine.
@@ -292,7 +292,7 @@ impl Control {
         }
     }
 
-    fn station(&self, target: &str) -> Result<&Arc<Station>, Refusal> {
+    pub(crate) fn station(&self, target: &str) -> Result<&Arc<Station>, Refusal> {
         let stations = &self.inner.stations;
         stations
             .iter()

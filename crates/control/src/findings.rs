@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use breakglass_journal::{EventBody, VitalState, Vitals};
+use breakglass_journal::{EventBody, SignsFinding, Vital, VitalState, Vitals};
 use breakglass_verbs::Verb;
 use jiff::Timestamp;
 
@@ -10,6 +10,8 @@ use crate::clock;
 
 /// How long a guest must have been silent before its silence means something.
 const SILENCE: u64 = 20;
+/// How long a machine must have been off: a cycle passes through it.
+const OFF: u64 = 15;
 /// How long a guest is given to come up after a mutating verb.
 const BOOT: Duration = Duration::from_secs(90);
 
@@ -24,8 +26,20 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn body(self) -> EventBody {
+    /// As an event; `check` is the one that found it, none where the vital signs say it.
+    pub(crate) fn body(self, check: Option<&str>) -> EventBody {
         EventBody::Finding {
+            check: check.map(str::to_owned),
+            signature: self.signature.to_owned(),
+            summary: self.summary,
+            evidence: self.evidence,
+            recommend: self.recommend.map(|verb| verb.to_string()),
+        }
+    }
+
+    /// As part of the vital signs that say it.
+    pub(crate) fn of_signs(self) -> SignsFinding {
+        SignsFinding {
             signature: self.signature.to_owned(),
             summary: self.summary,
             evidence: self.evidence,
@@ -47,10 +61,13 @@ pub(crate) fn of_vitals(
         format!("guest SSH: {}", vitals.ssh.text),
         format!("VM: {}", vitals.vm.text),
     ];
-    let silent = vitals.ssh.state == VitalState::Dead
-        && clock::seconds_between(&vitals.ssh.since, now) >= SILENCE;
+    let dead_for = |vital: &Vital, seconds| {
+        vital.state == VitalState::Dead && clock::seconds_between(&vital.since, now) >= seconds
+    };
+    let silent = dead_for(&vitals.ssh, SILENCE);
+    let off = dead_for(&vitals.vm, OFF);
     match vitals.vm.state {
-        VitalState::Dead if vitals.vm.text == "stopped" => Some(Finding {
+        VitalState::Dead if off && vitals.vm.text == "stopped" => Some(Finding {
             signature: "vm-stopped",
             summary: "The machine is off: start brings it back.".to_owned(),
             evidence,
@@ -76,8 +93,6 @@ pub(crate) fn of_vitals(
 
 #[cfg(test)]
 mod tests {
-    use breakglass_journal::Vital;
-
     use super::*;
 
     fn vitals(ssh: VitalState, vm: VitalState, vm_text: &str, ago: i64) -> Vitals {
@@ -92,6 +107,7 @@ mod tests {
             target: "devvm".into(),
             ssh: vital(ssh, "no answer"),
             vm: vital(vm, vm_text),
+            finding: None,
         }
     }
 
@@ -113,7 +129,8 @@ mod tests {
             (Dead, Good, "running", 10, None),
             (Good, Good, "running", 30, None),
             (Dead, Unknown, "host unreachable", 30, None),
-            (Dead, Dead, "stopped", 0, Some(("vm-stopped", Verb::Start))),
+            (Dead, Dead, "stopped", 20, Some(("vm-stopped", Verb::Start))),
+            (Dead, Dead, "stopped", 5, None),
             (Dead, Dead, "unkillable (D state)", 30, None),
             (
                 Dead,

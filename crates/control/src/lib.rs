@@ -12,6 +12,7 @@
 
 mod checks;
 mod clock;
+mod closing;
 mod control;
 mod findings;
 mod permit;
@@ -22,6 +23,7 @@ mod text;
 mod vitals;
 
 pub use checks::Check;
+pub use closing::CloseRefusal;
 pub use control::Control;
 pub use permit::{Permit, Refusal};
 pub use power::{Accepted, IdempotencyKey, OperationView};

@@ -6,11 +6,12 @@
 //!                                                                           └─ finding, once
 //! ```
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use breakglass_journal::{
-    Actor, EventBody, Frame, IncidentId, VerbOutcome, Vital, VitalState, Vitals,
+    Actor, EventBody, Frame, IncidentId, OutputStream, VerbOutcome, Vital, VitalState, Vitals,
 };
 use breakglass_verbs::{Verb, Verdict};
 use jiff::Timestamp;
@@ -30,6 +31,8 @@ use crate::ssh::pool::Urgency;
 const TICK: Duration = Duration::from_secs(3);
 /// Longest wait for the guest's answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// An answer that takes longer is missed at once, though it is still waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// An answer that takes longer is slow.
 const SLOW: Duration = Duration::from_secs(1);
 /// Longest wait for the log.
@@ -59,6 +62,7 @@ impl Board {
             target: target.to_owned(),
             ssh: unseen.clone(),
             vm: unseen,
+            finding: None,
         };
         Board(Mutex::new(Posted {
             vitals,
@@ -71,8 +75,14 @@ impl Board {
         self.lock().vitals.clone()
     }
 
-    /// What has to be told now and has not been.
-    fn news(
+    /// The guest has not answered yet, and may still.
+    fn miss_guest(&self) {
+        let mut posted = self.lock();
+        posted.vitals.ssh = still_waiting(&posted.vitals.ssh, Timestamp::now());
+    }
+
+    /// Puts up what the signs say together, and gives what has to be told and has not been.
+    fn conclude(
         &self,
         changed_key: Option<EventBody>,
         since_change: Option<Duration>,
@@ -84,10 +94,11 @@ impl Board {
             news.push(body);
         }
         let finding = findings::of_vitals(&posted.vitals, since_change, Timestamp::now());
+        posted.vitals.finding = finding.clone().map(findings::Finding::of_signs);
         let signature = finding.as_ref().map(|finding| finding.signature);
         if posted.told != signature {
             posted.told = signature;
-            news.extend(finding.map(findings::Finding::body));
+            news.extend(finding.map(|finding| finding.body(None)));
         }
         news
     }
@@ -137,9 +148,11 @@ async fn keep_watch(inner: &Inner, station: &Station, watcher: Watcher) {
         // A verb holds the machine between two states; its end wakes the watchers.
         if due && inner.queue().mutating(&station.target.name).is_none() {
             sampled = Some(Instant::now());
-            let error = sample(station, watcher).await;
+            let error = sample(inner, station, watcher, &open).await;
+            let changed_key = error.as_ref().and_then(host_key_changed);
+            let news = station.vitals.conclude(changed_key, station.since_change());
             publish(inner, station, &open);
-            tell(inner, station, &open, error).await;
+            tell(inner, &open, news).await;
         }
         let woken = station.wake[watcher as usize].notified();
         if timeout(TICK, woken).await.is_ok() {
@@ -157,34 +170,48 @@ async fn open_incidents(inner: &Inner, target: &str) -> Vec<IncidentId> {
     open.map(|one| one.incident).collect()
 }
 
-async fn sample(station: &Station, watcher: Watcher) -> Option<SshError> {
+async fn sample(
+    inner: &Inner,
+    station: &Station,
+    watcher: Watcher,
+    open: &[IncidentId],
+) -> Option<SshError> {
     match watcher {
-        Watcher::Guest => {
-            let order = Order {
-                command: "true",
-                deadline: ANSWER_LIMIT,
-                urgency: Urgency::Patient,
-            };
-            let asked = Instant::now();
-            let answer = station.guest.exec(order, &mut |_, _| {}).await;
-            let took = asked.elapsed();
-            let mut posted = station.vitals.lock();
-            posted.vitals.ssh = guest_vital(&posted.vitals.ssh, &answer, took, Timestamp::now());
-            answer.err()
-        }
-        Watcher::Machine => {
-            let ended = conduct(
-                &station.host,
-                Verb::Status,
-                Urgency::Patient,
-                &mut |_, _| {},
-            )
-            .await;
-            let mut posted = station.vitals.lock();
-            posted.vitals.vm = machine_vital(&posted.vitals.vm, &ended, Timestamp::now());
-            ended.error
-        }
+        Watcher::Guest => ask_guest(inner, station, open).await,
+        Watcher::Machine => ask_host(station).await,
     }
+}
+
+async fn ask_guest(inner: &Inner, station: &Station, open: &[IncidentId]) -> Option<SshError> {
+    let order = Order {
+        command: "true",
+        deadline: ANSWER_LIMIT,
+        urgency: Urgency::Patient,
+    };
+    let asked = Instant::now();
+    let mut ignore = |_: OutputStream, _: &str| {};
+    let mut answering = pin!(station.guest.exec(order, &mut ignore));
+    let answer = match timeout(PATIENCE, &mut answering).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            // A dial may take twice as long again; the operator sees the silence now.
+            station.vitals.miss_guest();
+            publish(inner, station, open);
+            answering.await
+        }
+    };
+    let took = asked.elapsed();
+    let mut posted = station.vitals.lock();
+    posted.vitals.ssh = guest_vital(&posted.vitals.ssh, &answer, took, Timestamp::now());
+    answer.err()
+}
+
+async fn ask_host(station: &Station) -> Option<SshError> {
+    let urgency = Urgency::Patient;
+    let ended = conduct(&station.host, Verb::Status, urgency, &mut |_, _| {}).await;
+    let mut posted = station.vitals.lock();
+    posted.vitals.vm = machine_vital(&posted.vitals.vm, &ended, Timestamp::now());
+    ended.error
 }
 
 fn publish(inner: &Inner, station: &Station, open: &[IncidentId]) {
@@ -196,10 +223,9 @@ fn publish(inner: &Inner, station: &Station, open: &[IncidentId]) {
 }
 
 /// Writes what the signs mean into the newest open incident, once per episode.
-async fn tell(inner: &Inner, station: &Station, open: &[IncidentId], error: Option<SshError>) {
+async fn tell(inner: &Inner, open: &[IncidentId], news: Vec<EventBody>) {
     let Some(newest) = open.first() else { return };
-    let changed_key = error.as_ref().and_then(host_key_changed);
-    for body in station.vitals.news(changed_key, station.since_change()) {
+    for body in news {
         inner.journal.record(*newest, Actor::System, body).await;
     }
 }
@@ -220,10 +246,24 @@ fn guest_vital(
     vital(last, state, text, now)
 }
 
+/// A guest that has not answered yet, and may still.
+fn still_waiting(last: &Vital, now: Timestamp) -> Vital {
+    match last.state {
+        VitalState::Dead => last.clone(),
+        _ => {
+            let text = format!("no answer for {} s yet", PATIENCE.as_secs());
+            vital(last, VitalState::Slow, text, now)
+        }
+    }
+}
+
 fn silence(last: &Vital, error: &SshError, now: Timestamp) -> (VitalState, String) {
-    let seconds = match last.state {
-        VitalState::Dead => clock::seconds_between(&last.since, now),
-        _ => 0,
+    let silence = match last.state {
+        VitalState::Dead => format!(
+            "no answer for {} s",
+            clock::seconds_between(&last.since, now)
+        ),
+        _ => "no answer".to_owned(),
     };
     let because = match error {
         SshError::KeyRefused { .. } => return (VitalState::Unknown, "refuses the key".to_owned()),
@@ -243,10 +283,7 @@ fn silence(last: &Vital, error: &SshError, now: Timestamp) -> (VitalState, Strin
         SshError::Unreachable { cause, .. } => format!(" ({cause})"),
         _ => String::new(),
     };
-    (
-        VitalState::Dead,
-        format!("no answer for {seconds} s{because}"),
-    )
+    (VitalState::Dead, format!("{silence}{because}"))
 }
 
 fn machine_vital(last: &Vital, ended: &Conclusion, now: Timestamp) -> Vital {
@@ -288,6 +325,8 @@ fn vital(last: &Vital, state: VitalState, text: String, now: Timestamp) -> Vital
 
 #[cfg(test)]
 mod tests {
+    use jiff::SignedDuration;
+
     use super::*;
     use crate::target::Endpoint;
 
@@ -330,13 +369,24 @@ mod tests {
     fn silence_is_counted_from_its_first_sample() {
         let took = Duration::from_secs(1);
         let first = guest_vital(&unseen(), &silent(), took, at(10));
-        assert_eq!(first.text, "no answer for 0 s (Connection refused)");
+        assert_eq!(first.text, "no answer (Connection refused)");
         let later = guest_vital(&first, &silent(), took, at(13));
         assert_eq!(later.text, "no answer for 3 s (Connection refused)");
         assert_eq!(later.since, first.since);
         assert_ne!(later.seen, first.seen);
         let back = guest_vital(&later, &Ok(Exit::Code(0)), Duration::ZERO, at(16));
         assert_eq!(back.since, back.seen);
+    }
+
+    #[test]
+    fn a_guest_that_keeps_us_waiting_is_missed_before_the_wait_is_over() {
+        let waiting = still_waiting(&unseen(), at(2));
+        assert_eq!(
+            (waiting.state, waiting.text.as_str()),
+            (VitalState::Slow, "no answer for 2 s yet")
+        );
+        let dead = guest_vital(&waiting, &silent(), SLOW, at(5));
+        assert_eq!(still_waiting(&dead, at(7)), dead);
     }
 
     #[test]
@@ -365,13 +415,17 @@ mod tests {
             let mut posted = board.lock();
             posted.vitals.vm.text = text.into();
             posted.vitals.vm.state = state;
+            posted.vitals.vm.since =
+                clock::written(Timestamp::now() - SignedDuration::from_mins(1));
         };
         set("stopped", VitalState::Dead);
-        assert_eq!(board.news(None, None).len(), 1);
-        assert_eq!(board.news(None, None).len(), 0);
+        assert_eq!(board.conclude(None, None).len(), 1);
+        assert_eq!(board.conclude(None, None).len(), 0);
+        assert!(board.read().finding.is_some());
         set("running", VitalState::Good);
-        assert_eq!(board.news(None, None).len(), 0);
+        assert_eq!(board.conclude(None, None).len(), 0);
+        assert_eq!(board.read().finding, None);
         set("stopped", VitalState::Dead);
-        assert_eq!(board.news(None, None).len(), 1);
+        assert_eq!(board.conclude(None, None).len(), 1);
     }
 }

@@ -215,6 +215,55 @@ async fn a_verb_goes_on_when_its_caller_leaves() {
 }
 
 #[tokio::test]
+async fn an_incident_is_not_closed_while_a_verb_writes_into_it() {
+    let bench = Bench::running();
+    bench.host.set("slow", "1\n");
+    let permit = || {
+        bench
+            .control
+            .permit(&operator(), "devvm", Verb::Cycle)
+            .unwrap()
+    };
+    let accepted = bench.control.submit(permit(), None, None).await.unwrap();
+    let incident = accepted.incident.unwrap();
+    let close = || bench.control.close("devvm", incident, &operator());
+    let Err(CloseRefusal::Busy { operation, what }) = close().await else {
+        panic!("closed under a running verb")
+    };
+    assert_eq!((operation, what.as_str()), (accepted.operation, "cycle"));
+    bench.ended(operation).await;
+    until_closed(&bench, incident).await;
+    let kinds: Vec<_> = bench.events(incident).await;
+    let kinds: Vec<_> = kinds.iter().rev().map(|event| event.body.kind()).collect();
+    assert_eq!(&kinds[..2], ["incident_closed", "verb_finished"]);
+}
+
+/// Closes as soon as nothing writes into it any more.
+async fn until_closed(bench: &Bench, incident: IncidentId) {
+    let end = Instant::now() + LIMIT;
+    while let Err(refusal) = bench.control.close("devvm", incident, &operator()).await {
+        assert!(Instant::now() < end, "{refusal}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_verb_for_an_incident_that_was_just_closed_goes_into_another() {
+    let bench = Bench::running();
+    let first = bench.verb(Verb::Status).await.incident.unwrap();
+    until_closed(&bench, first).await;
+    let permit = bench.control.permit(&operator(), "devvm", Verb::Status);
+    let accepted = bench
+        .control
+        .submit(permit.unwrap(), Some(first), None)
+        .await
+        .unwrap();
+    let second = accepted.incident.unwrap();
+    assert_ne!(second, first);
+    assert_eq!(bench.ended(accepted.operation).await.incident, Some(second));
+}
+
+#[tokio::test]
 async fn an_unreachable_host_is_said_to_be_and_named() {
     let mut bench = Bench::running();
     bench.host.sshd.kill();

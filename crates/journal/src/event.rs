@@ -207,6 +207,10 @@ pub enum EventBody {
     },
     /// What the evidence says, by rule.
     Finding {
+        /// The check that found it; none where the vital signs say it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        check: Option<String>,
         /// The rule.
         signature: String,
         /// One sentence.

@@ -62,6 +62,27 @@ pub struct Vitals {
     pub ssh: Vital,
     /// What the host's gate says of the guest's machine.
     pub vm: Vital,
+    /// What both say together at this moment, by rule. It goes when it is no longer so, which an
+    /// event can't.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub finding: Option<SignsFinding>,
+}
+
+/// A conclusion from vital signs alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SignsFinding {
+    /// The rule.
+    pub signature: String,
+    /// One sentence.
+    pub summary: String,
+    /// What it rests on.
+    pub evidence: Vec<String>,
+    /// The one verb that it supports, if it supports one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub recommend: Option<String>,
 }
 
 /// One vital sign.

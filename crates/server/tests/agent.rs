@@ -63,7 +63,7 @@ async fn the_gate_refuses_the_agent_everything_but_a_verb() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_in_the_agents_reach_holds_the_key() {
+async fn the_cell_holds_no_key() {
     let look = "cat ~/.ssh/* $HOME/../* $HOME/../../* 2>/dev/null; env; ssh-add -L 2>/dev/null; true";
     let (model, drill) = drill(vec![Reply::bash(look), Reply::text("Nothing.")]).await;
     model.forbid("PRIVATE KEY-----");

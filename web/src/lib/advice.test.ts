@@ -21,3 +21,8 @@ test('the advice follows from what is dead', () => {
   expect(advise(vitals('dead', 'unknown'), undefined)?.recommend).toBeUndefined();
   expect(advise(vitals('slow', 'good'), undefined)?.recommend).toBeUndefined();
 });
+
+test('what the signs say together comes before what a check found earlier', () => {
+  const finding = { signature: 'vm-stopped', summary: 'It is off.', evidence: [] };
+  expect(advise({ ...vitals('dead', 'dead'), finding }, undefined)?.text).toBe('It is off.');
+});

@@ -5,13 +5,15 @@ import type { FindingItem } from './timeline/items';
 export type Advice = { text: string; evidence: readonly string[]; recommend?: string };
 
 /**
- * The finding if there is one, or else what the vital signs alone allow to say. Undefined while
- * there is nothing to say, which includes a guest that answers.
+ * What the vital signs say together now, or else what a check found and nothing has superseded, or
+ * else what the signs alone allow to say. Undefined while there is nothing to say, which includes
+ * a guest that answers.
  */
 export function advise(
   vitals: Vitals | undefined,
-  finding: FindingItem | undefined,
+  found: FindingItem | undefined,
 ): Advice | undefined {
+  const finding = vitals?.finding ?? found;
   if (finding) {
     return { text: finding.summary, evidence: finding.evidence, recommend: finding.recommend };
   }

@@ -150,10 +150,11 @@ pub(crate) async fn run(check: Check, station: &Station) -> (Ending, Vec<Entry>)
         evidence: report.evidence.join("\n"),
     };
     let changed_key = ended.err().as_ref().and_then(host_key_changed);
-    let bodies = changed_key
-        .into_iter()
-        .chain([finished])
-        .chain(report.finding.map(Finding::body));
+    let bodies = changed_key.into_iter().chain([finished]).chain(
+        report
+            .finding
+            .map(|finding| finding.body(Some(check.as_str()))),
+    );
     (ending, bodies.map(|body| (Actor::System, body)).collect())
 }
 

@@ -220,11 +220,16 @@ impl Placing {
     }
 
     async fn place(self, tell: Tell) -> IncidentId {
-        let incident = match self.incident {
-            Some(given) => Some(given),
-            None => self.find().await,
+        // One at a time, so that two first presses don't open two incidents, and none is closed
+        // between being found and being written into.
+        let opening = timeout(LOG_LIMIT, self.station.opening.lock()).await;
+        let incident = match (self.given().await, &opening) {
+            (Some(given), _) => Some(given),
+            (None, Ok(_)) => self.find().await,
+            (None, Err(_)) => None,
         };
         self.operation.place(incident);
+        drop(opening);
         let operation = self.operation.id;
         let _caller_left = tell.send(Ok(Accepted {
             operation,
@@ -234,10 +239,17 @@ impl Placing {
         incident.unwrap_or(scribe::stand_in(operation))
     }
 
+    /// The incident that was asked for, unless it was closed meanwhile.
+    async fn given(&self) -> Option<IncidentId> {
+        let given = self.incident?;
+        let journal = &self.inner.journal;
+        match timeout(LOG_LIMIT, journal.incident(given)).await {
+            Ok(Ok(Some(found))) if found.closed_at.is_some() => None,
+            _ => Some(given),
+        }
+    }
+
     async fn find(&self) -> Option<IncidentId> {
-        // One at a time, so that two first presses don't open two incidents.
-        let opening = self.station.opening.lock();
-        let _one_at_a_time = timeout(LOG_LIMIT, opening).await.ok()?;
         scribe::place(
             &self.inner.journal,
             &self.station.target,

@@ -244,6 +244,10 @@ summary: string,
  */
 evidence: string, } | { "kind": "finding", 
 /**
+ * The check that found it; none where the vital signs say it.
+ */
+check?: string, 
+/**
  * The rule.
  */
 signature: string, 

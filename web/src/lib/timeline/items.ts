@@ -64,6 +64,8 @@ export type CheckItem = Base & {
 };
 export type FindingItem = Base & {
   type: 'finding';
+  /** The check that found it; none where the vital signs said it. */
+  check?: string;
   signature: string;
   summary: string;
   evidence: string[];

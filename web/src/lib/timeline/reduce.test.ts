@@ -124,9 +124,22 @@ test('what could not be recorded is shown as such', () => {
   expect(degraded(timeline.items)).toBe(true);
 });
 
-test('a finding counts until the machine was powered', () => {
-  expect(currentFinding(all(events(finding)))?.summary).toBe('Stall');
-  expect(currentFinding(all(events(finding, verb, verbDone)))).toBeUndefined();
+test('what a check found counts until the machine was powered or the check ran again', () => {
+  const found: EventBody = { ...finding, check: 'disk' };
+  const checked: EventBody = {
+    kind: 'check_finished',
+    check: 'disk',
+    level: 'info',
+    summary: '',
+    evidence: '',
+  };
+  expect(currentFinding(all(events(checked, found)))?.summary).toBe('Stall');
+  expect(currentFinding(all(events(found, verb, verbDone)))).toBeUndefined();
+  expect(currentFinding(all(events(found, checked)))).toBeUndefined();
+});
+
+test('what the vital signs said in the past is not shown as if it were so now', () => {
+  expect(currentFinding(all(events(finding)))).toBeUndefined();
 });
 
 test('an approval shows who decided what', () => {

@@ -13,14 +13,26 @@ export function runningVerbs(timeline: Timeline): VerbItem[] {
 
 const MUTATING = new Set(['start', 'stop', 'reset', 'cycle']);
 
-/** The last finding, unless the machine was powered since: then it speaks of a past state. */
+/**
+ * The last thing that a check found, unless the same check ran again, the machine was powered or
+ * the agent worked since: then it speaks of a past state. What the vital signs say is not here: it
+ * comes with them and goes with them.
+ */
 export function currentFinding(timeline: Timeline): FindingItem | undefined {
-  const last = timeline.items.findLast(
-    (item) =>
-      item.type === 'finding' ||
-      (item.type === 'verb' && MUTATING.has(item.verb) && item.ended?.outcome === 'done'),
+  const at = timeline.items.findLastIndex(
+    (item) => item.type === 'finding' && item.check !== undefined,
   );
-  return last?.type === 'finding' ? last : undefined;
+  const found = timeline.items[at];
+  if (found?.type !== 'finding') return undefined;
+  const superseded = timeline.items
+    .slice(at + 1)
+    .some(
+      (item) =>
+        item.type === 'turn-end' ||
+        (item.type === 'check' && item.check === found.check) ||
+        (item.type === 'verb' && MUTATING.has(item.verb) && item.ended?.outcome === 'done'),
+    );
+  return superseded ? undefined : found;
 }
 
 /** Whether something was not recorded: the log can't be trusted to be whole. */
