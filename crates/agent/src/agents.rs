@@ -4,7 +4,7 @@ use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use breakglass_journal::{Actor, IncidentId, Journal, TurnNumber};
+use breakglass_journal::{Actor, EventBody, IncidentId, Journal, Level, TurnNumber};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -80,12 +80,37 @@ impl Agents {
     }
 
     /// Starts the incident's process early, so that its first prompt need not wait for it. Does
-    /// nothing if all processes that may live at once are in use.
+    /// nothing if all processes that may live at once are in use. What keeps the agent from
+    /// working is noted in the incident, so that nobody waits for it in vain.
     pub fn warm(&self, incident: IncidentId) {
         if let Ok(commands) = self.inner.open(incident) {
             // A full queue means that it is warm.
             let _ = commands.try_send(Command::Warm);
         }
+        let agents = self.clone();
+        let look = async move {
+            let health = agents.health().await;
+            if !health.available {
+                agents.tell_unavailable(incident, health.message).await;
+            }
+        };
+        let ended = self.inner.shared.shutdown.clone().cancelled_owned();
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = look => {}
+                () = ended => {}
+            }
+        });
+    }
+
+    async fn tell_unavailable(&self, incident: IncidentId, message: String) {
+        let notice = EventBody::Notice {
+            level: Level::Warning,
+            code: "agent_unavailable".to_owned(),
+            message,
+        };
+        let journal = &self.inner.shared.journal;
+        journal.record(incident, Actor::System, notice).await;
     }
 
     /// Gives the agent a prompt; returns when the turn is recorded as started. `model` is one of
@@ -103,6 +128,9 @@ impl Agents {
         let model = model.unwrap_or_else(|| self.inner.shared.options.model.clone());
         if !is_model_name(&model) {
             return Err(PromptError::BadModel);
+        }
+        if let Some(why) = self.inner.shared.journal.degraded() {
+            return Err(PromptError::Degraded(why));
         }
         for _ in 0..TRIES {
             let commands = self.inner.open(incident)?;
@@ -141,6 +169,7 @@ impl Agents {
             options,
             launcher,
             login,
+            journal,
             ..
         } = &self.inner.shared;
         let mut last = self.inner.health.lock().await;
@@ -160,7 +189,7 @@ impl Agents {
                 health
             }
         };
-        health.with_login(login)
+        health.with_login(login).with_record(journal.degraded())
     }
 
     /// Ends every turn and every process, politely first; returns when all are gone.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::AgentOptions;
+use crate::{AgentOptions, TargetNames};
 
 /// The agent's instructions; `{guest}` and `{host}` stand for the target's names.
 const AGENT_FILE: &str = include_str!("../../../agents/breakglass.md");
@@ -45,22 +45,14 @@ impl Session {
     }
 }
 
-/// Makes the cell's directories and writes the agent file afresh.
+/// Makes the cell's directories.
 ///
 /// # Errors
 /// What the file system says.
 pub(crate) fn prepare(options: &AgentOptions) -> io::Result<()> {
-    let text = match &options.agent_file {
-        Some(path) => fs::read_to_string(path)?,
-        None => AGENT_FILE.to_owned(),
-    };
-    let text = text
-        .replace("{guest}", &options.guest)
-        .replace("{host}", &options.host);
-    let agents = options.home.join(".claude/agents");
     for directory in [
         &options.home,
-        &agents,
+        &agent_files(options),
         &options.work_dir,
         &temporary(&options.home),
     ] {
@@ -69,7 +61,34 @@ pub(crate) fn prepare(options: &AgentOptions) -> io::Result<()> {
             .mode(0o700)
             .create(directory)?;
     }
-    replace(&agents.join("breakglass.md"), &text)
+    Ok(())
+}
+
+/// Writes the instructions for one target afresh. Each target has a file of its own: what is told
+/// in one incident must not name another's machines.
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn instruct(options: &AgentOptions, names: &TargetNames) -> io::Result<()> {
+    let text = match &options.agent_file {
+        Some(path) => fs::read_to_string(path)?,
+        None => AGENT_FILE.to_owned(),
+    };
+    let agent = agent_name(names);
+    let text = text
+        .replacen("name: breakglass\n", &format!("name: {agent}\n"), 1)
+        .replace("{guest}", &names.guest)
+        .replace("{host}", &names.host);
+    replace(&agent_files(options).join(format!("{agent}.md")), &text)
+}
+
+/// What the CLI knows the agent of this target by.
+fn agent_name(names: &TargetNames) -> String {
+    format!("breakglass-{}", names.guest)
+}
+
+fn agent_files(options: &AgentOptions) -> PathBuf {
+    options.home.join(".claude/agents")
 }
 
 /// Makes this server the one that owns the cell, if no other is; the lock lasts as long as the
@@ -100,15 +119,15 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 }
 
 /// The CLI, ready to be spawned for a conversation.
-pub(crate) fn conversation(options: &AgentOptions, session: Session, model: &str) -> Command {
+pub(crate) fn conversation(
+    options: &AgentOptions,
+    names: &TargetNames,
+    session: Session,
+    model: &str,
+) -> Command {
     let mut command = bare(options);
-    command.args([
-        "-p",
-        "--agent",
-        "breakglass",
-        "--verbose",
-        "--include-partial-messages",
-    ]);
+    command.args(["-p", "--agent", &agent_name(names)]);
+    command.args(["--verbose", "--include-partial-messages"]);
     command.args([
         "--input-format",
         "stream-json",

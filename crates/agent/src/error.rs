@@ -10,6 +10,17 @@ pub enum PromptError {
     /// The CLI cannot work; the sentence says why and what to do.
     #[error("{0}")]
     Unavailable(String),
+    /// The incident's target is not in the configuration any more.
+    #[error(
+        "This incident is about {0:?}, which is no target of this server's configuration any more. \
+         Put it back there, or open an incident of another target."
+    )]
+    UnknownTarget(String),
+    /// The record does not hold what happens, and the agent is never run unrecorded.
+    #[error(
+        "The agent is not run while its work cannot be recorded: {0}. Power and checks work without it."
+    )]
+    Degraded(String),
     /// The model's name is not one.
     #[error("That is not the name of a model. Letters, digits and . _ - : / @ [ ] only.")]
     BadModel,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::PromptError;
 use crate::cell;
 use crate::child::{Child, Launcher};
 use crate::conversation::not_started;
@@ -57,6 +58,15 @@ impl AgentHealth {
             version: None,
             message,
         }
+    }
+
+    /// As it is, unless the record does not hold what the agent would do.
+    pub(crate) fn with_record(mut self, degraded: Option<String>) -> AgentHealth {
+        if let Some(why) = degraded.filter(|_| self.available) {
+            self.available = false;
+            self.message = PromptError::Degraded(why).to_string();
+        }
+        self
     }
 
     /// As it is, unless the model's API has refused the login since.

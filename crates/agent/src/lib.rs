@@ -18,4 +18,4 @@ pub mod wire;
 pub use agents::Agents;
 pub use error::PromptError;
 pub use health::AgentHealth;
-pub use options::AgentOptions;
+pub use options::{AgentOptions, TargetNames};

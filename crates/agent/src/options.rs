@@ -19,10 +19,8 @@ pub struct AgentOptions {
     pub env: Vec<(String, String)>,
     /// An agent file to use in place of the built-in one.
     pub agent_file: Option<PathBuf>,
-    /// The guest's name, as the agent calls it: `ssh GUEST …`.
-    pub guest: String,
-    /// The host's name, as the agent calls it: `ssh HOST VERB`.
-    pub host: String,
+    /// The machines that incidents are about. The agent is told the names of its incident's own.
+    pub targets: Vec<TargetNames>,
     /// How long a turn may take.
     pub turn_limit: Duration,
     /// How long the CLI may be silent in a turn, no tool running, before it is ended; the
@@ -34,6 +32,15 @@ pub struct AgentOptions {
     pub max_processes: usize,
     /// How long a process without a turn is kept warm.
     pub idle_limit: Duration,
+}
+
+/// What the agent calls one target's two machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetNames {
+    /// The guest, as in `ssh GUEST …`; also the target's name in the log. Letters, digits, `-`.
+    pub guest: String,
+    /// The host, as in `ssh HOST VERB`.
+    pub host: String,
 }
 
 /// What the CLI may inherit by name: where things are, how they are shown, and its own login.
@@ -65,14 +72,18 @@ impl AgentOptions {
             home,
             env: Vec::new(),
             agent_file: None,
-            guest: "devvm".to_owned(),
-            host: "pve".to_owned(),
+            targets: Vec::new(),
             turn_limit: Duration::from_secs(30 * 60),
             silence_limit: Duration::from_secs(180),
             max_api_retries: 10,
             max_processes: 4,
             idle_limit: Duration::from_secs(15 * 60),
         }
+    }
+
+    /// The names of the target that the log calls `target`.
+    pub(crate) fn names(&self, target: &str) -> Option<&TargetNames> {
+        self.targets.iter().find(|names| names.guest == target)
     }
 
     /// Picks from `vars` (usually [`std::env::vars`]) what the CLI may inherit: the path, the

@@ -6,15 +6,15 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use breakglass_agent::{AgentOptions, Agents, PromptError};
-use breakglass_journal::{Actor, Journal, Options, TurnOutcome};
+use breakglass_journal::{Journal, Options, TurnOutcome};
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
-use support::{DEADLINE, Scene, ana, ending, lives, marked, send_signal, sentinel, texts};
-use tokio::time::timeout;
+use support::{Scene, ana, ending, lives, marked, names, send_signal, sentinel, texts, until};
 
 /// A scene in which a tool runs that writes its process id to a file, and that id.
 async fn with_running_tool(
@@ -99,15 +99,12 @@ async fn a_shutdown_in_mid_turn_records_the_end_and_leaves_no_process() {
 async fn the_least_recently_used_idle_process_makes_room_and_a_busy_one_does_not() {
     let scene = Scene::with([Reply::text("One."), Reply::text("Two.")], |options| {
         options.max_processes = 1;
+        options.targets.push(names("other", "host"));
     })
     .await;
     scene.say("First incident.").await;
     let first = scene.processes();
-    let other = scene
-        .journal
-        .open_incident("other", Actor::System, false)
-        .await
-        .unwrap();
+    let other = scene.open("other").await;
     let file = scene.file("pid");
     scene
         .agents
@@ -138,18 +135,32 @@ async fn the_least_recently_used_idle_process_makes_room_and_a_busy_one_does_not
 }
 
 #[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_cli_that_never_gets_ready() {
+    let home = tempfile::tempdir().unwrap();
+    let (command, pid) = (home.path().join("claude"), home.path().join("pid"));
+    let script = format!("#!/bin/sh\necho $$ > {}\nexec sleep 60\n", pid.display());
+    std::fs::write(&command, script).unwrap();
+    std::fs::set_permissions(&command, PermissionsExt::from_mode(0o700)).unwrap();
+    let scene = Scene::with([], |options| options.command = command).await;
+    scene.agents.warm(scene.incident);
+    let cli = sentinel(&pid).await;
+    let begun = Instant::now();
+    scene.agents.shutdown().await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(!lives(cli));
+}
+
+#[tokio::test]
 async fn a_warmed_process_is_ended_when_it_was_idle_for_too_long() {
     let scene = Scene::with([], |options| options.idle_limit = Duration::from_secs(1)).await;
     scene.agents.warm(scene.incident);
     for wanted in [1, 0] {
-        let reached = async {
-            while scene.processes().len() != wanted {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(DEADLINE, reached)
-            .await
-            .expect("the process comes, and goes");
+        let reached = || scene.processes().len() == wanted;
+        until("the process comes, and goes", reached).await;
     }
 }
 
@@ -200,6 +211,8 @@ async fn a_new_server_ends_what_a_killed_one_has_left_but_nothing_of_a_living_on
         .env("BREAKGLASS_CELL", mark)
         .spawn()
         .unwrap();
+    // A process has its environment, and has let go of the cell's lock, a moment after its start.
+    until("the left-over runs", || !marked(home.path()).is_empty()).await;
     // Each asks the launcher thread for more, so that its sweep is over when it has the answer.
     Agents::new(options.clone(), journal.clone()).health().await;
     assert!(left.try_wait().unwrap().is_none());

@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use breakglass_agent::PromptError;
-use breakglass_journal::{EventBody, TurnOutcome};
+use breakglass_agent::{Agents, PromptError};
+use breakglass_journal::{EventBody, Journal, Options, TurnOutcome};
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
 use support::{Scene, ana, ending, lives, notices, send_signal, sentinel, started, texts};
@@ -133,11 +133,7 @@ async fn an_agent_whose_words_cannot_be_recorded_is_ended() {
     scene.prompt("Work.").await;
     let tool = sentinel(&file).await;
     let cli = scene.processes()[0];
-    scene
-        .journal
-        .append(scene.incident, ana(), EventBody::IncidentClosed {})
-        .await
-        .unwrap();
+    scene.journal.shutdown();
     let unrecorded = scene.agents.stop(scene.incident, ana());
     assert!(unrecorded.await);
     assert!(!lives(cli) && !lives(tool));
@@ -166,6 +162,40 @@ async fn a_missing_cli_is_a_finding_with_a_remedy() {
         "{prompt}"
     );
     assert_eq!(prompt, health);
+}
+
+#[tokio::test]
+async fn what_keeps_the_agent_from_working_is_noted_in_the_incident_once_it_is_opened() {
+    let scene = Scene::with([], |options| {
+        options.command = PathBuf::from("no-such-claude");
+    })
+    .await;
+    let mut watch = scene.watch().await;
+    scene.agents.warm(scene.incident);
+    let events = watch.until_kind("notice").await;
+    let (code, message) = notices(&events)[0];
+    assert_eq!(code, "agent_unavailable");
+    assert!(
+        message.contains("missing") && message.contains("agent.command"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_degraded_record_refuses_the_agent_and_says_so_in_its_health() {
+    let directory = tempfile::tempdir().unwrap();
+    // A directory where the file should be: the log lives in memory, and says that it does.
+    let journal = Journal::open(Options::at(directory.path()));
+    let incident = journal.open_incident("devvm", ana(), false).await.unwrap();
+    let scene = Scene::start([]).await;
+    let agents = Agents::new(scene.options.clone(), journal);
+    let prompt = agents.prompt(incident, ana(), "Hello?".to_owned(), None);
+    let refused = prompt.await.unwrap_err().to_string();
+    assert!(
+        refused.contains("cannot be recorded") && refused.contains("Power"),
+        "{refused}"
+    );
+    assert_eq!(agents.health().await.message, refused);
 }
 
 #[tokio::test]

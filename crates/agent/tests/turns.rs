@@ -11,7 +11,7 @@ use breakglass_agent::PromptError;
 use breakglass_journal::{EventBody, Frame, TurnOutcome};
 use breakglass_rig::model::{Part, Reply};
 use serde_json::json;
-use support::{Scene, Seen, ana, ending, started, texts};
+use support::{Scene, Seen, ana, ending, names, started, texts};
 
 #[tokio::test]
 async fn two_turns_are_one_session_on_one_warm_process() {
@@ -31,15 +31,40 @@ async fn two_turns_are_one_session_on_one_warm_process() {
 
 #[tokio::test]
 async fn the_agent_file_is_what_the_model_is_told() {
-    let scene = Scene::with([Reply::text("Yes.")], |options| {
-        options.guest = "patient".to_owned();
-        options.host = "ward".to_owned();
-    })
-    .await;
+    let scene = Scene::start([Reply::text("Yes.")]).await;
     scene.say("Are you there?").await;
     let told = scene.model.requests()[0].text();
-    assert!(told.contains("ssh ward VERB") && told.contains("ssh patient COMMAND"));
+    assert!(told.contains("ssh pve VERB") && told.contains("ssh devvm COMMAND"));
     assert!(!told.contains("{guest}") && !told.contains("{host}"));
+}
+
+#[tokio::test]
+async fn each_incidents_agent_is_told_the_names_of_its_own_target_only() {
+    let scene = Scene::with([Reply::text("One."), Reply::text("Two.")], |options| {
+        options.targets.push(names("patient", "ward"));
+    })
+    .await;
+    scene.say("First.").await;
+    let other = scene.open("patient").await;
+    let mut watch = scene.watch_in(other).await;
+    let prompt = scene.agents.prompt(other, ana(), "Second.".into(), None);
+    prompt.await.unwrap();
+    watch.until_end().await;
+    let told: Vec<String> = scene.model.requests().iter().map(|r| r.text()).collect();
+    assert!(told[0].contains("ssh devvm COMMAND") && !told[0].contains("patient"));
+    assert!(told[1].contains("ssh ward VERB") && !told[1].contains("devvm"));
+}
+
+#[tokio::test]
+async fn an_incident_of_a_target_that_is_gone_from_the_configuration_has_no_agent() {
+    let scene = Scene::start([]).await;
+    let other = scene.open("forgotten").await;
+    let prompt = scene.agents.prompt(other, ana(), "Hello?".into(), None);
+    let refused = prompt.await.unwrap_err();
+    assert!(
+        matches!(refused, PromptError::UnknownTarget(_)),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -4,10 +4,12 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use breakglass_control::{IdempotencyKey, Refusal};
-use breakglass_journal::{Actor, EventBody, Journal, Options, OutputStream, VerbOutcome};
+use breakglass_control::{CloseRefusal, IdempotencyKey, Refusal};
+use breakglass_journal::{
+    Actor, EventBody, IncidentId, Journal, Options, OutputStream, VerbOutcome,
+};
 use breakglass_rig::gate::GateHost;
 use breakglass_verbs::Verb;
 use common::{Bench, LIMIT, operator, until};
@@ -226,8 +228,8 @@ async fn an_incident_is_not_closed_while_a_verb_writes_into_it() {
     };
     let accepted = bench.control.submit(permit(), None, None).await.unwrap();
     let incident = accepted.incident.unwrap();
-    let close = || bench.control.close("devvm", incident, &operator());
-    let Err(CloseRefusal::Busy { operation, what }) = close().await else {
+    let refused = bench.control.close("devvm", incident, &operator()).await;
+    let Err(CloseRefusal::Busy { operation, what }) = refused else {
         panic!("closed under a running verb")
     };
     assert_eq!((operation, what.as_str()), (accepted.operation, "cycle"));

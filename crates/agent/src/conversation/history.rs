@@ -6,9 +6,10 @@ use uuid::Uuid;
 /// Events read at once.
 const BLOCK: usize = 2_000;
 
-/// The last turn, and the session that it ran in.
-#[derive(Debug, Clone, Copy, Default)]
+/// Whom the incident is about, its last turn, and the session that it ran in.
+#[derive(Debug, Clone, Default)]
 pub(super) struct History {
+    pub(super) target: String,
     pub(super) turn: TurnNumber,
     pub(super) session: Option<Uuid>,
 }
@@ -29,6 +30,7 @@ impl History {
             after = last.seq;
             for event in &events {
                 match &event.body {
+                    EventBody::IncidentOpened { target, .. } => history.target.clone_from(target),
                     EventBody::Prompt { turn, .. } => history.turn = history.turn.max(*turn),
                     EventBody::TurnStarted { session, .. } => history.session = Some(*session),
                     _ => {}

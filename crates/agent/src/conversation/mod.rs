@@ -225,13 +225,18 @@ impl Conversation {
             }
             process.end().await;
         }
+        let shared = &self.shared;
+        let names = shared
+            .options
+            .names(&history.target)
+            .ok_or_else(|| PromptError::UnknownTarget(history.target.clone()))?;
         let session = history
             .session
             .map_or_else(|| Session::New(Uuid::new_v4()), Session::Resume);
-        let process = match self.start(session, model).await {
+        let process = match Process::start(shared, names, session, model).await {
             Err(StartError::NoSession) => {
                 self.tell_lost_session().await;
-                self.start(Session::New(Uuid::new_v4()), model).await
+                Process::start(shared, names, Session::New(Uuid::new_v4()), model).await
             }
             started => started,
         };
@@ -242,13 +247,6 @@ impl Conversation {
                 "The claude CLI does not start a new session. Run `breakglass doctor`.".to_owned(),
             )),
         }
-    }
-
-    async fn start(&self, session: Session, model: &str) -> Result<Process, StartError> {
-        let Shared {
-            options, launcher, ..
-        } = &self.shared;
-        Process::start(options, launcher, session, model).await
     }
 
     async fn tell_lost_session(&self) {

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Shared;
 use crate::cell::{self, Session};
-use crate::child::{Child, Exit, Launcher};
-use crate::options::AgentOptions;
+use crate::child::{Child, Exit};
+use crate::options::{AgentOptions, TargetNames};
 use crate::wire::{self, Line, RawLine};
 
 /// How long the CLI may take to get ready; about a second of a free core is usual.
@@ -38,20 +39,24 @@ pub(super) enum StartError {
 }
 
 impl Process {
-    /// Starts the CLI and waits until it is ready.
+    /// Starts the CLI and waits until it is ready, or the server ends.
     pub(super) async fn start(
-        options: &AgentOptions,
-        launcher: &Launcher,
+        shared: &Shared,
+        names: &TargetNames,
         session: Session,
         model: &str,
     ) -> Result<Process, StartError> {
-        cell::prepare(options).map_err(|error| {
+        let Shared {
+            options, launcher, ..
+        } = shared;
+        let laid_out = cell::prepare(options).and_then(|()| cell::instruct(options, names));
+        laid_out.map_err(|error| {
             let home = options.home.display();
             StartError::Failed(format!(
                 "The agent's cell {home} cannot be written: {error}. Free space there or set its owner."
             ))
         })?;
-        let command = cell::conversation(options, session, model);
+        let command = cell::conversation(options, names, session, model);
         let mark = options.home.to_string_lossy();
         let child = Child::spawn(launcher, command, &mark)
             .await
@@ -64,7 +69,14 @@ impl Process {
             cost: 0.0,
             requests: 0,
         };
-        match process.handshake().await {
+        let shaken = tokio::select! {
+            shaken = process.handshake() => shaken,
+            () = shared.shutdown.cancelled() => {
+                process.child.kill().await;
+                return Err(StartError::Failed("The server is shutting down.".to_owned()));
+            }
+        };
+        match shaken {
             Ok(()) => Ok(process),
             Err(error) => Err(process.failed_start(&error).await),
         }

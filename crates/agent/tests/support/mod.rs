@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use breakglass_agent::{AgentOptions, Agents};
+use breakglass_agent::{AgentOptions, Agents, TargetNames};
 use breakglass_journal::{
     Actor, Attachment, Event, EventBody, Frame, IncidentId, Journal, Options, TurnOutcome,
 };
@@ -34,6 +34,12 @@ pub fn ana() -> Actor {
     Actor::Operator("ana".to_owned())
 }
 
+/// A target whose guest and host are called so.
+pub fn names(guest: &str, host: &str) -> TargetNames {
+    let (guest, host) = (guest.to_owned(), host.to_owned());
+    TargetNames { guest, host }
+}
+
 impl Scene {
     pub async fn start(replies: impl IntoIterator<Item = Reply>) -> Scene {
         Scene::with(replies, |_| {}).await
@@ -53,6 +59,7 @@ impl Scene {
             ("ANTHROPIC_API_KEY".to_owned(), API_KEY.to_owned()),
         ];
         options.max_api_retries = 1;
+        options.targets = vec![names("devvm", "pve")];
         change(&mut options);
         let journal = Journal::open(Options::in_memory());
         let incident = journal.open_incident("devvm", ana(), false).await.unwrap();
@@ -92,16 +99,21 @@ impl Scene {
         watch.until_end().await
     }
 
+    /// Another incident.
+    pub async fn open(&self, target: &str) -> IncidentId {
+        let opened = self.journal.open_incident(target, ana(), false).await;
+        opened.unwrap()
+    }
+
     /// Sees what happens from now on.
     pub async fn watch(&self) -> Watch {
-        let head = self
-            .journal
-            .incident(self.incident)
-            .await
-            .unwrap()
-            .unwrap()
-            .head;
-        let attachment = self.journal.attach(self.incident, head).unwrap();
+        self.watch_in(self.incident).await
+    }
+
+    /// Sees what happens from now on in another incident.
+    pub async fn watch_in(&self, incident: IncidentId) -> Watch {
+        let found = self.journal.incident(incident).await.unwrap().unwrap();
+        let attachment = self.journal.attach(incident, found.head).unwrap();
         Watch {
             attachment,
             buffer: String::new(),
@@ -254,6 +266,16 @@ pub async fn sentinel(path: &Path) -> i32 {
         }
     };
     timeout(DEADLINE, read).await.expect("the tool has started")
+}
+
+/// Waits until `reached`.
+pub async fn until(what: &str, reached: impl Fn() -> bool) {
+    let waiting = async {
+        while !reached() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, waiting).await.expect(what);
 }
 
 /// Whether a process is there and not a zombie.
