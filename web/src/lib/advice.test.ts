@@ -1,28 +1,19 @@
 import { expect, test } from 'vitest';
 import { advise } from './advice';
 import type { Vital } from './api/Vital';
-import type { VitalState } from './api/VitalState';
+import type { FindingItem } from './timeline/items';
 
-const vital = (state: VitalState): Vital => ({ state, text: '', since: '', seen: '' });
-const vitals = (ssh: VitalState, vm: VitalState) => ({
-  target: 'devvm',
-  ssh: vital(ssh),
-  vm: vital(vm),
-});
+const dead: Vital = { state: 'dead', text: 'no answer', since: '', seen: '' };
+const vitals = { target: 'devvm', ssh: dead, vm: dead };
+const found = { type: 'finding', check: 'disk', summary: 'It is full.', evidence: [] };
 
-test('a guest that answers needs no advice', () => {
-  expect(advise(vitals('good', 'good'), undefined)).toBeUndefined();
-  expect(advise(undefined, undefined)).toBeUndefined();
-});
-
-test('the advice follows from what is dead', () => {
-  expect(advise(vitals('dead', 'dead'), undefined)?.recommend).toBe('start');
-  expect(advise(vitals('dead', 'good'), undefined)?.recommend).toBe('cycle');
-  expect(advise(vitals('dead', 'unknown'), undefined)?.recommend).toBeUndefined();
-  expect(advise(vitals('slow', 'good'), undefined)?.recommend).toBeUndefined();
+test('a dead sign alone is no advice: the server says when it means something', () => {
+  expect(advise(vitals, undefined)).toBeUndefined();
 });
 
 test('what the signs say together comes before what a check found earlier', () => {
   const finding = { signature: 'vm-stopped', summary: 'It is off.', evidence: [] };
-  expect(advise({ ...vitals('dead', 'dead'), finding }, undefined)?.text).toBe('It is off.');
+  const earlier = found as unknown as FindingItem;
+  expect(advise({ ...vitals, finding }, earlier)?.text).toBe('It is off.');
+  expect(advise(vitals, earlier)?.text).toBe('It is full.');
 });

@@ -29,6 +29,10 @@ operation?: string,
  */
 incident?: string, 
 /**
+ * The turn that is in the way, to wait for or to stop.
+ */
+turn?: number, 
+/**
  * What would have been accepted.
  */
 allowed?: Array<string>, 
