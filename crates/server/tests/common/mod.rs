@@ -61,7 +61,8 @@ impl Drill {
         Drill::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Drill {
+    /// The drill that `command` starts.
+    pub fn spawn(mut command: Command) -> Drill {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
         let stdout = child.stdout.take().unwrap();
         let (found, url) = mpsc::channel();
