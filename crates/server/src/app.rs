@@ -4,10 +4,10 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{AgentOptions, Agents};
+use breakglass_agent::{AgentOptions, Agents, TargetNames};
 use breakglass_control::ssh::PrivateKey;
 use breakglass_control::ssh::agent_socket::AgentSocket;
-use breakglass_control::{Control, SshOptions};
+use breakglass_control::{Control, SshOptions, Target};
 use breakglass_journal::{Actor, EventBody, Journal, Level};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Auth;
 use crate::cell::Cell;
 use crate::config::{AgentConfig, Config};
-use crate::http::{self, AppState, ListenLimits, Services};
+use crate::http::{self, AppState, ListenLimits, NoAgent, Services};
 
 /// The record's file name under `data_dir`.
 pub const RECORD_FILE: &str = "record.db";
@@ -40,7 +40,9 @@ pub enum Mode {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A directory or file can't be written.
-    #[error("{path} can't be written: {source}; make it writable for this user, or change data_dir")]
+    #[error(
+        "{path} can't be written: {source}; make it writable for this user, or change data_dir"
+    )]
     Write {
         /// Which.
         path: String,
@@ -90,14 +92,27 @@ impl App {
             cancel.clone(),
             tracker.clone(),
         );
-        let (agents, signer) = match config.agent.enabled {
-            true => Some(build_agents(&config, &journal, key, &tracker, &cancel)?).unzip(),
-            false => (None, None),
+        let built = build_agents(&config, &journal, key, &tracker, &cancel);
+        let (agents, signer) = match built {
+            Ok((agents, signer)) => (Ok(agents), Some(signer)),
+            Err(why) => (Err(why), None),
         };
-        let services = Services { journal, control, agents, auth };
+        let services = Services {
+            journal,
+            control,
+            agents,
+            auth,
+        };
         let drill = mode != Mode::Serve;
         let state = AppState::new(&config, services, drill, fingerprint, cancel.clone());
-        Ok(App { state, config, mode, cancel, tracker, _signer: signer })
+        Ok(App {
+            state,
+            config,
+            mode,
+            cancel,
+            tracker,
+            _signer: signer,
+        })
     }
 
     /// A code that signs one browser in, once.
@@ -105,26 +120,37 @@ impl App {
     /// # Errors
     /// When the system has no random numbers.
     pub fn sign_in_code(&self) -> Result<String, StartError> {
-        Ok(self.state.auth.one_time_code(&self.config.auth.token_identity)?)
+        Ok(self
+            .state
+            .auth
+            .one_time_code(&self.config.auth.token_identity)?)
     }
 
     /// Opens an incident for every target, so that the page has something to show, unless one
     /// is open already.
     pub async fn rehearse(&self) {
-        let Mode::Drill { scenario } = &self.mode else { return };
+        let Mode::Drill { scenario } = &self.mode else {
+            return;
+        };
         let journal = &self.state.journal;
         for target in &self.config.targets {
             if let Ok(Some(_)) = journal.open_incident_for(&target.name).await {
                 continue;
             }
-            let Ok(incident) = journal.open_incident(&target.name, Actor::System, true).await else {
+            let Ok(incident) = journal
+                .open_incident(&target.name, Actor::System, true)
+                .await
+            else {
                 continue;
             };
             let message = format!("This is a drill on a simulated machine. {scenario}");
-            let notice =
-                EventBody::Notice { level: Level::Info, code: "drill".to_owned(), message };
+            let notice = EventBody::Notice {
+                level: Level::Info,
+                code: "drill".to_owned(),
+                message,
+            };
             journal.record(incident, Actor::System, notice).await;
-            if let Some(agents) = &self.state.agents {
+            if let Ok(agents) = &self.state.agents {
                 agents.warm(incident);
             }
         }
@@ -135,7 +161,10 @@ impl App {
     pub async fn run(self, listener: TcpListener, end: impl Future<Output = ()>) {
         let router = http::router(self.state.clone());
         let connections = self.config.limits.connections;
-        let limits = ListenLimits { connections, ..ListenLimits::default() };
+        let limits = ListenLimits {
+            connections,
+            ..ListenLimits::default()
+        };
         let serving = http::serve(listener, router, limits, self.cancel.clone());
         self.tracker.spawn(serving);
         end.await;
@@ -143,20 +172,24 @@ impl App {
         self.cancel.cancel();
         self.tracker.close();
         let drain = async {
-            if let Some(agents) = &self.state.agents {
+            if let Ok(agents) = &self.state.agents {
                 agents.shutdown().await;
             }
             self.tracker.wait().await;
-            self.state.journal.shutdown();
         };
         if tokio::time::timeout(DRAIN_LIMIT, drain).await.is_err() {
             tracing::warn!("not everything ended within {DRAIN_LIMIT:?}; ending all the same");
         }
+        // Last, and in any case: what was queued until now is written.
+        self.state.journal.shutdown();
     }
 }
 
 fn unwritable(path: &std::path::Path, source: std::io::Error) -> StartError {
-    StartError::Write { path: path.display().to_string(), source }
+    StartError::Write {
+        path: path.display().to_string(),
+        source,
+    }
 }
 
 fn journal_options(config: &Config, mode: &Mode) -> breakglass_journal::Options {
@@ -185,18 +218,32 @@ pub(crate) fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
     }
 }
 
+/// The agent in its cell, or a sentence why there is none: power works on without it.
 fn build_agents(
     config: &Config,
     journal: &Journal,
     key: Arc<PrivateKey>,
     tracker: &TaskTracker,
     cancel: &CancellationToken,
-) -> Result<(Agents, AgentSocket), StartError> {
-    let cell = Cell::build(config).map_err(|source| unwritable(&config.data_dir, source))?;
-    let socket = cell.agent_socket();
-    let signer = AgentSocket::serve(&socket, key, cancel.clone(), tracker)
-        .map_err(|source| unwritable(&socket, source))?;
-    Ok((Agents::new(agent_options(config, &cell), journal.clone()), signer))
+) -> Result<(Agents, AgentSocket), NoAgent> {
+    if !config.agent.enabled {
+        return Err(NoAgent::SwitchedOff);
+    }
+    let built = Cell::build(config).and_then(|cell| {
+        let signer = AgentSocket::serve(&cell.agent_socket(), key, cancel.clone(), tracker)?;
+        Ok((
+            Agents::new(agent_options(config, &cell), journal.clone()),
+            signer,
+        ))
+    });
+    built.map_err(|error| {
+        tracing::error!(%error, "the agent's cell could not be made: there is no agent");
+        let cell = config.data_dir.join("cell").display().to_string();
+        NoAgent::Broken(format!(
+            "The agent's cell {cell} could not be made: {error}. Free space there or set its \
+             owner, and start breakglass again. Power and checks work without it."
+        ))
+    })
 }
 
 fn agent_options(config: &Config, cell: &Cell) -> AgentOptions {
@@ -209,17 +256,27 @@ fn agent_options(config: &Config, cell: &Cell) -> AgentOptions {
     options.turn_limit = agent.turn_limit;
     options.silence_limit = agent.silence_limit;
     options.max_api_retries = agent.max_api_retries;
-    if let Some(target) = config.targets.first() {
-        options.guest.clone_from(&target.name);
-        options.host.clone_from(&target.host_name);
-    }
+    let names = |target: &Target| TargetNames {
+        guest: target.name.clone(),
+        host: target.host_name.clone(),
+    };
+    options.targets = config.targets.iter().map(names).collect();
     options
 }
 
 /// What the CLI needs to reach its model: the one secret that is the agent's own.
 fn model_environment(agent: &AgentConfig) -> Vec<(String, String)> {
     use secrecy::ExposeSecret as _;
-    let key = agent.api_key.as_ref().map(|key| ("ANTHROPIC_API_KEY", key.expose_secret().to_owned()));
-    let url = agent.base_url.clone().map(|url| ("ANTHROPIC_BASE_URL", url));
-    key.into_iter().chain(url).map(|(name, value)| (name.to_owned(), value)).collect()
+    let key = agent
+        .api_key
+        .as_ref()
+        .map(|key| ("ANTHROPIC_API_KEY", key.expose_secret().to_owned()));
+    let url = agent
+        .base_url
+        .clone()
+        .map(|url| ("ANTHROPIC_BASE_URL", url));
+    key.into_iter()
+        .chain(url)
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }

@@ -19,8 +19,14 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb, in the order in which refusals and help list them.
-    pub const ALL: [Verb; 6] =
-        [Verb::Status, Verb::Forensics, Verb::Start, Verb::Stop, Verb::Reset, Verb::Cycle];
+    pub const ALL: [Verb; 6] = [
+        Verb::Status,
+        Verb::Forensics,
+        Verb::Start,
+        Verb::Stop,
+        Verb::Reset,
+        Verb::Cycle,
+    ];
 
     /// The verb whose name is exactly `word`: no trimming, no case folding, no prefix.
     #[must_use]
@@ -141,13 +147,40 @@ mod tests {
     #[test]
     fn a_verb_with_anything_before_or_after_it_does_not_parse() {
         let extras = [
-            " ", "\n", "\t", "\0", ";", "&", "|", "$", "`", "-", "--json", " --json --json", " --JSON",
-            "  --json", " 102", " 103", "\r", "\u{a0}", "é", "s", "S",
+            " ",
+            "\n",
+            "\t",
+            "\0",
+            ";",
+            "&",
+            "|",
+            "$",
+            "`",
+            "-",
+            "--json",
+            " --json --json",
+            " --JSON",
+            "  --json",
+            " 102",
+            " 103",
+            "\r",
+            "\u{a0}",
+            "é",
+            "s",
+            "S",
         ];
         for verb in Verb::ALL {
             for extra in extras {
-                assert_eq!(Request::parse(&format!("{verb}{extra}")), None, "{verb}{extra:?}");
-                assert_eq!(Request::parse(&format!("{extra}{verb}")), None, "{extra:?}{verb}");
+                assert_eq!(
+                    Request::parse(&format!("{verb}{extra}")),
+                    None,
+                    "{verb}{extra:?}"
+                );
+                assert_eq!(
+                    Request::parse(&format!("{extra}{verb}")),
+                    None,
+                    "{extra:?}{verb}"
+                );
             }
             assert_eq!(Request::parse(&verb.as_str().to_uppercase()), None);
         }

@@ -26,7 +26,10 @@ impl Verdict {
     #[must_use]
     pub fn parse(text: &str) -> Option<Verdict> {
         let with = |word: &str| {
-            let inner = text.strip_prefix(word)?.strip_prefix(" (")?.strip_suffix(')')?;
+            let inner = text
+                .strip_prefix(word)?
+                .strip_prefix(" (")?
+                .strip_suffix(')')?;
             Some(inner.to_owned())
         };
         match text {
@@ -35,7 +38,9 @@ impl Verdict {
             "monitor-dead" => Some(Verdict::MonitorDead),
             "unkillable (D state)" => Some(Verdict::Unkillable),
             "ha-managed (will be undone)" => Some(Verdict::HaManaged),
-            _ => with("locked").map(Verdict::Locked).or_else(|| with("unknown").map(Verdict::Unknown)),
+            _ => with("locked")
+                .map(Verdict::Locked)
+                .or_else(|| with("unknown").map(Verdict::Unknown)),
         }
     }
 }

@@ -33,16 +33,28 @@ pub(crate) fn run(args: &AuditArgs) -> Result<Exit, Failure> {
     for line in lines(&report) {
         say(&line);
     }
-    Ok(if report.is_sound() { Exit::Done } else { Exit::Failed })
+    Ok(if report.is_sound() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 /// A line an incident, with the newest hash that holds; then what fits no incident.
 fn lines(report: &VerifyReport) -> Vec<String> {
     let incidents = report.incidents.iter().map(|one| match &one.fault {
-        None => format!("{} {} holds: {} events, {}", one.incident, one.target, one.events, one.head_hash),
+        None => format!(
+            "{} {} holds: {} events, {}",
+            one.incident, one.target, one.events, one.head_hash
+        ),
         Some(fault) => {
-            format!("{} {} BROKEN at event {}: {}", one.incident, one.target, fault.seq, fault.message)
+            format!(
+                "{} {} BROKEN at event {}: {}",
+                one.incident, one.target, fault.seq, fault.message
+            )
         }
     });
-    incidents.chain(report.faults.iter().map(|fault| format!("BROKEN: {fault}"))).collect()
+    incidents
+        .chain(report.faults.iter().map(|fault| format!("BROKEN: {fault}")))
+        .collect()
 }

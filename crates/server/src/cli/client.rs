@@ -27,7 +27,12 @@ pub(crate) struct VerbArgs {
     #[arg(long, conflicts_with_all = ["server", "token_file"])]
     direct: bool,
     /// With --direct: the configuration that names target and key.
-    #[arg(long, env = "BREAKGLASS_CONFIG", value_name = "FILE", requires = "direct")]
+    #[arg(
+        long,
+        env = "BREAKGLASS_CONFIG",
+        value_name = "FILE",
+        requires = "direct"
+    )]
     pub(crate) config: Option<PathBuf>,
     /// Print the finished operation as JSON instead of its lines.
     #[arg(long)]
@@ -67,28 +72,42 @@ fn the_target(remote: &Remote, named: Option<&str>) -> Result<String, Failure> {
         (Some(only), []) => Ok(only.name),
         (None, _) => Err(Failure::new(Exit::Failed, "the server has no target")),
         (Some(last), others) => {
-            let names: Vec<&str> = others.iter().chain([&last]).map(|t| t.name.as_str()).collect();
+            let names: Vec<&str> = others
+                .iter()
+                .chain([&last])
+                .map(|t| t.name.as_str())
+                .collect();
             let names = names.join(", ");
-            Err(Failure::new(Exit::Usage, format!("name one with --target: {names}")))
+            Err(Failure::new(
+                Exit::Usage,
+                format!("name one with --target: {names}"),
+            ))
         }
     }
 }
 
 /// Prints the operation's lines as they come. A stream that breaks costs only the live view.
 fn follow(remote: &Remote, accepted: &Accepted, quiet: bool) {
-    let (Some(incident), false) = (accepted.incident, quiet) else { return };
-    let Ok(stream) = remote.stream(&format!("/api/incidents/{incident}/events")) else { return };
-    let events = stream.lines().map_while(Result::ok).filter_map(|line| {
-        serde_json::from_str::<Event>(line.strip_prefix("data: ")?).ok()
-    });
+    let (Some(incident), false) = (accepted.incident, quiet) else {
+        return;
+    };
+    let Ok(stream) = remote.stream(&format!("/api/incidents/{incident}/events")) else {
+        return;
+    };
+    let events = stream
+        .lines()
+        .map_while(Result::ok)
+        .filter_map(|line| serde_json::from_str::<Event>(line.strip_prefix("data: ")?).ok());
     for event in events {
         match event.body {
-            EventBody::VerbOutput { operation, stream, line } if operation == accepted.operation => {
-                match stream {
-                    OutputStream::Stdout => say(&line),
-                    OutputStream::Stderr => say_error(&line),
-                }
-            }
+            EventBody::VerbOutput {
+                operation,
+                stream,
+                line,
+            } if operation == accepted.operation => match stream {
+                OutputStream::Stdout => say(&line),
+                OutputStream::Stderr => say_error(&line),
+            },
             EventBody::VerbFinished { operation, .. } if operation == accepted.operation => return,
             _ => {}
         }
@@ -103,7 +122,8 @@ fn settled(remote: &Remote, operation: OperationId) -> Result<OperationView, Fai
             return Ok(view);
         }
         if started.elapsed() > FOLLOW_LIMIT {
-            let message = format!("operation {operation} still runs; it goes on without this client");
+            let message =
+                format!("operation {operation} still runs; it goes on without this client");
             return Err(Failure::new(Exit::Unreachable, message));
         }
         std::thread::sleep(Duration::from_millis(500));

@@ -1,7 +1,7 @@
 //! The cold case: a verb over SSH from here, with the key and without any server.
 
-use breakglass_control::power;
 use breakglass_control::Target;
+use breakglass_control::power;
 use breakglass_journal::OutputStream;
 use breakglass_verbs::Verb;
 
@@ -18,15 +18,16 @@ pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
     let key = breakglass_control::ssh::load_key(&config.ssh.key_file)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let options = crate::app::ssh_options(&config, std::sync::Arc::new(key));
-    let outcome = super::runtime::block_on(power::direct(target, &options, verb, |stream, line| {
-        if args.json {
-            return;
-        }
-        match stream {
-            OutputStream::Stdout => say(line),
-            OutputStream::Stderr => say_error(line),
-        }
-    }))?;
+    let outcome =
+        super::runtime::block_on(power::direct(target, &options, verb, |stream, line| {
+            if args.json {
+                return;
+            }
+            match stream {
+                OutputStream::Stdout => say(line),
+                OutputStream::Stderr => say_error(line),
+            }
+        }))?;
     if args.json {
         let text = serde_json::to_string(&outcome)
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
@@ -38,12 +39,27 @@ pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
 }
 
 fn the_target<'a>(targets: &'a [Target], named: Option<&str>) -> Result<&'a Target, Failure> {
-    let names = || targets.iter().map(|target| target.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = || {
+        targets
+            .iter()
+            .map(|target| target.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     match (named, targets) {
-        (Some(name), _) => targets.iter().find(|target| target.name == name).ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("no target {name:?}; there are: {}", names()))
-        }),
+        (Some(name), _) => targets
+            .iter()
+            .find(|target| target.name == name)
+            .ok_or_else(|| {
+                Failure::new(
+                    Exit::Usage,
+                    format!("no target {name:?}; there are: {}", names()),
+                )
+            }),
         (None, [only]) => Ok(only),
-        (None, _) => Err(Failure::new(Exit::Usage, format!("name one with --target: {}", names()))),
+        (None, _) => Err(Failure::new(
+            Exit::Usage,
+            format!("name one with --target: {}", names()),
+        )),
     }
 }

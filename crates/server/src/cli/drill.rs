@@ -52,21 +52,36 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
         .prefix("breakglass-drill-")
         .tempdir()
         .map_err(failed("no directory for the drill could be made"))?;
-    let data_dir = args.data_dir.clone().unwrap_or_else(|| scratch.path().join("data"));
+    let data_dir = args
+        .data_dir
+        .clone()
+        .unwrap_or_else(|| scratch.path().join("data"));
     let cancel = CancellationToken::new();
     let simulation = simulate(args.scenario, scratch.path(), cancel.clone()).await?;
     let config = config(args, &simulation, scratch.path(), data_dir)?;
-    let mode = Mode::Drill { scenario: args.scenario.describe().to_owned() };
-    let app = App::build(config, mode).await.map_err(failed("the server"))?;
+    let mode = Mode::Drill {
+        scenario: args.scenario.describe().to_owned(),
+    };
+    let app = App::build(config, mode)
+        .await
+        .map_err(failed("the server"))?;
     app.rehearse().await;
     let code = app.sign_in_code().map_err(failed("the sign-in link"))?;
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(failed("the page's address can't be listened on"))?;
-    let address = listener.local_addr().map_err(failed("the page's address"))?;
+    let address = listener
+        .local_addr()
+        .map_err(failed("the page's address"))?;
     say("DRILL: a rehearsed incident on a simulated machine. Nothing real is touched.");
-    say(&format!("Scenario {}: {}", args.scenario, args.scenario.describe()));
-    say(&format!("Open this once, within 15 minutes; it signs you in. Ctrl-C ends the drill.\n\n  http://{address}/#sign-in={code}\n"));
+    say(&format!(
+        "Scenario {}: {}",
+        args.scenario,
+        args.scenario.describe()
+    ));
+    say(&format!(
+        "Open this once, within 15 minutes; it signs you in. Ctrl-C ends the drill.\n\n  http://{address}/#sign-in={code}\n"
+    ));
     app.run(listener, super::runtime::interrupted()).await;
     cancel.cancel();
     Ok(Exit::Done)
@@ -147,13 +162,21 @@ fn agent(kind: DrillAgent) -> Result<AgentConfig, Failure> {
         }),
         DrillAgent::Scripted => {
             let command = std::env::current_exe().map_err(failed("the program's own path"))?;
-            Ok(AgentConfig { command, args: vec!["drill-agent".to_owned()], ..default })
+            Ok(AgentConfig {
+                command,
+                args: vec!["drill-agent".to_owned()],
+                ..default
+            })
         }
     }
 }
 
 fn endpoint(address: SocketAddr, user: &str) -> Endpoint {
-    Endpoint { host: address.ip().to_string(), port: address.port(), user: user.to_owned() }
+    Endpoint {
+        host: address.ip().to_string(),
+        port: address.port(),
+        user: user.to_owned(),
+    }
 }
 
 fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Failure {

@@ -43,7 +43,9 @@ pub(crate) fn run(args: &IncidentsArgs) -> Result<Exit, Failure> {
             print(std::slice::from_ref(&one), args.json)?;
         }
         IncidentsCommand::Report { incident } => {
-            say(remote.get_text(&format!("/api/incidents/{incident}/report.md"))?.trim_end());
+            say(remote
+                .get_text(&format!("/api/incidents/{incident}/report.md"))?
+                .trim_end());
         }
     }
     Ok(Exit::Done)

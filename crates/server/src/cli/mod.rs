@@ -39,16 +39,26 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Failure {
-        Failure { exit, message: message.into() }
+        Failure {
+            exit,
+            message: message.into(),
+        }
     }
 }
 
 /// A web console and CLI to save a machine that is down: power that needs no AI, and an agent
 /// with SSH. Everything that anyone does is one ordered, provable log.
 #[derive(Debug, Parser)]
-#[command(name = "breakglass", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done; 1 the verb or check failed; 2 usage or config; \
-    3 refused; 4 unreachable.\nStart with `breakglass drill`: it needs nothing and touches nothing.")]
+#[command(
+    name = "breakglass",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 the verb or check failed; 2 usage or config; \
+    3 refused; 4 unreachable.\nStart with `breakglass drill`: it needs nothing and touches nothing."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

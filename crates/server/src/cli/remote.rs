@@ -28,7 +28,10 @@ impl Remote {
             usage("no token file is named: give --token-file FILE (the server's auth.token_file)")
         })?;
         let token = std::fs::read_to_string(file).map_err(|error| {
-            usage(&format!("the token file {} can't be read: {error}", file.display()))
+            usage(&format!(
+                "the token file {} can't be read: {error}",
+                file.display()
+            ))
         })?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -51,7 +54,10 @@ impl Remote {
     /// GETs `path` as text.
     pub(crate) fn get_text(&self, path: &str) -> Result<String, Failure> {
         let mut response = self.fetch(path)?;
-        response.body_mut().read_to_string().map_err(|error| self.unreachable(&error))
+        response
+            .body_mut()
+            .read_to_string()
+            .map_err(|error| self.unreachable(&error))
     }
 
     /// POSTs nothing to `path` under an idempotency key and decodes the answer. The key makes it
@@ -64,7 +70,9 @@ impl Remote {
                 .header("idempotency-key", key)
                 .send_empty()
         };
-        let response = send().or_else(|_| send()).map_err(|error| self.unreachable(&error))?;
+        let response = send()
+            .or_else(|_| send())
+            .map_err(|error| self.unreachable(&error))?;
         self.decode(self.accept(response)?)
     }
 
@@ -94,18 +102,28 @@ impl Remote {
             return Ok(response);
         }
         let problem: serde_json::Value = response.body_mut().read_json().unwrap_or_default();
-        let detail = problem["detail"].as_str().unwrap_or("the server gave no reason");
+        let detail = problem["detail"]
+            .as_str()
+            .unwrap_or("the server gave no reason");
         let exit = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::CONFLICT => Exit::Refused,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::CONFLICT => {
+                Exit::Refused
+            }
             status if status.is_server_error() => Exit::Unreachable,
             _ => Exit::Failed,
         };
-        Err(Failure::new(exit, format!("{} answered {}: {detail}", self.base, status.as_u16())))
+        Err(Failure::new(
+            exit,
+            format!("{} answered {}: {detail}", self.base, status.as_u16()),
+        ))
     }
 
     fn decode<T: DeserializeOwned>(&self, mut response: Response<Body>) -> Result<T, Failure> {
         response.body_mut().read_json().map_err(|error| {
-            Failure::new(Exit::Failed, format!("{} sent an answer that can't be read: {error}", self.base))
+            Failure::new(
+                Exit::Failed,
+                format!("{} sent an answer that can't be read: {error}", self.base),
+            )
         })
     }
 

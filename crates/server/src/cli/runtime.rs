@@ -15,7 +15,12 @@ pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
         .enable_all()
         .build()
         .map(|runtime| runtime.block_on(future))
-        .map_err(|error| Failure::new(Exit::Failed, format!("no runtime could be started: {error}")))
+        .map_err(|error| {
+            Failure::new(
+                Exit::Failed,
+                format!("no runtime could be started: {error}"),
+            )
+        })
 }
 
 /// Makes this process undumpable: another process of the same account, such as the agent's CLI,
@@ -27,7 +32,8 @@ pub(crate) fn seal_memory() -> Result<(), Failure> {
 
 /// Logs to standard error as JSON, one event a line; `BREAKGLASS_LOG` overrides `default`.
 pub(crate) fn init_tracing(default: &str) {
-    let filter = EnvFilter::try_from_env("BREAKGLASS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let filter =
+        EnvFilter::try_from_env("BREAKGLASS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let subscriber = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -39,9 +45,10 @@ pub(crate) fn init_tracing(default: &str) {
 
 /// Resolves at the first SIGINT or SIGTERM.
 pub(crate) async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         // Without handlers the default action ends the process, which is what a signal asks for.
         return std::future::pending().await;
     };

@@ -24,7 +24,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
             .await
             .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
         let listener = TcpListener::bind(listen).await.map_err(|error| {
-            let message = format!("can't listen on {listen}: {error}; change `listen` or end what holds it");
+            let message =
+                format!("can't listen on {listen}: {error}; change `listen` or end what holds it");
             Failure::new(Exit::Usage, message)
         })?;
         tracing::info!(%listen, "serving");

@@ -10,7 +10,7 @@ use serde::Serialize;
 use ts_rs::TS;
 
 use super::session;
-use super::state::AppState;
+use super::state::{AppState, NoAgent};
 use crate::auth::Identity;
 
 /// Whether each link of the chain holds.
@@ -56,7 +56,7 @@ pub(super) async fn ready(
     };
     checks.insert("store".to_owned(), store);
     let agent = session::agent_info(&state).await;
-    let off = state.agents.is_none();
+    let off = matches!(state.agents, Err(NoAgent::SwitchedOff));
     checks.insert(
         "agent".to_owned(),
         Link {

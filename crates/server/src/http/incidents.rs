@@ -5,13 +5,14 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use breakglass_agent::PromptError;
-use breakglass_journal::{EventBody, IncidentId, IncidentSummary, TurnNumber};
+use breakglass_control::CloseRefusal;
+use breakglass_journal::{IncidentId, IncidentSummary, JournalError, TurnNumber};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use super::extract::{Body, PathOf};
 use super::problem::Problem;
-use super::state::AppState;
+use super::state::{AppState, NoAgent};
 use super::targets;
 use crate::auth::Identity;
 
@@ -74,7 +75,7 @@ pub(super) async fn open(
         .open_incident(&wish.target, identity.actor(), drill)
         .await;
     let incident = opened?;
-    if let Some(agents) = &state.agents {
+    if let Ok(agents) = &state.agents {
         agents.warm(incident);
     }
     let place = [(header::LOCATION, format!("/api/incidents/{incident}"))];
@@ -158,24 +159,37 @@ pub(super) async fn prompt(
         return Err(problem.allowed(state.about.models.iter().cloned()));
     }
     find_open(&state, incident).await?;
-    let Some(agents) = &state.agents else {
-        return Err(Problem::unavailable(
-            "The agent is switched off; power works without it.",
-        ));
-    };
+    let unavailable = |why: &NoAgent| Problem::unavailable(why.to_string());
+    let agents = state.agents.as_ref().map_err(unavailable)?;
     let taken = agents
         .prompt(incident, identity.actor(), prompt.text, prompt.model)
         .await;
-    let turn = taken.map_err(|error| prompt_problem(&error))?;
+    let turn = taken.map_err(prompt_problem)?;
     Ok((StatusCode::ACCEPTED, Json(PromptTaken { turn })).into_response())
 }
 
-fn prompt_problem(error: &PromptError) -> Problem {
+fn prompt_problem(error: PromptError) -> Problem {
+    let detail = error.to_string();
     match error {
-        PromptError::TurnRunning(_) => {
-            Problem::conflict("turn-running", "The agent is at work", error.to_string())
+        PromptError::TurnRunning(turn) => {
+            Problem::conflict("turn-running", "The agent is at work", detail).turn(turn)
         }
-        _ => Problem::unavailable(error.to_string()),
+        PromptError::BadModel => Problem::unacceptable(detail),
+        PromptError::UnknownTarget(_) => {
+            Problem::conflict("unknown-target", "No such target any more", detail)
+        }
+        PromptError::AllBusy(_) => {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            Problem::new(status, "all-agents-busy", "All agents are at work", detail)
+        }
+        PromptError::Unrecorded(
+            ended @ (JournalError::Closed { .. } | JournalError::NotFound { .. }),
+        ) => Problem::from(ended),
+        PromptError::Unrecorded(_) | PromptError::Degraded(_) => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Problem::new(status, "unrecorded", "Not recorded", detail)
+        }
+        PromptError::Unavailable(_) => Problem::unavailable(detail),
     }
 }
 
@@ -186,8 +200,8 @@ pub(super) async fn stop(
 ) -> Result<Json<Stopped>, Problem> {
     find(&state, incident).await?;
     let stopped = match &state.agents {
-        Some(agents) => agents.stop(incident, identity.actor()).await,
-        None => false,
+        Ok(agents) => agents.stop(incident, identity.actor()).await,
+        Err(_) => false,
     };
     Ok(Json(Stopped { stopped }))
 }
@@ -197,13 +211,61 @@ pub(super) async fn close(
     identity: Identity,
     PathOf(incident): PathOf<IncidentId>,
 ) -> Result<StatusCode, Problem> {
-    find_open(&state, incident).await?;
-    if let Some(agents) = &state.agents {
-        agents.stop(incident, identity.actor()).await;
+    let (target, actor) = (find_open(&state, incident).await?.target, identity.actor());
+    if let Ok(agents) = &state.agents {
+        agents.stop(incident, actor.clone()).await;
     }
-    let closed = state
-        .journal
-        .append(incident, identity.actor(), EventBody::IncidentClosed {});
-    closed.await?;
+    let closed = state.control.close(&target, incident, &actor);
+    closed.await.map_err(|refusal| match refusal {
+        CloseRefusal::Busy { operation, .. } => {
+            let problem = Problem::conflict("busy", "An operation is running", refusal.to_string());
+            problem.operation(operation, Some(incident))
+        }
+        CloseRefusal::Log(error) => Problem::from(error),
+    })?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refused_prompt_has_its_status_and_names_what_is_in_the_way() {
+        let unwritable = || JournalError::Unwritable {
+            reason: "disk full".into(),
+        };
+        let incident = IncidentId::nil();
+        let rows = [
+            (PromptError::TurnRunning(7), 409, "turn-running"),
+            (
+                PromptError::UnknownTarget("web".into()),
+                409,
+                "unknown-target",
+            ),
+            (PromptError::BadModel, 422, "unacceptable"),
+            (PromptError::AllBusy(4), 429, "all-agents-busy"),
+            (
+                PromptError::Unavailable("No CLI.".into()),
+                503,
+                "unavailable",
+            ),
+            (PromptError::Degraded("disk full".into()), 503, "unrecorded"),
+            (PromptError::Unrecorded(unwritable()), 503, "unrecorded"),
+            (
+                PromptError::Unrecorded(JournalError::Closed { incident }),
+                409,
+                "closed",
+            ),
+        ];
+        for (error, status, kind) in rows {
+            let problem = prompt_problem(error);
+            let body = problem.body();
+            assert_eq!(
+                (body.status, body.kind.as_str()),
+                (status, &*format!("urn:breakglass:{kind}"))
+            );
+            assert_eq!(body.turn, (kind == "turn-running").then_some(7));
+        }
+    }
 }

@@ -8,6 +8,8 @@
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -52,6 +54,9 @@ impl Default for ListenLimits {
     }
 }
 
+/// How long what is answered may take to leave once the server ends.
+const FAREWELL: Duration = Duration::from_millis(250);
+
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
                       Content-Type: text/plain\r\nContent-Length: 30\r\n\r\n\
                       Too many connections are open.";
@@ -88,10 +93,16 @@ pub async fn serve(
             let _ = stream.try_write(FULL);
             continue;
         }
-        let connection = graceful.watch(connect(stream, Peer(peer), app.clone(), &limits));
+        let busy = Arc::new(AtomicBool::new(false));
+        let connection = connect(stream, Peer(peer), app.clone(), &limits, &busy);
+        let connection = graceful.watch(connection);
+        let cancel = cancel.clone();
         connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%peer, %error, "a connection ended early");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%peer, %error, "a connection ended early");
+                },
+                () = abandoned(&cancel, &busy) => {}
             }
         });
     }
@@ -105,11 +116,24 @@ pub async fn serve(
     connections.shutdown().await;
 }
 
+/// Resolves once the server ends and this connection has no request in hand: one that has sent
+/// half a header would be waited for until the deadline otherwise.
+async fn abandoned(cancel: &CancellationToken, busy: &AtomicBool) {
+    cancel.cancelled().await;
+    loop {
+        sleep(FAREWELL).await;
+        if !busy.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}
+
 fn connect(
     stream: TcpStream,
     peer: Peer,
     app: Router,
     limits: &ListenLimits,
+    busy: &Arc<AtomicBool>,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send + use<> {
     tune(&stream, limits.stall);
     let io = TokioIo::new(Patience {
@@ -117,10 +141,16 @@ fn connect(
         limit: limits.stall,
         waiting: None,
     });
+    let (begins, ends) = (Arc::clone(busy), Arc::clone(busy));
     let service = app.map_request(move |request: Request<Incoming>| {
+        begins.store(true, Ordering::Relaxed);
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request
+    });
+    let service = service.map_response(move |response| {
+        ends.store(false, Ordering::Relaxed);
+        response
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

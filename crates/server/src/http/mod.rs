@@ -24,7 +24,7 @@ pub use listen::{ListenLimits, serve};
 pub use problem::{Problem, ProblemBody};
 pub use report::render as render_report;
 pub use router::{PROTECTED, router};
-pub use state::{About, AppState, Services};
+pub use state::{About, AppState, NoAgent, Services};
 pub use streams::Streams;
 
 use breakglass_journal::JournalError;

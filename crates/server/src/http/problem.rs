@@ -1,7 +1,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use breakglass_journal::{IncidentId, OperationId};
+use breakglass_journal::{IncidentId, OperationId, TurnNumber};
 use serde::Serialize;
 use std::time::Duration;
 use ts_rs::TS;
@@ -30,6 +30,9 @@ pub struct ProblemBody {
     /// The incident in whose log that operation is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
+    /// The turn that is in the way, to wait for or to stop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turn: Option<TurnNumber>,
     /// What would have been accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<Vec<String>>,
@@ -50,6 +53,7 @@ impl Problem {
             detail: detail.into(),
             operation: None,
             incident: None,
+            turn: None,
             allowed: None,
             retry_after_s: None,
         }))
@@ -147,6 +151,13 @@ impl Problem {
     pub fn operation(mut self, operation: OperationId, incident: Option<IncidentId>) -> Problem {
         self.0.operation = Some(operation);
         self.0.incident = incident;
+        self
+    }
+
+    /// Names the turn that is in the way.
+    #[must_use]
+    pub fn turn(mut self, turn: TurnNumber) -> Problem {
+        self.0.turn = Some(turn);
         self
     }
 

@@ -111,11 +111,8 @@ pub(super) async fn me(State(state): State<AppState>, identity: Identity) -> Jso
 /// How the agent is; never waits longer than 3 s for it.
 pub(super) async fn agent_info(state: &AppState) -> AgentInfo {
     let (available, message) = match &state.agents {
-        None => (
-            false,
-            "The agent is switched off (agent.enabled = false).".to_owned(),
-        ),
-        Some(agents) => match tokio::time::timeout(HEALTH_DEADLINE, agents.health()).await {
+        Err(why) => (false, why.to_string()),
+        Ok(agents) => match tokio::time::timeout(HEALTH_DEADLINE, agents.health()).await {
             Ok(health) => (health.available, health.message),
             Err(_) => (
                 false,

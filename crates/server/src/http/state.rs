@@ -16,8 +16,8 @@ pub struct AppState {
     pub journal: Journal,
     /// Power and everything else that touches guest or host.
     pub control: Control,
-    /// The agent; `None` where it is switched off.
-    pub agents: Option<Agents>,
+    /// The agent, or why there is none.
+    pub agents: Result<Agents, NoAgent>,
     /// Who is asking.
     pub auth: Auth,
     /// What the page is told about this server.
@@ -53,10 +53,21 @@ pub struct Services {
     pub journal: Journal,
     /// Power.
     pub control: Control,
-    /// The agent; `None` where it is switched off.
-    pub agents: Option<Agents>,
+    /// The agent, or why there is none.
+    pub agents: Result<Agents, NoAgent>,
     /// Who is asking.
     pub auth: Auth,
+}
+
+/// Why there is no agent, as a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoAgent {
+    /// Nobody wants one.
+    #[error("The agent is switched off (agent.enabled = false). Power and checks work without it.")]
+    SwitchedOff,
+    /// It could not be set up.
+    #[error("{0}")]
+    Broken(String),
 }
 
 impl AppState {

@@ -74,7 +74,7 @@ impl Server {
         let services = Services {
             journal,
             control,
-            agents: None,
+            agents: Err(crate::http::NoAgent::SwitchedOff),
             auth,
         };
         let key = "SHA256:test".to_owned();
