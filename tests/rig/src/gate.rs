@@ -165,8 +165,14 @@ fn policy(root: &Path) -> String {
 /// When it can't be built.
 #[must_use]
 pub fn gate_binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile_dir = test.ancestors().nth(2).expect("target/PROFILE/deps/test");
+    let own = std::env::current_exe().unwrap();
+    let dir = own.parent().unwrap();
+    // A test lies in target/PROFILE/deps, a program in target/PROFILE.
+    let profile_dir = if dir.ends_with("deps") {
+        dir.parent().unwrap()
+    } else {
+        dir
+    };
     let binary = profile_dir.join("breakglass-gate");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let sources = newest(&root.join("crates/gate/src")).max(newest(&root.join("crates/verbs/src")));
