@@ -19,7 +19,7 @@ const FOLLOW_LIMIT: Duration = Duration::from_secs(360);
 #[derive(Debug, Args)]
 pub(crate) struct VerbArgs {
     /// The machine; may be left out where there is only one.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, env = "BREAKGLASS_TARGET", value_name = "NAME")]
     pub(crate) target: Option<String>,
     #[command(flatten)]
     server: ServerArgs,
