@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use breakglass_journal::{
-    Actor, EventBody, Frame, IncidentId, OutputStream, VerbOutcome, Vital, VitalState, Vitals,
+    Actor, EventBody, Frame, IncidentId, Level, OutputStream, VerbOutcome, Vital, VitalState,
+    Vitals,
 };
 use breakglass_verbs::{Verb, Verdict};
 use jiff::Timestamp;
@@ -45,8 +46,10 @@ pub(crate) struct Board(Mutex<Posted>);
 #[derive(Debug)]
 struct Posted {
     vitals: Vitals,
-    told: Option<&'static str>,
-    key_told: bool,
+    /// The conclusion that was told last, and in which incident.
+    told: Option<(IncidentId, &'static str)>,
+    /// For guest and host, the changed key that was told last, and in which incident.
+    keys_told: [Option<(IncidentId, EventBody)>; 2],
 }
 
 impl Board {
@@ -67,7 +70,7 @@ impl Board {
         Board(Mutex::new(Posted {
             vitals,
             told: None,
-            key_told: false,
+            keys_told: [None, None],
         }))
     }
 
@@ -81,26 +84,50 @@ impl Board {
         posted.vitals.ssh = still_waiting(&posted.vitals.ssh, Timestamp::now());
     }
 
-    /// Puts up what the signs say together, and gives what has to be told and has not been.
+    /// Puts up what the signs say together, and gives what has to be told in `incident` and has
+    /// not been.
     fn conclude(
         &self,
-        changed_key: Option<EventBody>,
+        incident: Option<IncidentId>,
         since_change: Option<Duration>,
-    ) -> Vec<EventBody> {
+    ) -> Option<EventBody> {
         let mut posted = self.lock();
-        let mut news = Vec::new();
-        if let Some(body) = changed_key.filter(|_| !posted.key_told) {
-            posted.key_told = true;
-            news.push(body);
-        }
         let finding = findings::of_vitals(&posted.vitals, since_change, Timestamp::now());
         posted.vitals.finding = finding.clone().map(findings::Finding::of_signs);
-        let signature = finding.as_ref().map(|finding| finding.signature);
-        if posted.told != signature {
-            posted.told = signature;
-            news.extend(finding.map(|finding| finding.body(None)));
+        let told = incident.zip(finding.as_ref().map(|finding| finding.signature));
+        let news = posted.told != told;
+        posted.told = told;
+        finding
+            .filter(|_| news && told.is_some())
+            .map(|finding| finding.body(None))
+    }
+
+    /// What has to be told in `incident` of the key that guest or host showed, once for each key.
+    fn judge_key(
+        &self,
+        watcher: Watcher,
+        incident: Option<IncidentId>,
+        error: Option<&SshError>,
+    ) -> Vec<EventBody> {
+        let mut posted = self.lock();
+        let told = &mut posted.keys_told[watcher as usize];
+        let changed = error.and_then(|error| Some((host_key_changed(error)?, error.to_string())));
+        let (Some(incident), Some((body, message))) = (incident, changed) else {
+            // What is silent shows no key: only an answer says that all is well again.
+            told.take_if(|_| error.is_none());
+            return Vec::new();
+        };
+        let now = Some((incident, body.clone()));
+        if *told == now {
+            return Vec::new();
         }
-        news
+        *told = now;
+        let notice = EventBody::Notice {
+            level: Level::Error,
+            code: "host_key_changed".to_owned(),
+            message: format!("{message}. Until then no verb or check reaches it."),
+        };
+        vec![body, notice]
     }
 
     fn lock(&self) -> MutexGuard<'_, Posted> {
@@ -149,10 +176,12 @@ async fn keep_watch(inner: &Inner, station: &Station, watcher: Watcher) {
         if due && inner.queue().mutating(&station.target.name).is_none() {
             sampled = Some(Instant::now());
             let error = sample(inner, station, watcher, &open).await;
-            let changed_key = error.as_ref().and_then(host_key_changed);
-            let news = station.vitals.conclude(changed_key, station.since_change());
+            let newest = open.first().copied();
+            let board = &station.vitals;
+            let mut news = board.judge_key(watcher, newest, error.as_ref());
+            news.extend(board.conclude(newest, station.since_change()));
             publish(inner, station, &open);
-            tell(inner, &open, news).await;
+            tell(inner, newest, news).await;
         }
         let woken = station.wake[watcher as usize].notified();
         if timeout(TICK, woken).await.is_ok() {
@@ -162,12 +191,8 @@ async fn keep_watch(inner: &Inner, station: &Station, watcher: Watcher) {
 }
 
 async fn open_incidents(inner: &Inner, target: &str) -> Vec<IncidentId> {
-    let all = timeout(LOG_LIMIT, inner.journal.incidents()).await;
-    let all = all.ok().and_then(Result::ok).unwrap_or_default();
-    let open = all
-        .into_iter()
-        .filter(|one| one.closed_at.is_none() && one.target == target);
-    open.map(|one| one.incident).collect()
+    let open = timeout(LOG_LIMIT, inner.journal.open_incidents(target)).await;
+    open.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 async fn sample(
@@ -222,11 +247,11 @@ fn publish(inner: &Inner, station: &Station, open: &[IncidentId]) {
     }
 }
 
-/// Writes what the signs mean into the newest open incident, once per episode.
-async fn tell(inner: &Inner, open: &[IncidentId], news: Vec<EventBody>) {
-    let Some(newest) = open.first() else { return };
+/// Writes what the signs mean into the newest open incident.
+async fn tell(inner: &Inner, newest: Option<IncidentId>, news: Vec<EventBody>) {
+    let Some(newest) = newest else { return };
     for body in news {
-        inner.journal.record(*newest, Actor::System, body).await;
+        inner.journal.record(newest, Actor::System, body).await;
     }
 }
 
@@ -409,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_is_told_once_per_episode() {
+    fn a_finding_is_told_once_per_episode_and_incident() {
         let board = Board::new("devvm");
         let set = |text: &str, state| {
             let mut posted = board.lock();
@@ -418,14 +443,51 @@ mod tests {
             posted.vitals.vm.since =
                 clock::written(Timestamp::now() - SignedDuration::from_mins(1));
         };
+        let [first, second] = [1, 2].map(|number| Some(IncidentId::from_u128(number)));
         set("stopped", VitalState::Dead);
-        assert_eq!(board.conclude(None, None).len(), 1);
-        assert_eq!(board.conclude(None, None).len(), 0);
+        assert!(board.conclude(None, None).is_none());
+        assert!(board.conclude(first, None).is_some());
+        assert!(board.conclude(first, None).is_none());
         assert!(board.read().finding.is_some());
+        assert!(board.conclude(second, None).is_some());
         set("running", VitalState::Good);
-        assert_eq!(board.conclude(None, None).len(), 0);
+        assert!(board.conclude(second, None).is_none());
         assert_eq!(board.read().finding, None);
         set("stopped", VitalState::Dead);
-        assert_eq!(board.conclude(None, None).len(), 1);
+        assert!(board.conclude(second, None).is_some());
+    }
+
+    #[test]
+    fn a_changed_key_is_told_once_with_what_to_do_and_again_when_it_changes_again() {
+        let board = Board::new("devvm");
+        let changed = |shown: &str| {
+            let endpoint = Endpoint {
+                host: "192.0.2.1".into(),
+                port: 22,
+                user: "root".into(),
+            };
+            SshError::HostKeyChanged {
+                endpoint,
+                pinned: "SHA256:a".into(),
+                shown: shown.into(),
+                file: "/data/known_hosts".into(),
+                line: 3,
+            }
+        };
+        let incident = Some(IncidentId::from_u128(1));
+        let tell = |watcher, error: Option<&SshError>| board.judge_key(watcher, incident, error);
+        let news = tell(Watcher::Guest, Some(&changed("SHA256:b")));
+        let Some(EventBody::Notice { message, .. }) = news.last() else {
+            panic!("{news:?}")
+        };
+        assert!(message.contains("line 3 of /data/known_hosts"), "{message}");
+        assert!(tell(Watcher::Guest, Some(&changed("SHA256:b"))).is_empty());
+        let silent = silent().unwrap_err();
+        assert!(tell(Watcher::Guest, Some(&silent)).is_empty());
+        assert!(tell(Watcher::Guest, Some(&changed("SHA256:b"))).is_empty());
+        assert_eq!(tell(Watcher::Machine, Some(&changed("SHA256:b"))).len(), 2);
+        assert_eq!(tell(Watcher::Guest, Some(&changed("SHA256:c"))).len(), 2);
+        assert!(tell(Watcher::Guest, None).is_empty());
+        assert_eq!(tell(Watcher::Guest, Some(&changed("SHA256:c"))).len(), 2);
     }
 }

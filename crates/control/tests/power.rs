@@ -13,6 +13,7 @@ use breakglass_journal::{
 use breakglass_rig::gate::GateHost;
 use breakglass_verbs::Verb;
 use common::{Bench, LIMIT, operator, until};
+use futures_util::FutureExt as _;
 
 #[tokio::test]
 async fn status_tells_the_verdict_and_changes_nothing() {
@@ -208,7 +209,7 @@ async fn a_verb_goes_on_when_its_caller_leaves() {
         .unwrap();
     let submit = bench.control.submit(permit, None, None);
     // Polled once, then dropped, as by a client that hung up.
-    assert!(tokio::time::timeout(Duration::ZERO, submit).await.is_err());
+    assert!(submit.now_or_never().is_none());
     let running = until("the verb runs", || bench.control.running("devvm")).await;
     assert_eq!(
         bench.ended(running.operation).await.outcome,

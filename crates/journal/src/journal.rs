@@ -244,6 +244,18 @@ impl Journal {
             .await
     }
 
+    /// The newest 64 open incidents of a target, newest first: cheap enough to ask every second.
+    ///
+    /// # Errors
+    /// [`JournalError::Unreadable`].
+    pub async fn open_incidents(&self, target: &str) -> Result<Vec<IncidentId>, JournalError> {
+        let target = target.to_owned();
+        self.0
+            .reader
+            .ask(move |connection| store::open_of(connection, &target))
+            .await
+    }
+
     /// The newest open incident of a target.
     ///
     /// # Errors
@@ -252,11 +264,7 @@ impl Journal {
         &self,
         target: &str,
     ) -> Result<Option<IncidentId>, JournalError> {
-        let target = target.to_owned();
-        self.0
-            .reader
-            .ask(move |connection| store::newest_open(connection, &target))
-            .await
+        Ok(self.open_incidents(target).await?.first().copied())
     }
 
     /// At most `limit` (and 10,000) events after `after`, in order.

@@ -118,3 +118,19 @@ pub struct OutputLine {
     /// The line, without its newline, control sequences made visible.
     pub line: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_key_of_two_people_is_two_keys() {
+        let key = |text| IdempotencyKey::new(text).unwrap();
+        let of = |name: &str, text| key(text).scoped(&Actor::Operator(name.to_owned()));
+        assert_eq!(of("ann", "1"), of("ann", "1"));
+        assert_ne!(of("ann", "1"), of("bob", "1"));
+        // A name may hold blanks, a key may not: neither can pass for a part of the other.
+        assert_ne!(of("ann x", "1"), of("ann", "x1"));
+        assert!(IdempotencyKey::new("x 1").is_err());
+    }
+}

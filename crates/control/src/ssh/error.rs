@@ -37,7 +37,7 @@ pub enum SshError {
     },
     /// Another key than the pinned one.
     #[error(
-        "{endpoint} shows the key {shown}, pinned is {pinned}: it was rebuilt, or something stands in between; compare it on the machine itself, then replace the line in {file}"
+        "{endpoint} shows the key {shown}, pinned is {pinned}: it was rebuilt, or something stands in between; compare the new key on the machine itself; if it is right, remove line {line} of {file} and pin the new one"
     )]
     HostKeyChanged {
         /// What was dialled.
@@ -48,6 +48,8 @@ pub enum SshError {
         shown: Box<str>,
         /// The file of pinned keys.
         file: Box<str>,
+        /// The line of the pinned key in it, from 1.
+        line: usize,
     },
     /// The file of pinned keys can't be used.
     #[error("the pinned host keys in {file} can't be used: {cause}; repair the file")]

@@ -50,16 +50,20 @@ impl HostKeys {
         }
         let _guard = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let pinned = self.pinned(endpoint)?;
-        if pinned.iter().any(|key| key.key_data() == shown.key_data()) {
+        if pinned
+            .iter()
+            .any(|(_, key)| key.key_data() == shown.key_data())
+        {
             return Ok(());
         }
         let file = self.file.display().to_string();
         match (pinned.first(), self.policy) {
-            (Some(pinned), _) => Err(SshError::HostKeyChanged {
+            (Some((line, pinned)), _) => Err(SshError::HostKeyChanged {
                 endpoint: endpoint.clone(),
                 pinned: fingerprint(pinned).into(),
                 shown: fingerprint(shown).into(),
                 file: file.into(),
+                line: *line,
             }),
             (None, HostKeyPolicy::TrustFirst) => self
                 .learn(endpoint, shown)
@@ -76,18 +80,18 @@ impl HostKeys {
     /// shows the one that can be compared.
     pub(crate) fn algorithms(&self, endpoint: &Endpoint) -> Vec<Algorithm> {
         let pinned = self.pinned(endpoint).unwrap_or_default();
-        pinned.iter().map(PublicKey::algorithm).collect()
+        pinned.iter().map(|(_, key)| key.algorithm()).collect()
     }
 
-    fn pinned(&self, endpoint: &Endpoint) -> Result<Vec<PublicKey>, SshError> {
+    /// The pinned keys, each with its line in the file.
+    fn pinned(&self, endpoint: &Endpoint) -> Result<Vec<(usize, PublicKey)>, SshError> {
         match fs::metadata(&self.file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(self.broken(&error)),
             Ok(_) => {}
         }
-        let keys = known_host_keys_path(&endpoint.host, endpoint.port, &self.file)
-            .map_err(|error| self.broken(&error))?;
-        Ok(keys.into_iter().map(|(_, key)| key).collect())
+        known_host_keys_path(&endpoint.host, endpoint.port, &self.file)
+            .map_err(|error| self.broken(&error))
     }
 
     fn learn(&self, endpoint: &Endpoint, key: &PublicKey) -> io::Result<()> {
@@ -190,16 +194,19 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_another_algorithm_is_a_changed_key_and_names_both_fingerprints() {
+    fn a_key_of_another_algorithm_is_a_changed_key_and_the_error_says_what_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let keys = HostKeys::new(HostKeyPolicy::TrustFirst, dir.path().join("known_hosts"));
         let (pinned, shown) = (key(), ecdsa());
+        keys.check(&endpoint(2222), &key()).unwrap();
         keys.check(&endpoint(22), &pinned).unwrap();
         let error = keys.check(&endpoint(22), &shown).unwrap_err().to_string();
         assert!(
             error.contains(&fingerprint(&pinned)) && error.contains(&fingerprint(&shown)),
             "{error}"
         );
+        let place = format!("line 2 of {}", dir.path().join("known_hosts").display());
+        assert!(error.contains(&place), "{error}");
         assert_eq!(keys.algorithms(&endpoint(22)), [Algorithm::Ed25519]);
     }
 

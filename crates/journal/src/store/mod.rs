@@ -12,7 +12,7 @@ mod reader;
 mod schema;
 mod writer;
 
-pub(crate) use reader::{Answer, Block, Reader, list, newest_open, one, read_events, receive};
+pub(crate) use reader::{Answer, Block, Reader, list, one, open_of, read_events, receive};
 pub(crate) use schema::{Place, open_read_only};
 pub(crate) use writer::{Command, Shared, Writer};
 

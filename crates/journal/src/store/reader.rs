@@ -18,6 +18,8 @@ const MAX_WAITING: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most incidents in one list.
 const MAX_LISTED: usize = 1000;
+/// The most open incidents of one target in one list.
+const MAX_OPEN: i64 = 64;
 
 type Question = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -224,14 +226,11 @@ pub(crate) fn one(
         .transpose()
 }
 
-pub(crate) fn newest_open(
-    connection: &Connection,
-    target: &str,
-) -> rusqlite::Result<Option<IncidentId>> {
-    let sql = "SELECT id FROM incident WHERE target = ?1 AND closed_at IS NULL ORDER BY number DESC LIMIT 1";
+/// The open incidents of a target, newest first.
+pub(crate) fn open_of(connection: &Connection, target: &str) -> rusqlite::Result<Vec<IncidentId>> {
+    let sql = "SELECT id FROM incident WHERE target = ?1 AND closed_at IS NULL ORDER BY number DESC LIMIT ?2";
     connection
         .prepare_cached(sql)?
-        .query_map([target], |row| row.get(0))?
-        .next()
-        .transpose()
+        .query_map((target, MAX_OPEN), |row| row.get(0))?
+        .collect()
 }
