@@ -1,5 +1,5 @@
 //! What a CLI of any version, or something that answers in its place, can print: no bytes make the
-//! decoder panic, and what a line means depends on its bytes alone.
+//! decoder panic, and its quick way says what its careful way says.
 #![no_main]
 
 use breakglass_agent::wire::decode;
@@ -7,13 +7,11 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     for line in data.split(|byte| *byte == b'\n') {
-        let Ok(meant) = decode(line) else { continue };
-        let copy = line.to_vec();
-        let again = decode(&copy).expect("a line that was read is read again");
-        assert_eq!(format!("{meant:?}"), format!("{again:?}"));
-        // The CLI may end its lines as it likes.
-        let padded = [line, b" \r"].concat();
-        let padded = decode(&padded).expect("blanks after a line change nothing");
-        assert_eq!(format!("{meant:?}"), format!("{padded:?}"));
+        let meant = decode(line).map(|line| format!("{line:?}"));
+        // A line that does not begin as the CLI begins it is always read the careful way.
+        let padded = [b" ", line, b" "].concat();
+        if let Ok(careful) = decode(&padded) {
+            assert_eq!(meant.ok(), Some(format!("{careful:?}")));
+        }
     }
 });

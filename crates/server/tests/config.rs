@@ -1,6 +1,11 @@
 //! The configuration against any text at all.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,7 +16,10 @@ use proptest::prelude::*;
 /// Text that gets past TOML more often than noise does: the reference file with a part replaced.
 fn nearly_a_configuration() -> impl Strategy<Value = String> {
     let reference = include_str!("../../../docs/config.toml");
-    let plain: String = reference.lines().map(|line| format!("{}\n", uncommented(line))).collect();
+    let plain: String = reference
+        .lines()
+        .map(|line| format!("{}\n", uncommented(line)))
+        .collect();
     let length = plain.chars().count();
     (0..length, 0..40usize, ".{0,12}").prop_map(move |(start, cut, put)| {
         let before: String = plain.chars().take(start).collect();
