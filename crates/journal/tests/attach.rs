@@ -163,6 +163,22 @@ async fn a_stream_ends_after_the_incidents_last_event() {
 }
 
 #[tokio::test]
+async fn shutdown_leaves_one_whole_file_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("record.db");
+    let journal = Journal::open(Options::at(&file));
+    let opened = journal.open_incident("devvm", Actor::System, false).await;
+    opened.unwrap();
+    journal.shutdown();
+    let copy = directory.path().join("copy.db");
+    std::fs::copy(&file, &copy).unwrap();
+    assert_eq!(
+        breakglass_journal::verify(&copy).unwrap().incidents.len(),
+        1
+    );
+}
+
+#[tokio::test]
 async fn shutdown_writes_the_queue_and_ends_every_stream() {
     let journal = Journal::open(Options::in_memory());
     let incident = opened(&journal).await;

@@ -183,6 +183,11 @@ fn try_out(connection: &Connection, registry: &Registry) -> rusqlite::Result<()>
     beat(connection)
 }
 
+/// Moves what is in the write-ahead file into the log itself.
+pub(crate) fn fold(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
 /// Writes one row, to see whether writing works.
 pub(super) fn beat(connection: &Connection) -> rusqlite::Result<()> {
     connection

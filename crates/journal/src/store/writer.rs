@@ -95,7 +95,8 @@ impl Writer {
         }
     }
 
-    /// Writes until every sender is gone and the queue is empty.
+    /// Writes until every sender is gone and the queue is empty, and leaves one whole file behind:
+    /// a copy that somebody takes of it then holds everything.
     pub(crate) fn run(mut self) {
         while let Some(first) = self.next() {
             let mut batch = vec![first];
@@ -106,6 +107,9 @@ impl Writer {
                 batch.push(command);
             }
             self.write(batch);
+        }
+        if let Err(error) = schema::fold(&self.connection) {
+            tracing::warn!(%error, "the newest events stay in the file beside the incident log");
         }
     }
 
