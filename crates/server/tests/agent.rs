@@ -1,70 +1,101 @@
 //! The real claude CLI in its cell, on the drill's machine, with a scripted model behind it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
-use common::{Client, Drill, Events};
+use common::{Client, Drill, Events, wait_until};
 use serde_json::json;
 
 /// A drill whose agent is the real CLI, and whose model says `replies`.
 async fn drill(replies: Vec<Reply>) -> (ModelServer, Drill) {
     let model = ModelServer::start(replies).await;
+    let drill = drill_with(&model, &[]);
+    (model, drill)
+}
+
+/// A drill whose agent is the real CLI and whose model is `model`.
+fn drill_with(model: &ModelServer, args: &[&str]) -> Drill {
     let bin = claude().parent().unwrap().to_owned();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
-    let url = model.url();
-    let drill = tokio::task::block_in_place(|| {
-        Drill::start_with(&["--agent", "claude"], &[
-            ("PATH", &path),
-            ("ANTHROPIC_BASE_URL", &url),
-            ("ANTHROPIC_API_KEY", "sk-of-the-tests"),
-        ])
-    });
-    (model, drill)
+    let environment = [
+        ("PATH", path.as_str()),
+        ("ANTHROPIC_BASE_URL", &model.url()),
+        ("ANTHROPIC_API_KEY", "sk-of-the-tests"),
+    ];
+    let args = [&["--agent", "claude"], args].concat();
+    tokio::task::block_in_place(|| Drill::start_with(&args, &environment))
 }
 
 fn ask(client: &Client, incident: &str, text: &str) -> Events {
     let events = client.events(incident, 0);
-    let answer =
-        client.post(&format!("/api/incidents/{incident}/prompts"), &json!({ "text": text }));
+    let answer = client.post(
+        &format!("/api/incidents/{incident}/prompts"),
+        &json!({ "text": text }),
+    );
     assert_eq!(answer.status, 202, "{answer:?}");
     events
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_cli_reaches_guest_and_gate_through_its_cell() {
-    let commands = [Reply::bash("ssh devvm df -h /"), Reply::bash("ssh pve status")];
+    let commands = [
+        Reply::bash("ssh devvm df -h /"),
+        Reply::bash("ssh pve status"),
+    ];
     let (_model, drill) =
         drill([&commands[..], &[Reply::text("The disk is full.")]].concat()).await;
     tokio::task::block_in_place(|| {
         let client = drill.sign_in();
         let mut events = ask(&client, &client.incident(), "What is wrong?");
         let guest = events.until("tool_finished");
-        assert!(guest.data["output"].as_str().unwrap().contains("/dev/vda1"), "{guest:?}");
+        assert!(
+            guest.data["output"].as_str().unwrap().contains("/dev/vda1"),
+            "{guest:?}"
+        );
         let gate = events.until("tool_finished");
-        assert!(gate.data["output"].as_str().unwrap().contains("verdict: running"), "{gate:?}");
+        assert!(
+            gate.data["output"]
+                .as_str()
+                .unwrap()
+                .contains("verdict: running"),
+            "{gate:?}"
+        );
         assert_eq!(events.until("turn_ended").data["outcome"], "done");
     });
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gate_refuses_the_agent_everything_but_a_verb() {
-    let (_model, drill) =
-        drill(vec![Reply::bash("ssh pve 'status; id'; echo exit $?"), Reply::text("Refused.")]).await;
+    let (_model, drill) = drill(vec![
+        Reply::bash("ssh pve 'status; id'; echo exit $?"),
+        Reply::text("Refused."),
+    ])
+    .await;
     tokio::task::block_in_place(|| {
         let client = drill.sign_in();
         let mut events = ask(&client, &client.incident(), "Try it.");
         let refused = events.until("tool_finished");
         let output = refused.data["output"].as_str().unwrap();
-        assert!(output.contains("refused") && output.contains("exit 2"), "{output}");
+        assert!(
+            output.contains("refused") && output.contains("exit 2"),
+            "{output}"
+        );
     });
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cell_holds_no_key() {
-    let look = "cat ~/.ssh/* $HOME/../* $HOME/../../* 2>/dev/null; env; ssh-add -L 2>/dev/null; true";
+    let look = "cat ~/.ssh/* $HOME/../* $HOME/../../* $HOME/../../../* 2>/dev/null; env; ssh-add -L 2>/dev/null; true";
     let (model, drill) = drill(vec![Reply::bash(look), Reply::text("Nothing.")]).await;
     model.forbid("PRIVATE KEY-----");
     tokio::task::block_in_place(|| {
@@ -74,4 +105,59 @@ async fn the_cell_holds_no_key() {
         assert!(!found.data.to_string().contains("PRIVATE KEY"), "{found:?}");
         assert_eq!(events.until("turn_ended").data["outcome"], "done");
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_that_outlives_a_killed_server_is_ended_by_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data").display().to_string();
+    let pid = dir.path().join("pid");
+    let tool = format!("setsid sleep 300 & echo $! > {}; wait", pid.display());
+    let model = ModelServer::start(vec![Reply::bash(&tool)]).await;
+    let drill = drill_with(&model, &["--data-dir", &data]);
+    let tool = tokio::task::block_in_place(|| {
+        let client = drill.sign_in();
+        let _events = ask(&client, &client.incident(), "Work.");
+        wait_until("the tool runs", || {
+            std::fs::read_to_string(&pid).ok()?.trim().parse().ok()
+        })
+    });
+    drill.kill();
+    assert!(lives(tool), "it would be ended without any sweep");
+    let drill = drill_with(&model, &["--data-dir", &data]);
+    tokio::task::block_in_place(|| {
+        wait_until("the tool is gone", || (!lives(tool)).then_some(()));
+        let client = drill.sign_in();
+        let ended = client.events(&client.incident(), 0).until("turn_ended");
+        assert_eq!(ended.data["outcome"], "interrupted", "{ended:?}");
+    });
+}
+
+/// Whether a process is there and not a zombie.
+fn lives(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+#[test]
+fn a_missing_cli_is_said_everywhere_delays_nothing_and_power_works() {
+    let begun = Instant::now();
+    let drill = Drill::start_with(&["--agent", "claude"], &[("PATH", "/nowhere")]);
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    let client = drill.sign_in();
+    let agent = client.get("/api/me").body["agent"].clone();
+    let message = agent["message"].as_str().unwrap();
+    assert!(
+        message.contains("missing") && message.contains("agent.command"),
+        "{message}"
+    );
+    let ready = client.get("/ready");
+    assert_eq!(ready.body["checks"]["agent"]["message"], agent["message"]);
+    let mut events = client.events(&client.incident(), 0);
+    let notice = events
+        .find(|frame| frame.data["code"] == "agent_unavailable")
+        .unwrap();
+    assert_eq!(notice.data["message"], agent["message"]);
+    assert_eq!(client.verb("cycle").body["outcome"], "done");
 }

@@ -1,6 +1,11 @@
 //! The command line's promises: exit codes, and sentences that say what to do next.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod common;
 
@@ -9,7 +14,11 @@ use std::process::Output;
 use common::breakglass;
 
 fn run(args: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stdout, stderr } = breakglass().args(args).output().unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = breakglass().args(args).output().unwrap();
     let text = [stdout, stderr].concat();
     (status.code(), String::from_utf8(text).unwrap())
 }
@@ -23,7 +32,10 @@ fn an_unknown_word_is_a_usage_error() {
 fn a_verb_without_a_server_says_what_to_give() {
     let (code, text) = run(&["status"]);
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("--server") && text.contains("--direct"), "{text}");
+    assert!(
+        text.contains("--server") && text.contains("--direct"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -32,8 +44,15 @@ fn an_unreachable_server_is_exit_four_and_names_the_way_without_it() {
     let token = dir.path().join("token");
     std::fs::write(&token, "x".repeat(43)).unwrap();
     let token = token.to_str().unwrap();
-    let (code, text) =
-        run(&["status", "--target", "devvm", "--server", "http://127.0.0.1:9", "--token-file", token]);
+    let (code, text) = run(&[
+        "status",
+        "--target",
+        "devvm",
+        "--server",
+        "http://127.0.0.1:9",
+        "--token-file",
+        token,
+    ]);
     assert_eq!(code, Some(4), "{text}");
     assert!(text.contains("--direct"), "{text}");
 }
@@ -54,5 +73,8 @@ fn a_bad_configuration_never_starts_and_names_every_error() {
 fn help_names_the_exit_codes_and_the_drill() {
     let (code, text) = run(&["--help"]);
     assert_eq!(code, Some(0));
-    assert!(text.contains("Exit codes") && text.contains("breakglass drill"), "{text}");
+    assert!(
+        text.contains("Exit codes") && text.contains("breakglass drill"),
+        "{text}"
+    );
 }

@@ -1,7 +1,12 @@
 //! `kill -9` in the middle of a turn: nothing acknowledged is lost, nothing lives on, and the
 //! next start says what happened.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod common;
 
@@ -19,9 +24,17 @@ fn last_seq_before_death(events: common::Events) -> u64 {
 }
 
 fn audit_holds(dir: &std::path::Path) -> String {
-    let output = breakglass().args(["audit", "verify", "--data-dir"]).arg(dir).output().unwrap();
+    let output = breakglass()
+        .args(["audit", "verify", "--data-dir"])
+        .arg(dir)
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     text
 }
 
@@ -52,10 +65,23 @@ fn a_server_killed_at_any_point_of_a_turn_loses_no_acknowledged_event() {
             .take_while(|frame| frame.event != "caught-up")
             .collect();
         let ids: Vec<u64> = replayed.iter().filter_map(|frame| frame.id).collect();
-        assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "round {round}");
-        assert!(ids.len() as u64 >= acknowledged, "round {round}: {acknowledged} were seen");
-        let started = replayed.iter().filter(|frame| frame.event == "turn_started").count();
-        let ended = replayed.iter().filter(|frame| frame.event == "turn_ended").count();
+        assert_eq!(
+            ids,
+            (1..=ids.len() as u64).collect::<Vec<_>>(),
+            "round {round}"
+        );
+        assert!(
+            ids.len() as u64 >= acknowledged,
+            "round {round}: {acknowledged} were seen"
+        );
+        let started = replayed
+            .iter()
+            .filter(|frame| frame.event == "turn_started")
+            .count();
+        let ended = replayed
+            .iter()
+            .filter(|frame| frame.event == "turn_ended")
+            .count();
         assert_eq!(started, ended, "round {round}: a turn was left open");
 
         let stream = client.events(&incident, ids.len() as u64);
@@ -68,7 +94,9 @@ fn a_server_killed_at_any_point_of_a_turn_loses_no_acknowledged_event() {
         }
         drill.kill();
         acknowledged = last_seq_before_death(stream).max(ids.len() as u64);
-        wait_until("the agent dies with its server", || agents_alive(&marker).is_empty().then_some(()));
+        wait_until("the agent dies with its server", || {
+            agents_alive(&marker).is_empty().then_some(())
+        });
         audit_holds(dir.path());
     }
 }

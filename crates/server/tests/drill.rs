@@ -1,8 +1,17 @@
 //! The main job, on the real binary: from the sign-in link to a machine that is well again.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod common;
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use common::{Client, Drill};
 use serde_json::json;
@@ -39,11 +48,18 @@ fn the_agent_finds_the_full_disk_and_brings_the_service_up() {
     events.until("text_delta");
     let ended = events.until("turn_ended");
     assert_eq!(ended.data["outcome"], "done", "{ended:?}");
-    let replay: Vec<_> =
-        client.events(&incident, 0).take_while(|frame| frame.event != "caught-up").collect();
-    let commands: Vec<&str> =
-        replay.iter().filter_map(|frame| frame.data["summary"].as_str()).collect();
-    assert!(commands.iter().any(|command| command.contains("devvm '")), "{commands:?}");
+    let replay: Vec<_> = client
+        .events(&incident, 0)
+        .take_while(|frame| frame.event != "caught-up")
+        .collect();
+    let commands: Vec<&str> = replay
+        .iter()
+        .filter_map(|frame| frame.data["summary"].as_str())
+        .collect();
+    assert!(
+        commands.iter().any(|command| command.contains("devvm '")),
+        "{commands:?}"
+    );
     let services = client.post("/api/targets/devvm/checks/services?wait=true", &json!({}));
     assert_eq!(services.body["outcome"], "done", "{services:?}");
     let seqs: Vec<u64> = replay.iter().filter_map(|frame| frame.id).collect();
@@ -63,7 +79,10 @@ fn a_cycle_needs_no_agent_and_ends_with_a_running_verdict() {
         .take_while(|frame| frame.event != "verb_finished")
         .filter_map(|frame| Some(frame.data["line"].as_str()?.to_owned()))
         .collect();
-    assert!(lines.iter().any(|line| line.contains("forensics")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.contains("forensics")),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -73,7 +92,10 @@ fn an_unknown_verb_is_refused_with_the_list_of_verbs() {
     let answer = client.verb("destroy");
     assert_eq!(answer.status, 404);
     let detail = answer.body["detail"].as_str().unwrap();
-    assert!(detail.contains("status, forensics, start, stop, reset, cycle"), "{detail}");
+    assert!(
+        detail.contains("status, forensics, start, stop, reset, cycle"),
+        "{detail}"
+    );
 }
 
 #[test]
@@ -83,7 +105,10 @@ fn stop_ends_a_running_turn_and_says_who_stopped_it() {
     let incident = client.incident();
     let mut events = client.events(&incident, 0);
     let prompts = format!("/api/incidents/{incident}/prompts");
-    assert_eq!(client.post(&prompts, &json!({ "text": "triage" })).status, 202);
+    assert_eq!(
+        client.post(&prompts, &json!({ "text": "triage" })).status,
+        202
+    );
     events.until("turn_started");
     let second = client.post(&prompts, &json!({ "text": "and this" }));
     assert_eq!(second.status, 409, "{second:?}");
@@ -99,4 +124,62 @@ fn sigterm_ends_the_drill_cleanly_with_streams_attached() {
     let mut events = client.events(&client.incident(), 0);
     events.until("caught-up");
     assert_eq!(drill.terminate(), Some(0));
+}
+
+#[test]
+fn sigterm_waits_neither_for_a_turn_nor_for_half_a_request() {
+    let mut drill = Drill::start(&[]);
+    let client = drill.sign_in();
+    let incident = client.incident();
+    let mut events = client.events(&incident, 0);
+    let prompts = format!("/api/incidents/{incident}/prompts");
+    assert_eq!(
+        client.post(&prompts, &json!({ "text": "triage" })).status,
+        202
+    );
+    events.until("tool_started");
+    let mut half = TcpStream::connect(drill.base.trim_start_matches("http://")).unwrap();
+    half.write_all(b"GET / HTTP/1.1\r\nHost: loc").unwrap();
+    let begun = Instant::now();
+    assert_eq!(drill.terminate(), Some(0));
+    // A connection that is cut at its deadline takes 5 s.
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn the_drills_key_is_in_no_file_that_the_agent_could_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let drill = Drill::start_with(&[], &[("TMPDIR", dir.path().to_str().unwrap())]);
+    assert_eq!(drill.sign_in().verb("status").body["outcome"], "done");
+    let mut left = vec![dir.path().to_owned()];
+    let mut files = 0;
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(path.read_dir().unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.is_file() {
+            files += 1;
+            let bytes = std::fs::read(&path).unwrap_or_default();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(!text.contains("PRIVATE KEY"), "{}", path.display());
+        }
+    }
+    assert!(files > 0, "the drill keeps its files elsewhere");
+}
+
+#[test]
+fn a_cell_that_can_t_be_made_costs_the_agent_and_not_the_power() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("cell"), "in the way").unwrap();
+    let drill = Drill::in_dir(dir.path());
+    let client = drill.sign_in();
+    assert_eq!(client.verb("status").body["outcome"], "done");
+    let agent = client.get("/api/me").body["agent"].clone();
+    assert_eq!(agent["available"], false);
+    let message = agent["message"].as_str().unwrap();
+    assert!(message.contains("cell could not be made"), "{message}");
+    assert_eq!(client.get("/ready").body["checks"]["agent"]["ok"], false);
 }

@@ -1,12 +1,18 @@
 //! The record can't be written, and the operator's power works all the same.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code"
+)]
 
 mod common;
 
 use std::path::Path;
 
 use common::{Client, Drill};
+use serde_json::json;
 
 fn assert_power_works_and_says_degraded(client: &Client) {
     let result = client.verb("status");
@@ -29,6 +35,26 @@ fn a_corrupt_record_is_left_untouched_and_verbs_still_run() {
     let drill = Drill::in_dir(dir.path());
     assert_power_works_and_says_degraded(&drill.sign_in());
     assert_eq!(std::fs::read(&record).unwrap(), garbage);
+}
+
+#[test]
+fn a_degraded_record_is_noted_in_the_incident_and_the_agent_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("record.db"), "no database".repeat(100)).unwrap();
+    let drill = Drill::in_dir(dir.path());
+    let client = drill.sign_in();
+    let incident = client.incident();
+    let notice = client.events(&incident, 0).until("notice");
+    assert_eq!(notice.data["code"], "record_degraded", "{notice:?}");
+    let prompts = format!("/api/incidents/{incident}/prompts");
+    let refused = client.post(&prompts, &json!({ "text": "triage" }));
+    assert_eq!(refused.status, 503, "{refused:?}");
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(detail.contains("cannot be recorded"), "{detail}");
+    assert_eq!(
+        client.get("/api/me").body["agent"]["message"],
+        refused.body["detail"]
+    );
 }
 
 #[test]
@@ -63,10 +89,18 @@ fn an_audit_finds_a_record_that_was_changed() {
 }
 
 fn audit(dir: &Path) -> (bool, String) {
-    let output =
-        common::breakglass().args(["audit", "verify", "--data-dir"]).arg(dir).output().unwrap();
+    let output = common::breakglass()
+        .args(["audit", "verify", "--data-dir"])
+        .arg(dir)
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_ne!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_ne!(
+        output.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     (output.status.success(), text)
 }
 
@@ -75,7 +109,10 @@ fn tamper(record: &Path) {
     let mut bytes = std::fs::read(record).unwrap();
     let needle = b"verb_started";
     let find = |from: usize, what: &[u8]| {
-        from + bytes[from..].windows(what.len()).position(|window| window == what).unwrap()
+        from + bytes[from..]
+            .windows(what.len())
+            .position(|window| window == what)
+            .unwrap()
     };
     let identity = find(find(0, needle), b"operator:") + b"operator:".len();
     bytes[identity] ^= 1;

@@ -1,6 +1,10 @@
 //! The real binary, driven as a person or a script would: started, asked over HTTP, ended by Drop.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part"
+)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,7 +30,9 @@ pub const LIMIT: Duration = Duration::from_secs(30);
 /// The binary under test.
 pub fn breakglass() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_breakglass"));
-    command.env_remove("BREAKGLASS_CONFIG").env_remove("BREAKGLASS_SERVER");
+    command
+        .env_remove("BREAKGLASS_CONFIG")
+        .env_remove("BREAKGLASS_SERVER");
     command
 }
 
@@ -47,7 +53,10 @@ impl Drill {
     /// A drill with these variables in its environment.
     pub fn start_with(args: &[&str], environment: &[(&str, &str)]) -> Drill {
         let mut command = breakglass();
-        command.arg("drill").args(args).envs(environment.iter().copied());
+        command
+            .arg("drill")
+            .args(args)
+            .envs(environment.iter().copied());
         Drill::spawn(command)
     }
 
@@ -55,7 +64,10 @@ impl Drill {
     pub fn start_by_shell(prelude: &str, data_dir: &Path) -> Drill {
         let mut command = Command::new("sh");
         command
-            .args(["-c", &format!("{prelude} exec \"$0\" drill --data-dir \"$1\"")])
+            .args([
+                "-c",
+                &format!("{prelude} exec \"$0\" drill --data-dir \"$1\""),
+            ])
             .arg(env!("CARGO_BIN_EXE_breakglass"))
             .arg(data_dir);
         Drill::spawn(command)
@@ -63,7 +75,10 @@ impl Drill {
 
     /// The drill that `command` starts.
     pub fn spawn(mut command: Command) -> Drill {
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
         let stdout = child.stdout.take().unwrap();
         let (found, url) = mpsc::channel();
         std::thread::spawn(move || {
@@ -73,7 +88,9 @@ impl Drill {
                 }
             }
         });
-        let (base, code) = url.recv_timeout(LIMIT).expect("the drill prints its sign-in link");
+        let (base, code) = url
+            .recv_timeout(LIMIT)
+            .expect("the drill prints its sign-in link");
         Drill { child, base, code }
     }
 
@@ -104,7 +121,10 @@ impl Drill {
     pub fn terminate(&mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        wait_until("the drill ends on SIGTERM", || self.child.try_wait().unwrap()).code()
+        wait_until("the drill ends on SIGTERM", || {
+            self.child.try_wait().unwrap()
+        })
+        .code()
     }
 }
 
@@ -124,7 +144,10 @@ pub fn wait_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = probe() {
             return found;
         }
-        assert!(started.elapsed() < LIMIT, "waited {LIMIT:?} in vain: {what}");
+        assert!(
+            started.elapsed() < LIMIT,
+            "waited {LIMIT:?} in vain: {what}"
+        );
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }
@@ -153,26 +176,49 @@ impl Client {
             .timeout_recv_response(Some(LIMIT))
             .build()
             .into();
-        Client { agent, base: base.to_owned(), cookie: None, bearer: None }
+        Client {
+            agent,
+            base: base.to_owned(),
+            cookie: None,
+            bearer: None,
+        }
+    }
+
+    /// The value of the header that stands for the token.
+    pub fn authorization(&self) -> String {
+        format!("Bearer {}", self.bearer.as_deref().expect("a token"))
     }
 
     pub fn get(&self, path: &str) -> Answer {
-        answer(self.identified(self.agent.get(format!("{}{path}", self.base))).call().unwrap())
+        answer(
+            self.identified(self.agent.get(format!("{}{path}", self.base)))
+                .call()
+                .unwrap(),
+        )
     }
 
     /// `Some` when anything answers.
     pub fn try_get(&self, path: &str) -> Option<()> {
-        self.agent.get(format!("{}{path}", self.base)).call().ok().map(drop)
+        self.agent
+            .get(format!("{}{path}", self.base))
+            .call()
+            .ok()
+            .map(drop)
     }
 
     pub fn post(&self, path: &str, body: &Value) -> Answer {
-        let request = self.agent.post(format!("{}{path}", self.base)).header("origin", &self.base);
+        let request = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .header("origin", &self.base);
         answer(self.identified(request).send_json(body).unwrap())
     }
 
     pub fn post_with_key(&self, path: &str, body: &Value, key: &str) -> Answer {
         let request = self.agent.post(format!("{}{path}", self.base));
-        let request = request.header("origin", &self.base).header("idempotency-key", key);
+        let request = request
+            .header("origin", &self.base)
+            .header("idempotency-key", key);
         answer(self.identified(request).send_json(body).unwrap())
     }
 
@@ -188,7 +234,10 @@ impl Client {
 
     /// Runs a verb to its end.
     pub fn verb(&self, verb: &str) -> Answer {
-        self.post(&format!("/api/targets/devvm/verbs/{verb}?wait=true"), &json!({}))
+        self.post(
+            &format!("/api/targets/devvm/verbs/{verb}?wait=true"),
+            &json!({}),
+        )
     }
 
     /// The newest incident.
@@ -205,7 +254,9 @@ impl Client {
             .header("last-event-id", after.to_string());
         let response = self.identified(request).call().unwrap();
         assert_eq!(response.status(), 200);
-        Events { lines: BufReader::new(response.into_body().into_reader()).lines() }
+        Events {
+            lines: BufReader::new(response.into_body().into_reader()).lines(),
+        }
     }
 }
 
@@ -217,7 +268,11 @@ fn answer(mut response: Response<Body>) -> Answer {
     let status = response.status().as_u16();
     let text = response.body_mut().read_to_string().unwrap();
     let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-    Answer { status, body, cookie }
+    Answer {
+        status,
+        body,
+        cookie,
+    }
 }
 
 /// One SSE frame.
@@ -237,7 +292,11 @@ impl Iterator for Events {
     type Item = Sse;
 
     fn next(&mut self) -> Option<Sse> {
-        let mut frame = Sse { id: None, event: String::new(), data: Value::Null };
+        let mut frame = Sse {
+            id: None,
+            event: String::new(),
+            data: Value::Null,
+        };
         loop {
             let line = self.lines.next()?.ok()?;
             match line.split_once(": ") {
@@ -261,5 +320,9 @@ impl Events {
 
 /// An address on loopback that was free a moment ago.
 pub fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string()
 }

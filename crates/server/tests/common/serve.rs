@@ -28,16 +28,32 @@ impl Served {
         std::fs::write(dir.path().join("token"), TOKEN).unwrap();
         std::fs::write(dir.path().join("known_hosts"), host.sshd.known_hosts()).unwrap();
         let address = super::free_address();
-        std::fs::write(dir.path().join("config.toml"), config(dir.path(), &address, &host)).unwrap();
-        let child = breakglass()
-            .args(["serve", "--config"])
-            .arg(dir.path().join("config.toml"))
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let served = Served { child, base: format!("http://{address}"), host, dir };
-        wait_until("the server answers", || served.client().try_get("/health"));
+        std::fs::write(
+            dir.path().join("config.toml"),
+            config(dir.path(), &address, &host),
+        )
+        .unwrap();
+        let child = start(dir.path());
+        let served = Served {
+            child,
+            base: format!("http://{address}"),
+            host,
+            dir,
+        };
+        served.wait_until_it_answers();
         served
+    }
+
+    /// `kill -9`, and another server on the same data.
+    pub fn restart(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = start(self.dir.path());
+        self.wait_until_it_answers();
+    }
+
+    fn wait_until_it_answers(&self) {
+        wait_until("the server answers", || self.client().try_get("/health"));
     }
 
     pub fn client(&self) -> Client {
@@ -70,9 +86,24 @@ impl Drop for Served {
     }
 }
 
+fn start(dir: &Path) -> Child {
+    let mut command = breakglass();
+    command
+        .args(["serve", "--config"])
+        .arg(dir.join("config.toml"));
+    command.stdout(Stdio::null()).spawn().unwrap()
+}
+
 fn keygen(path: &Path) {
-    let status = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status();
-    assert!(status.expect("ssh-keygen: apt-get install openssh-client").success());
+    let status = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(path)
+        .status();
+    assert!(
+        status
+            .expect("ssh-keygen: apt-get install openssh-client")
+            .success()
+    );
 }
 
 fn config(dir: &Path, listen: &str, host: &GateHost) -> String {
