@@ -58,6 +58,19 @@ fn an_unreachable_server_is_exit_four_and_names_the_way_without_it() {
 }
 
 #[test]
+fn the_way_without_a_server_is_open_although_a_variable_names_one() {
+    let output = breakglass()
+        .args(["status", "--direct", "--config", "/nowhere.toml"])
+        .env("BREAKGLASS_SERVER", "http://127.0.0.1:9")
+        .env("BREAKGLASS_TOKEN_FILE", "/nowhere")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("/nowhere.toml"), "{text}");
+    assert!(!text.contains("--server"), "{text}");
+}
+
+#[test]
 fn a_bad_configuration_never_starts_and_names_every_error() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.toml");

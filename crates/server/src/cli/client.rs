@@ -23,8 +23,8 @@ pub(crate) struct VerbArgs {
     pub(crate) target: Option<String>,
     #[command(flatten)]
     server: ServerArgs,
-    /// Go to the host over SSH from here, without any server: the cold case.
-    #[arg(long, conflicts_with_all = ["server", "token_file"])]
+    /// Go to the host over SSH from here, without any server, even if one is named: the cold case.
+    #[arg(long)]
     direct: bool,
     /// With --direct: the configuration that names target and key.
     #[arg(
