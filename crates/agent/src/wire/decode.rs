@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+use super::at_once;
 use super::types::{Block, Ending, Line, Question, Text, ToolResult};
 
 /// A line that is not JSON, or a known kind in an unknown shape.
@@ -41,6 +42,11 @@ struct Envelope<'a> {
 /// [`BadLine`] if it is not JSON, or not in the shape of its kind.
 pub fn decode<L: AsRef<[u8]> + ?Sized>(line: &L) -> Result<Line<'_>, BadLine> {
     let line = line.as_ref();
+    at_once::decode(line).map_or_else(|| decode_with_care(line), Ok)
+}
+
+/// Reads a line of any kind and shape, its outside first.
+pub(super) fn decode_with_care(line: &[u8]) -> Result<Line<'_>, BadLine> {
     let envelope: Envelope<'_> = serde_json::from_slice(line)?;
     if envelope.parent_tool_use_id.is_some() {
         return Ok(Line::Quiet);

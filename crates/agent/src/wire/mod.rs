@@ -1,11 +1,12 @@
 //! stream-json: the CLI's lines, one JSON object each, and ours.
 //!
 //! The CLI prints a few hundred bytes for every few characters that the model types, so a line is
-//! decoded in place: an envelope first, which borrows the one part that matters as raw JSON, then
-//! that part alone. New kinds come with every release of the CLI; they decode to
+//! decoded in place: the two most frequent kinds at once, all others by an envelope first, which
+//! borrows the one part that matters as raw JSON, then that part alone. New kinds come with every release of the CLI; they decode to
 //! [`Line::Unknown`] and never fail. What is not JSON, or a known kind in an unknown shape, is a
 //! [`BadLine`], which the caller counts.
 
+mod at_once;
 mod decode;
 mod lines;
 mod send;

@@ -164,6 +164,25 @@ fn a_result_in_another_shape_still_ends_the_turn() {
 }
 
 #[test]
+fn what_is_read_at_once_is_read_with_care_alike() {
+    let recordings = [WITH_TOOL, OVERLOADED, ALLOWED, DENIED, INTERRUPTED];
+    let mut at_once = 0;
+    for line in recordings.iter().flat_map(|recording| recording.lines()) {
+        let Some(quick) = super::at_once::decode(line.as_bytes()) else {
+            continue;
+        };
+        at_once += 1;
+        let careful = super::decode::decode_with_care(line.as_bytes()).unwrap();
+        assert_eq!(format!("{quick:?}"), format!("{careful:?}"), "{line}");
+    }
+    let (deltas, results) = (counted(WITH_TOOL)["delta"], counted(WITH_TOOL)["results"]);
+    assert!(
+        at_once >= deltas + results,
+        "{at_once} of {deltas} and {results}"
+    );
+}
+
+#[test]
 fn what_a_sub_agent_says_is_not_the_agents_word() {
     let line = r#"{"type":"assistant","parent_tool_use_id":"toolu_1","message":{"content":[]}}"#;
     assert!(matches!(decode(line), Ok(Line::Quiet)));
