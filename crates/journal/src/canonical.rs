@@ -136,18 +136,32 @@ pub(crate) fn kind_of(canonical: &[u8]) -> &[u8] {
     &value[..end]
 }
 
+/// The two digits of each byte.
+const HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        hex[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    hex
+};
+
 /// Appends the whole event as JSON: the canonical bytes with the hash spliced in.
 pub(crate) fn splice(out: &mut Vec<u8>, canonical: &[u8], hash: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend_from_slice(canonical.strip_suffix(b"}").unwrap_or(canonical));
-    out.extend_from_slice(br#","hash":""#);
-    let mut hex = [0; 64];
-    for (pair, byte) in hex.chunks_exact_mut(2).zip(hash) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    const NAME: &[u8] = br#","hash":""#;
+    const TAIL_BYTES: usize = NAME.len() + 64 + 2;
+    let mut tail = [0; TAIL_BYTES];
+    let (name, rest) = tail.split_at_mut(NAME.len());
+    let (hex, end) = rest.split_at_mut(64);
+    name.copy_from_slice(NAME);
+    for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(hash) {
+        *pair = HEX[usize::from(*byte)];
     }
-    out.extend_from_slice(&hex);
-    out.extend_from_slice(br#""}"#);
+    end.copy_from_slice(br#""}"#);
+    out.extend_from_slice(canonical.strip_suffix(b"}").unwrap_or(canonical));
+    out.extend_from_slice(&tail);
 }
 
 /// Appends the event as an SSE frame.
