@@ -11,6 +11,7 @@ use breakglass_drill::{Scenario, Simulation};
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, say};
 use crate::app::{App, Mode};
@@ -43,7 +44,7 @@ enum DrillAgent {
 
 pub(crate) fn run(args: &DrillArgs) -> Result<Exit, Failure> {
     super::runtime::seal_memory()?;
-    super::runtime::init_tracing("warn");
+    super::runtime::init_tracing(LevelFilter::WARN);
     super::runtime::block_on(drill(args))?
 }
 

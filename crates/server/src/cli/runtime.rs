@@ -3,7 +3,10 @@
 use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::{Exit, Failure};
 
@@ -30,17 +33,21 @@ pub(crate) fn seal_memory() -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Failed, format!("memory can't be sealed: {error}")))
 }
 
-/// Logs to standard error as JSON, one event a line; `BREAKGLASS_LOG` overrides `default`.
-pub(crate) fn init_tracing(default: &str) {
-    let filter =
-        EnvFilter::try_from_env("BREAKGLASS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let subscriber = tracing_subscriber::fmt()
+/// Logs to standard error as JSON, one event a line; `BREAKGLASS_LOG` overrides `default`, for
+/// all or by module: `info,breakglass_control=debug`.
+pub(crate) fn init_tracing(default: LevelFilter) {
+    let asked = std::env::var("BREAKGLASS_LOG").ok();
+    let filter = asked
+        .and_then(|text| text.parse::<Targets>().ok())
+        .unwrap_or_else(|| Targets::new().with_default(default));
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
-        .with_env_filter(filter)
         .with_writer(std::io::stderr);
     // Only fails where a subscriber stands already, and then that one is meant.
-    let _ = subscriber.try_init();
+    let _ = tracing_subscriber::registry()
+        .with(lines.with_filter(filter))
+        .try_init();
 }
 
 /// Resolves at the first SIGINT or SIGTERM.

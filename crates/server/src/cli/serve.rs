@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tokio::net::TcpListener;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, say_error};
 use crate::app::{App, Mode};
@@ -17,7 +18,7 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     let config = load(&args.config)?;
     super::runtime::seal_memory()?;
-    super::runtime::init_tracing("info");
+    super::runtime::init_tracing(LevelFilter::INFO);
     super::runtime::block_on(async {
         let listen = config.listen;
         let app = App::build(config, Mode::Serve)
