@@ -25,23 +25,41 @@ struct Seen {
     gaps: u64,
 }
 
-pub fn run() {
+pub(crate) fn run() {
     let deployment = Deployment::without_target();
     let server = Server::start(&deployment);
     let answer = server.ask("POST", "/api/incidents", r#"{"target":"devvm"}"#);
-    let incident = answer.split('"').find(|part| part.len() == 36).unwrap().to_owned();
+    let incident = answer
+        .split('"')
+        .find(|part| part.len() == 36)
+        .unwrap()
+        .to_owned();
     let before = server.rss_mib();
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (seen, peak) = runtime.block_on(measure(&server, &incident, &deployment.authorization()));
 
-    let mut delays: Vec<f64> = seen.iter().flat_map(|client| client.delays.iter().copied()).collect();
+    let mut delays: Vec<f64> = seen
+        .iter()
+        .flat_map(|client| client.delays.iter().copied())
+        .collect();
     let most = seen.iter().map(|client| client.last).max().unwrap();
-    let lost: u64 = seen.iter().map(|client| client.gaps + (most - client.last)).sum();
+    let lost: u64 = seen
+        .iter()
+        .map(|client| client.gaps + (most - client.last))
+        .sum();
     let p50 = stats::percentile(&mut delays, 0.5);
     let p99 = stats::percentile(&mut delays, 0.99);
-    let name = format!("{CLIENTS} clients, {:.0} events/s", seen[0].events as f64 / SECONDS as f64);
-    let ours = format!("p50 {p50:.0} ms, p99 {p99:.0} ms, lost {lost}, RSS {peak:.0} MiB (idle {before:.0})");
+    let name = format!(
+        "{CLIENTS} clients, {:.0} events/s",
+        seen[0].events as f64 / SECONDS as f64
+    );
+    let ours = format!(
+        "p50 {p50:.0} ms, p99 {p99:.0} ms, lost {lost}, RSS {peak:.0} MiB (idle {before:.0})"
+    );
     stats::print(&name, &ours, "–", None, "lost 0");
 }
 
@@ -49,7 +67,12 @@ async fn measure(server: &Server, incident: &str, auth: &str) -> (Vec<Seen>, f64
     let stop = tokio_util::sync::CancellationToken::new();
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..CLIENTS {
-        clients.spawn(follow(server.address, incident.to_owned(), auth.to_owned(), stop.clone()));
+        clients.spawn(follow(
+            server.address,
+            incident.to_owned(),
+            auth.to_owned(),
+            stop.clone(),
+        ));
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
     let mut tick = tokio::time::interval(Duration::from_millis(1000 / VERBS_PER_SECOND));
@@ -99,14 +122,20 @@ async fn follow(
 }
 
 fn note(seen: &mut Seen, line: &str) {
-    if let Some(id) = line.strip_prefix("id: ").and_then(|id| id.parse::<u64>().ok()) {
+    if let Some(id) = line
+        .strip_prefix("id: ")
+        .and_then(|id| id.parse::<u64>().ok())
+    {
         seen.gaps += id - seen.last - 1;
         seen.last = id;
         return;
     }
-    let Some((_, rest)) = line.split_once("\"at\":\"") else { return };
+    let Some((_, rest)) = line.split_once("\"at\":\"") else {
+        return;
+    };
     let at: jiff::Timestamp = rest.split('"').next().unwrap().parse().unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     seen.events += 1;
-    seen.delays.push((stats::millis(now) - at.as_millisecond() as f64).max(0.0));
+    seen.delays
+        .push((stats::millis(now) - at.as_millisecond() as f64).max(0.0));
 }

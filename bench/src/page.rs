@@ -6,10 +6,13 @@ use crate::stats;
 /// What a browser asks for at the first visit, besides what `index.html` names.
 const FIXED: [&str; 2] = ["/", "/manifest.webmanifest"];
 
-pub fn run() {
-    let server = Server::start(&Deployment::without_target());
+pub(crate) fn run() {
+    let deployment = Deployment::without_target();
+    let server = Server::start(&deployment);
     let index = server.get_text("/");
-    let named = index.split('"').filter(|part| part.starts_with("/assets/") || part.starts_with("./assets/"));
+    let named = index
+        .split('"')
+        .filter(|part| part.starts_with("/assets/") || part.starts_with("./assets/"));
     let paths: Vec<String> = FIXED
         .iter()
         .map(|path| (*path).to_owned())
@@ -17,5 +20,11 @@ pub fn run() {
         .collect();
     let total: usize = paths.iter().map(|path| server.encoded_length(path)).sum();
     let kilobytes = format!("{:.1} kB", total as f64 / 1000.0);
-    stats::print("page, compressed bytes of the first visit", &kilobytes, "–", None, "≤ 60 kB");
+    stats::print(
+        "page, compressed bytes of the first visit",
+        &kilobytes,
+        "–",
+        None,
+        "≤ 60 kB",
+    );
 }

@@ -4,15 +4,19 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 /// Sends a GET and gives the socket, positioned at the answer's first byte.
-pub fn get(address: SocketAddr, path: &str, headers: &str) -> TcpStream {
+pub(crate) fn get(address: SocketAddr, path: &str, headers: &str) -> TcpStream {
     let mut socket = TcpStream::connect(address).expect("the server listens");
     socket.set_nodelay(true).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n").unwrap();
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\n{headers}\r\n"
+    )
+    .unwrap();
     socket
 }
 
 /// Reads until `end` has been seen in the stream; gives the bytes read.
-pub fn read_until(socket: &mut TcpStream, end: &[u8]) -> usize {
+pub(crate) fn read_until(socket: &mut TcpStream, end: &[u8]) -> usize {
     let mut buffer = vec![0; 1 << 18];
     let mut tail: Vec<u8> = Vec::new();
     let mut total = 0;
@@ -32,7 +36,7 @@ pub fn read_until(socket: &mut TcpStream, end: &[u8]) -> usize {
 }
 
 /// Reads exactly `length` bytes.
-pub fn read_exact(socket: &mut TcpStream, length: usize) {
+pub(crate) fn read_exact(socket: &mut TcpStream, length: usize) {
     let mut buffer = vec![0; 1 << 18];
     let mut left = length;
     while left > 0 {

@@ -9,9 +9,11 @@ use crate::server::{Deployment, RECORD_FILE, Server, free_port};
 use crate::stats;
 
 const EVENTS: u64 = 100_000;
+/// Makes an event of 300 bytes, as JSON.
+const EVENT_TEXT: usize = 133;
 const ROUNDS: usize = 15;
 
-pub fn run() {
+pub(crate) fn run() {
     let deployment = Deployment::without_target();
     let incident = fill(&deployment);
     let server = Server::start(&deployment);
@@ -26,14 +28,22 @@ pub fn run() {
     let file = deployment.dir().join("replay.bin");
     std::fs::write(&file, vec![b'x'; bytes]).unwrap();
     let nginx = Nginx::start(deployment.dir());
-    let (ours, theirs) = stats::paired(
-        ROUNDS,
-        || stats::time(|| drop(replay())),
-        || stats::time(|| raw::read_exact(&mut raw::get(nginx.address, "/replay.bin", "connection: close\r\n"), bytes)),
-    );
+    let fetch = || {
+        let mut socket = raw::get(nginx.address, "/replay.bin", "connection: close\r\n");
+        raw::read_exact(&mut socket, bytes);
+    };
+    let ours = || {
+        stats::time(|| {
+            replay();
+        })
+    };
+    let (ours, theirs) = stats::paired(ROUNDS, ours, || stats::time(fetch));
     let rate = |millis: f64| bytes as f64 / millis / 1e6;
     stats::print(
-        &format!("replay of {EVENTS} events, {} bytes each", bytes as u64 / EVENTS),
+        &format!(
+            "replay of {EVENTS} events, {} bytes each on the wire",
+            bytes as u64 / EVENTS
+        ),
         &format!("{:.2} GB/s", rate(ours)),
         &format!("nginx, the same bytes: {:.2} GB/s", rate(theirs)),
         Some(theirs / ours),
@@ -46,11 +56,17 @@ fn fill(deployment: &Deployment) -> IncidentId {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let journal = Journal::open(Options::at(deployment.data_dir().join(RECORD_FILE)));
-        let incident = journal.open_incident("devvm", Actor::System, false).await.unwrap();
-        let text = "x".repeat(110);
+        let incident = journal
+            .open_incident("devvm", Actor::System, false)
+            .await
+            .unwrap();
+        let text = "x".repeat(EVENT_TEXT);
         for _ in 0..EVENTS / 500 {
             let appends = (0..500).map(|_| {
-                let body = EventBody::Text { turn: 1, text: text.clone() };
+                let body = EventBody::Text {
+                    turn: 1,
+                    text: text.clone(),
+                };
                 let journal = journal.clone();
                 tokio::spawn(async move { journal.append(incident, Actor::Agent, body).await })
             });

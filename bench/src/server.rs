@@ -9,26 +9,31 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// The record's name under the data directory.
-pub const RECORD_FILE: &str = "record.db";
+pub(crate) const RECORD_FILE: &str = "record.db";
 
 /// A token for the length of a bench.
 const TOKEN: &str = "bench-token-0123456789-0123456789-0123456789-abcdef";
 
 /// Directory, key, token and configuration.
-pub struct Deployment {
+pub(crate) struct Deployment {
     dir: TempDir,
     target: String,
 }
 
 impl Deployment {
     /// Points at a machine that is not there.
-    pub fn without_target() -> Deployment {
-        Deployment::new("guest = { host = \"127.0.0.1\", port = 9, user = \"nobody\" }\nhost = { host = \"127.0.0.1\", port = 9, user = \"nobody\" }")
+    pub(crate) fn without_target() -> Deployment {
+        Deployment::new(
+            "guest = { host = \"127.0.0.1\", port = 9, user = \"nobody\" }\nhost = { host = \"127.0.0.1\", port = 9, user = \"nobody\" }",
+        )
     }
 
     /// Points at `target`, the body of a `[[targets]]` table without its name.
-    pub fn new(target: &str) -> Deployment {
-        let deployment = Deployment { dir: TempDir::new().unwrap(), target: target.to_owned() };
+    pub(crate) fn new(target: &str) -> Deployment {
+        let deployment = Deployment {
+            dir: TempDir::new().unwrap(),
+            target: target.to_owned(),
+        };
         std::fs::write(deployment.dir().join("token"), TOKEN).unwrap();
         let keygen = Command::new("ssh-keygen")
             .args(["-q", "-t", "ed25519", "-N", "", "-f"])
@@ -39,26 +44,26 @@ impl Deployment {
     }
 
     /// Points at another machine from the next start on.
-    pub fn point_at(&mut self, target: &str) {
+    pub(crate) fn point_at(&mut self, target: &str) {
         target.clone_into(&mut self.target);
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         let path = self.dir().join("data");
         std::fs::create_dir_all(&path).unwrap();
         path
     }
 
-    pub fn key_file(&self) -> PathBuf {
+    pub(crate) fn key_file(&self) -> PathBuf {
         self.dir().join("key")
     }
 
     /// Header line that signs a request in.
-    pub fn authorization(&self) -> String {
+    pub(crate) fn authorization(&self) -> String {
         format!("authorization: Bearer {TOKEN}\r\n")
     }
 
@@ -81,15 +86,15 @@ impl Deployment {
 }
 
 /// A running `breakglass serve`.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     authorization: String,
 }
 
 impl Server {
     /// Returns when the server has answered `/health`.
-    pub fn start(deployment: &Deployment) -> Server {
+    pub(crate) fn start(deployment: &Deployment) -> Server {
         let address = free_port();
         let config = deployment.write_config(address);
         let child = Command::new(binary("breakglass"))
@@ -99,27 +104,39 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("target/release/breakglass is built");
-        let server = Server { child, address, authorization: deployment.authorization() };
+        let server = Server {
+            child,
+            address,
+            authorization: deployment.authorization(),
+        };
         wait_for(address);
         server
     }
 
     /// Resident memory of the process.
-    pub fn rss_mib(&self) -> f64 {
+    pub(crate) fn rss_mib(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+            / 1024.0
     }
 
     /// The body of a GET, without content coding.
-    pub fn get_text(&self, path: &str) -> String {
+    pub(crate) fn get_text(&self, path: &str) -> String {
         let answer = self.ask("GET", path, "");
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
         body.to_owned()
     }
 
     /// The body of a request, which must succeed.
-    pub fn ask(&self, method: &str, path: &str, body: &str) -> String {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> String {
         let answer = self.exchange(method, path, body, "");
         let text = String::from_utf8_lossy(&answer).into_owned();
         assert!(text.starts_with("HTTP/1.1 2"), "{method} {path}: {text}");
@@ -127,9 +144,12 @@ impl Server {
     }
 
     /// Bytes of the body of `path` as a browser is sent them.
-    pub fn encoded_length(&self, path: &str) -> usize {
+    pub(crate) fn encoded_length(&self, path: &str) -> usize {
         let answer = self.exchange("GET", path, "", "accept-encoding: br, gzip\r\n");
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let end = answer
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}");
         answer.len() - end - 4
     }
@@ -158,21 +178,27 @@ impl Drop for Server {
 }
 
 /// A release binary beside this one.
-pub fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     std::env::current_exe().unwrap().with_file_name(name)
 }
 
 /// An address on loopback that was free a moment ago.
-pub fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+pub(crate) fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 /// Returns when something there speaks HTTP.
-pub fn wait_for(address: SocketAddr) {
+pub(crate) fn wait_for(address: SocketAddr) {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(10) {
         if let Ok(mut socket) = TcpStream::connect(address) {
-            let _ = write!(socket, "GET /health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+            let _ = write!(
+                socket,
+                "GET /health HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+            );
             let mut first = [0; 4];
             if socket.read_exact(&mut first).is_ok() {
                 return;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::server::{Deployment, Server};
 use crate::stats;
 
-pub fn run() {
+pub(crate) fn run() {
     let deployment = Deployment::without_target();
     let mut starts: Vec<f64> = (0..10)
         .map(|_| {
@@ -17,10 +17,22 @@ pub fn run() {
         })
         .collect();
     let start = stats::median(&mut starts);
-    stats::print("process start to first answer", &format!("{start:.1} ms"), "–", None, "≤ 20 ms");
+    stats::print(
+        "process start to first answer",
+        &format!("{start:.1} ms"),
+        "–",
+        None,
+        "≤ 20 ms",
+    );
 
     let server = Server::start(&deployment);
     std::thread::sleep(Duration::from_secs(3));
     let rss = server.rss_mib();
-    stats::print("idle RSS, without the CLI", &format!("{rss:.1} MiB"), "–", None, "≤ 12 MB");
+    stats::print(
+        "idle RSS, without the CLI",
+        &format!("{rss:.1} MiB"),
+        "–",
+        None,
+        "≤ 12 MB",
+    );
 }

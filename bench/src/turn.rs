@@ -16,8 +16,11 @@ use crate::stats;
 const ROUNDS: usize = 7;
 const ANSWER: &str = "All is well.";
 
-pub fn run() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+pub(crate) fn run() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     let (ours, theirs) = runtime.unwrap().block_on(measure());
     stats::print(
         "prompt to first text, second turn",
@@ -35,7 +38,10 @@ async fn measure() -> (f64, f64) {
     options.env = environment(&model);
     let journal = Journal::open(Options::in_memory());
     let agents = Agents::new(options, journal.clone());
-    let incident = journal.open_incident("devvm", Actor::System, false).await.unwrap();
+    let incident = journal
+        .open_incident("devvm", Actor::System, false)
+        .await
+        .unwrap();
     living(&agents, &journal, incident).await;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -64,7 +70,10 @@ async fn living(agents: &Agents, journal: &Journal, incident: IncidentId) -> f64
     let mut stream = journal.attach(incident, head).unwrap();
     let started = Instant::now();
     let actor = Actor::Operator("bench".to_owned());
-    agents.prompt(incident, actor, "How is it?".to_owned(), None).await.unwrap();
+    agents
+        .prompt(incident, actor, "How is it?".to_owned(), None)
+        .await
+        .unwrap();
     let mut first = None;
     while let Some(bytes) = stream.next().await {
         let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -82,7 +91,13 @@ async fn living(agents: &Agents, journal: &Journal, incident: IncidentId) -> f64
 fn process(model: &ModelServer, home: &std::path::Path) -> f64 {
     let started = Instant::now();
     let mut child = Command::new(claude())
-        .args(["-p", "How is it?", "--output-format", "stream-json", "--verbose"])
+        .args([
+            "-p",
+            "How is it?",
+            "--output-format",
+            "stream-json",
+            "--verbose",
+        ])
         .arg("--include-partial-messages")
         .env_clear()
         .envs(environment(model))
@@ -91,7 +106,9 @@ fn process(model: &ModelServer, home: &std::path::Path) -> f64 {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
     let mut first = None;
     for line in lines {
         if first.is_none() && line.contains("text_delta") {

@@ -15,7 +15,7 @@ use crate::stats;
 const ROUNDS: usize = 30;
 const PATH: &str = "/api/targets/devvm/verbs/status?wait=true";
 
-pub fn run() {
+pub(crate) fn run() {
     let mut deployment = Deployment::without_target();
     let public = std::fs::read_to_string(deployment.key_file().with_extension("pub")).unwrap();
     let host = GateHost::running(public.trim());
@@ -32,7 +32,11 @@ pub fn run() {
     let key = Arc::new(load_key(&deployment.key_file()).unwrap());
     let mut options = SshOptions::new(key, deployment.dir().join("session_known_hosts"));
     options.host_keys = HostKeyPolicy::TrustFirst;
-    let endpoint = Endpoint { host: "127.0.0.1".to_owned(), port, user: user.clone() };
+    let endpoint = Endpoint {
+        host: "127.0.0.1".to_owned(),
+        port,
+        user: user.clone(),
+    };
     let session = Session::new(endpoint, options);
     let exec = || {
         let run = session.run("status", Duration::from_secs(20), |_, _| {});
@@ -49,16 +53,41 @@ pub fn run() {
 fn print(against: &str, ours: f64, theirs: f64, goal: &str) {
     let ratio = Some(ours / theirs);
     let against = format!("{against}: {theirs:.1} ms");
-    stats::print("verb `status` over HTTP", &format!("{ours:.1} ms"), &against, ratio, goal);
+    stats::print(
+        "verb `status` over HTTP",
+        &format!("{ours:.1} ms"),
+        &against,
+        ratio,
+        goal,
+    );
 }
 
 fn ssh_process(deployment: &Deployment, port: u16, user: &str) {
     let status = Command::new("ssh")
-        .args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"])
-        .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes"])
+        .args([
+            "-F",
+            "none",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=no",
+        ])
+        .args([
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+            "-o",
+            "LogLevel=ERROR",
+            "-o",
+            "IdentitiesOnly=yes",
+        ])
         .arg("-i")
         .arg(deployment.key_file())
-        .args(["-p", &port.to_string(), &format!("{user}@127.0.0.1"), "status"])
+        .args([
+            "-p",
+            &port.to_string(),
+            &format!("{user}@127.0.0.1"),
+            "status",
+        ])
         .stdout(Stdio::null())
         .status();
     assert!(status.unwrap().success());
