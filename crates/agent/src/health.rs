@@ -112,11 +112,11 @@ pub(crate) async fn examine(options: &AgentOptions, launcher: &Launcher) -> Agen
         return AgentHealth {
             available: false,
             version,
-            message: format!(
-                "The claude CLI is not signed in: give the server ANTHROPIC_API_KEY or \
-                 CLAUDE_CODE_OAUTH_TOKEN, or put the CLI's login at {}.",
-                cell::credentials(&options.home).display()
-            ),
+            message: "The claude CLI is not signed in: set agent.api_key_file, or \
+                      agent.credentials_dir to a directory with the CLI's own sign-in \
+                      (.credentials.json); a drill takes ANTHROPIC_API_KEY. Power and checks work \
+                      without it."
+                .to_owned(),
         };
     }
     let message = format!(

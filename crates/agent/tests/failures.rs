@@ -238,5 +238,9 @@ async fn a_cli_that_is_not_signed_in_is_a_finding() {
         !health.available && health.message.contains("not signed in"),
         "{health:?}"
     );
+    assert!(health.message.contains("agent.api_key_file"), "{health:?}");
+    let (outcome, reason) = ending(&scene.say("Hello?").await);
+    assert_eq!(outcome, TurnOutcome::Failed);
+    assert!(reason.contains("agent.api_key_file"), "{reason}");
     assert_eq!(health.version.as_deref(), Some("2.1.197 (Claude Code)"));
 }

@@ -112,6 +112,7 @@ fn stop_ends_a_running_turn_and_says_who_stopped_it() {
     events.until("turn_started");
     let second = client.post(&prompts, &json!({ "text": "and this" }));
     assert_eq!(second.status, 409, "{second:?}");
+    assert_eq!(second.body["turn"], 1, "{second:?}");
     let stop = client.post(&format!("/api/incidents/{incident}/stop"), &json!({}));
     assert!(stop.status < 300, "{stop:?}");
     assert_eq!(events.until("turn_ended").data["outcome"], "stopped");

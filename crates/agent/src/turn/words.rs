@@ -12,6 +12,9 @@ const MAX_SENTENCE: usize = 600;
 pub(super) const LOGIN_EXPIRED: &str = "The agent's login has expired: the model's API refuses it \
      (401). Renew the API key or the login of the claude CLI. Power and checks work without it.";
 
+const SIGNED_OUT: &str = "The agent is not signed in: set agent.api_key_file, or agent.credentials_dir \
+     to a directory with the claude CLI's own sign-in. Power and checks work without it.";
+
 pub(super) fn unreachable(retry: &ApiRetry<'_>) -> String {
     let error = retry.error.as_deref().map(bounded_line).unwrap_or_default();
     let why = match (retry.error_status, error.as_str()) {
@@ -44,6 +47,11 @@ pub(super) fn failed(ending: &Ending<'_>, synthetic: Option<&str>) -> String {
         .as_deref()
         .map(bounded_line)
         .filter(|text| !text.is_empty());
+    // The CLI's own words tell of a command that there is not here.
+    let signed_out = |text: &&str| text.starts_with("Not logged in");
+    if said.as_deref().or(synthetic).filter(signed_out).is_some() {
+        return SIGNED_OUT.to_owned();
+    }
     match (said, synthetic, ending.subtype.as_deref()) {
         (Some(text), _, _) => text,
         (None, Some(text), _) => text.to_owned(),

@@ -306,8 +306,8 @@ fn limits(section: &mut Section<'_>) -> LimitsConfig {
 fn targets(root: &mut Section<'_>) -> Option<Vec<Target>> {
     let before = root.report().errors.len();
     let was_named = root.has("targets");
-    let mut names = HashSet::new();
-    let targets = root.sections("targets", |section| target(section, &mut names));
+    let mut taken = Taken::default();
+    let targets = root.sections("targets", |section| target(section, &mut taken));
     if targets.is_empty() && root.report().errors.len() == before {
         let problem = if was_named { "is empty" } else { "is missing" };
         root.error(
@@ -319,7 +319,16 @@ fn targets(root: &mut Section<'_>) -> Option<Vec<Target>> {
     targets.into_iter().collect()
 }
 
-fn target(section: &mut Section<'_>, names: &mut HashSet<String>) -> Option<Target> {
+/// What belongs to a target that was read before.
+#[derive(Default)]
+struct Taken {
+    /// Guests and hosts: the agent reaches each by its name.
+    names: HashSet<String>,
+    /// The server's one key opens one gate on each, and a gate knows one guest.
+    hosts: HashSet<Endpoint>,
+}
+
+fn target(section: &mut Section<'_>, taken: &mut Taken) -> Option<Target> {
     if !section.has("name") {
         section.error("name", "is missing", "name the target, as in \"devvm\"");
     }
@@ -328,7 +337,7 @@ fn target(section: &mut Section<'_>, names: &mut HashSet<String>) -> Option<Targ
         "use a–z, 0–9 and -, and each name once",
         |text| {
             let name = plain_name(text)?;
-            let fresh = names.insert(name.clone());
+            let fresh = taken.names.insert(name.clone());
             fresh
                 .then_some(name)
                 .ok_or_else(|| format!("{text:?} is there twice"))
@@ -340,6 +349,16 @@ fn target(section: &mut Section<'_>, names: &mut HashSet<String>) -> Option<Targ
     let mut target = Target::new(name?, guest?, host?);
     if let Some(host_name) = host_name {
         target.host_name = host_name;
+    }
+    if !taken.names.insert(target.host_name.clone()) {
+        let problem = format!("{:?} is another machine's name already", target.host_name);
+        let remedy = "give each host a name of its own, so that no verb reaches another's machine";
+        section.error("host_name", problem, remedy);
+    }
+    if !taken.hosts.insert(target.host.clone()) {
+        let problem = "is another target's host as well, and one key reaches one guest there";
+        let remedy = "serve the second guest by a server with a key of its own";
+        section.error("host", problem, remedy);
     }
     Some(target)
 }

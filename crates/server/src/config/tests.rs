@@ -338,11 +338,27 @@ fn each_mistake_is_an_error_at_its_key() {
 }
 
 #[test]
+fn two_targets_on_hosts_of_their_own_load() {
+    let second = "[[targets]]\nname = \"web\"\nhost_name = \"pve2\"\n\
+                  guest = { host = \"10.0.10.11\", user = \"breakglass\" }\n\
+                  host = { host = \"192.168.1.128\", user = \"root\" }\n";
+    let loaded = Secrets::new().load(&format!("{LEAST}{second}"), &[]);
+    let names = loaded.unwrap().0.targets;
+    let names: Vec<&str> = names
+        .iter()
+        .map(|target| target.host_name.as_str())
+        .collect();
+    assert_eq!(names, ["pve", "pve2"]);
+}
+
+#[test]
 fn each_mistake_in_a_target_is_an_error_at_its_key() {
     let secrets = Secrets::new();
     let guest = "guest = { host = \"10.0.0.1\", user = \"a\" }\n";
     let host = "host = { host = \"10.0.0.2\", user = \"root\" }\n";
-    let table: [(String, &str, &str); 9] = [
+    let second = "[[targets]]\nname = \"b\"\n";
+    let other_host = "host = { host = \"10.0.0.3\", user = \"root\" }\n";
+    let table: [(String, &str, &str); 12] = [
         (format!("{guest}{host}"), "targets[0].name", "is missing"),
         (
             format!("name = \"Dev VM\"\n{guest}{host}"),
@@ -385,6 +401,21 @@ fn each_mistake_in_a_target_is_an_error_at_its_key() {
             format!("name = \"a\"\n{guest}{host}[[targets]]\nname = \"a\"\n{guest}{host}"),
             "targets[1].name",
             "there twice",
+        ),
+        (
+            format!("name = \"a\"\n{guest}{host}{second}{guest}{other_host}"),
+            "targets[1].host_name",
+            "another machine's name",
+        ),
+        (
+            format!("name = \"a\"\nhost_name = \"a\"\n{guest}{host}"),
+            "targets[0].host_name",
+            "another machine's name",
+        ),
+        (
+            format!("name = \"a\"\n{guest}{host}{second}host_name = \"pve2\"\n{guest}{host}"),
+            "targets[1].host",
+            "one key reaches one guest",
         ),
     ];
     for (target, key, text) in table {
