@@ -12,6 +12,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -21,12 +22,12 @@ use crate::canonical;
 use crate::event::{IncidentId, TurnNumber};
 use crate::frame::Frame;
 use crate::live::{Entry, Subscription};
-use crate::store::{Answer, Block, Reader};
+use crate::store::{Answer, Block, Reader, Shared};
 
 /// One reader of an incident: a stream of ready SSE bytes.
 ///
 /// First the events after the one asked for, then `event: caught-up` with the `seq` reached, then
-/// the text that is being typed, if any, then what happens. The stream ends after the incident's
+/// the text that is being typed, if any, and whether the store fails, then what happens. The stream ends after the incident's
 /// last event, on shutdown, or when this reader lags too far behind: then it resumes by the last
 /// `id` it saw.
 pub struct Attachment(Pin<Box<dyn Stream<Item = Bytes> + Send>>);
@@ -52,6 +53,7 @@ impl Attachment {
         after: u64,
         reader: Reader,
         live: Subscription,
+        shared: Arc<Shared>,
     ) -> Attachment {
         let position = live.end();
         let cursor = Cursor {
@@ -61,6 +63,7 @@ impl Attachment {
             position,
             reader,
             live,
+            shared,
             phase: Phase::Replay,
             ahead: None,
             typed: false,
@@ -91,6 +94,7 @@ struct Cursor {
     position: u64,
     reader: Reader,
     live: Subscription,
+    shared: Arc<Shared>,
     phase: Phase,
     /// The next block, on its way while this one is being sent.
     ahead: Option<Answer<Block>>,
@@ -153,6 +157,9 @@ impl Cursor {
         if let Some((turn, text)) = found.snapshot.filter(|_| !closed) {
             self.typed = true;
             out.extend_from_slice(&canonical::ephemeral(&Frame::TextSnapshot { turn, text }));
+        }
+        if let Some(warning) = self.shared.health.warning() {
+            out.extend_from_slice(&canonical::ephemeral(&warning));
         }
         self.phase = if closed || found.ended {
             Phase::Over

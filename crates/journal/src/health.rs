@@ -3,7 +3,9 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::event::IncidentId;
+use crate::actor::Actor;
+use crate::event::{EventBody, IncidentId, Level};
+use crate::frame::Frame;
 
 /// Whether what happens is being recorded, and what was lost while it was not.
 #[derive(Debug)]
@@ -67,6 +69,25 @@ impl Health {
             "events are not being recorded ({reason}); they go to standard error until the store can be written again"
         )));
         true
+    }
+
+    /// What everyone who is attached, or attaches, is shown while the store cannot be written.
+    pub(crate) fn warning(&self) -> Option<Frame> {
+        let failure = self.lock();
+        let Failure { since, reason, .. } = failure.as_ref()?;
+        let message = format!(
+            "Events are not being recorded: {reason}. Verbs still run; their events go to standard error."
+        );
+        let body = EventBody::Notice {
+            level: Level::Error,
+            code: "record_degraded".to_owned(),
+            message,
+        };
+        Some(Frame::Unrecorded {
+            at: since.clone(),
+            actor: Actor::System,
+            body,
+        })
     }
 
     /// Counts an event that could not be recorded.

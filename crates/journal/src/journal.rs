@@ -213,6 +213,7 @@ impl Journal {
             after,
             self.0.reader.clone(),
             live,
+            Arc::clone(&self.0.shared),
         ))
     }
 

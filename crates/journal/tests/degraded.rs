@@ -115,6 +115,10 @@ async fn a_store_that_fails_holds_nobody_up_and_says_when_it_is_well_again() {
     frames
         .until(|frame| frame.event == "unrecorded" && frame.data.contains("later 99"))
         .await;
+    let mut late = Frames::new(journal.attach(incident, 0).unwrap());
+    late.until(|frame| frame.event == "caught-up").await;
+    late.until(|frame| frame.event == "unrecorded" && frame.data.contains("record_degraded"))
+        .await;
     let refused = journal
         .append(incident, Actor::Agent, notice("agent"))
         .await

@@ -12,7 +12,6 @@ use crate::actor::Actor;
 use crate::canonical::{self, Effect, Encoded};
 use crate::error::JournalError;
 use crate::event::{EventBody, IncidentId, Level};
-use crate::frame::Frame;
 use crate::health::{Failure, Health};
 use crate::live::Hub;
 use crate::outlet::Outlet;
@@ -236,19 +235,9 @@ impl Writer {
             return;
         }
         tracing::error!(reason, "the incident log cannot be written");
-        let message = format!(
-            "Events are not being recorded: {reason}. Verbs still run; their events go to standard error."
-        );
-        let body = EventBody::Notice {
-            level: Level::Error,
-            code: "record_degraded".to_owned(),
-            message,
-        };
-        self.shared.hub.pass_to_all(&Frame::Unrecorded {
-            at: now(),
-            actor: Actor::System,
-            body,
-        });
+        if let Some(warning) = self.shared.health.warning() {
+            self.shared.hub.pass_to_all(&warning);
+        }
     }
 
     fn tell_restored(&mut self, failure: &Failure) {
