@@ -1,19 +1,17 @@
-//! What both SSH servers share: who may enter, how a connection lives, how output is sent.
+//! What both SSH servers share: their settings, how a connection lives, how output is sent.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::keys::{PrivateKey, PublicKey};
-use russh::server::{Auth, Config, Handle, Handler};
+use russh::keys::PrivateKey;
+use russh::server::{Config, Handle};
 use russh::{ChannelId, MethodKind, MethodSet, SshId};
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 
+use super::client::{Client, Service};
 use super::stream::Lifeline;
 
-/// Sessions on one connection, as OpenSSH's `MaxSessions`.
-pub(super) const MAX_SESSIONS: usize = 10;
 /// Connections of one server.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 /// How long a client may take to be let in.
@@ -37,43 +35,24 @@ pub(super) fn config(key: PrivateKey) -> Arc<Config> {
     })
 }
 
-/// Lets in the holder of `wanted` and nobody else.
-pub(super) fn judge(offered: &PublicKey, wanted: &PublicKey) -> Auth {
-    if offered.key_data() == wanted.key_data() {
-        Auth::Accept
-    } else {
-        Auth::reject()
-    }
-}
-
-/// Serves one connection until its client leaves or `token` is cancelled.
-pub(super) async fn serve<H>(
-    stream: TcpStream,
-    config: Arc<Config>,
-    handler: H,
-    token: CancellationToken,
-) where
-    H: Handler<Error = russh::Error> + Send + 'static,
-{
-    if let Err(error) = run(stream, config, handler, token.clone()).await {
+/// Serves one connection until its client leaves or the client's token is cancelled.
+pub(super) async fn serve<S: Service>(stream: TcpStream, config: Arc<Config>, client: Client<S>) {
+    let token = client.token();
+    if let Err(error) = run(stream, config, client).await {
         tracing::debug!(%error, "a connection to the simulated target ended");
     }
     // Whatever the handler started for this connection ends with it.
     token.cancel();
 }
 
-async fn run<H>(
+async fn run<S: Service>(
     stream: TcpStream,
     config: Arc<Config>,
-    handler: H,
-    token: CancellationToken,
-) -> Result<(), russh::Error>
-where
-    H: Handler<Error = russh::Error> + Send + 'static,
-{
+    client: Client<S>,
+) -> Result<(), russh::Error> {
     stream.set_nodelay(true)?;
-    let lifeline = Lifeline::new(stream, token);
-    let greeting = russh::server::run_stream(config, lifeline, handler);
+    let lifeline = Lifeline::new(stream, client.token());
+    let greeting = russh::server::run_stream(config, lifeline, client);
     let session = tokio::time::timeout(LOGIN, greeting)
         .await
         .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;

@@ -4,20 +4,18 @@
 //! empty line, which it refuses. A verb runs on a thread of its own and to its end, also when the
 //! connection that asked for it is gone.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use breakglass_gate::{Context, Limits, Output, Silent};
-use russh::keys::PublicKey;
-use russh::server::{
-    Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey,
-};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
+use russh::ChannelId;
+use russh::server::Session;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{MAX_SESSIONS, Sender, judge};
+use super::client::Service;
+use super::connection::Sender;
 use super::driver::SimulatedDriver;
 use crate::machine::Machine;
 
@@ -42,9 +40,7 @@ pub(super) struct Desk {
 /// One client of the gate.
 pub(super) struct Gate {
     pub(super) desk: Desk,
-    pub(super) key: PublicKey,
     pub(super) source: String,
-    pub(super) channels: HashSet<ChannelId>,
 }
 
 enum Line {
@@ -127,110 +123,14 @@ async fn forward(mut lines: mpsc::Receiver<Line>, mut client: Sender) {
     client.finish(exit).await;
 }
 
-impl Handler for Gate {
-    type Error = russh::Error;
-
-    async fn auth_publickey_offered(
-        &mut self,
-        _user: &str,
-        offer: PublicKeyOffer<'_>,
-    ) -> Result<Auth, russh::Error> {
-        Ok(judge(offer.public_key, &self.key))
+impl Service for Gate {
+    /// The session's end is none of the verb's: it runs to its own.
+    fn exec(&self, id: ChannelId, command: &[u8], _: CancellationToken, session: &Session) {
+        self.serve(id, command, session);
     }
 
-    async fn auth_publickey(
-        &mut self,
-        _user: &str,
-        key: VerifiedPublicKey<'_>,
-    ) -> Result<Auth, russh::Error> {
-        Ok(judge(key.public_key, &self.key))
-    }
-
-    async fn channel_open_session(
-        &mut self,
-        channel: Channel<Msg>,
-        reply: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        if self.channels.len() >= MAX_SESSIONS {
-            reply
-                .reject(ChannelOpenFailure::AdministrativelyProhibited)
-                .await;
-            return Ok(());
-        }
-        self.channels.insert(channel.id());
-        reply.accept().await;
-        Ok(())
-    }
-
-    async fn exec_request(
-        &mut self,
-        id: ChannelId,
-        data: &[u8],
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        session.channel_success(id)?;
-        self.serve(id, data, session);
-        Ok(())
-    }
-
-    async fn shell_request(
-        &mut self,
-        id: ChannelId,
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        session.channel_success(id)?;
+    fn shell(&self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
         self.serve(id, b"", session);
-        Ok(())
-    }
-
-    async fn pty_request(
-        &mut self,
-        id: ChannelId,
-        _: &str,
-        _: u32,
-        _: u32,
-        _: u32,
-        _: u32,
-        _: &[(Pty, u32)],
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        session.channel_failure(id)
-    }
-
-    async fn env_request(
-        &mut self,
-        id: ChannelId,
-        _: &str,
-        _: &str,
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        session.channel_failure(id)
-    }
-
-    async fn x11_request(
-        &mut self,
-        id: ChannelId,
-        _: bool,
-        _: &str,
-        _: &str,
-        _: u32,
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        session.channel_failure(id)
-    }
-
-    async fn subsystem_request(
-        &mut self,
-        id: ChannelId,
-        _: &str,
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        session.channel_failure(id)
-    }
-
-    async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
-        self.channels.remove(&id);
         Ok(())
     }
 }

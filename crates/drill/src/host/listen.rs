@@ -1,6 +1,5 @@
 //! Who listens when: the gate always, the guest as far as its machine has come.
 
-use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::client::Client;
 use super::connection::{MAX_CONNECTIONS, serve};
 use super::gate::{Desk, Gate};
 use super::guest::Guest;
@@ -45,13 +45,12 @@ impl GateServer {
             };
             let gate = Gate {
                 desk: self.desk.clone(),
-                key: self.key.clone(),
                 source: peer.ip().to_string(),
-                channels: HashSet::new(),
             };
-            let (config, token) = (self.config.clone(), self.cancel.child_token());
+            let client = Client::new(gate, self.key.clone(), self.cancel.child_token());
+            let config = self.config.clone();
             self.desk.tasks.spawn(async move {
-                serve(stream, config, gate, token).await;
+                serve(stream, config, client).await;
                 drop(slot);
             });
         }
@@ -160,16 +159,14 @@ impl GuestServer {
         let answers = self.machine.network().0 == Network::Up;
         let guest = Guest {
             machine: self.machine.clone(),
-            key: self.key.clone(),
             user: String::new(),
-            channels: HashMap::new(),
-            token: token.clone(),
             tasks: self.tasks.clone(),
         };
+        let client = Client::new(guest, self.key.clone(), token.clone());
         let config = self.config.clone();
         self.tasks.spawn(async move {
             if answers {
-                serve(stream, config, guest, token).await;
+                serve(stream, config, client).await;
             } else {
                 token.run_until_cancelled(silence(stream)).await;
             }

@@ -1,5 +1,6 @@
 //! The simulated target: a machine, and the two SSH servers in front of it.
 
+mod client;
 mod connection;
 mod driver;
 mod gate;
