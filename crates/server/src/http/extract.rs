@@ -1,5 +1,6 @@
 //! Axum's extractors with problem details for errors, and an end to waiting for a body.
 
+use std::future::Future;
 use std::time::Duration;
 
 use axum::Json;
@@ -7,6 +8,7 @@ use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -15,6 +17,10 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
+
+/// The body of a request that has nothing to say: none, or `{}`. It is read all the same: a
+/// connection on which a body is left over is closed, under whatever the client sends next.
+pub(super) struct NoBody;
 
 /// The parts of the path.
 pub(super) struct PathOf<T>(pub(super) T);
@@ -26,34 +32,46 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Body<T>, Problem> {
-        let read = tokio::time::timeout(BODY_DEADLINE, Json::<T>::from_request(request, state));
-        match read.await {
-            Ok(Ok(Json(value))) => Ok(Body(value)),
-            Ok(Err(rejection)) => Err(json_problem(&rejection)),
-            Err(_) => {
-                let detail = "The body did not arrive within 10 s.";
-                Err(Problem::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "timeout",
-                    "Too slow",
-                    detail,
-                ))
-            }
+        let read = in_time(Json::<T>::from_request(request, state)).await?;
+        read.map(|Json(value)| Body(value))
+            .map_err(|rejection| json_problem(&rejection))
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<NoBody, Problem> {
+        let read = in_time(Bytes::from_request(request, state)).await?;
+        let bytes = read.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => Problem::malformed(rejection.body_text()),
+        })?;
+        match bytes.trim_ascii() {
+            b"" | b"{}" => Ok(NoBody),
+            _ => Err(Problem::unacceptable("This takes no body, or {}.")),
         }
     }
 }
 
+async fn in_time<T>(reading: impl Future<Output = T>) -> Result<T, Problem> {
+    let read = tokio::time::timeout(BODY_DEADLINE, reading).await;
+    read.map_err(|_| {
+        let detail = "The body did not arrive within 10 s.";
+        let status = StatusCode::REQUEST_TIMEOUT;
+        Problem::new(status, "timeout", "Too slow", detail)
+    })
+}
+
+fn too_large() -> Problem {
+    let detail = "The body is larger than this server takes (limits.body_bytes).";
+    let status = StatusCode::PAYLOAD_TOO_LARGE;
+    Problem::new(status, "too-large", "Too large", detail)
+}
+
 fn json_problem(rejection: &JsonRejection) -> Problem {
     match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let detail = "The body is larger than this server takes (limits.body_bytes).";
-            Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "too-large",
-                "Too large",
-                detail,
-            )
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => too_large(),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             let detail = "Send the body as JSON, with Content-Type: application/json.";
             let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;

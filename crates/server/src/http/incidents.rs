@@ -10,8 +10,8 @@ use breakglass_journal::{IncidentId, IncidentSummary, JournalError, TurnNumber};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use super::extract::{Body, PathOf};
-use super::problem::Problem;
+use super::extract::{Body, NoBody, PathOf};
+use super::problem::{Problem, sentence};
 use super::state::{AppState, NoAgent};
 use super::targets;
 use crate::auth::Identity;
@@ -197,6 +197,7 @@ pub(super) async fn stop(
     State(state): State<AppState>,
     identity: Identity,
     PathOf(incident): PathOf<IncidentId>,
+    _: NoBody,
 ) -> Result<Json<Stopped>, Problem> {
     find(&state, incident).await?;
     let stopped = match &state.agents {
@@ -210,6 +211,7 @@ pub(super) async fn close(
     State(state): State<AppState>,
     identity: Identity,
     PathOf(incident): PathOf<IncidentId>,
+    _: NoBody,
 ) -> Result<StatusCode, Problem> {
     let (target, actor) = (find_open(&state, incident).await?.target, identity.actor());
     if let Ok(agents) = &state.agents {
@@ -218,7 +220,8 @@ pub(super) async fn close(
     let closed = state.control.close(&target, incident, &actor);
     closed.await.map_err(|refusal| match refusal {
         CloseRefusal::Busy { operation, .. } => {
-            let problem = Problem::conflict("busy", "An operation is running", refusal.to_string());
+            let detail = sentence(refusal.to_string());
+            let problem = Problem::conflict("busy", "An operation is running", detail);
             problem.operation(operation, Some(incident))
         }
         CloseRefusal::Log(error) => Problem::from(error),

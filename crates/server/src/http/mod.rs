@@ -32,7 +32,7 @@ use breakglass_journal::JournalError;
 /// The log could not do it: the client is told why, since it is the operator's own.
 impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Problem {
-        let detail = format!("{error}.");
+        let detail = problem::sentence(error.to_string());
         match error {
             JournalError::NotFound { .. } => Problem::not_found(detail),
             JournalError::Closed { .. } => Problem::conflict("closed", "Closed", detail),

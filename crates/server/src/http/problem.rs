@@ -182,7 +182,8 @@ impl Problem {
     }
 }
 
-fn sentence(why: impl Into<String>) -> String {
+/// `why` with a capital and a full stop.
+pub(super) fn sentence(why: impl Into<String>) -> String {
     let why = why.into();
     let mut letters = why.chars();
     let first = letters

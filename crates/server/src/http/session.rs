@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use super::extract::Body;
+use super::extract::{Body, NoBody};
 use super::problem::Problem;
 use super::state::AppState;
 use crate::auth::{self, Identity, Peer};
@@ -81,16 +82,15 @@ pub(super) async fn logout(
     State(state): State<AppState>,
     identity: Identity,
     peer: Option<Extension<Peer>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    parts: Parts,
+    _: NoBody,
 ) -> Result<Response, Problem> {
     let peer = peer.map(|Extension(peer)| peer);
     let request = auth::Request {
         peer,
-        method: &method,
-        uri: &uri,
-        headers: &headers,
+        method: &parts.method,
+        uri: &parts.uri,
+        headers: &parts.headers,
     };
     let cookie = state.auth.sign_out(request)?;
     tracing::info!(identity = identity.name(), "signed out");

@@ -14,8 +14,8 @@ use breakglass_verbs::Verb;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use super::extract::{PathOf, QueryOf};
-use super::problem::Problem;
+use super::extract::{NoBody, PathOf, QueryOf};
+use super::problem::{Problem, sentence};
 use super::state::AppState;
 use crate::auth::Identity;
 
@@ -147,6 +147,7 @@ pub(super) async fn run_verb(
     PathOf((target, word)): PathOf<(String, String)>,
     QueryOf(run): QueryOf<Run>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, Problem> {
     find(&state, &target)?;
     let verb = Verb::parse(&word).ok_or_else(|| {
@@ -184,7 +185,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Proble
 }
 
 fn refusal_problem(state: &AppState, refusal: &Refusal) -> Problem {
-    let detail = refusal.to_string();
+    let detail = sentence(refusal.to_string());
     match refusal {
         Refusal::UnknownTarget { .. } => Problem::not_found(detail),
         Refusal::Busy { operation, .. } => {
@@ -215,6 +216,7 @@ pub(super) async fn run_check(
     PathOf((target, word)): PathOf<(String, String)>,
     QueryOf(run): QueryOf<Run>,
     headers: HeaderMap,
+    _: NoBody,
 ) -> Result<Response, Problem> {
     find(&state, &target)?;
     let check = Check::named(&word).ok_or_else(|| {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::server::{Request, Server, TOKEN};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::server::{DEADLINE, Request, Server, TOKEN};
 use crate::http::MAX_PROMPT;
 
 fn assert_problem(answer: &super::server::Answer, status: u16, kind: &str) {
@@ -90,6 +92,8 @@ async fn every_mistake_is_a_problem_of_its_kind() {
             "unacceptable",
         ),
         ("POST", on("prompts"), r#"{"text":"a"}"#, 503, "unavailable"),
+        ("POST", on("stop"), r#"{"force":true}"#, 422, "unacceptable"),
+        ("POST", on("close"), &huge, 413, "too-large"),
         (
             "POST",
             "/api/targets/devvm/verbs/status?wait=1".into(),
@@ -117,6 +121,31 @@ async fn a_body_that_is_not_json_is_refused_by_its_type() {
             ..Request::new("POST", "/api/incidents")
         };
         assert_problem(&server.send(&request).await, 415, "not-json");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_comes_late_does_not_cost_the_connection() {
+    let server = Server::start().await;
+    let mut stream = server.connect(std::net::Ipv4Addr::LOCALHOST.into()).await;
+    let head = format!(
+        "POST /api/targets/devvm/verbs/status HTTP/1.1\r\nHost: localhost\r\n\
+         Authorization: Bearer {TOKEN}\r\nContent-Length: 2\r\n\r\n"
+    );
+    for _ in 0..3 {
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut early = [0; 1];
+        let answered = stream.read_exact(&mut early);
+        let answered = tokio::time::timeout(Duration::from_millis(50), answered).await;
+        assert!(answered.is_err(), "answered before the body was there");
+        stream.write_all(b"{}").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let read = stream.read_buf(&mut answer);
+            let read = tokio::time::timeout(DEADLINE, read).await.unwrap();
+            assert!(read.unwrap() > 0, "the connection was closed");
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 202"), "{answer:?}");
     }
 }
 
