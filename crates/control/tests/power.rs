@@ -125,11 +125,7 @@ async fn of_two_presses_at_once_one_runs_and_the_other_learns_which() {
 async fn status_answers_while_a_mutating_verb_hangs() {
     let bench = Bench::running();
     bench.host.set("hang-stop", "");
-    let permit = bench
-        .control
-        .permit(&operator(), "devvm", Verb::Cycle)
-        .unwrap();
-    let cycle = bench.control.submit(permit, None, None).await.unwrap();
+    let cycle = bench.begin(Verb::Cycle).await;
     until("the gate calls stop", || {
         (bench.host.count("stop") > 0).then_some(())
     })
@@ -146,10 +142,8 @@ async fn status_answers_while_a_mutating_verb_hangs() {
 async fn the_same_key_runs_once_and_another_request_under_it_is_refused() {
     let bench = Bench::running();
     let press = |verb, key: &str| {
-        let permit = bench.control.permit(&operator(), "devvm", verb).unwrap();
-        bench
-            .control
-            .submit(permit, None, Some(IdempotencyKey::new(key).unwrap()))
+        let key = IdempotencyKey::new(key).unwrap();
+        bench.control.submit(bench.permit(verb), None, Some(key))
     };
     let (one, other) = tokio::join!(press(Verb::Cycle, "k1"), press(Verb::Cycle, "k1"));
     let (one, other) = (one.unwrap(), other.unwrap());
@@ -176,20 +170,14 @@ async fn a_key_is_honoured_by_the_next_life_of_the_server() {
     let key = || Some(IdempotencyKey::new("k1").unwrap());
     let first = {
         let bench = Bench::over(GateHost::running, Journal::open(Options::at(&file)));
-        let permit = bench
-            .control
-            .permit(&operator(), "devvm", Verb::Cycle)
-            .unwrap();
+        let permit = bench.permit(Verb::Cycle);
         let accepted = bench.control.submit(permit, None, key()).await.unwrap();
         bench.ended(accepted.operation).await;
         bench.journal.shutdown();
         accepted.operation
     };
     let bench = Bench::over(GateHost::running, Journal::open(Options::at(&file)));
-    let press = |verb| {
-        let permit = bench.control.permit(&operator(), "devvm", verb).unwrap();
-        bench.control.submit(permit, None, key())
-    };
+    let press = |verb| bench.control.submit(bench.permit(verb), None, key());
     let replayed = press(Verb::Cycle).await.unwrap();
     assert_eq!((replayed.operation, replayed.replayed), (first, true));
     let reused = press(Verb::Stop).await;
@@ -203,10 +191,7 @@ async fn a_key_is_honoured_by_the_next_life_of_the_server() {
 #[tokio::test]
 async fn a_verb_goes_on_when_its_caller_leaves() {
     let bench = Bench::running();
-    let permit = bench
-        .control
-        .permit(&operator(), "devvm", Verb::Cycle)
-        .unwrap();
+    let permit = bench.permit(Verb::Cycle);
     let submit = bench.control.submit(permit, None, None);
     // Polled once, then dropped, as by a client that hung up.
     assert!(submit.now_or_never().is_none());
@@ -221,13 +206,7 @@ async fn a_verb_goes_on_when_its_caller_leaves() {
 async fn an_incident_is_not_closed_while_a_verb_writes_into_it() {
     let bench = Bench::running();
     bench.host.set("slow", "1\n");
-    let permit = || {
-        bench
-            .control
-            .permit(&operator(), "devvm", Verb::Cycle)
-            .unwrap()
-    };
-    let accepted = bench.control.submit(permit(), None, None).await.unwrap();
+    let accepted = bench.begin(Verb::Cycle).await;
     let incident = accepted.incident.unwrap();
     let refused = bench.control.close("devvm", incident, &operator()).await;
     let Err(CloseRefusal::Busy { operation, what }) = refused else {
@@ -255,10 +234,9 @@ async fn a_verb_for_an_incident_that_was_just_closed_goes_into_another() {
     let bench = Bench::running();
     let first = bench.verb(Verb::Status).await.incident.unwrap();
     until_closed(&bench, first).await;
-    let permit = bench.control.permit(&operator(), "devvm", Verb::Status);
     let accepted = bench
         .control
-        .submit(permit.unwrap(), Some(first), None)
+        .submit(bench.permit(Verb::Status), Some(first), None)
         .await
         .unwrap();
     let second = accepted.incident.unwrap();
@@ -365,15 +343,12 @@ async fn verbs_run_after_the_record_has_ended() {
 #[tokio::test]
 async fn shutting_down_begins_nothing_new_and_waits_for_what_runs() {
     let bench = Bench::running();
-    let permit = || {
-        bench
-            .control
-            .permit(&operator(), "devvm", Verb::Cycle)
-            .unwrap()
-    };
-    let accepted = bench.control.submit(permit(), None, None).await.unwrap();
+    let accepted = bench.begin(Verb::Cycle).await;
     bench.cancel.cancel();
-    let refused = bench.control.submit(permit(), None, None).await;
+    let refused = bench
+        .control
+        .submit(bench.permit(Verb::Cycle), None, None)
+        .await;
     assert_eq!(refused, Err(Refusal::ShuttingDown));
     assert_eq!(bench.control.drain(LIMIT).await, 0);
     let view = bench.control.operation(accepted.operation).unwrap();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use breakglass_control::ssh::{HostKeyPolicy, PrivateKey, generate_key};
-use breakglass_control::{Control, Endpoint, OperationView, SshOptions, Target};
+use breakglass_control::{Accepted, Control, Endpoint, OperationView, Permit, SshOptions, Target};
 use breakglass_journal::{Actor, Event, EventBody, IncidentId, Journal, Options};
 use breakglass_rig::gate::GateHost;
 use breakglass_rig::sshd::Sshd;
@@ -108,11 +108,20 @@ impl Bench {
         }
     }
 
+    /// The operator may `verb` the target.
+    pub fn permit(&self, verb: Verb) -> Permit {
+        self.control.permit(&operator(), "devvm", verb).unwrap()
+    }
+
+    /// Begins `verb`.
+    pub async fn begin(&self, verb: Verb) -> Accepted {
+        let submitted = self.control.submit(self.permit(verb), None, None).await;
+        submitted.unwrap()
+    }
+
     /// Runs `verb` to its end.
     pub async fn verb(&self, verb: Verb) -> OperationView {
-        let permit = self.control.permit(&operator(), "devvm", verb).unwrap();
-        let accepted = self.control.submit(permit, None, None).await.unwrap();
-        self.ended(accepted.operation).await
+        self.ended(self.begin(verb).await.operation).await
     }
 
     pub async fn ended(&self, operation: breakglass_journal::OperationId) -> OperationView {
