@@ -11,7 +11,7 @@ use crate::event::{Event, IncidentId};
 use crate::summary::IncidentSummary;
 
 /// From this size on, a block of replay is handed over.
-const BLOCK_BYTES: usize = 128 * 1024;
+const BLOCK_BYTES: usize = 256 * 1024;
 /// The most questions that wait.
 const MAX_WAITING: usize = 1024;
 /// The longest that a question waits for its answer.
