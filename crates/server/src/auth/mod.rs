@@ -171,7 +171,7 @@ impl Auth {
         }
         failed
             .retry_after
-            .map_or_else(Problem::unauthorized, Problem::too_many_wrong_tokens)
+            .map_or_else(Problem::wrong_token, Problem::too_many_wrong_tokens)
     }
 
     /// Signs in with the API token or a one-time code; returns who that is and the session

@@ -71,6 +71,19 @@ impl Problem {
         )
     }
 
+    /// 401: there is a secret, and it is none of ours.
+    #[must_use]
+    pub fn wrong_token() -> Problem {
+        let detail = "That is neither this server's API token nor a one-time code that still \
+                      holds: a code works once, within 15 minutes.";
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "Not signed in",
+            detail,
+        )
+    }
+
     /// 403: the request comes from another site.
     #[must_use]
     pub fn cross_site(why: impl Into<String>) -> Problem {
