@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use breakglass_agent::{AgentOptions, Agents};
+use breakglass_agent::{AgentOptions, Agents, TargetNames};
 use breakglass_journal::{Actor, IncidentId, Journal, Options};
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
@@ -36,6 +36,10 @@ async fn measure() -> (f64, f64) {
     let home = tempfile::tempdir().unwrap();
     let mut options = AgentOptions::new(claude(), home.path());
     options.env = environment(&model);
+    options.targets = vec![TargetNames {
+        guest: "devvm".to_owned(),
+        host: "pve".to_owned(),
+    }];
     let journal = Journal::open(Options::in_memory());
     let agents = Agents::new(options, journal.clone());
     let incident = journal
