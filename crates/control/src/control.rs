@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use breakglass_journal::{Actor, IncidentId, Journal, OperationId, Vitals};
+use breakglass_journal::{Actor, IncidentId, Journal, OperationId, Vitals, clock};
 use breakglass_verbs::Verb;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
@@ -10,7 +10,6 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::checks::Check;
-use crate::clock;
 use crate::permit::{Permit, Refusal};
 use crate::power::queue::{Admission, Queue, Request, What};
 use crate::power::runner::Run;

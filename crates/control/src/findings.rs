@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use breakglass_journal::{EventBody, SignsFinding, Vital, VitalState, Vitals};
+use breakglass_journal::{EventBody, SignsFinding, Vital, VitalState, Vitals, clock};
 use breakglass_verbs::Verb;
 use jiff::Timestamp;
-
-use crate::clock;
 
 /// How long a guest must have been silent before its silence means something.
 const SILENCE: u64 = 20;

@@ -11,7 +11,6 @@
 #![forbid(unsafe_code)]
 
 mod checks;
-mod clock;
 mod closing;
 mod control;
 mod findings;

@@ -12,14 +12,13 @@ use std::time::Duration;
 
 use breakglass_journal::{
     Actor, EventBody, Frame, IncidentId, Level, OutputStream, VerbOutcome, Vital, VitalState,
-    Vitals,
+    Vitals, clock,
 };
 use breakglass_verbs::{Verb, Verdict};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use crate::control::{Inner, Station};
 use crate::findings;
 use crate::power::conduct::{Conclusion, conduct};

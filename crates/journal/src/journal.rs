@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::attach::Attachment;
 use crate::canonical::Encoded;
+use crate::clock;
 use crate::health::Health;
 use crate::live::{Bounds, Hub};
 use crate::options::MAX_KEY_BYTES;
@@ -167,7 +168,7 @@ impl Journal {
                     Ok(Err(error)) => error.to_string(),
                     Err(_) => {
                         let reason = "the store gave no answer within 2 s";
-                        self.0.shared.health.fail(reason, store::now());
+                        self.0.shared.health.fail(reason, clock::now());
                         reason.to_owned()
                     }
                 }
@@ -178,7 +179,7 @@ impl Journal {
 
     fn unrecorded(&self, incident: IncidentId, actor: Actor, body: EventBody, reason: &str) {
         self.0.shared.health.lose(incident);
-        let at = store::now();
+        let at = clock::now();
         let line = serde_json::json!({
             "unrecorded": reason, "incident": incident, "at": at, "actor": actor, "event": body,
         });

@@ -6,6 +6,7 @@ mod actor;
 mod attach;
 mod canonical;
 mod chain;
+pub mod clock;
 mod error;
 mod event;
 mod frame;

@@ -49,11 +49,6 @@ impl Registry {
     }
 }
 
-/// The time as events write it.
-pub(crate) fn now() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
-}
-
 /// An event's key: its incident's number, then its `seq`, so that a log is one run of the table.
 pub(crate) const fn place(number: i64, seq: u64) -> i64 {
     (number << 32) | (seq.cast_signed() & 0xffff_ffff)

@@ -7,9 +7,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::apply::{Applied, Batch, Fault, Head};
-use super::{Registry, now, schema};
+use super::{Registry, schema};
 use crate::actor::Actor;
 use crate::canonical::{self, Effect, Encoded};
+use crate::clock;
 use crate::error::JournalError;
 use crate::event::{EventBody, IncidentId, Level};
 use crate::health::{Failure, Health};
@@ -178,7 +179,7 @@ impl Writer {
         let mut batch = Batch {
             connection: &transaction,
             heads: self.heads.clone(),
-            at: now(),
+            at: clock::now(),
         };
         for command in waiting.by_ref() {
             outcomes.push(apply(&mut batch, command)?);
@@ -231,7 +232,7 @@ impl Writer {
     }
 
     fn tell_failing(&self, reason: &str) {
-        if !self.shared.health.fail(reason, now()) {
+        if !self.shared.health.fail(reason, clock::now()) {
             return;
         }
         tracing::error!(reason, "the incident log cannot be written");

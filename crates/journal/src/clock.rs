@@ -1,17 +1,22 @@
+//! Time as events write it: UTC, RFC 3339, milliseconds.
+
 use jiff::Timestamp;
 
-/// `at` as the project writes time: UTC, RFC 3339, milliseconds.
-pub(crate) fn written(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+/// `at` as events write it, such as `2025-11-24T16:00:00.123Z`.
+#[must_use]
+pub fn written(at: Timestamp) -> String {
+    format!("{at:.3}")
 }
 
-/// Now, as the project writes time.
-pub(crate) fn now() -> String {
+/// Now, as events write it.
+#[must_use]
+pub fn now() -> String {
     written(Timestamp::now())
 }
 
-/// Whole seconds from `since`, as the project writes time, to `now`; 0 where it is no time.
-pub(crate) fn seconds_between(since: &str, now: Timestamp) -> u64 {
+/// Whole seconds from `since`, as events write it, to `now`; 0 where it is no time or after `now`.
+#[must_use]
+pub fn seconds_between(since: &str, now: Timestamp) -> u64 {
     let Ok(since) = since.parse::<Timestamp>() else {
         return 0;
     };
