@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
-use common::{Client, Drill, Events, wait_until};
-use serde_json::json;
+use common::{Drill, wait_until};
 
 /// A drill whose agent is the real CLI, and whose model says `replies`.
 async fn drill(replies: Vec<Reply>) -> (ModelServer, Drill) {
@@ -36,16 +35,6 @@ fn drill_with(model: &ModelServer, args: &[&str]) -> Drill {
     tokio::task::block_in_place(|| Drill::start_with(&args, &environment))
 }
 
-fn ask(client: &Client, incident: &str, text: &str) -> Events {
-    let events = client.events(incident, 0);
-    let answer = client.post(
-        &format!("/api/incidents/{incident}/prompts"),
-        &json!({ "text": text }),
-    );
-    assert_eq!(answer.status, 202, "{answer:?}");
-    events
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_cli_reaches_guest_and_gate_through_its_cell() {
     let commands = [
@@ -56,7 +45,7 @@ async fn the_real_cli_reaches_guest_and_gate_through_its_cell() {
         drill([&commands[..], &[Reply::text("The disk is full.")]].concat()).await;
     tokio::task::block_in_place(|| {
         let client = drill.sign_in();
-        let mut events = ask(&client, &client.incident(), "What is wrong?");
+        let mut events = client.ask(&client.incident(), "What is wrong?");
         let guest = events.until("tool_finished");
         assert!(
             guest.data["output"].as_str().unwrap().contains("/dev/vda1"),
@@ -83,7 +72,7 @@ async fn the_gate_refuses_the_agent_everything_but_a_verb() {
     .await;
     tokio::task::block_in_place(|| {
         let client = drill.sign_in();
-        let mut events = ask(&client, &client.incident(), "Try it.");
+        let mut events = client.ask(&client.incident(), "Try it.");
         let refused = events.until("tool_finished");
         let output = refused.data["output"].as_str().unwrap();
         assert!(
@@ -100,7 +89,7 @@ async fn the_cell_holds_no_key() {
     model.forbid("PRIVATE KEY-----");
     tokio::task::block_in_place(|| {
         let client = drill.sign_in();
-        let mut events = ask(&client, &client.incident(), "Look for keys.");
+        let mut events = client.ask(&client.incident(), "Look for keys.");
         let found = events.until("tool_finished");
         assert!(!found.data.to_string().contains("PRIVATE KEY"), "{found:?}");
         assert_eq!(events.until("turn_ended").data["outcome"], "done");
@@ -117,7 +106,7 @@ async fn a_tool_that_outlives_a_killed_server_is_ended_by_the_next_one() {
     let drill = drill_with(&model, &["--data-dir", &data]);
     let tool = tokio::task::block_in_place(|| {
         let client = drill.sign_in();
-        let _events = ask(&client, &client.incident(), "Work.");
+        let _events = client.ask(&client.incident(), "Work.");
         wait_until("the tool runs", || {
             std::fs::read_to_string(&pid).ok()?.trim().parse().ok()
         })

@@ -9,19 +9,7 @@
 
 mod common;
 
-use std::process::Output;
-
-use common::breakglass;
-
-fn run(args: &[&str]) -> (Option<i32>, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = breakglass().args(args).output().unwrap();
-    let text = [stdout, stderr].concat();
-    (status.code(), String::from_utf8(text).unwrap())
-}
+use common::{breakglass, run};
 
 #[test]
 fn an_unknown_word_is_a_usage_error() {

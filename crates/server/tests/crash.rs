@@ -12,8 +12,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Drill, breakglass, wait_until};
-use serde_json::json;
+use common::{Drill, audit, wait_until};
 
 /// Rounds of killing; each at another point of the turn.
 const ROUNDS: u64 = 50;
@@ -21,21 +20,6 @@ const ROUNDS: u64 = 50;
 /// Reads events until the server dies; gives the highest number that was acknowledged.
 fn last_seq_before_death(events: common::Events) -> u64 {
     events.filter_map(|frame| frame.id).last().unwrap_or(0)
-}
-
-fn audit_holds(dir: &std::path::Path) -> String {
-    let output = breakglass()
-        .args(["audit", "verify", "--data-dir"])
-        .arg(dir)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    text
 }
 
 /// Processes whose parent was the killed server and that still run.
@@ -85,8 +69,7 @@ fn a_server_killed_at_any_point_of_a_turn_loses_no_acknowledged_event() {
         assert_eq!(started, ended, "round {round}: a turn was left open");
 
         let stream = client.events(&incident, ids.len() as u64);
-        let prompt = json!({ "text": "triage" });
-        let answer = client.post(&format!("/api/incidents/{incident}/prompts"), &prompt);
+        let answer = client.prompt(&incident, "triage");
         assert_eq!(answer.status, 202, "round {round}: {answer:?}");
         let deadline = Instant::now() + Duration::from_millis(round * 23 % 900);
         while Instant::now() < deadline {
@@ -97,6 +80,7 @@ fn a_server_killed_at_any_point_of_a_turn_loses_no_acknowledged_event() {
         wait_until("the agent dies with its server", || {
             agents_alive(&marker).is_empty().then_some(())
         });
-        audit_holds(dir.path());
+        let (code, text) = audit(dir.path());
+        assert_eq!(code, Some(0), "round {round}: {text}");
     }
 }

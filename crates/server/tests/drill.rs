@@ -41,10 +41,7 @@ fn the_agent_finds_the_full_disk_and_brings_the_service_up() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     let incident = client.incident();
-    let mut events = client.events(&incident, 0);
-    let prompt = json!({ "text": "Triage: find what is wrong and repair it." });
-    let answer = client.post(&format!("/api/incidents/{incident}/prompts"), &prompt);
-    assert_eq!(answer.status, 202, "{answer:?}");
+    let mut events = client.ask(&incident, "Triage: find what is wrong and repair it.");
     events.until("text_delta");
     let ended = events.until("turn_ended");
     assert_eq!(ended.data["outcome"], "done", "{ended:?}");
@@ -103,14 +100,9 @@ fn stop_ends_a_running_turn_and_says_who_stopped_it() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     let incident = client.incident();
-    let mut events = client.events(&incident, 0);
-    let prompts = format!("/api/incidents/{incident}/prompts");
-    assert_eq!(
-        client.post(&prompts, &json!({ "text": "triage" })).status,
-        202
-    );
+    let mut events = client.ask(&incident, "triage");
     events.until("turn_started");
-    let second = client.post(&prompts, &json!({ "text": "and this" }));
+    let second = client.prompt(&incident, "and this");
     assert_eq!(second.status, 409, "{second:?}");
     assert_eq!(second.body["turn"], 1, "{second:?}");
     let stop = client.post(&format!("/api/incidents/{incident}/stop"), &json!({}));
@@ -131,13 +123,7 @@ fn sigterm_ends_the_drill_cleanly_with_streams_attached() {
 fn sigterm_waits_neither_for_a_turn_nor_for_half_a_request() {
     let mut drill = Drill::start(&[]);
     let client = drill.sign_in();
-    let incident = client.incident();
-    let mut events = client.events(&incident, 0);
-    let prompts = format!("/api/incidents/{incident}/prompts");
-    assert_eq!(
-        client.post(&prompts, &json!({ "text": "triage" })).status,
-        202
-    );
+    let mut events = client.ask(&client.incident(), "triage");
     events.until("tool_started");
     let mut half = TcpStream::connect(drill.base.trim_start_matches("http://")).unwrap();
     half.write_all(b"GET / HTTP/1.1\r\nHost: loc").unwrap();

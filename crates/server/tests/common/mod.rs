@@ -36,6 +36,18 @@ pub fn breakglass() -> Command {
     command
 }
 
+/// Runs a command to its end; gives its exit code and all that it said.
+pub fn run(args: &[&str]) -> (Option<i32>, String) {
+    let output = breakglass().args(args).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(text).unwrap())
+}
+
+/// Audits the record below `dir`.
+pub fn audit(dir: &Path) -> (Option<i32>, String) {
+    run(&["audit", "verify", "--data-dir", dir.to_str().unwrap()])
+}
+
 /// A running drill.
 pub struct Drill {
     child: Child,
@@ -238,6 +250,20 @@ impl Client {
             &format!("/api/targets/devvm/verbs/{verb}?wait=true"),
             &json!({}),
         )
+    }
+
+    /// Asks the agent.
+    pub fn prompt(&self, incident: &str, text: &str) -> Answer {
+        let path = format!("/api/incidents/{incident}/prompts");
+        self.post(&path, &json!({ "text": text }))
+    }
+
+    /// Asks the agent, which takes it; gives the incident's events from the first.
+    pub fn ask(&self, incident: &str, text: &str) -> Events {
+        let events = self.events(incident, 0);
+        let answer = self.prompt(incident, text);
+        assert_eq!(answer.status, 202, "{answer:?}");
+        events
     }
 
     /// The newest incident.
