@@ -124,6 +124,17 @@ test('what could not be recorded is shown as such', () => {
   expect(degraded(timeline.items)).toBe(true);
 });
 
+test('a record that is whole again is not called degraded any more', () => {
+  const notice = (code: string): EventBody => ({
+    kind: 'notice',
+    level: 'info',
+    code,
+    message: '',
+  });
+  const items = all(events(notice('record_degraded'), notice('record_restored'))).items;
+  expect(degraded(items)).toBe(false);
+});
+
 test('what a check found counts until the machine was powered or the check ran again', () => {
   const found: EventBody = { ...finding, check: 'disk' };
   const checked: EventBody = {

@@ -35,11 +35,14 @@ export function currentFinding(timeline: Timeline): FindingItem | undefined {
   return superseded ? undefined : found;
 }
 
-/** Whether something was not recorded: the log can't be trusted to be whole. */
+/** Whether the record does not hold what happens now; it may have, and may again. */
 export function degraded(items: readonly Item[]): boolean {
-  return items.some(
-    (item) => !item.recorded || (item.type === 'note' && item.code === 'record_degraded'),
+  const restored = items.findLastIndex(
+    (item) => item.type === 'note' && item.code === 'record_restored',
   );
+  return items
+    .slice(restored + 1)
+    .some((item) => !item.recorded || (item.type === 'note' && item.code === 'record_degraded'));
 }
 
 /** The last thing that ended or went wrong, as a sentence for those who listen to the page. */
