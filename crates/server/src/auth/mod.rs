@@ -23,6 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 pub use identity::{Identity, Via};
@@ -73,6 +74,18 @@ pub struct Request<'r> {
     pub uri: &'r Uri,
     /// The headers.
     pub headers: &'r HeaderMap,
+}
+
+impl<'r> From<&'r Parts> for Request<'r> {
+    /// The peer is the one that the listener put there.
+    fn from(parts: &'r Parts) -> Request<'r> {
+        Request {
+            peer: parts.extensions.get().copied(),
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+        }
+    }
 }
 
 impl Auth {

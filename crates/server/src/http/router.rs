@@ -3,7 +3,7 @@
 //! well, so a route moved out of the guard's reach answers 401 rather than anyone.
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Extension, Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -12,7 +12,6 @@ use axum::routing::{get, post};
 use super::problem::Problem;
 use super::state::AppState;
 use super::{events, headers, health, incidents, operations, report, session, targets};
-use crate::auth::{self, Peer};
 use crate::web;
 
 /// Every route that needs an identity, with its methods; what a test walks through.
@@ -81,32 +80,23 @@ fn protected() -> Router<AppState> {
 
 async fn guard(
     State(state): State<AppState>,
-    peer: Option<Extension<Peer>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let identity = state.auth.admit(presented(peer, &request))?;
-    request.extensions_mut().insert(identity);
-    Ok(next.run(request).await)
+    let (mut parts, body) = request.into_parts();
+    let identity = state.auth.admit((&parts).into())?;
+    parts.extensions.insert(identity);
+    Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
 async fn only_our_names(
     State(state): State<AppState>,
-    peer: Option<Extension<Peer>>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    state.auth.check_host(presented(peer, &request))?;
-    Ok(next.run(request).await)
-}
-
-fn presented(peer: Option<Extension<Peer>>, request: &Request) -> auth::Request<'_> {
-    auth::Request {
-        peer: peer.map(|Extension(peer)| peer),
-        method: request.method(),
-        uri: request.uri(),
-        headers: request.headers(),
-    }
+    let (parts, body) = request.into_parts();
+    state.auth.check_host((&parts).into())?;
+    Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
 async fn unknown_path(request: Request) -> Response {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -13,7 +13,7 @@ use ts_rs::TS;
 use super::extract::{Body, NoBody};
 use super::problem::Problem;
 use super::state::AppState;
-use crate::auth::{self, Identity, Peer};
+use crate::auth::Identity;
 
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -59,20 +59,10 @@ pub(super) struct AgentInfo {
 /// `POST /api/login`: 204 with the session cookie.
 pub(super) async fn login(
     State(state): State<AppState>,
-    peer: Option<Extension<Peer>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
+    parts: Parts,
     Body(login): Body<Login>,
 ) -> Result<Response, Problem> {
-    let peer = peer.map(|Extension(peer)| peer);
-    let request = auth::Request {
-        peer,
-        method: &method,
-        uri: &uri,
-        headers: &headers,
-    };
-    let (identity, cookie) = state.auth.sign_in(request, &login.token)?;
+    let (identity, cookie) = state.auth.sign_in((&parts).into(), &login.token)?;
     tracing::info!(identity = identity.name(), "signed in");
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
@@ -81,18 +71,10 @@ pub(super) async fn login(
 pub(super) async fn logout(
     State(state): State<AppState>,
     identity: Identity,
-    peer: Option<Extension<Peer>>,
     parts: Parts,
     _: NoBody,
 ) -> Result<Response, Problem> {
-    let peer = peer.map(|Extension(peer)| peer);
-    let request = auth::Request {
-        peer,
-        method: &parts.method,
-        uri: &parts.uri,
-        headers: &parts.headers,
-    };
-    let cookie = state.auth.sign_out(request)?;
+    let cookie = state.auth.sign_out((&parts).into())?;
     tracing::info!(identity = identity.name(), "signed out");
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }

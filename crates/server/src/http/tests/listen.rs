@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::server::{DEADLINE, Server};
@@ -12,12 +13,21 @@ use crate::http::ListenLimits;
 
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-async fn read_to_end(stream: &mut tokio::net::TcpStream) -> String {
+async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let _ = timeout(DEADLINE, stream.read_to_end(&mut answer))
         .await
         .unwrap();
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Asks over a connection, and stays on it.
+async fn assert_answers(stream: &mut TcpStream) {
+    let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = [0; 1024];
+    let read = timeout(DEADLINE, stream.read(&mut answer)).await.unwrap();
+    assert!(read.unwrap() > 0, "the connection was closed");
 }
 
 #[tokio::test]
@@ -47,52 +57,19 @@ async fn one_connection_too_many_is_told_so_and_the_others_live() {
     };
     let server = Server::with(listen, LimitsConfig::default()).await;
     let mut kept = server.connect(LOOPBACK).await;
-    let health = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    kept.write_all(health).await.unwrap();
-    let mut buffer = [0; 1024];
-    assert!(
-        timeout(DEADLINE, kept.read(&mut buffer))
-            .await
-            .unwrap()
-            .unwrap()
-            > 0
-    );
+    assert_answers(&mut kept).await;
     let mut second = server.connect(LOOPBACK).await;
-    second.write_all(health).await.unwrap();
-    assert!(
-        timeout(DEADLINE, second.read(&mut buffer))
-            .await
-            .unwrap()
-            .unwrap()
-            > 0
-    );
+    assert_answers(&mut second).await;
     let mut third = server.connect(LOOPBACK).await;
     assert!(read_to_end(&mut third).await.starts_with("HTTP/1.1 503"));
-    kept.write_all(health).await.unwrap();
-    assert!(
-        timeout(DEADLINE, kept.read(&mut buffer))
-            .await
-            .unwrap()
-            .unwrap()
-            > 0
-    );
+    assert_answers(&mut kept).await;
 }
 
 #[tokio::test]
 async fn a_shutdown_closes_idle_connections_and_waits_for_no_half_request() {
     let mut server = Server::start().await;
     let mut idle = server.connect(LOOPBACK).await;
-    idle.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .await
-        .unwrap();
-    let mut buffer = [0; 1024];
-    assert!(
-        timeout(DEADLINE, idle.read(&mut buffer))
-            .await
-            .unwrap()
-            .unwrap()
-            > 0
-    );
+    assert_answers(&mut idle).await;
     let mut half = server.connect(LOOPBACK).await;
     half.write_all(b"POST /api/incidents HTTP/1.1\r\nHost: localhost\r\n")
         .await
