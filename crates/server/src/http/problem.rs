@@ -62,26 +62,21 @@ impl Problem {
     /// 401.
     #[must_use]
     pub fn unauthorized() -> Problem {
-        let detail = "Sign in at /, or send Authorization: Bearer with the API token.";
-        Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "Not signed in",
-            detail,
-        )
+        Problem::not_signed_in("Sign in at /, or send Authorization: Bearer with the API token.")
     }
 
     /// 401: there is a secret, and it is none of ours.
     #[must_use]
     pub fn wrong_token() -> Problem {
-        let detail = "That is neither this server's API token nor a one-time code that still \
-                      holds: a code works once, within 15 minutes.";
-        Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "Not signed in",
-            detail,
+        Problem::not_signed_in(
+            "That is neither this server's API token nor a one-time code that still holds: a code \
+             works once, within 15 minutes.",
         )
+    }
+
+    fn not_signed_in(detail: &str) -> Problem {
+        let status = StatusCode::UNAUTHORIZED;
+        Problem::new(status, "unauthorized", "Not signed in", detail)
     }
 
     /// 403: the request comes from another site.
