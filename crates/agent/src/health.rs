@@ -96,12 +96,15 @@ pub(crate) async fn examine(options: &AgentOptions, launcher: &Launcher) -> Agen
         Err(error) => return AgentHealth::broken(not_started(options, &error)),
     };
     let version = timeout(LIMIT, first_line(&mut child)).await.ok().flatten();
-    let exit = child.end(Duration::from_secs(1)).await;
+    let exit = child.end(LIMIT).await;
     let command = options.command.display();
     if !exit.status.is_some_and(|status| status.success()) {
+        let how = exit
+            .status
+            .map_or_else(|| "no end".to_owned(), |status| status.to_string());
         return AgentHealth::broken(format!(
-            "The claude CLI {command} does not work: `--version` failed. {} Reinstall it or set \
-             agent.command.",
+            "The claude CLI {command} does not work: `--version` failed ({how}). {} Reinstall it \
+             or set agent.command.",
             exit.last_words
         ));
     }

@@ -188,7 +188,11 @@ async fn a_degraded_record_refuses_the_agent_and_says_so_in_its_health() {
     let journal = Journal::open(Options::at(directory.path()));
     let incident = journal.open_incident("devvm", ana(), false).await.unwrap();
     let scene = Scene::start([]).await;
-    let agents = Agents::new(scene.options.clone(), journal);
+    // A cell of its own: the scene's agents sweep theirs when they start.
+    let cell = tempfile::tempdir().unwrap();
+    let mut options = scene.options.clone();
+    options.home = cell.path().to_owned();
+    let agents = Agents::new(options, journal);
     let prompt = agents.prompt(incident, ana(), "Hello?".to_owned(), None);
     let refused = prompt.await.unwrap_err().to_string();
     assert!(
