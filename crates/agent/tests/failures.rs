@@ -13,7 +13,9 @@ use breakglass_agent::{Agents, PromptError};
 use breakglass_journal::{EventBody, Journal, Options, TurnOutcome};
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
-use support::{Scene, ana, ending, lives, notices, send_signal, sentinel, started, texts};
+use support::{
+    Scene, ana, ending, lives, notices, send_signal, sentinel, started, texts, transcript_holds,
+};
 
 #[tokio::test]
 async fn an_overloaded_api_is_told_at_once_and_fails_the_turn() {
@@ -85,6 +87,7 @@ async fn a_cli_killed_in_mid_turn_ends_the_turn_and_the_next_prompt_resumes_its_
     let mut watch = scene.watch().await;
     scene.prompt("Remember the word pumpernickel.").await;
     let tool = sentinel(&file).await;
+    transcript_holds(&scene, "pumpernickel").await;
     send_signal(scene.processes()[0], Signal::KILL);
     let events = watch.until_end().await;
     let (outcome, reason) = ending(&events);

@@ -252,6 +252,26 @@ pub fn started(events: &[EventBody]) -> (uuid::Uuid, &str) {
     started.expect("the turn has started")
 }
 
+/// Waits until the CLI has written `word` into the transcript that it resumes from.
+pub async fn transcript_holds(scene: &Scene, word: &str) {
+    let projects = scene.options.home.join(".claude/projects");
+    until("the transcript is written", || {
+        any_file_holds(&projects, word)
+    })
+    .await;
+}
+
+fn any_file_holds(dir: &Path, word: &str) -> bool {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| {
+        if path.is_dir() {
+            any_file_holds(&path, word)
+        } else {
+            std::fs::read_to_string(&path).is_ok_and(|text| text.contains(word))
+        }
+    })
+}
+
 /// Waits for the file that a tool writes its process id to.
 pub async fn sentinel(path: &Path) -> i32 {
     let read = async {
