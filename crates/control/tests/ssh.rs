@@ -92,8 +92,13 @@ async fn a_lost_connection_is_said_to_be_and_dialled_again() {
     let mut sshd = Sshd::open(&keys.public());
     let session = session(&keys, &sshd);
     run(&session, "true").await.unwrap();
-    let (lost, ()) = tokio::join!(run(&session, "echo up; sleep 60"), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+    let (begun, first_line) = tokio::sync::oneshot::channel();
+    let mut begun = Some(begun);
+    let running = session.run("echo up; sleep 60", LIMIT, |_, _| {
+        begun.take().map(|begun| begun.send(()));
+    });
+    let (lost, ()) = tokio::join!(running, async {
+        first_line.await.expect("the command begins");
         sshd.kill();
     });
     assert!(
