@@ -112,23 +112,35 @@ pub enum EventBody {
         #[ts(optional)]
         cost_usd: Option<f64>,
     },
-    /// The bastion let a command through.
+    /// A command of the agent reached the bastion; nothing of it has run yet.
     CommandStarted {
         /// Names this command.
         command: Uuid,
-        /// `guest` or `host`, by its configured name.
+        /// The turn that runs it.
+        turn: TurnNumber,
+        /// The tool call that caused it, where one was open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        tool_call: Option<String>,
+        /// The guest or the host, by its configured name.
         host: String,
-        /// The expanded text as it reached the bastion.
+        /// What was asked for.
+        mode: CommandMode,
+        /// The expanded text as it reached the bastion; a subsystem's name; empty for a shell.
         text: String,
     },
-    /// Output of a command.
+    /// What went in or out of a command.
     CommandOutput {
         /// The command.
         command: Uuid,
-        /// Where it was printed.
-        stream: OutputStream,
-        /// What was printed, control sequences made visible.
+        /// Which way.
+        stream: CommandStream,
+        /// The text, control sequences made visible.
         text: String,
+        /// The original bytes (base64) where `text` does not hold them exactly.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        raw: Option<String>,
     },
     /// A command ended.
     CommandFinished {
@@ -148,6 +160,10 @@ pub enum EventBody {
         /// Bytes of output that were counted and not kept.
         #[ts(type = "number")]
         omitted_bytes: u64,
+        /// Why it ended, as a sentence, where it did not end by itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        message: Option<String>,
     },
     /// A verb was accepted and is about to reach the host.
     VerbStarted {
@@ -228,10 +244,16 @@ pub enum EventBody {
         approval: String,
         /// The turn that asks.
         turn: TurnNumber,
-        /// The tool.
-        tool: String,
+        /// The tool call that asks, where one was open.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        tool_call: Option<String>,
+        /// Where it would run: the guest or the host by its configured name, or `cell`.
+        place: String,
         /// The whole command, never truncated.
         command: String,
+        /// What it touches, as a sentence.
+        touches: String,
     },
     /// The question is settled.
     ApprovalDecided {
@@ -243,6 +265,16 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         note: Option<String>,
+    },
+    /// From now on the agent may do this much without asking.
+    AutonomyChanged {
+        /// How much.
+        autonomy: Autonomy,
+    },
+    /// The bastion was closed to the agent, or opened again.
+    CutOffChanged {
+        /// Whether it is closed.
+        cut_off: bool,
     },
     /// A host showed another key than the pinned one.
     HostKeyChanged {
@@ -288,6 +320,8 @@ impl EventBody {
             EventBody::Finding { .. } => "finding",
             EventBody::ApprovalRequested { .. } => "approval_requested",
             EventBody::ApprovalDecided { .. } => "approval_decided",
+            EventBody::AutonomyChanged { .. } => "autonomy_changed",
+            EventBody::CutOffChanged { .. } => "cut_off_changed",
             EventBody::HostKeyChanged { .. } => "host_key_changed",
             EventBody::Notice { .. } => "notice",
             EventBody::IncidentClosed {} => "incident_closed",
@@ -351,6 +385,76 @@ pub enum Level {
     Warning,
     /// It does not work.
     Error,
+}
+
+/// Which of a command's standard streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum CommandStream {
+    /// What the agent sent to it.
+    Stdin,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// What a session on guest or host was opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum CommandMode {
+    /// One command.
+    Exec,
+    /// A shell without a command; what it is told is in its standard input.
+    Shell,
+    /// A subsystem, such as `sftp`.
+    Subsystem,
+}
+
+/// What the agent may do without asking. Enforced where its commands pass, not in its prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Autonomy {
+    /// Everything that can be reached.
+    Autonomous,
+    /// What only reads; the operator is asked about all else.
+    ApproveMutations,
+    /// What only reads; all else is refused.
+    ReadOnly,
+}
+
+impl Autonomy {
+    /// All settings, the widest first.
+    pub const ALL: [Autonomy; 3] = [
+        Autonomy::Autonomous,
+        Autonomy::ApproveMutations,
+        Autonomy::ReadOnly,
+    ];
+
+    /// The word in configuration, interface and log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Autonomy::Autonomous => "autonomous",
+            Autonomy::ApproveMutations => "approve-mutations",
+            Autonomy::ReadOnly => "read-only",
+        }
+    }
+
+    /// The setting of this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Autonomy> {
+        Autonomy::ALL.into_iter().find(|one| one.as_str() == word)
+    }
+}
+
+impl std::fmt::Display for Autonomy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// What became of a question.

@@ -18,7 +18,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 pub use error::{ConfigError, Origin, Warning};
-pub use types::{AgentConfig, AuthConfig, Autonomy, Config, LimitsConfig, SshConfig};
+pub use types::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
 
 use error::Report;
 use section::Section;

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use axum::http::HeaderName;
 use breakglass_control::{Endpoint, HostKeyPolicy, Target};
+use breakglass_journal::Autonomy;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::section::Section;
-use super::types::{AgentConfig, AuthConfig, Autonomy, Config, LimitsConfig, SshConfig};
+use super::types::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
 use crate::auth::{ApiToken, Identity};
 
 /// The whole configuration; `None` only where an error was reported.
@@ -218,7 +219,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
     let autonomy = section
         .parsed(
             "autonomy",
-            "write \"autonomous\", or set agent.enabled = false",
+            "write \"autonomous\", \"approve-mutations\" or \"read-only\"",
             autonomy,
         )
         .unwrap_or(Autonomy::Autonomous);
@@ -278,13 +279,7 @@ fn model_name(text: &str) -> Result<String, String> {
 }
 
 fn autonomy(text: &str) -> Result<Autonomy, String> {
-    match text {
-        "autonomous" => Ok(Autonomy::Autonomous),
-        "approve-mutations" | "read-only" => Err(format!(
-            "{text:?} is not carried out by this version, and it is not pretended"
-        )),
-        _ => Err(format!("{text:?} is no autonomy")),
-    }
+    Autonomy::parse(text).ok_or_else(|| format!("{text:?} is no autonomy"))
 }
 
 fn limits(section: &mut Section<'_>) -> LimitsConfig {

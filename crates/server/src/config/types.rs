@@ -1,10 +1,10 @@
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderName;
 use breakglass_control::{HostKeyPolicy, Target};
+use breakglass_journal::Autonomy;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
@@ -90,29 +90,6 @@ pub struct AgentConfig {
     pub base_url: Option<String>,
     /// A directory with the CLI's own sign-in, copied into its cell.
     pub credentials_dir: Option<PathBuf>,
-}
-
-/// What the agent may do without asking. Other settings are planned and refused until then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Autonomy {
-    /// Everything that its key allows.
-    Autonomous,
-}
-
-impl Autonomy {
-    /// The word in the configuration.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Autonomy::Autonomous => "autonomous",
-        }
-    }
-}
-
-impl fmt::Display for Autonomy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }
 
 /// What one server and one identity may hold.

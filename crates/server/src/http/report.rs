@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use breakglass_journal::{Event, EventBody, IncidentId, IncidentSummary};
+use breakglass_journal::{CommandMode, CommandStream, Event, EventBody, IncidentId, IncidentSummary};
 
 use super::extract::PathOf;
 use super::incidents;
@@ -198,14 +198,24 @@ fn describe(body: &EventBody) -> (String, Option<String>) {
 
 fn describe_rest(body: &EventBody) -> (String, Option<String>) {
     match body {
-        EventBody::CommandStarted { host, text, .. } => {
-            (format!("a command on {}", code(host)), Some(text.clone()))
-        }
-        EventBody::CommandOutput { text, .. } => ("it printed".into(), Some(text.clone())),
+        EventBody::CommandStarted {
+            host, mode, text, ..
+        } => match mode {
+            CommandMode::Exec => (format!("a command on {}", code(host)), Some(text.clone())),
+            CommandMode::Shell => (format!("a shell on {}", code(host)), None),
+            CommandMode::Subsystem => (format!("{} on {}", code(text), code(host)), None),
+        },
+        EventBody::CommandOutput { stream, text, .. } => match stream {
+            CommandStream::Stdin => ("it was sent".into(), Some(text.clone())),
+            CommandStream::Stdout | CommandStream::Stderr => {
+                ("it printed".into(), Some(text.clone()))
+            }
+        },
         EventBody::CommandFinished {
             exit_code,
             signal,
             duration_ms,
+            message,
             ..
         } => {
             let exit = exit_code.map(|exit| format!("exit code {exit}"));
@@ -215,7 +225,7 @@ fn describe_rest(body: &EventBody) -> (String, Option<String>) {
             let how = exit.or(signal).unwrap_or_else(|| "cut off".into());
             (
                 format!("the command ended: {how}, after {}", seconds(*duration_ms)),
-                None,
+                message.clone(),
             )
         }
         EventBody::CheckFinished {
@@ -233,13 +243,24 @@ fn describe_rest(body: &EventBody) -> (String, Option<String>) {
             "finding".into(),
             Some(format!("{summary}\n{}", evidence.join("\n"))),
         ),
-        EventBody::ApprovalRequested { tool, command, .. } => (
-            format!("asks for leave to use {}", code(tool)),
+        EventBody::ApprovalRequested {
+            place,
+            command,
+            touches,
+            ..
+        } => (
+            format!("asks for leave to run on {}: {touches}", code(place)),
             Some(command.clone()),
         ),
         EventBody::ApprovalDecided { decision, note, .. } => {
             (format!("settled the question: {decision:?}"), note.clone())
         }
+        EventBody::AutonomyChanged { autonomy } => (
+            format!("set the agent's autonomy to {}", code(autonomy.as_str())),
+            None,
+        ),
+        EventBody::CutOffChanged { cut_off: true } => ("cut the agent off".into(), None),
+        EventBody::CutOffChanged { cut_off: false } => ("let the agent back in".into(), None),
         EventBody::HostKeyChanged {
             host,
             pinned,

@@ -2,12 +2,12 @@ use std::sync::Arc;
 
 use breakglass_agent::Agents;
 use breakglass_control::Control;
-use breakglass_journal::Journal;
+use breakglass_journal::{Autonomy, Journal};
 use tokio_util::sync::CancellationToken;
 
 use super::streams::Streams;
 use crate::auth::Auth;
-use crate::config::{Autonomy, Config, LimitsConfig};
+use crate::config::{Config, LimitsConfig};
 
 /// What every handler works with. Cheap to clone.
 #[derive(Clone)]
