@@ -113,6 +113,23 @@ impl Default for LimitsConfig {
     }
 }
 
+/// The longest directory for the bastion's sockets: a socket's whole path has 107 bytes at the most,
+/// and the names below it take the rest.
+const SOCKETS_DIR: usize = 40;
+
+impl AgentConfig {
+    /// Where the bastion's sockets go: into `data_dir`, or where that path is too long for a socket,
+    /// into a directory of this process below the system's temporary one.
+    #[must_use]
+    pub fn sockets_dir(&self, data_dir: &std::path::Path) -> PathBuf {
+        let usual = data_dir.join("bastion");
+        if usual.as_os_str().len() <= SOCKETS_DIR {
+            return usual;
+        }
+        std::env::temp_dir().join(format!("breakglass-{}", std::process::id()))
+    }
+}
+
 impl Default for AgentConfig {
     fn default() -> AgentConfig {
         AgentConfig {
