@@ -1,7 +1,9 @@
 import type { Actor } from '../api/Actor';
+import type { Autonomy } from '../api/Autonomy';
+import type { CommandMode } from '../api/CommandMode';
+import type { CommandStream } from '../api/CommandStream';
 import type { Decision } from '../api/Decision';
 import type { Level } from '../api/Level';
-import type { OutputStream } from '../api/OutputStream';
 import type { TurnOutcome } from '../api/TurnOutcome';
 import type { VerbOutcome } from '../api/VerbOutcome';
 
@@ -16,7 +18,8 @@ type Base = {
   recorded: boolean;
 };
 
-export type Line = { stream: OutputStream; text: string };
+/** A line of what was printed or, with `stdin`, of what was sent. */
+export type Line = { stream: CommandStream; text: string };
 
 export type PromptItem = Base & { type: 'prompt'; turn: number; text: string };
 export type TextItem = Base & { type: 'text'; turn: number; text: string };
@@ -32,21 +35,43 @@ export type ToolItem = Base & {
   omittedBytes: number;
   /** Its turn ended while it still ran. */
   abandoned: boolean;
+  /** What it did on guest and host, as the bastion saw it. */
+  commands: readonly Command[];
 };
 /** A command as the bastion saw it. */
-export type CommandItem = Base & {
-  type: 'command';
+export type Command = {
+  /** The log's own name for it. */
+  id: string;
+  /** When it began; RFC 3339. */
+  at: string;
   host: string;
-  command: string;
-  lines: Line[];
-  ended?: { exitCode?: number; signal?: string; durationMs: number; omittedBytes: number };
+  mode: CommandMode;
+  /** The whole command; a subsystem's name; empty for a shell. */
+  text: string;
+  lines: readonly Line[];
+  /** The last line goes on with what its stream says next. */
+  partial: boolean;
+  /** The log ends, or the server was gone, without a word about its end. */
+  abandoned: boolean;
+  ended?: {
+    exitCode?: number;
+    signal?: string;
+    durationMs: number;
+    omittedBytes: number;
+    message?: string;
+  };
 };
+/** How many commands of one tool call are shown before a tap asks for more. */
+export const RUNS_SHOWN = { head: 2, tail: 4 };
+
+/** A command that belongs to no tool call in the timeline. */
+export type CommandItem = Base & { type: 'command'; command: Command };
 export type VerbItem = Base & {
   type: 'verb';
   operation: string;
   target: string;
   verb: string;
-  lines: Line[];
+  lines: readonly Line[];
   ended?: {
     outcome: VerbOutcome;
     verdict?: string;
@@ -74,9 +99,11 @@ export type FindingItem = Base & {
 export type ApprovalItem = Base & {
   type: 'approval';
   approval: string;
-  tool: string;
+  turn: number;
+  place: string;
   command: string;
-  decided?: { decision: Decision; note?: string; actor: Actor };
+  touches: string;
+  decided?: { decision: Decision; note?: string; actor: Actor; at: string };
 };
 export type TurnEndItem = Base & {
   type: 'turn-end';
@@ -86,7 +113,7 @@ export type TurnEndItem = Base & {
   durationMs: number;
   costUsd?: number;
 };
-/** A line without parts: opened, closed, notices, a changed host key. */
+/** A line without parts: opened, closed, notices, a changed host key, what the agent may do. */
 export type NoteItem = Base & { type: 'note'; level: Level; code: string; text: string };
 
 export type Item =
@@ -118,6 +145,10 @@ export type Timeline = {
   typing?: { turn: number; text: string };
   target?: string;
   drill: boolean;
+  /** What the agent may do without asking, once it was changed in this incident. */
+  autonomy?: Autonomy;
+  /** Whether the bastion is closed to the agent. */
+  cutOff: boolean;
   closedAt?: string;
 };
 
@@ -127,4 +158,5 @@ export const emptyTimeline: Timeline = {
   seq: 0,
   unrecorded: 0,
   drill: false,
+  cutOff: false,
 };

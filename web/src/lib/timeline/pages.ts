@@ -1,3 +1,5 @@
+import { RUNS_SHOWN, type Item } from './items';
+
 /** How many items are mounted or left out together. */
 export const PAGE_SIZE = 40;
 
@@ -17,4 +19,11 @@ export function paginate<T>(
     pages.push(same && old ? old : page);
   }
   return pages;
+}
+
+/** About how many rows items take: one each, and one for each command that is shown under them. */
+export function rowsOf(items: readonly Item[]): number {
+  const most = RUNS_SHOWN.head + RUNS_SHOWN.tail;
+  const under = (item: Item) => (item.type === 'tool' ? Math.min(most, item.commands.length) : 0);
+  return items.reduce((rows, item) => rows + 1 + under(item), 0);
 }
