@@ -9,7 +9,7 @@ export const AUTONOMY: readonly { value: Autonomy; label: string; meaning: strin
   },
   {
     value: 'approve-mutations',
-    label: 'Asks before changes',
+    label: 'Asks first',
     meaning: 'Looks by itself; whatever may change guest or host waits for your Allow.',
   },
   {

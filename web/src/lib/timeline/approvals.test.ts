@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { EventBody } from '../api/EventBody';
-import type { ApprovalItem, Timeline } from './items';
-import { openApprovals, settlement } from './select';
-import { all, ended, events, prompt, question } from './testing';
+import type { ApprovalItem, Item, Timeline } from './items';
+import { announcement, openApprovals, settlement } from './select';
+import { all, command, ended, events, prompt, question, tool } from './testing';
 
 const decided = (decision: 'allow' | 'deny' | 'void', note?: string): EventBody => ({
   kind: 'approval_decided',
@@ -10,8 +10,8 @@ const decided = (decision: 'allow' | 'deny' | 'void', note?: string): EventBody 
   decision,
   note,
 });
-const asked = (timeline: Timeline) =>
-  timeline.items.find((item): item is ApprovalItem => item.type === 'approval');
+const isQuestion = (item: Item): item is ApprovalItem => item.type === 'approval';
+const asked = (timeline: Timeline) => timeline.items.find(isQuestion);
 
 test('a question is open until the log says how it was settled', () => {
   const other: EventBody = { ...question, approval: 'b' } as EventBody;
@@ -25,11 +25,24 @@ test('a settled question says who decided what', () => {
   const timeline = all(events(prompt, question, decided('deny', 'Not tonight.')));
   expect(asked(timeline)).toMatchObject({ command: 'cycle', decided: { note: 'Not tonight.' } });
   expect(settlement({ ...asked(timeline)!, decided: undefined })).toBe('');
-  const by = { actor: 'operator:mia', at: '' } as const;
+  const by = { actor: 'operator:mia' } as const;
   const words = (['allow', 'deny', 'void'] as const).map((decision) =>
     settlement({ ...asked(timeline)!, decided: { decision, ...by } }),
   );
   expect(words).toEqual(['Allowed by mia.', 'Denied by mia.', 'Void: it was not run.']);
+});
+
+test('a question of a tool call stands under it, before the command that it allowed', () => {
+  const its: EventBody = { ...question, tool_call: 't' } as EventBody;
+  const waiting = all(events(prompt, tool, its));
+  expect(waiting.items).toHaveLength(2);
+  expect(openApprovals(waiting)).toMatchObject([{ approval: 'a' }]);
+  const timeline = all(events(prompt, tool, its, decided('allow'), command));
+  expect(openApprovals(timeline)).toEqual([]);
+  expect(timeline.items[1]).toMatchObject({
+    parts: [{ type: 'approval', decided: { decision: 'allow' } }, { type: 'command' }],
+  });
+  expect(announcement(timeline.items)).toBe('Allowed by system.');
 });
 
 test('the end of a turn leaves no question open, and the log still has the last word', () => {

@@ -1,19 +1,21 @@
-import { begin, finish, openKeys, update, type Draft, type Of, type Origin } from './draft';
+import type { Draft, Of, Origin } from './draft';
+import { beginPart, updatePart, updateParts } from './parts';
 
 export function applyApproval(
   draft: Draft,
   from: Origin,
   body: Of<'approval_requested' | 'approval_decided'>,
 ): void {
-  const key = `approval:${body.approval}`;
   if (body.kind === 'approval_requested') {
-    const { approval, turn, place, command, touches } = body;
-    const item = { ...from, type: 'approval' as const, approval, turn, place, command, touches };
-    return begin(draft, key, item);
+    const { approval, turn, place, command, touches, tool_call } = body;
+    const question = { type: 'approval' as const, approval, turn, place, command, touches };
+    return beginPart(draft, tool_call, { ...from, ...question });
   }
+  const key = `approval:${body.approval}`;
   const { decision, note } = body;
-  const decided = { decision, note, actor: from.actor, at: from.at };
-  finish(draft, key, 'approval', (item) => ({ ...item, decided }));
+  const decided = { decision, note, actor: from.actor };
+  updatePart(draft, key, 'approval', (item) => ({ ...item, decided }));
+  draft.open.delete(key);
 }
 
 /**
@@ -21,8 +23,6 @@ export function applyApproval(
  * ended first; a word of the log that still comes replaces this.
  */
 export function voidApprovals(draft: Draft, from: Origin): void {
-  const decided = { decision: 'void' as const, actor: from.actor, at: from.at };
-  for (const key of openKeys(draft, 'approval')) {
-    update(draft, key, 'approval', (item) => (item.decided ? item : { ...item, decided }));
-  }
+  const decided = { decision: 'void' as const, actor: from.actor };
+  updateParts(draft, 'approval', (item) => (item.decided ? item : { ...item, decided }));
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { EventBody } from '../api/EventBody';
-import type { Command, Item, Timeline } from './items';
+import type { CommandItem, Item, Timeline } from './items';
 import { rowsOf } from './pages';
 import { reduce } from './reduce';
 import {
@@ -17,17 +17,22 @@ import {
   toolDone,
 } from './testing';
 
-const under = (timeline: Timeline): readonly Command[] =>
-  timeline.items.flatMap((item) => (item.type === 'tool' ? item.commands : []));
-const alone = (timeline: Timeline) => timeline.items.filter((item) => item.type === 'command');
+const isCommand = (item: Item): item is CommandItem => item.type === 'command';
+const under = (timeline: Timeline): CommandItem[] =>
+  timeline.items.flatMap((item) => (item.type === 'tool' ? item.parts.filter(isCommand) : []));
+const alone = (timeline: Timeline) => timeline.items.filter(isCommand);
 const named = (id: string): EventBody => ({ ...command, command: id }) as EventBody;
 
 test('a command is shown under the tool call that caused it, with all that it said', () => {
   const timeline = all(events(prompt, tool, command, printed('50 %\n'), commandDone, toolDone));
   expect(under(timeline)).toEqual([
     {
-      id: 'c',
+      id: 'e3',
       at: at(3),
+      actor: 'system',
+      recorded: true,
+      type: 'command',
+      command: 'c',
       host: 'devvm',
       mode: 'exec',
       text: 'df -h',
@@ -44,7 +49,9 @@ test('commands of several tools at once go each to its own', () => {
   const other: EventBody = { ...tool, tool_call: 'u' } as EventBody;
   const its: EventBody = { ...command, command: 'd', tool_call: 'u' } as EventBody;
   const timeline = all(events(prompt, tool, other, its, command));
-  const ids = timeline.items.map((item) => item.type === 'tool' && item.commands.map((c) => c.id));
+  const ids = timeline.items.map(
+    (item) => item.type === 'tool' && item.parts.map((part) => part.command),
+  );
   expect(ids.slice(1)).toEqual([['c'], ['d']]);
 });
 
@@ -57,7 +64,7 @@ test('a command without a tool call in the log stands on its own', () => {
   const stray: EventBody = { ...command, tool_call: undefined } as EventBody;
   const timeline = all(events(prompt, stray, named('d'), printed('x'), commandDone));
   expect(alone(timeline)).toHaveLength(2);
-  expect(alone(timeline)[0]).toMatchObject({ command: { lines: [{ text: 'x' }] } });
+  expect(alone(timeline)[0]).toMatchObject({ lines: [{ text: 'x' }] });
 });
 
 test('a command that is not recorded says so itself', () => {
@@ -106,7 +113,8 @@ test('where the server or the log ended first, nothing is said to run for ever',
 
 test('a page leaves room for the commands under its tools, of many for the few that show', () => {
   const many = Array.from({ length: 100 }, (_, n) => named(`c${n}`));
-  const rows = (...bodies: EventBody[]) => rowsOf(all(events(...bodies)).items as Item[]);
+  const rows = (...bodies: EventBody[]) =>
+    all(events(...bodies)).items.reduce((sum, item) => sum + rowsOf(item), 0);
   expect(rows(prompt, tool)).toBe(2);
   expect(rows(prompt, tool, command)).toBe(3);
   expect(rows(prompt, tool, ...many)).toBe(8);

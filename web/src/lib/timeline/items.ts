@@ -35,15 +35,14 @@ export type ToolItem = Base & {
   omittedBytes: number;
   /** Its turn ended while it still ran. */
   abandoned: boolean;
-  /** What it did on guest and host, as the bastion saw it. */
-  commands: readonly Command[];
+  /** What it asked for and did on guest and host, as the bastion saw it. */
+  parts: readonly Part[];
 };
 /** A command as the bastion saw it. */
-export type Command = {
+export type CommandItem = Base & {
+  type: 'command';
   /** The log's own name for it. */
-  id: string;
-  /** When it began; RFC 3339. */
-  at: string;
+  command: string;
   host: string;
   mode: CommandMode;
   /** The whole command; a subsystem's name; empty for a shell. */
@@ -61,11 +60,9 @@ export type Command = {
     message?: string;
   };
 };
-/** How many commands of one tool call are shown before a tap asks for more. */
-export const RUNS_SHOWN = { head: 2, tail: 4 };
+/** How many parts of one tool call are shown before a tap asks for more. */
+export const PARTS_SHOWN = { head: 2, tail: 4 };
 
-/** A command that belongs to no tool call in the timeline. */
-export type CommandItem = Base & { type: 'command'; command: Command };
 export type VerbItem = Base & {
   type: 'verb';
   operation: string;
@@ -103,8 +100,10 @@ export type ApprovalItem = Base & {
   place: string;
   command: string;
   touches: string;
-  decided?: { decision: Decision; note?: string; actor: Actor; at: string };
+  decided?: { decision: Decision; note?: string; actor: Actor };
 };
+/** What stands under the tool call that caused it, or alone where the log names none. */
+export type Part = CommandItem | ApprovalItem;
 export type TurnEndItem = Base & {
   type: 'turn-end';
   turn: number;

@@ -177,7 +177,7 @@ function applyTool(draft: Draft, from: Origin, body: Of<'tool_started' | 'tool_f
   const key = `tool:${body.tool_call}`;
   if (body.kind === 'tool_started') {
     draft.typing = undefined;
-    // Commands find their tool here until the turn ends, as they may outlive or trail it.
+    // Its parts find it here until the turn ends, as they may outlive or trail it.
     draft.open.set(`call:${body.tool_call}`, draft.items.length);
     return begin(draft, key, {
       ...from,
@@ -189,7 +189,7 @@ function applyTool(draft: Draft, from: Origin, body: Of<'tool_started' | 'tool_f
       output: '',
       omittedBytes: 0,
       abandoned: false,
-      commands: [],
+      parts: [],
     });
   }
   finish(draft, key, 'tool', (item) => ({

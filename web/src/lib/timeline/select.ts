@@ -17,8 +17,16 @@ export function runningVerbs(timeline: Timeline): VerbItem[] {
 export function openApprovals(timeline: Timeline): ApprovalItem[] {
   return [...timeline.open]
     .filter(([key]) => key.startsWith('approval:'))
-    .map(([, at]) => timeline.items[at])
-    .filter((item): item is ApprovalItem => item?.type === 'approval' && !item.decided);
+    .flatMap(([key, at]) =>
+      questionsOf(timeline.items[at]).filter((q) => !q.decided && key === `approval:${q.approval}`),
+    );
+}
+
+/** What an item asks: itself, or the parts of a tool call. */
+function questionsOf(item: Item | undefined): ApprovalItem[] {
+  if (item?.type === 'approval') return [item];
+  if (item?.type !== 'tool') return [];
+  return item.parts.filter((part) => part.type === 'approval');
 }
 
 /** How a question was settled, as a sentence; empty while it is open. */
@@ -67,12 +75,13 @@ export function announcement(items: readonly Item[]): string {
     (item) =>
       (item.type === 'verb' && item.ended !== undefined) ||
       item.type === 'turn-end' ||
-      (item.type === 'approval' && item.decided !== undefined) ||
+      questionsOf(item).some((question) => question.decided) ||
       (item.type === 'note' && (item.level !== 'info' || item.code === 'cut_off_changed')),
   );
   if (last?.type === 'verb') return last.ended?.message ?? '';
   if (last?.type === 'note') return last.text;
-  if (last?.type === 'approval') return settlement(last);
+  const question = questionsOf(last).findLast((q) => q.decided);
+  if (question) return settlement(question);
   return last?.type === 'turn-end' ? `The agent's turn is over: ${last.outcome}.` : '';
 }
 
