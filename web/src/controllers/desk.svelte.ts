@@ -171,6 +171,13 @@ export class Desk {
     if (this.incident && !this.closed) await setting.ask(this.incident.id, value);
   }
 
+  /** What there is to say about a wish; nothing while the log is about to show it by itself. */
+  told(setting: Setting<Autonomy> | Setting<boolean>): string {
+    const live = this.incident?.connection.state === 'live';
+    const { phase, message = '' } = setting.asked ?? {};
+    return phase === 'confirmed' && live ? '' : message;
+  }
+
   /** The model for the next prompt: the operator's choice while the server still has it. */
   get model(): string {
     const agent = this.session.me?.agent;
