@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { violations } from './support/axe.js';
-import { closeBrowser, NETWORK, opened, screenshot, signIn } from './support/browser.js';
+import { closeBrowser, NETWORK, screenshot, secondTab, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
 import {
   ask,
@@ -63,9 +63,7 @@ test('what is allowed runs, and is shown under the tool call that asked', async 
 test('a question outlives a reload and stands in every tab until one answers it', async (t) => {
   const { page, origin } = await repairing(t);
   await questionFor(page, REPAIR);
-  const other = await page.context().newPage();
-  await other.goto(origin);
-  await opened(other);
+  const other = await secondTab(page, origin);
   await page.reload();
   await questionFor(page, REPAIR);
   await deny(await questionFor(other, REPAIR), 'No.');
@@ -89,9 +87,7 @@ test('an answer into a dead line is offered again', async (t) => {
 test('who answers second is told how it was settled', async (t) => {
   const { page, origin } = await repairing(t);
   const card = await questionFor(page, REPAIR);
-  const other = await page.context().newPage();
-  await other.goto(origin);
-  await opened(other);
+  const other = await secondTab(page, origin);
   // The other's answer overtakes this one on its way to the server.
   await page.route('**/approvals/*', async (route) => {
     await other.evaluate(
@@ -128,6 +124,7 @@ test('a question can be answered without a pointer', async (t) => {
   await allow(card).focus();
   await page.keyboard.press('Enter');
   await settled(page, 'allow').filter({ hasText: REPAIR }).waitFor();
+  await page.getByRole('main').and(page.locator(':focus')).waitFor();
 });
 
 test('a verb of the agent has to be held as the power button has', async (t) => {
