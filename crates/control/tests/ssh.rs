@@ -4,11 +4,10 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use breakglass_control::ssh::{HostKeyPolicy, Session, SshError};
-use breakglass_control::{Endpoint, SshOptions};
+use breakglass_control::SshOptions;
 use breakglass_journal::OutputStream;
 use breakglass_rig::sshd::Sshd;
 use common::{Keys, endpoint};

@@ -20,36 +20,36 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long anything here may take before the test says what it waited for.
-pub const LIMIT: Duration = Duration::from_secs(40);
+pub(crate) const LIMIT: Duration = Duration::from_secs(40);
 /// The turn that runs in every scene.
-pub const TURN: u32 = 1;
+pub(crate) const TURN: u32 = 1;
 
-pub struct Scene {
-    pub guest: Sshd,
-    pub host: GateHost,
-    pub journal: Journal,
-    pub bastion: Bastion,
-    pub incident: IncidentId,
-    pub post: Post,
+pub(crate) struct Scene {
+    pub(crate) guest: Sshd,
+    pub(crate) host: GateHost,
+    pub(crate) journal: Journal,
+    pub(crate) bastion: Bastion,
+    pub(crate) incident: IncidentId,
+    pub(crate) post: Post,
     dir: TempDir,
     cancel: CancellationToken,
 }
 
-pub fn ana() -> Actor {
+pub(crate) fn ana() -> Actor {
     Actor::Operator("ana".to_owned())
 }
 
 impl Scene {
-    pub async fn start() -> Scene {
+    pub(crate) async fn start() -> Scene {
         Scene::with(Autonomy::Autonomous).await
     }
 
-    pub async fn with(autonomy: Autonomy) -> Scene {
+    pub(crate) async fn with(autonomy: Autonomy) -> Scene {
         Scene::over(autonomy, Journal::open(Options::in_memory()), |_| {}).await
     }
 
     /// `change` is done to the guest's sshd before anything connects.
-    pub async fn over(
+    pub(crate) async fn over(
         autonomy: Autonomy,
         journal: Journal,
         change: impl FnOnce(&mut Sshd),
@@ -112,17 +112,17 @@ impl Scene {
         std::fs::write(self.config(), text).unwrap();
     }
 
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("ssh_config")
     }
 
     /// A path that nothing else uses.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// A stock client, ready to be given its errand.
-    pub fn client(&self, program: &str) -> Command {
+    pub(crate) fn client(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.arg("-F").arg(self.config()).kill_on_drop(true);
         command.stdin(Stdio::null());
@@ -131,20 +131,20 @@ impl Scene {
     }
 
     /// Runs `ssh` with these arguments to its end.
-    pub async fn ssh(&self, args: &[&str]) -> Output {
+    pub(crate) async fn ssh(&self, args: &[&str]) -> Output {
         let mut client = self.client("ssh");
         client.args(args);
         self.ended(client).await
     }
 
-    pub async fn ended(&self, mut client: Command) -> Output {
+    pub(crate) async fn ended(&self, mut client: Command) -> Output {
         let ran = timeout(LIMIT, client.output()).await;
         ran.expect("the client did not end in time")
             .expect("a client is missing: apt-get install openssh-client rsync")
     }
 
     /// Stands in for the page: the answer to the next question, by its command.
-    pub async fn answer(&self, command: &str, decision: Decision, note: Option<&str>) {
+    pub(crate) async fn answer(&self, command: &str, decision: Decision, note: Option<&str>) {
         let asked = self
             .event(|body| {
                 matches!(body, EventBody::ApprovalRequested { command: asked, .. } if asked == command)
@@ -158,17 +158,17 @@ impl Scene {
         decided.await.unwrap();
     }
 
-    pub async fn events(&self) -> Vec<Event> {
+    pub(crate) async fn events(&self) -> Vec<Event> {
         self.journal.events(self.incident, 0, 10_000).await.unwrap()
     }
 
     /// Waits until an event passes `wanted`.
-    pub async fn event(&self, wanted: impl Fn(&EventBody) -> bool) -> Event {
+    pub(crate) async fn event(&self, wanted: impl Fn(&EventBody) -> bool) -> Event {
         self.event_after(0, wanted).await
     }
 
     /// Waits until an event after `seq` passes `wanted`.
-    pub async fn event_after(&self, seq: u64, wanted: impl Fn(&EventBody) -> bool) -> Event {
+    pub(crate) async fn event_after(&self, seq: u64, wanted: impl Fn(&EventBody) -> bool) -> Event {
         let waiting = async {
             loop {
                 let all = self.events().await;
@@ -189,7 +189,7 @@ impl Scene {
     }
 
     /// The end of the last command that has ended.
-    pub async fn last_end(&self) -> EventBody {
+    pub(crate) async fn last_end(&self) -> EventBody {
         let all = self.events().await;
         let ended = |event: &&Event| matches!(event.body, EventBody::CommandFinished { .. });
         all.iter()
@@ -200,7 +200,7 @@ impl Scene {
     }
 
     /// What is recorded of one stream of all commands.
-    pub async fn recorded(&self, wanted: CommandStream) -> String {
+    pub(crate) async fn recorded(&self, wanted: CommandStream) -> String {
         let all = self.events().await;
         let texts = all.into_iter().filter_map(|event| match event.body {
             EventBody::CommandOutput { stream, text, .. } if stream == wanted => Some(text),
@@ -210,7 +210,7 @@ impl Scene {
     }
 
     /// The message of a command's end.
-    pub async fn last_message(&self) -> String {
+    pub(crate) async fn last_message(&self) -> String {
         match self.last_end().await {
             EventBody::CommandFinished { message, .. } => message.unwrap_or_default(),
             _ => unreachable!(),
@@ -224,7 +224,7 @@ impl Drop for Scene {
     }
 }
 
-pub fn endpoint(sshd: &Sshd) -> Endpoint {
+pub(crate) fn endpoint(sshd: &Sshd) -> Endpoint {
     Endpoint {
         host: "127.0.0.1".to_owned(),
         port: sshd.port,
@@ -232,16 +232,16 @@ pub fn endpoint(sshd: &Sshd) -> Endpoint {
     }
 }
 
-pub fn out(output: &Output) -> String {
+pub(crate) fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-pub fn err(output: &Output) -> String {
+pub(crate) fn err(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// Waits until `path` holds a process id.
-pub async fn pid_in(path: &Path) -> i32 {
+pub(crate) async fn pid_in(path: &Path) -> i32 {
     let reading = async {
         loop {
             let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -257,7 +257,7 @@ pub async fn pid_in(path: &Path) -> i32 {
 }
 
 /// Whether a process is there and not a zombie.
-pub fn lives(id: i32) -> bool {
+pub(crate) fn lives(id: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")
         .is_some_and(|(_, rest)| !rest.starts_with('Z'))
