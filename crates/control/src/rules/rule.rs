@@ -143,17 +143,14 @@ impl<'a> Call<'a> {
                 }
             )
         })?;
-        // Not every build of a program looks for options behind an operand: there this word is one
-        // more operand.
-        if !self.operands.is_empty() && self.takes_few_operands() {
+        // Not every program looks for options behind an operand: to others this word is one more
+        // operand, so there it may not be what makes the call harmless.
+        if self.operands.is_empty() || !self.rule.subcommands.is_empty() {
+            self.given.push(&option.name);
+        } else if self.rule.operands.rest.is_none() {
             return Err(format!("`{}` must stand before the operands", shown(name)));
         }
-        self.given.push(&option.name);
         Ok(option)
-    }
-
-    fn takes_few_operands(&self) -> bool {
-        self.rule.subcommands.is_empty() && self.rule.operands.rest.is_none()
     }
 
     fn long(&mut self, text: &str) -> Result<(), String> {

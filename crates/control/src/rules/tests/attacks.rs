@@ -202,6 +202,9 @@ fn an_operand_that_a_program_would_write_cannot_look_like_an_option_or_a_pattern
         "date /*",
         "swapon --show /swap*",
         "tail -n /etc/*",
+        "scp /tmp/a -f",
+        "command reboot -v",
+        "command -v reboot -v",
     ]);
 }
 
