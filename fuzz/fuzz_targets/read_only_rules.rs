@@ -13,7 +13,15 @@ static RULES: LazyLock<Rules> =
 fuzz_target!(|data: &[u8]| {
     if let Judgement::Reads(rules) = RULES.judge(data) {
         assert!(!rules.is_empty());
-        for tail in [&b"; rm x"[..], b"\nrm x", b" > x", b" $(rm x)", b"`rm x`", b" & rm x", b" \\"] {
+        for tail in [
+            &b"; rm x"[..],
+            b"\nrm x",
+            b" > x",
+            b" $(rm x)",
+            b"`rm x`",
+            b" & rm x",
+            b" \\",
+        ] {
             let line = [data, tail].concat();
             assert!(matches!(RULES.judge(&line), Judgement::Changes(_)));
         }
