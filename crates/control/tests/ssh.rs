@@ -6,8 +6,8 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use breakglass_control::ssh::{HostKeyPolicy, Session, SshError};
 use breakglass_control::SshOptions;
+use breakglass_control::ssh::{HostKeyPolicy, Session, SshError};
 use breakglass_journal::OutputStream;
 use breakglass_rig::sshd::Sshd;
 use common::{Keys, endpoint};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use breakglass_agent::{AgentOptions, Agents, TargetNames};
 use breakglass_control::bastion::{Bastion, BastionOptions};
 use breakglass_control::ssh::PrivateKey;
-use breakglass_control::{Control, Rules, SshOptions, Target};
+use breakglass_control::{Control, Rules, RulesError, SshOptions, Target};
 use breakglass_journal::{Actor, EventBody, Journal, Level};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::cell::Cell;
-use crate::config::{AgentConfig, Config};
+use crate::config::{self, AgentConfig, Config};
 use crate::http::{self, AppState, ListenLimits, NoAgent, Services};
 use crate::warden::BastionWarden;
 
@@ -247,9 +247,16 @@ fn build_bastion(config: &Config, control: &Control) -> std::io::Result<Bastion>
         sockets: config.agent.sockets_dir(&config.data_dir),
         peer: rustix::process::geteuid().as_raw(),
         autonomy: config.agent.autonomy,
-        rules: Rules::built_in().map_err(std::io::Error::other)?,
+        rules: rules(config).map_err(std::io::Error::other)?,
     };
     Bastion::new(control.clone(), options)
+}
+
+fn rules(config: &Config) -> Result<Rules, RulesError> {
+    match &config.agent.rules {
+        Some((path, text)) => config::own_rules(path, text),
+        None => Rules::built_in(),
+    }
 }
 
 fn agent_options(config: &Config, cell: &Cell) -> AgentOptions {

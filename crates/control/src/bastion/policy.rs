@@ -12,6 +12,9 @@ pub(super) enum Wish<'a> {
     Verb(Verb),
     /// A command on the guest.
     Command(&'a [u8]),
+    /// A command on the guest with a terminal, on which programs that only read start a pager, from
+    /// which others can be run.
+    OnTerminal,
     /// A shell on the guest: everything that is typed into it.
     Shell,
     /// A subsystem of the guest's SSH server, such as `sftp`.
@@ -62,6 +65,11 @@ fn touches(wish: Wish<'_>, rules: &Rules) -> Option<String> {
                 "The guest, with all that its account may do there. Not known to only read: {why}"
             )),
         },
+        Wish::OnTerminal => Some(
+            "The guest, with all that its account may do there: on a terminal a program may start a \
+             pager, from which anything can be run."
+                .to_owned(),
+        ),
         Wish::Shell => Some(
             "The guest: a shell, so everything that is typed into it, as long as it is open."
                 .to_owned(),
@@ -121,6 +129,7 @@ mod tests {
             (ApproveMutations, reads, "allow"),
             (ApproveMutations, changes, "ask"),
             (ApproveMutations, Wish::Shell, "ask"),
+            (ApproveMutations, Wish::OnTerminal, "ask"),
             (ApproveMutations, Wish::Subsystem("sftp"), "ask"),
             (ReadOnly, Wish::Verb(Verb::Forensics), "allow"),
             (ReadOnly, Wish::Verb(Verb::Start), "deny"),

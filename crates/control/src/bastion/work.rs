@@ -133,6 +133,7 @@ impl Work<'_> {
                 Ok(verb) => Wish::Verb(verb),
                 Err(refusal) => return Ended::because(REFUSED, refusal),
             },
+            (Place::Guest, Errand::Exec(_)) if self.terminal.is_some() => Wish::OnTerminal,
             (Place::Guest, Errand::Exec(command)) => Wish::Command(command),
             (Place::Guest, Errand::Shell) => Wish::Shell,
             (Place::Guest, Errand::Subsystem(name)) => Wish::Subsystem(name),

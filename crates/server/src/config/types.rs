@@ -90,6 +90,8 @@ pub struct AgentConfig {
     pub base_url: Option<String>,
     /// A directory with the CLI's own sign-in, copied into its cell.
     pub credentials_dir: Option<PathBuf>,
+    /// A file with rules of the operator's own for what only reads, and its text.
+    pub rules: Option<(PathBuf, String)>,
 }
 
 /// What one server and one identity may hold.
@@ -145,6 +147,7 @@ impl Default for AgentConfig {
             api_key: None,
             base_url: None,
             credentials_dir: None,
+            rules: None,
         }
     }
 }

@@ -121,6 +121,7 @@ async fn a_reading_agent_gets_no_change_no_shell_and_no_file_transfer() {
         &["devvm", "touch /tmp/x"][..],
         &["-T", "devvm"],
         &["-s", "devvm", "sftp"],
+        &["-tt", "devvm", "uptime"],
         &["pve", "cycle"],
     ] {
         let ran = scene.ssh(errand).await;
