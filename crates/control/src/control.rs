@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::bastion::Upstream;
 use crate::checks::Check;
 use crate::permit::{Permit, Refusal};
 use crate::power::queue::{Admission, Queue, Request, What};
@@ -18,6 +17,7 @@ use crate::power::table::{Operation, Stage, Table};
 use crate::power::{Accepted, IdempotencyKey, OperationKind, OperationState, OperationView};
 use crate::ssh::SshOptions;
 use crate::ssh::pool::Link;
+use crate::ssh::upstream::Upstream;
 use crate::target::Target;
 use crate::vitals;
 
