@@ -1,7 +1,5 @@
-//! A screen as PNG. The encoder is as small as it can be read: a palette, rows without filter, and
-//! blocks that are stored, not compressed.
-
-use std::collections::HashMap;
+//! A screen as PNG. The encoder is as small as it can be read: rows without filter, in blocks that
+//! are stored, not compressed.
 
 /// What every PNG begins with.
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
@@ -13,8 +11,8 @@ pub(crate) fn is(bytes: &[u8]) -> bool {
     bytes.starts_with(&SIGNATURE)
 }
 
-/// The picture as PNG: itself if it is one, else made from a PPM (P6, as QEMU's `screendump` writes
-/// it) of at most 4 MiB pixels; of a larger one only every second pixel and row.
+/// The picture as PNG of at most 4 MiB: itself if it is one, else made from a PPM (P6, as QEMU's
+/// `screendump` writes it). What would be larger is grey, and if need be only every second pixel.
 ///
 /// # Errors
 /// When it is neither, is cut off, or is too large.
@@ -26,24 +24,29 @@ pub(crate) fn from(picture: Vec<u8>) -> Result<Vec<u8>, String> {
         };
     }
     let ppm = ppm(&picture).ok_or("what came as the screen is no picture, or cut off")?;
-    let step = if ppm.width * ppm.height < LARGEST {
-        1
-    } else {
-        2
+    let pixels = ppm.width * ppm.height;
+    let (step, grey) = (if pixels < LARGEST { 1 } else { 2 }, pixels > LARGEST / 3);
+    let mut rows = Vec::new();
+    for row in ppm.pixels.chunks_exact(ppm.width * 3).step_by(step) {
+        // No filter.
+        rows.push(0);
+        for pixel in row.chunks_exact(3).step_by(step) {
+            match grey {
+                true => rows.extend(pixel.iter().max()),
+                false => rows.extend(pixel),
+            }
+        }
+    }
+    let side = |side: usize| {
+        u32::try_from(side.div_ceil(step))
+            .unwrap_or(0)
+            .to_be_bytes()
     };
-    // Text has few colours and keeps them all; a picture of a desktop gets coarser ones.
-    let found = [0xff, 0xf8, 0xf0, 0xe0]
-        .into_iter()
-        .find_map(|mask| index(&ppm, step, mask));
-    let (palette, rows) = found.unwrap_or_else(|| index(&ppm, step, 0xc0).unwrap_or_default());
-    let [width, height] =
-        [ppm.width, ppm.height].map(|side| u32::try_from(side.div_ceil(step)).unwrap_or(0));
-    let mut header = [width.to_be_bytes(), height.to_be_bytes()].concat();
-    // Eight bits a pixel, by palette; no interlacing.
-    header.extend([8, 3, 0, 0, 0]);
+    let mut header = [side(ppm.width), side(ppm.height)].concat();
+    // Eight bits for each colour; no interlacing.
+    header.extend([8, if grey { 0 } else { 2 }, 0, 0, 0]);
     let mut png = SIGNATURE.to_vec();
     chunk(&mut png, *b"IHDR", &header);
-    chunk(&mut png, *b"PLTE", &palette);
     chunk(&mut png, *b"IDAT", &stored(&rows));
     chunk(&mut png, *b"IEND", &[]);
     Ok(png)
@@ -82,28 +85,6 @@ fn ppm(picture: &[u8]) -> Option<Ppm<'_>> {
         height,
         pixels,
     })
-}
-
-/// Palette and rows, each row after its filter byte; nothing if there are more than 256 colours.
-fn index(ppm: &Ppm<'_>, step: usize, mask: u8) -> Option<(Vec<u8>, Vec<u8>)> {
-    let (mut palette, mut known, mut rows) = (Vec::new(), HashMap::new(), Vec::new());
-    for row in ppm.pixels.chunks_exact(ppm.width * 3).step_by(step) {
-        rows.push(0);
-        for pixel in row.chunks_exact(3).step_by(step) {
-            let colour = pixel.first_chunk::<3>()?.map(|part| part & mask);
-            let number = match known.get(&colour) {
-                Some(number) => *number,
-                None => {
-                    let number = u8::try_from(known.len()).ok()?;
-                    palette.extend(colour);
-                    known.insert(colour, number);
-                    number
-                }
-            };
-            rows.push(number);
-        }
-    }
-    Some((palette, rows))
 }
 
 /// A zlib stream (RFC 1950) of stored blocks (RFC 1951).

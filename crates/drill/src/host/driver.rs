@@ -167,3 +167,87 @@ const HOST: [(&str, &str, &str); 4] = [
     ("host-pressure-io", "/proc/pressure/io", IDLE),
     ("host-pressure-memory", "/proc/pressure/memory", IDLE),
 ];
+
+#[cfg(test)]
+#[macro_use]
+#[path = "../../../../tests/rig/src/contract.rs"]
+mod contract;
+
+#[cfg(test)]
+mod tests {
+    use breakglass_gate::{Asked, Context, Keep, Limits, Output, Silent};
+
+    use super::contract::{self, Answer, Subject};
+    use super::*;
+    use crate::machine::Clock;
+    use crate::scenario::Scenario;
+
+    struct Host {
+        machine: Machine,
+        forensics: tempfile::TempDir,
+    }
+
+    #[derive(Default)]
+    struct Said {
+        out: Vec<u8>,
+        err: String,
+    }
+
+    impl Output for Said {
+        fn line(&mut self, text: &str) {
+            self.out.extend(format!("{text}\n").bytes());
+        }
+
+        fn error(&mut self, text: &str) {
+            self.err.push_str(&format!("{text}\n"));
+        }
+
+        fn picture(&mut self, bytes: &[u8]) {
+            self.out.extend(bytes);
+        }
+    }
+
+    impl Subject for Host {
+        fn running() -> Host {
+            Host {
+                machine: Machine::new(Scenario::Panic, Clock::system()),
+                forensics: tempfile::tempdir().unwrap(),
+            }
+        }
+
+        fn stopped() -> Host {
+            let host = Host::running();
+            host.machine.step(|state, _| state.power.stop());
+            host
+        }
+
+        fn send(&self, line: &str) -> Answer {
+            let (mut said, machine) = (Said::default(), self.machine.clone());
+            let context = Context {
+                guest: "102",
+                asked: Asked {
+                    source: "192.0.2.7",
+                    request: line,
+                },
+                forensics_dir: self.forensics.path(),
+                keep: &Keep::default(),
+                journal: &Silent,
+                limits: &Limits::default(),
+            };
+            let code =
+                breakglass_gate::serve(&context, &mut SimulatedDriver { machine }, &mut said);
+            Answer {
+                code: code.into(),
+                out: said.out,
+                err: said.err,
+            }
+        }
+
+        fn process(&self) -> Option<u64> {
+            self.machine
+                .step(|state, _| state.power.qemu().map(|qemu| qemu.pid.into()))
+        }
+    }
+
+    contract!(Host);
+}

@@ -108,7 +108,7 @@ fn work(
         guest: GUEST,
         asked: Asked { source, request },
         forensics_dir: &desk.forensics,
-        keep: Keep::default(),
+        keep: &Keep::default(),
         journal: &Silent,
         limits: &Limits::default(),
     };

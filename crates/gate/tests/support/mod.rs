@@ -67,6 +67,15 @@ impl Host {
             .ok()
     }
 
+    /// Whether the stand-in's "QEMU" is there, and no corpse.
+    pub fn lives(&self) -> bool {
+        let status = |pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let status = self.pid().map_or(String::new(), status);
+        status
+            .lines()
+            .any(|line| line.starts_with("State:") && !line.contains("Z (zombie)"))
+    }
+
     /// Everything that `qm` was called with since, one line each.
     pub fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.state().join("calls")).unwrap_or_default();
