@@ -120,3 +120,84 @@ fn chunk(png: &mut Vec<u8>, kind: [u8; 4], content: &[u8]) {
     png.extend(sealed);
     png.extend((!sum).to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The header and the rows of a picture, by another reader; checksums hold.
+    fn read(png: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let (mut rest, mut parts) = (png.strip_prefix(&SIGNATURE).unwrap(), Vec::new());
+        while !rest.is_empty() {
+            let length = u32::from_be_bytes(rest[..4].try_into().unwrap()) as usize;
+            let (sealed, sum) = (&rest[4..8 + length], &rest[8 + length..12 + length]);
+            let mut crc = flate2::Crc::new();
+            crc.update(sealed);
+            assert_eq!(crc.sum().to_be_bytes(), sum);
+            parts.push((sealed[..4].to_vec(), sealed[4..].to_vec()));
+            rest = &rest[12 + length..];
+        }
+        let kinds: Vec<&[u8]> = parts.iter().map(|(kind, _)| kind.as_slice()).collect();
+        assert_eq!(kinds, [b"IHDR", b"IDAT", b"IEND"]);
+        let mut rows = Vec::new();
+        let stream = flate2::read::ZlibDecoder::new(parts[1].1.as_slice());
+        stream.take(1 << 24).read_to_end(&mut rows).unwrap();
+        (parts[0].1.clone(), rows)
+    }
+
+    fn picture(width: usize, height: usize) -> Vec<u8> {
+        let mut ppm = format!("P6\n{width} {height}\n255\n").into_bytes();
+        ppm.extend((0..width * height * 3).map(|n| (n % 251) as u8));
+        ppm
+    }
+
+    #[test]
+    fn every_pixel_of_a_console_comes_as_it_was() {
+        let ppm = picture(720, 400);
+        let (header, rows) = read(&from(ppm.clone()).unwrap());
+        assert_eq!(header, [0, 0, 2, 208, 0, 0, 1, 144, 8, 2, 0, 0, 0]);
+        let pixels = &ppm[ppm.len() - 720 * 400 * 3..];
+        let expected: Vec<u8> = pixels
+            .chunks(720 * 3)
+            .flat_map(|row| [&[0], row].concat())
+            .collect();
+        assert!(rows == expected);
+    }
+
+    #[test]
+    fn a_large_screen_becomes_grey_and_a_huge_one_half_as_wide_and_fits() {
+        for (side, header) in [
+            ((1920, 1080), [0, 0, 7, 128, 0, 0, 4, 56, 8, 0, 0, 0, 0]),
+            ((3840, 2160), [0, 0, 7, 128, 0, 0, 4, 56, 8, 0, 0, 0, 0]),
+        ] {
+            let png = from(picture(side.0, side.1)).unwrap();
+            assert!(png.len() <= LARGEST);
+            let (seen, rows) = read(&png);
+            assert_eq!((seen, rows.len()), (header.to_vec(), 1921 * 1080));
+        }
+    }
+
+    #[test]
+    fn a_png_stays_as_it_is_unless_it_is_too_large() {
+        let png = from(picture(3, 2)).unwrap();
+        assert_eq!(from(png.clone()).unwrap(), png);
+        assert!(from([png, vec![0; LARGEST]].concat()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_no_picture_is_said_to_be_none(
+            width in 0_usize..9, height in 0_usize..9, cut in 0_usize..300, junk in any::<Vec<u8>>(),
+        ) {
+            prop_assert!(from(junk).is_err());
+            let mut ppm = picture(width, height);
+            ppm.truncate(cut);
+            let whole = cut >= picture(width, height).len() && width * height > 0;
+            prop_assert_eq!(from(ppm).is_ok(), whole);
+        }
+    }
+}

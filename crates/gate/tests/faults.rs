@@ -259,7 +259,7 @@ fn suffer(knob: &str) {
     for child in ["pending", "status", "stop", "start", "reset"] {
         let (host, fault) = (Host::running(), format!("{knob}-{child}"));
         host.write_policy(
-            "stop_seconds = 1\nstart_seconds = 1\nterminate_seconds = 1\nforensics_seconds = 3\n",
+            "ask_seconds = 2\nstop_seconds = 1\nstart_seconds = 2\nterminate_seconds = 1\nforensics_seconds = 3\n",
         );
         host.set(&fault, "it is broken");
         let verb = if child == "reset" { "reset" } else { "cycle" };

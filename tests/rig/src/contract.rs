@@ -3,6 +3,8 @@
 //! A subject is a host with one guest behind the gate. It needs only std and serde_json, so that
 //! every crate can include it: implement [`Subject`], then `contract!(TheSubject);`.
 
+#![allow(dead_code, missing_docs, unreachable_pub)]
+
 use serde_json::Value;
 
 /// What came back for one request.
