@@ -143,9 +143,10 @@ impl Ladder<'_> {
         let rung = format!("{action:?}").to_lowercase();
         self.announce(&rung, what, limit);
         let result = self.driver.act(action, limit);
-        let words = result
-            .as_ref()
-            .map_or_else(|failure| failure.message.as_str(), |words| words);
+        let words = match &result {
+            Ok(words) => words,
+            Err(failure) => &failure.message,
+        };
         for line in words.lines().take(50) {
             self.out
                 .line(&format!("{rung}: {}", text::visible(line, 400)));

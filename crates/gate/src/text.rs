@@ -41,7 +41,10 @@ fn cut(text: &str, limit: usize, escaped: impl Fn(char) -> bool) -> String {
 pub(crate) fn utc(at: SystemTime) -> String {
     let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (mut year, mut month, mut day) = (1970, 1, seconds / 86_400);
-    let leap = |year: u64| u64::from(year % 4 == 0 && year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| {
+        let is = |n| year.is_multiple_of(n);
+        u64::from(is(4) && !is(100) || is(400))
+    };
     while day >= 365 + leap(year) {
         day -= 365 + leap(year);
         year += 1;

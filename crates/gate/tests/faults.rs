@@ -7,13 +7,13 @@ mod support;
 use std::time::{Duration, Instant};
 
 use breakglass_gate::{
-    Action, Asked, Context, Driver, Evidence, Failure, Keep, Limits, Output, Probe, Process, Qemu,
-    Silent, serve,
+    Action, Asked, Context, Driver, Evidence, Failure, Keep, Limits, Probe, Process, Qemu, Silent,
+    serve,
 };
 use breakglass_verbs::{Verb, Verdict};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::Host;
+use support::{Host, Said};
 
 /// How one call to the hypervisor goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -158,19 +158,6 @@ impl Driver for World {
     fn probes_of_host(&mut self, _: Option<Process>) -> Vec<(&'static str, Probe)> {
         Vec::new()
     }
-}
-
-#[derive(Default)]
-struct Said(Vec<String>);
-
-impl Output for Said {
-    fn line(&mut self, text: &str) {
-        self.0.push(text.to_owned());
-    }
-    fn error(&mut self, text: &str) {
-        self.0.push(text.to_owned());
-    }
-    fn picture(&mut self, _: &[u8]) {}
 }
 
 fn world() -> impl Strategy<Value = World> {

@@ -12,11 +12,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use breakglass_gate::{
-    Action, Asked, Context, Driver, Evidence, Failure, Keep, Limits, Output, Policy, Probe, Qemu,
-    Silent, serve,
+    Action, Asked, Context, Driver, Evidence, Failure, Keep, Limits, Policy, Probe, Qemu, Silent,
+    serve,
 };
 use proptest::prelude::*;
-use support::Host;
+use support::{Host, Said};
 
 const CORPUS: [&str; 38] = [
     "",
@@ -176,21 +176,6 @@ impl Driver for Untouchable {
         unreachable!()
     }
     fn probes(&mut self) -> Vec<(&'static str, Probe)> {
-        unreachable!()
-    }
-}
-
-#[derive(Default)]
-struct Said(Vec<String>);
-
-impl Output for Said {
-    fn line(&mut self, text: &str) {
-        self.0.push(text.to_owned());
-    }
-    fn error(&mut self, text: &str) {
-        self.0.push(text.to_owned());
-    }
-    fn picture(&mut self, _: &[u8]) {
         unreachable!()
     }
 }

@@ -140,7 +140,14 @@ impl GateHost {
 impl Drop for GateHost {
     fn drop(&mut self) {
         self.sshd.kill();
-        for knob in ["hang-stop", "fail-stop", "keep-qemu", "lock"] {
+        for knob in [
+            "hang-stop",
+            "flood-stop",
+            "slow-stop",
+            "fail-stop",
+            "keep-qemu",
+            "lock",
+        ] {
             self.unset(knob);
         }
         let _ = self.stand_in("stop").status();

@@ -159,6 +159,6 @@ mod tests {
         let own = look(std::process::id()).unwrap().unwrap();
         assert!(own.started > 0);
         assert_eq!(look(u32::MAX - 1).unwrap(), None);
-        assert!(!has_args(std::process::id(), "-id\0102\0"));
+        assert!(!has_args(std::process::id(), "-id\x00102\0"));
     }
 }

@@ -13,6 +13,24 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+/// Everything that a verb said, in order.
+#[derive(Default)]
+pub struct Said(pub Vec<String>);
+
+impl breakglass_gate::Output for Said {
+    fn line(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+
+    fn error(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+
+    fn picture(&mut self, _: &[u8]) {
+        self.0.push("a picture".to_owned());
+    }
+}
+
 pub struct Host {
     dir: TempDir,
     monitor: Option<qmp::Monitor>,
@@ -153,7 +171,14 @@ impl Drop for Host {
         // Before its socket goes with the directory: that is how it is told to end.
         self.monitor.take();
         // Ends the stand-in's "QEMU", also one that a test let it forget.
-        for knob in ["hang-stop", "fail-stop", "keep-qemu", "lock"] {
+        for knob in [
+            "hang-stop",
+            "flood-stop",
+            "slow-stop",
+            "fail-stop",
+            "keep-qemu",
+            "lock",
+        ] {
             self.unset(knob);
         }
         let _ = self.qm(&["stop", "102"]);
