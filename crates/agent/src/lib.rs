@@ -13,9 +13,11 @@ mod error;
 mod health;
 mod options;
 mod turn;
+mod warden;
 pub mod wire;
 
 pub use agents::Agents;
 pub use error::PromptError;
 pub use health::AgentHealth;
 pub use options::{AgentOptions, TargetNames};
+pub use warden::{Nowhere, Post, Ruling, Task, ToolQuestion, Warden};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_agent::{AgentOptions, Agents, TargetNames};
+use breakglass_control::bastion::{Bastion, BastionOptions};
 use breakglass_control::ssh::PrivateKey;
-use breakglass_control::ssh::agent_socket::AgentSocket;
-use breakglass_control::{Control, SshOptions, Target};
+use breakglass_control::{Control, Rules, RulesError, SshOptions, Target};
 use breakglass_journal::{Actor, EventBody, Journal, Level};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,8 +15,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::cell::Cell;
-use crate::config::{AgentConfig, Config};
+use crate::config::{self, AgentConfig, Config};
 use crate::http::{self, AppState, ListenLimits, NoAgent, Services};
+use crate::warden::BastionWarden;
 
 /// The record's file name under `data_dir`.
 pub const RECORD_FILE: &str = "record.db";
@@ -64,8 +65,6 @@ pub struct App {
     mode: Mode,
     cancel: CancellationToken,
     tracker: TaskTracker,
-    /// The agent's signing socket; gone with the server.
-    _signer: Option<AgentSocket>,
 }
 
 impl App {
@@ -87,20 +86,20 @@ impl App {
         let fingerprint = key.fingerprint(Default::default()).to_string();
         let control = Control::new(
             config.targets.clone(),
-            ssh_options(&config, Arc::clone(&key)),
+            ssh_options(&config, key),
             journal.clone(),
             cancel.clone(),
             tracker.clone(),
         );
-        let built = build_agents(&config, &journal, key, &tracker, &cancel);
-        let (agents, signer) = match built {
-            Ok((agents, signer)) => (Ok(agents), Some(signer)),
+        let (agents, bastion) = match build_agents(&config, &journal, &control) {
+            Ok((agents, bastion)) => (Ok(agents), Some(bastion)),
             Err(why) => (Err(why), None),
         };
         let services = Services {
             journal,
             control,
             agents,
+            bastion,
             auth,
         };
         let drill = mode != Mode::Serve;
@@ -111,7 +110,6 @@ impl App {
             mode,
             cancel,
             tracker,
-            _signer: signer,
         })
     }
 
@@ -218,23 +216,21 @@ pub(crate) fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
     }
 }
 
-/// The agent in its cell, or a sentence why there is none: power works on without it.
+/// The agent in its cell and the bastion before it, or a sentence why there is none: power works on
+/// without them.
 fn build_agents(
     config: &Config,
     journal: &Journal,
-    key: Arc<PrivateKey>,
-    tracker: &TaskTracker,
-    cancel: &CancellationToken,
-) -> Result<(Agents, AgentSocket), NoAgent> {
+    control: &Control,
+) -> Result<(Agents, Bastion), NoAgent> {
     if !config.agent.enabled {
         return Err(NoAgent::SwitchedOff);
     }
-    let built = Cell::build(config).and_then(|cell| {
-        let signer = AgentSocket::serve(&cell.agent_socket(), key, cancel.clone(), tracker)?;
-        Ok((
-            Agents::new(agent_options(config, &cell), journal.clone()),
-            signer,
-        ))
+    let built = build_bastion(config, control).and_then(|bastion| {
+        let cell = Cell::build(config, bastion.known_hosts())?;
+        let warden = Arc::new(BastionWarden(bastion.clone()));
+        let options = agent_options(config, &cell);
+        Ok((Agents::new(options, journal.clone(), warden), bastion))
     });
     built.map_err(|error| {
         tracing::error!(%error, "the agent's cell could not be made: there is no agent");
@@ -244,6 +240,23 @@ fn build_agents(
              owner, and start breakglass again. Power and checks work without it."
         ))
     })
+}
+
+fn build_bastion(config: &Config, control: &Control) -> std::io::Result<Bastion> {
+    let options = BastionOptions {
+        sockets: config.agent.sockets_dir(&config.data_dir),
+        peer: rustix::process::geteuid().as_raw(),
+        autonomy: config.agent.autonomy,
+        rules: rules(config).map_err(std::io::Error::other)?,
+    };
+    Bastion::new(control.clone(), options)
+}
+
+fn rules(config: &Config) -> Result<Rules, RulesError> {
+    match &config.agent.rules {
+        Some((path, text)) => config::own_rules(path, text),
+        None => Rules::built_in(),
+    }
 }
 
 fn agent_options(config: &Config, cell: &Cell) -> AgentOptions {

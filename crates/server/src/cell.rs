@@ -2,10 +2,9 @@
 //!
 //! ```text
 //! <data_dir>/cell/          0700
-//!   bin/ssh bin/scp         shims: the stock client, always with the configuration below
-//!   ssh_config              two names, guest and host; no key file, no forwarding
+//!   bin/ssh bin/scp …       shims: the stock client, always with the configuration below
+//!   ssh_config known_hosts  everything goes to the bastion, which is known by its key
 //!   home/ work/             the CLI's home and working directory
-//!   agent.sock              signs with the one key; the key itself never leaves the server
 //!   sign-in.seen            the sign-in that was copied last
 //! ```
 //! OpenSSH reads its configuration from the account's home, not from `$HOME`; hence the shims.
@@ -15,10 +14,12 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use breakglass_control::{HostKeyPolicy, Target};
+use breakglass_control::bastion::HOST_KEY_ALIAS;
 
 use crate::config::Config;
 
+/// The variable that holds the directory of the incident's sockets.
+pub(crate) const SOCKETS: &str = "BREAKGLASS_BASTION";
 /// Where the CLI keeps its sign-in, in its own directory.
 const SIGN_IN: &str = ".credentials.json";
 
@@ -29,19 +30,24 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Lays the cell out under `config.data_dir`, anew each time.
+    /// Lays the cell out under `config.data_dir`, anew each time; `bastion` is the line by which the
+    /// bastion's key is known.
     ///
     /// # Errors
     /// When a directory or file of it can't be written.
-    pub(crate) fn build(config: &Config) -> io::Result<Cell> {
+    pub(crate) fn build(config: &Config, bastion: &str) -> io::Result<Cell> {
         let cell = Cell {
             root: config.data_dir.join("cell"),
         };
         for dir in ["", "bin", "home", "work", "tmp"] {
             private_dir(&cell.root.join(dir))?;
         }
-        fs::write(cell.ssh_config(), ssh_config(&cell, config))?;
-        for program in ["ssh", "scp"] {
+        fs::write(cell.known_hosts(), bastion)?;
+        fs::write(
+            cell.ssh_config(),
+            ssh_config(&cell, &std::env::current_exe()?),
+        )?;
+        for program in ["ssh", "scp", "sftp"] {
             if let Some(real) = find_program(program) {
                 cell.write_shim(program, &real)?;
             }
@@ -84,11 +90,6 @@ impl Cell {
         self.root.join("work")
     }
 
-    /// The socket that signs.
-    pub(crate) fn agent_socket(&self) -> PathBuf {
-        self.root.join("agent.sock")
-    }
-
     /// The whole environment that the CLI gets, besides what its configuration adds.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
         let path = format!(
@@ -105,6 +106,10 @@ impl Cell {
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
+    }
+
+    fn known_hosts(&self) -> PathBuf {
+        self.root.join("known_hosts")
     }
 
     fn ssh_config(&self) -> PathBuf {
@@ -153,35 +158,21 @@ fn find_program(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-fn ssh_config(cell: &Cell, config: &Config) -> String {
-    let mut text = String::new();
-    for target in &config.targets {
-        text.push_str(&host_blocks(target));
-    }
-    let strict = match config.ssh.host_keys {
-        HostKeyPolicy::Pin => "yes",
-        HostKeyPolicy::TrustFirst => "accept-new",
-        HostKeyPolicy::AcceptAny => "no",
-    };
-    text.push_str(&format!(
-        "Host *\n  IdentityAgent \"{}\"\n  IdentityFile none\n  UserKnownHostsFile \"{}\"\n  \
-         GlobalKnownHostsFile none\n  StrictHostKeyChecking {strict}\n  BatchMode yes\n  \
-         ConnectTimeout 10\n  ServerAliveInterval 5\n  ServerAliveCountMax 3\n  ForwardAgent no\n  \
-         ForwardX11 no\n  LogLevel ERROR\n",
-        cell.agent_socket().display(),
-        config.ssh.known_hosts.display(),
-    ));
-    text
-}
-
-fn host_blocks(target: &Target) -> String {
-    let block = |alias: &str, endpoint: &breakglass_control::Endpoint| {
-        format!(
-            "Host {alias}\n  HostName {}\n  Port {}\n  User {}\n",
-            endpoint.host, endpoint.port, endpoint.user
-        )
-    };
-    block(&target.name, &target.guest) + &block(&target.host_name, &target.host)
+/// Both machines are reached through the bastion's sockets: no address, no key, no agent.
+fn ssh_config(cell: &Cell, connect: &Path) -> String {
+    format!(
+        "# Written by breakglass at every start.\n\
+         Host *\n  \
+         ProxyCommand '{}' connect \"${{{SOCKETS}}}/%n\"\n  ProxyUseFdpass yes\n  \
+         HostKeyAlias {HOST_KEY_ALIAS}\n  UserKnownHostsFile \"{}\"\n  \
+         GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n  \
+         PreferredAuthentications none\n  IdentityAgent none\n  IdentityFile none\n  \
+         BatchMode yes\n  ConnectTimeout 20\n  SendEnv LANG LC_*\n  \
+         ControlMaster auto\n  ControlPath ${{{SOCKETS}}}/mux-%n\n  ControlPersist 120\n  \
+         ForwardAgent no\n  ForwardX11 no\n  UpdateHostKeys no\n  LogLevel ERROR\n",
+        connect.display(),
+        cell.known_hosts().display(),
+    )
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! One running CLI that has shaken hands.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use breakglass_journal::IncidentId;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
 use crate::cell::{self, Session};
 use crate::child::{Child, Exit};
 use crate::options::{AgentOptions, TargetNames};
+use crate::warden::Post;
 use crate::wire::{self, Line, RawLine};
 
 /// How long the CLI may take to get ready; about a second of a free core is usual.
@@ -22,6 +25,8 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) child: Child,
+    /// Its way to guest and host, closed when the process is gone.
+    pub(super) post: Arc<dyn Post>,
     pub(super) session: Session,
     pub(super) model: String,
     /// What its turns have cost so far, in US dollars.
@@ -42,7 +47,7 @@ impl Process {
     /// Starts the CLI and waits until it is ready, or the server ends.
     pub(super) async fn start(
         shared: &Shared,
-        names: &TargetNames,
+        (incident, names): (IncidentId, &TargetNames),
         session: Session,
         model: &str,
     ) -> Result<Process, StartError> {
@@ -56,7 +61,10 @@ impl Process {
                 "The agent's cell {home} cannot be written: {error}. Free space there or set its owner."
             ))
         })?;
-        let command = cell::conversation(options, names, session, model);
+        let opened = shared.warden.open(incident, &names.guest).await;
+        let post: Arc<dyn Post> = opened.map_err(StartError::Failed)?.into();
+        let mut command = cell::conversation(options, names, session, model);
+        command.envs(post.environment());
         let mark = options.home.to_string_lossy();
         let child = Child::spawn(launcher, command, &mark)
             .await
@@ -64,6 +72,7 @@ impl Process {
         let model = model.to_owned();
         let mut process = Process {
             child,
+            post,
             session,
             model,
             cost: 0.0,

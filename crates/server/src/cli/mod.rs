@@ -2,6 +2,7 @@
 
 mod audit;
 mod client;
+mod connect;
 mod direct;
 mod drill;
 mod incidents;
@@ -86,6 +87,9 @@ enum Command {
     Incidents(incidents::IncidentsArgs),
     /// Prove the record.
     Audit(audit::AuditArgs),
+    /// Hands a connection to the bastion to the agent's SSH client.
+    #[command(hide = true)]
+    Connect(connect::ConnectArgs),
     /// The drill's scripted agent; speaks stream-json on standard input and output.
     #[command(hide = true)]
     DrillAgent(DrillAgentArgs),
@@ -122,6 +126,7 @@ pub fn main() -> ExitCode {
         Command::Cycle(args) => client::run(Verb::Cycle, &args),
         Command::Incidents(args) => incidents::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Connect(args) => connect::run(&args),
         Command::DrillAgent(_) => return breakglass_drill::scripted_agent(),
     };
     match result {

@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 pub use error::{ConfigError, Origin, Warning};
+pub(crate) use sections::own_rules;
 pub use types::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
 
 use error::Report;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::HeaderName;
-use breakglass_control::{Endpoint, HostKeyPolicy, Target};
+use breakglass_control::{Endpoint, HostKeyPolicy, Rules, RulesError, Target};
 use breakglass_journal::Autonomy;
 use ipnet::IpNet;
 use secrecy::SecretString;
@@ -247,6 +247,15 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
             .ok_or_else(|| format!("{text:?} is no http address"))
     });
     let credentials_dir = section.directory("credentials_dir");
+    let rules = section.file("rules_file").map(|found| {
+        let (path, text) = &found.value;
+        if let Err(faults) = own_rules(path, text) {
+            let remedy = "mend the rule; docs/rules.md has the format";
+            let report = section.report();
+            report.error(&found.origin, &found.key, faults.to_string(), remedy);
+        }
+        found.value
+    });
     let mut models = listed.unwrap_or(defaults.models);
     let model = chosen
         .or_else(|| models.first().cloned())
@@ -267,7 +276,13 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         api_key,
         base_url,
         credentials_dir,
+        rules,
     })
+}
+
+/// The built-in rules with the operator's own.
+pub(crate) fn own_rules(path: &Path, text: &str) -> Result<Rules, RulesError> {
+    Rules::built_in()?.and(text, &path.display().to_string())
 }
 
 fn model_name(text: &str) -> Result<String, String> {

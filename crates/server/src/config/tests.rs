@@ -236,7 +236,7 @@ fn each_mistake_is_an_error_at_its_key() {
     let secrets = Secrets::new();
     fs::write(secrets.path().join("short"), "secret").unwrap();
     fs::write(secrets.path().join("empty"), "").unwrap();
-    let table: [(&str, &str, &str); 26] = [
+    let table: [(&str, &str, &str); 25] = [
         ("data_dir = \"\"", "data_dir", "is empty"),
         ("data_dir = 3", "data_dir", "is a number, not a string"),
         ("allowed_hosts = \"a\"", "allowed_hosts", "not a list"),

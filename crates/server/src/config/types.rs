@@ -90,6 +90,8 @@ pub struct AgentConfig {
     pub base_url: Option<String>,
     /// A directory with the CLI's own sign-in, copied into its cell.
     pub credentials_dir: Option<PathBuf>,
+    /// A file with rules of the operator's own for what only reads, and its text.
+    pub rules: Option<(PathBuf, String)>,
 }
 
 /// What one server and one identity may hold.
@@ -113,6 +115,23 @@ impl Default for LimitsConfig {
     }
 }
 
+/// The longest directory for the bastion's sockets: a socket's whole path has 107 bytes at the most,
+/// and the names below it take the rest.
+const SOCKETS_DIR: usize = 40;
+
+impl AgentConfig {
+    /// Where the bastion's sockets go: into `data_dir`, or where that path is too long for a socket,
+    /// into a directory of this process below the system's temporary one.
+    #[must_use]
+    pub fn sockets_dir(&self, data_dir: &std::path::Path) -> PathBuf {
+        let usual = data_dir.join("bastion");
+        if usual.as_os_str().len() <= SOCKETS_DIR {
+            return usual;
+        }
+        std::env::temp_dir().join(format!("breakglass-{}", std::process::id()))
+    }
+}
+
 impl Default for AgentConfig {
     fn default() -> AgentConfig {
         AgentConfig {
@@ -128,6 +147,7 @@ impl Default for AgentConfig {
             api_key: None,
             base_url: None,
             credentials_dir: None,
+            rules: None,
         }
     }
 }
