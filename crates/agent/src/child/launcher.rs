@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::confine::confine;
 use super::sweep::sweep;
+use crate::account::{Account, act_as};
 
 /// Jobs that may wait at once.
 const QUEUE: usize = 64;
@@ -35,17 +36,19 @@ enum Job {
 #[derive(Debug, Clone)]
 pub(crate) struct Launcher {
     jobs: mpsc::Sender<Job>,
+    account: Option<Account>,
 }
 
 impl Launcher {
-    /// Starts the thread. If that fails, every [`Launcher::spawn`] does.
-    pub(crate) fn start() -> Launcher {
+    /// Starts the thread, whose children run as `account`. If that fails, every
+    /// [`Launcher::spawn`] does.
+    pub(crate) fn start(account: Option<Account>) -> Launcher {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let thread = thread::Builder::new().name("agent-launcher".to_owned());
-        if let Err(error) = thread.spawn(move || work(queue)) {
+        if let Err(error) = thread.spawn(move || work(queue, account)) {
             tracing::error!(%error, "the launcher thread could not be started");
         }
-        Launcher { jobs }
+        Launcher { jobs, account }
     }
 
     /// Starts `command` in a process group of its own, all standard streams piped.
@@ -55,7 +58,7 @@ impl Launcher {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
-        confine(&mut command);
+        confine(&mut command, self.account);
         let (reply, child) = oneshot::channel();
         let job = Job::Spawn(Box::new(command), Handle::current(), reply);
         self.run(job, child).await.unwrap_or_else(|| {
@@ -98,7 +101,7 @@ impl Launcher {
     }
 }
 
-fn work(mut queue: mpsc::Receiver<Job>) {
+fn work(mut queue: mpsc::Receiver<Job>, account: Option<Account>) {
     while let Some(job) = queue.blocking_recv() {
         match job {
             Job::Spawn(mut command, runtime, reply) => {
@@ -107,11 +110,23 @@ fn work(mut queue: mpsc::Receiver<Job>) {
                 let _ = reply.send(command.spawn());
             }
             Job::Sweep { mark, keep, done } => {
-                sweep(&mark, keep);
+                sweep_as(account, &mark, keep);
                 if let Some(done) = done {
                     let _ = done.send(());
                 }
             }
         }
+    }
+}
+
+/// Another account's processes show their environment to itself, and to root only where a container
+/// has left it the capability for that.
+fn sweep_as(account: Option<Account>, mark: &str, keep: Option<i32>) {
+    let swept = act_as(account, || {
+        sweep(mark, keep);
+        Ok(())
+    });
+    if let Err(error) = swept {
+        tracing::error!(%error, "what the agent has left can't be looked for");
     }
 }
