@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{AgentOptions, Agents, TargetNames};
+use breakglass_agent::{AgentOptions, Agents, RunnerAccess, TargetNames};
 use breakglass_control::ssh::PrivateKey;
 use breakglass_control::ssh::agent_socket::AgentSocket;
 use breakglass_control::{Control, SshOptions, Target};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
-use crate::cell::Cell;
+use crate::cell::{self, Cell};
 use crate::config::{AgentConfig, Config};
 use crate::http::{self, AppState, ListenLimits, NoAgent, Services};
 
@@ -94,7 +94,7 @@ impl App {
         );
         let built = build_agents(&config, &journal, key, &tracker, &cancel);
         let (agents, signer) = match built {
-            Ok((agents, signer)) => (Ok(agents), Some(signer)),
+            Ok((agents, signer)) => (Ok(agents), signer),
             Err(why) => (Err(why), None),
         };
         let services = Services {
@@ -225,16 +225,24 @@ fn build_agents(
     key: Arc<PrivateKey>,
     tracker: &TaskTracker,
     cancel: &CancellationToken,
-) -> Result<(Agents, AgentSocket), NoAgent> {
+) -> Result<(Agents, Option<AgentSocket>), NoAgent> {
     if !config.agent.enabled {
         return Err(NoAgent::SwitchedOff);
     }
+    if let Some(socket) = &config.agent.runner {
+        let mut options = AgentOptions::new("claude", config.data_dir.join("cell"));
+        options.runner = Some(RunnerAccess {
+            socket: socket.clone(),
+            ssh_config: cell::client_config(config),
+            known_hosts: cell::known_hosts(config),
+        });
+        options = with_bounds(options, config);
+        return Ok((Agents::new(options, journal.clone()), None));
+    }
     let built = Cell::build(config).and_then(|cell| {
         let signer = AgentSocket::serve(&cell.agent_socket(), key, cancel.clone(), tracker)?;
-        Ok((
-            Agents::new(agent_options(config, &cell), journal.clone()),
-            signer,
-        ))
+        let options = with_bounds(here(&config.agent, &cell), config);
+        Ok((Agents::new(options, journal.clone()), Some(signer)))
     });
     built.map_err(|error| {
         tracing::error!(%error, "the agent's cell could not be made: there is no agent");
@@ -246,13 +254,18 @@ fn build_agents(
     })
 }
 
-fn agent_options(config: &Config, cell: &Cell) -> AgentOptions {
-    let agent = &config.agent;
-    let mut options = AgentOptions::new(agent.command.clone(), cell.home());
+/// How the CLI is started in its cell.
+fn here(agent: &AgentConfig, cell: &Cell) -> AgentOptions {
+    let (key, url) = (agent.api_key.as_ref(), agent.base_url.as_deref());
+    let mut options = cell.options(agent.command.clone(), key, url);
     options.args.clone_from(&agent.args);
+    options
+}
+
+/// What is the same wherever the CLI runs.
+fn with_bounds(mut options: AgentOptions, config: &Config) -> AgentOptions {
+    let agent = &config.agent;
     options.model.clone_from(&agent.model);
-    options.work_dir = cell.work();
-    options.env = [cell.environment(), model_environment(agent)].concat();
     options.turn_limit = agent.turn_limit;
     options.silence_limit = agent.silence_limit;
     options.max_api_retries = agent.max_api_retries;
@@ -262,21 +275,4 @@ fn agent_options(config: &Config, cell: &Cell) -> AgentOptions {
     };
     options.targets = config.targets.iter().map(names).collect();
     options
-}
-
-/// What the CLI needs to reach its model: the one secret that is the agent's own.
-fn model_environment(agent: &AgentConfig) -> Vec<(String, String)> {
-    use secrecy::ExposeSecret as _;
-    let key = agent
-        .api_key
-        .as_ref()
-        .map(|key| ("ANTHROPIC_API_KEY", key.expose_secret().to_owned()));
-    let url = agent
-        .base_url
-        .clone()
-        .map(|url| ("ANTHROPIC_BASE_URL", url));
-    key.into_iter()
-        .chain(url)
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
 }

@@ -1,21 +1,32 @@
 //! The agent's cell: what it is given to reach guest and host with, and nothing more.
 //!
 //! ```text
-//! <data_dir>/cell/          0700
+//! <data_dir>/cell/          0700; 0711 where the agent has an account of its own
 //!   bin/ssh bin/scp         shims: the stock client, always with the configuration below
 //!   ssh_config              two names, guest and host; no key file, no forwarding
-//!   home/ work/             the CLI's home and working directory
-//!   agent.sock              signs with the one key; the key itself never leaves the server
+//!   known_hosts             the host keys that go with it
+//!   home/ work/             the CLI's home and working directory: its account's, and private
+//!   sign/agent.sock         signs with the one key; the key itself never leaves the server
+//!   lock                    held by the server whose cell it is
 //!   sign-in.seen            the sign-in that was copied last
 //! ```
 //! OpenSSH reads its configuration from the account's home, not from `$HOME`; hence the shims.
+//! What the agent only reads is the server's own; what lies in its home the server touches with the
+//! agent's rights alone.
+
+mod ssh;
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
-use breakglass_control::{HostKeyPolicy, Target};
+use breakglass_agent::{Account, AgentOptions, act_as, write_ssh_files};
+use secrecy::{ExposeSecret as _, SecretString};
+
+pub(crate) use ssh::{client_config, known_hosts};
 
 use crate::config::Config;
 
@@ -26,6 +37,8 @@ const SIGN_IN: &str = ".credentials.json";
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
     root: PathBuf,
+    /// Whose the CLI's own directories are, where that is not the server's account.
+    account: Option<Account>,
 }
 
 impl Cell {
@@ -34,29 +47,106 @@ impl Cell {
     /// # Errors
     /// When a directory or file of it can't be written.
     pub(crate) fn build(config: &Config) -> io::Result<Cell> {
-        let cell = Cell {
-            root: config.data_dir.join("cell"),
-        };
-        for dir in ["", "bin", "home", "work", "tmp"] {
+        let cell = Cell::lay_out(config.data_dir.join("cell"), config.agent.user)?;
+        write_ssh_files(&cell.root, &client_config(config), &known_hosts(config))?;
+        if let Some(source) = &config.agent.credentials_dir {
+            cell.sign_in(source);
+        }
+        Ok(cell)
+    }
+
+    /// Makes its directories below `root`, which `account` is to live in, and its shims.
+    ///
+    /// # Errors
+    /// When a directory or file of it can't be written, or not be reached by the account.
+    pub(crate) fn lay_out(root: PathBuf, account: Option<Account>) -> io::Result<Cell> {
+        let cell = Cell { root, account };
+        for dir in ["", "bin", "sign"] {
             private_dir(&cell.root.join(dir))?;
         }
-        fs::write(cell.ssh_config(), ssh_config(&cell, config))?;
+        if account.is_some() {
+            set_mode(&cell.root, 0o711)?;
+            set_mode(&cell.root.join("bin"), 0o755)?;
+        }
+        for dir in [cell.home(), cell.work()] {
+            private_dir(&dir)?;
+            cell.give(&dir)?;
+        }
         for program in ["ssh", "scp"] {
             if let Some(real) = find_program(program) {
                 cell.write_shim(program, &real)?;
             }
         }
-        if let Some(source) = &config.agent.credentials_dir {
-            cell.sign_in(&source.join(SIGN_IN));
-        }
+        cell.is_reachable()?;
         Ok(cell)
     }
 
-    /// Gives the CLI the sign-in at `source`, unless it has that one: it renews its own copy from
+    /// Makes `dir` the CLI's own. What another account has left there stays as it is, since it
+    /// might be more than a cell.
+    fn give(&self, dir: &Path) -> io::Result<()> {
+        let owner = fs::symlink_metadata(dir)?.uid();
+        let wanted = self.account.map_or_else(
+            || rustix::process::geteuid().as_raw(),
+            |account| account.uid,
+        );
+        if owner == wanted {
+            return Ok(());
+        }
+        if fs::read_dir(dir)?.next().is_some() {
+            let dir = dir.display();
+            return Err(io::Error::other(format!(
+                "{dir} belongs to uid {owner} and not to uid {wanted}, who is to live there: chown \
+                 -R {wanted} {dir}, or remove it"
+            )));
+        }
+        match self.account {
+            Some(account) => account.own(dir, 0o700),
+            None => std::os::unix::fs::lchown(dir, Some(wanted), None),
+        }
+    }
+
+    fn is_reachable(&self) -> io::Result<()> {
+        let (home, work) = (self.home(), self.work());
+        act_as(self.account, || {
+            fs::read_dir(&home)?;
+            fs::read_dir(&work).map(drop)
+        })
+        .map_err(|error| {
+            let uid = self.account.map_or(0, |account| account.uid);
+            io::Error::other(format!(
+                "uid {uid}, who is to live in it, can't get there: {error}; every directory above \
+                 has to be open to it (chmod o+x)"
+            ))
+        })
+    }
+
+    /// How a CLI is started that lives here.
+    pub(crate) fn options(
+        &self,
+        command: PathBuf,
+        api_key: Option<&SecretString>,
+        base_url: Option<&str>,
+    ) -> AgentOptions {
+        let mut options = AgentOptions::new(command, self.home());
+        options.work_dir = self.work();
+        options.account = self.account;
+        options.lock = self.root.join("lock");
+        options.env = self.environment();
+        // What the CLI needs to reach its model: the one secret that is the agent's own.
+        let key = api_key.map(|key| ("ANTHROPIC_API_KEY", key.expose_secret()));
+        let url = base_url.map(|url| ("ANTHROPIC_BASE_URL", url));
+        let model = key.into_iter().chain(url);
+        let model = model.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        options.env.extend(model);
+        options
+    }
+
+    /// Gives the CLI the sign-in in `source`, unless it has that one: it renews its own copy from
     /// time to time, and what it was renewed from may be void then. Without a sign-in the agent
     /// says so itself, and power works on.
-    fn sign_in(&self, source: &Path) {
-        if let Err(error) = self.copy_sign_in(source) {
+    pub(crate) fn sign_in(&self, source: &Path) {
+        let source = source.join(SIGN_IN);
+        if let Err(error) = self.copy_sign_in(&source) {
             let source = source.display();
             tracing::error!(%error, %source, "the agent's sign-in can't be copied into its cell");
         }
@@ -65,41 +155,44 @@ impl Cell {
     fn copy_sign_in(&self, source: &Path) -> io::Result<()> {
         let offered = fs::read(source)?;
         let (seen, own) = (self.root.join("sign-in.seen"), self.home().join(".claude"));
-        private_dir(&own)?;
-        let own = own.join(SIGN_IN);
-        if own.exists() && fs::read(&seen).is_ok_and(|seen| seen == offered) {
-            return Ok(());
-        }
-        write_private(&own, &offered)?;
+        let has_it = fs::read(&seen).is_ok_and(|seen| seen == offered);
+        act_as(self.account, || {
+            private_dir(&own)?;
+            let own = own.join(SIGN_IN);
+            if has_it && own.exists() {
+                return Ok(());
+            }
+            write_private(&own, &offered)
+        })?;
         write_private(&seen, &offered)
     }
 
-    /// The CLI's home.
-    pub(crate) fn home(&self) -> PathBuf {
+    /// Where it stands.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn home(&self) -> PathBuf {
         self.root.join("home")
     }
 
-    /// Where the CLI works.
-    pub(crate) fn work(&self) -> PathBuf {
+    fn work(&self) -> PathBuf {
         self.root.join("work")
     }
 
     /// The socket that signs.
     pub(crate) fn agent_socket(&self) -> PathBuf {
-        self.root.join("agent.sock")
+        self.root.join("sign/agent.sock")
     }
 
-    /// The whole environment that the CLI gets, besides what its configuration adds.
-    pub(crate) fn environment(&self) -> Vec<(String, String)> {
+    /// The environment that the CLI gets, besides what its crate sets itself.
+    fn environment(&self) -> Vec<(String, String)> {
         let path = format!(
             "{}:/usr/local/bin:/usr/bin:/bin",
             self.root.join("bin").display()
         );
-        let tmp = self.root.join("tmp");
         [
-            ("HOME", self.home().display().to_string()),
             ("PATH", path),
-            ("TMPDIR", tmp.display().to_string()),
             ("LANG", "C.UTF-8".to_owned()),
             ("TERM", "dumb".to_owned()),
         ]
@@ -107,21 +200,20 @@ impl Cell {
         .into()
     }
 
-    fn ssh_config(&self) -> PathBuf {
-        self.root.join("ssh_config")
-    }
-
     fn write_shim(&self, program: &str, real: &Path) -> io::Result<()> {
         let shim = self.root.join("bin").join(program);
-        let config = self.ssh_config();
         let text = format!(
             "#!/bin/sh\nexec '{}' -F '{}' \"$@\"\n",
             real.display(),
-            config.display()
+            self.root.join("ssh_config").display()
         );
         fs::write(&shim, text)?;
-        fs::set_permissions(&shim, fs::Permissions::from_mode(0o700))
+        set_mode(&shim, 0o755)
     }
+}
+
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 /// A reader sees the old file or the new one, and nobody but its owner sees either.
@@ -153,44 +245,14 @@ fn find_program(program: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-fn ssh_config(cell: &Cell, config: &Config) -> String {
-    let mut text = String::new();
-    for target in &config.targets {
-        text.push_str(&host_blocks(target));
-    }
-    let strict = match config.ssh.host_keys {
-        HostKeyPolicy::Pin => "yes",
-        HostKeyPolicy::TrustFirst => "accept-new",
-        HostKeyPolicy::AcceptAny => "no",
-    };
-    text.push_str(&format!(
-        "Host *\n  IdentityAgent \"{}\"\n  IdentityFile none\n  UserKnownHostsFile \"{}\"\n  \
-         GlobalKnownHostsFile none\n  StrictHostKeyChecking {strict}\n  BatchMode yes\n  \
-         ConnectTimeout 10\n  ServerAliveInterval 5\n  ServerAliveCountMax 3\n  ForwardAgent no\n  \
-         ForwardX11 no\n  LogLevel ERROR\n",
-        cell.agent_socket().display(),
-        config.ssh.known_hosts.display(),
-    ));
-    text
-}
-
-fn host_blocks(target: &Target) -> String {
-    let block = |alias: &str, endpoint: &breakglass_control::Endpoint| {
-        format!(
-            "Host {alias}\n  HostName {}\n  Port {}\n  User {}\n",
-            endpoint.host, endpoint.port, endpoint.user
-        )
-    };
-    block(&target.name, &target.guest) + &block(&target.host_name, &target.host)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn cell(root: &Path) -> Cell {
         let root = root.to_owned();
-        Cell { root }
+        let account = None;
+        Cell { root, account }
     }
 
     fn own(cell: &Cell) -> PathBuf {
@@ -203,7 +265,7 @@ mod tests {
         let source = dir.path().join(SIGN_IN);
         fs::write(&source, "first").unwrap();
         let cell = cell(&dir.path().join("cell"));
-        cell.sign_in(&source);
+        cell.sign_in(dir.path());
         assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "first");
         let mode = fs::metadata(own(&cell)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -215,17 +277,17 @@ mod tests {
         let source = dir.path().join(SIGN_IN);
         fs::write(&source, "first").unwrap();
         let cell = cell(&dir.path().join("cell"));
-        cell.sign_in(&source);
+        cell.sign_in(dir.path());
         fs::write(own(&cell), "renewed").unwrap();
         // Mounted anew, as by a restart in a cluster: newer by its time, and the same.
         fs::write(&source, "first").unwrap();
-        cell.sign_in(&source);
+        cell.sign_in(dir.path());
         assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "renewed");
         fs::write(&source, "second").unwrap();
-        cell.sign_in(&source);
+        cell.sign_in(dir.path());
         assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "second");
         fs::remove_file(own(&cell)).unwrap();
-        cell.sign_in(&source);
+        cell.sign_in(dir.path());
         assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "second");
     }
 

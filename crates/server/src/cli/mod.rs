@@ -6,6 +6,7 @@ mod direct;
 mod drill;
 mod incidents;
 mod remote;
+mod runner;
 mod runtime;
 mod serve;
 
@@ -86,6 +87,8 @@ enum Command {
     Incidents(incidents::IncidentsArgs),
     /// Prove the record.
     Audit(audit::AuditArgs),
+    /// Run the agent's CLI in a container of its own, for a server with `agent.runner`.
+    Runner(runner::RunnerArgs),
     /// The drill's scripted agent; speaks stream-json on standard input and output.
     #[command(hide = true)]
     DrillAgent(DrillAgentArgs),
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Cycle(args) => client::run(Verb::Cycle, &args),
         Command::Incidents(args) => incidents::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Runner(args) => runner::run(&args),
         Command::DrillAgent(_) => return breakglass_drill::scripted_agent(),
     };
     match result {

@@ -4,6 +4,7 @@
 //! variables over it ([`environment`]), then read it section by section ([`sections`]), noting
 //! every error and going on. A [`Config`] exists only if there was none.
 
+mod agent_user;
 mod environment;
 mod error;
 mod section;
@@ -17,6 +18,7 @@ mod tests;
 use std::ffi::OsString;
 use std::path::Path;
 
+pub(crate) use agent_user::parse_user;
 pub use error::{ConfigError, Origin, Warning};
 pub use types::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
 

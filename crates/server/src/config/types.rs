@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderName;
+use breakglass_agent::Account;
 use breakglass_control::{HostKeyPolicy, Target};
 use breakglass_journal::Autonomy;
 use ipnet::IpNet;
@@ -90,6 +91,13 @@ pub struct AgentConfig {
     pub base_url: Option<String>,
     /// A directory with the CLI's own sign-in, copied into its cell.
     pub credentials_dir: Option<PathBuf>,
+    /// The account that the CLI runs as, where that is not the server's own.
+    pub user: Option<Account>,
+    /// The socket of a runner that starts the CLI in another container. With one, `command`,
+    /// `args`, `api_key`, `base_url`, `credentials_dir` and `user` are the runner's affair.
+    pub runner: Option<PathBuf>,
+    /// The uid that the CLI has behind the runner: the one that may use the agent's bastion.
+    pub runner_uid: Option<u32>,
 }
 
 /// What one server and one identity may hold.
@@ -128,6 +136,9 @@ impl Default for AgentConfig {
             api_key: None,
             base_url: None,
             credentials_dir: None,
+            user: None,
+            runner: None,
+            runner_uid: None,
         }
     }
 }

@@ -9,7 +9,9 @@ use std::fmt::Write as _;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use breakglass_journal::{CommandMode, CommandStream, Event, EventBody, IncidentId, IncidentSummary};
+use breakglass_journal::{
+    CommandMode, CommandStream, Event, EventBody, IncidentId, IncidentSummary,
+};
 
 use super::extract::PathOf;
 use super::incidents;
