@@ -53,7 +53,7 @@ impl Agents {
     #[must_use]
     pub fn new(options: AgentOptions, journal: Journal) -> Agents {
         let slots = Arc::new(Semaphore::new(options.max_processes));
-        let launcher = Launcher::start(options.account);
+        let launcher = Launcher::start(options.account, options.walls.clone());
         let here = options.runner.is_none();
         let cell = here.then(|| cell::claim(&options)).flatten();
         if cell.is_some() {

@@ -23,5 +23,5 @@ pub use account::{Account, act_as};
 pub use agents::Agents;
 pub use error::PromptError;
 pub use health::AgentHealth;
-pub use options::{AgentOptions, RunnerAccess, TargetNames};
+pub use options::{AgentOptions, RunnerAccess, TargetNames, Walls};
 pub use ssh_files::write_ssh_files;

@@ -24,6 +24,8 @@ pub struct AgentOptions {
     /// A file that is locked by the server whose cell it is. To be kept out of the CLI's reach
     /// where it has an account of its own.
     pub lock: PathBuf,
+    /// What the CLI may do with files, whatever its account; none for whatever that account may.
+    pub walls: Option<Walls>,
     /// The runner that starts the CLI, in another container; none to start it here. With one,
     /// `command`, `args`, `home`, `work_dir`, `account` and `env` are the runner's own affair.
     pub runner: Option<RunnerAccess>,
@@ -45,6 +47,18 @@ pub struct AgentOptions {
     pub max_processes: usize,
     /// How long a process without a turn is kept warm.
     pub idle_limit: Duration,
+}
+
+/// What the CLI may do with files besides reading and running what it finds. A kernel without
+/// Landlock has no such walls; that is logged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Walls {
+    /// Files and directories that it can't read, nor anything in them.
+    pub private: Vec<PathBuf>,
+    /// What it may read all the same, in a private directory.
+    pub readable: Vec<PathBuf>,
+    /// Directories that it may change, besides devices.
+    pub writable: Vec<PathBuf>,
 }
 
 /// How a runner is reached, and what it is given of the server. Nothing of it is a secret.
@@ -95,6 +109,7 @@ impl AgentOptions {
             work_dir: home.join("work"),
             account: None,
             lock: home.join("lock"),
+            walls: None,
             runner: None,
             home,
             env: Vec::new(),

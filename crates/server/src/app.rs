@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::cell::{self, Cell};
-use crate::config::{AgentConfig, Config};
+use crate::config::Config;
 use crate::http::{self, AppState, ListenLimits, NoAgent, Services};
 
 /// The record's file name under `data_dir`.
@@ -241,7 +241,7 @@ fn build_agents(
     }
     let built = Cell::build(config).and_then(|cell| {
         let signer = AgentSocket::serve(&cell.agent_socket(), key, cancel.clone(), tracker)?;
-        let options = with_bounds(here(&config.agent, &cell), config);
+        let options = with_bounds(here(config, &cell), config);
         Ok((Agents::new(options, journal.clone()), Some(signer)))
     });
     built.map_err(|error| {
@@ -255,9 +255,10 @@ fn build_agents(
 }
 
 /// How the CLI is started in its cell.
-fn here(agent: &AgentConfig, cell: &Cell) -> AgentOptions {
+fn here(config: &Config, cell: &Cell) -> AgentOptions {
+    let agent = &config.agent;
     let (key, url) = (agent.api_key.as_ref(), agent.base_url.as_deref());
-    let mut options = cell.options(agent.command.clone(), key, url);
+    let mut options = cell.options(agent.command.clone(), &config.private, key, url);
     options.args.clone_from(&agent.args);
     options
 }

@@ -14,6 +14,7 @@ mod launcher;
 mod local;
 mod stderr;
 mod sweep;
+mod walls;
 
 use std::io;
 use std::process::ExitStatus;

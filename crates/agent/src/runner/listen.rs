@@ -74,7 +74,7 @@ impl Runner {
     /// If another runner listens there, or the socket can't be made.
     pub fn bind(options: RunnerOptions, end: CancellationToken) -> io::Result<Runner> {
         let listener = listen(&options)?;
-        let launcher = Launcher::start(options.agent.account);
+        let launcher = Launcher::start(options.agent.account, options.agent.walls.clone());
         let cell = cell::claim(&options.agent);
         if cell.is_some() {
             launcher.sweep_later(child::mark_of(&options.agent.home.to_string_lossy()));

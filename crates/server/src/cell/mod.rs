@@ -23,7 +23,7 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
-use breakglass_agent::{Account, AgentOptions, act_as, write_ssh_files};
+use breakglass_agent::{Account, AgentOptions, Walls, act_as, write_ssh_files};
 use secrecy::{ExposeSecret as _, SecretString};
 
 pub(crate) use ssh::{client_config, known_hosts};
@@ -120,10 +120,22 @@ impl Cell {
         })
     }
 
-    /// How a CLI is started that lives here.
+    /// The CLI changes nothing but what is its own, and reads nothing that is the server's: neither
+    /// what is `private` nor what is beside the cell.
+    fn walls(&self, private: &[PathBuf]) -> Walls {
+        let beside = self.root.parent().map(Path::to_owned);
+        Walls {
+            private: private.iter().cloned().chain(beside).collect(),
+            readable: vec![self.root.clone()],
+            writable: vec![self.home(), self.work()],
+        }
+    }
+
+    /// How a CLI is started that lives here, and that is to read none of the `private` files.
     pub(crate) fn options(
         &self,
         command: PathBuf,
+        private: &[PathBuf],
         api_key: Option<&SecretString>,
         base_url: Option<&str>,
     ) -> AgentOptions {
@@ -131,6 +143,7 @@ impl Cell {
         options.work_dir = self.work();
         options.account = self.account;
         options.lock = self.root.join("lock");
+        options.walls = Some(self.walls(private));
         options.env = self.environment();
         // What the CLI needs to reach its model: the one secret that is the agent's own.
         let key = api_key.map(|key| ("ANTHROPIC_API_KEY", key.expose_secret()));

@@ -69,7 +69,9 @@ pub(crate) fn run(args: &RunnerArgs) -> Result<Exit, Failure> {
 
 fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
     let key = args.api_key_file.as_ref().map(read_key).transpose()?;
-    let cell = Cell::lay_out(args.data_dir.join("cell"), args.user).map_err(|error| {
+    let cell = std::fs::create_dir_all(&args.data_dir)
+        .and_then(|()| Cell::lay_out(args.data_dir.join("cell"), args.user));
+    let cell = cell.map_err(|error| {
         let dir = args.data_dir.display();
         let message = format!("the cell below {dir} could not be made: {error}");
         Failure::new(Exit::Usage, message)
@@ -85,7 +87,12 @@ fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
     Ok(RunnerOptions {
         socket: args.listen.clone(),
         peers,
-        agent: cell.options(args.command.clone(), key.as_ref(), args.base_url.as_deref()),
+        agent: cell.options(
+            args.command.clone(),
+            args.api_key_file.as_slice(),
+            key.as_ref(),
+            args.base_url.as_deref(),
+        ),
         ssh_dir: cell.root().to_owned(),
     })
 }

@@ -48,7 +48,10 @@ impl Config {
         };
         let config = sections::config(Section::new(String::new(), root, &mut report));
         match config {
-            Some(config) if report.errors.is_empty() => Ok((config, report.warnings)),
+            Some(mut config) if report.errors.is_empty() => {
+                config.private.extend(path.map(Path::to_owned));
+                Ok((config, report.warnings))
+            }
             _ => Err(report.errors),
         }
     }

@@ -42,6 +42,8 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     if let Some(user) = agent.as_ref().and_then(|agent| agent.user) {
         agent_user::keep_out(user, root.report());
     }
+    let secrets = root.report().secrets.iter();
+    let private = secrets.map(|(_, _, path)| path.clone()).collect();
     root.finish();
     Some(Config {
         listen,
@@ -52,6 +54,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         agent: agent?,
         limits,
         targets: targets?,
+        private,
     })
 }
 

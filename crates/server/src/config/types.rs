@@ -32,6 +32,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The machines to be saved.
     pub targets: Vec<Target>,
+    /// Files that are nobody's but the server's: every secret, and the configuration itself.
+    pub private: Vec<PathBuf>,
 }
 
 /// Who may come in. At least one way is configured.
