@@ -10,6 +10,7 @@ need node nodejs
 need npm npm
 need chromium chromium
 need nginx nginx-light
+need rsync rsync
 [ -x /usr/sbin/sshd ] || missing+=(openssh-server)
 if [ ${#missing[@]} -gt 0 ]; then
   sudo=$([ "$(id -u)" = 0 ] || echo sudo)

@@ -3,9 +3,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use breakglass_agent::{AgentOptions, Agents, TargetNames};
+use breakglass_agent::{AgentOptions, Agents, Nowhere, TargetNames};
 use breakglass_journal::{Actor, IncidentId, Journal, Options};
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
@@ -41,7 +42,7 @@ async fn measure() -> (f64, f64) {
         host: "pve".to_owned(),
     }];
     let journal = Journal::open(Options::in_memory());
-    let agents = Agents::new(options, journal.clone());
+    let agents = Agents::new(options, journal.clone(), Arc::new(Nowhere));
     let incident = journal
         .open_incident("devvm", Actor::System, false)
         .await

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { closeBrowser, NETWORK, opened, signIn } from './support/browser.js';
+import { closeBrowser, NETWORK, opened, secondTab, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
 import { hold, itemIds, offlineBar, openPower, runCheck, verdicts } from './support/page.js';
 import { startProxy } from './support/proxy.js';
@@ -12,9 +12,7 @@ async function pages(t) {
   const { link, origin } = await startDrill(t);
   const proxy = await startProxy(t, origin);
   const near = await signIn(t, link, undefined, NETWORK);
-  const far = await near.context().newPage();
-  await far.goto(proxy.origin);
-  await opened(far);
+  const far = await secondTab(near, proxy.origin);
   return { near, far, proxy };
 }
 

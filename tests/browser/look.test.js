@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { after, test } from 'node:test';
+import { violations } from './support/axe.js';
 import {
   closeBrowser,
   DESKTOP,
@@ -18,20 +17,7 @@ import { startProxy } from './support/proxy.js';
 
 after(closeBrowser);
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const FIRST_VISIT_BYTES = 60_000;
-
-/** Violations of WCAG 2.2 AA, each as rule and element. */
-async function violations(page) {
-  // The page's CSP forbids a script tag; the debugger may evaluate.
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate(() =>
-    globalThis.axe.run(document, {
-      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
-    }),
-  );
-  return violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.html.slice(0, 120)}`));
-}
 
 for (const colorScheme of ['dark', 'light']) {
   test(`the page is accessible in ${colorScheme}, and looks like this`, async (t) => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { closeBrowser, opened, signIn } from './support/browser.js';
+import { closeBrowser, opened, secondTab, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
 import { ask, itemIds, turnEnd, typing } from './support/page.js';
 
@@ -59,9 +59,7 @@ test('a draft outlives a reload', async (t) => {
 test('two tabs see the same', async (t) => {
   const { link, origin } = await startDrill(t);
   const first = await signIn(t, link);
-  const second = await first.context().newPage();
-  await second.goto(origin);
-  await opened(second);
+  const second = await secondTab(first, origin);
   await ask(first, 'What is wrong?');
   await typing(second).locator('.markdown').first().waitFor();
   await Promise.all([done(first).waitFor(TURN), done(second).waitFor(TURN)]);

@@ -14,7 +14,7 @@ use crate::cell;
 use crate::child::{self, Launcher};
 use crate::conversation::{Activity, Ask, Command, Conversation, Shared};
 use crate::health::{self, Login};
-use crate::{AgentHealth, AgentOptions, PromptError};
+use crate::{AgentHealth, AgentOptions, PromptError, Warden};
 
 /// Commands that may wait in one conversation.
 const QUEUE: usize = 8;
@@ -49,9 +49,10 @@ struct Entry {
 }
 
 impl Agents {
-    /// Drives the CLI by `options` and records in `journal`. Starts no process yet.
+    /// Drives the CLI by `options` and records in `journal`; `warden` lets it through to guest and host.
+    /// Starts no process yet.
     #[must_use]
-    pub fn new(options: AgentOptions, journal: Journal) -> Agents {
+    pub fn new(options: AgentOptions, journal: Journal, warden: Arc<dyn Warden>) -> Agents {
         let slots = Arc::new(Semaphore::new(options.max_processes));
         let launcher = Launcher::start(options.account, options.walls.clone());
         let here = options.runner.is_none();
@@ -63,6 +64,7 @@ impl Agents {
         let shared = Shared {
             options: Arc::new(options),
             journal,
+            warden,
             launcher,
             login: Login::default(),
             shutdown: CancellationToken::new(),

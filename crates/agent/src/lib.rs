@@ -17,6 +17,7 @@ pub mod runner;
 mod ssh_files;
 mod start;
 mod turn;
+mod warden;
 pub mod wire;
 
 pub use account::{Account, act_as};
@@ -25,3 +26,4 @@ pub use error::PromptError;
 pub use health::AgentHealth;
 pub use options::{AgentOptions, RunnerAccess, TargetNames, Walls};
 pub use ssh_files::write_ssh_files;
+pub use warden::{Nowhere, Post, Ruling, Task, ToolQuestion, Warden};

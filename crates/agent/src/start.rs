@@ -47,7 +47,7 @@ pub(crate) async fn start(
     let plan = plan.zip(instructions.as_deref());
     let child = start_here(options, launcher, plan).await?;
     Ok(Started {
-        child: Child::Local(child),
+        child: Child::Local(Box::new(child)),
         signed_in: has_login(options),
     })
 }

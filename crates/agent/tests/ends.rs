@@ -8,9 +8,10 @@ mod support;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use breakglass_agent::{AgentOptions, Agents, PromptError};
+use breakglass_agent::{AgentOptions, Agents, Nowhere, PromptError};
 use breakglass_journal::{Journal, Options, TurnOutcome};
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
@@ -203,7 +204,7 @@ async fn a_new_server_ends_what_a_killed_one_has_left_but_nothing_of_a_living_on
     let home = tempfile::tempdir().unwrap();
     let options = AgentOptions::new("no-such-claude", home.path());
     let journal = Journal::open(Options::in_memory());
-    let living = Agents::new(options.clone(), journal.clone());
+    let living = Agents::new(options.clone(), journal.clone(), Arc::new(Nowhere));
     living.health().await;
     let mark = format!("{}#left-over", home.path().display());
     let mut left = Command::new("sleep")
@@ -214,9 +215,13 @@ async fn a_new_server_ends_what_a_killed_one_has_left_but_nothing_of_a_living_on
     // A process has its environment, and has let go of the cell's lock, a moment after its start.
     until("the left-over runs", || !marked(home.path()).is_empty()).await;
     // Each asks the launcher thread for more, so that its sweep is over when it has the answer.
-    Agents::new(options.clone(), journal.clone()).health().await;
+    Agents::new(options.clone(), journal.clone(), Arc::new(Nowhere))
+        .health()
+        .await;
     assert!(left.try_wait().unwrap().is_none());
     drop(living);
-    Agents::new(options, journal).health().await;
+    Agents::new(options, journal, Arc::new(Nowhere))
+        .health()
+        .await;
     assert!(!left.wait().unwrap().success());
 }

@@ -7,9 +7,10 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{Agents, PromptError};
+use breakglass_agent::{Agents, Nowhere, PromptError};
 use breakglass_journal::{EventBody, Journal, Options, TurnOutcome};
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
@@ -195,7 +196,7 @@ async fn a_degraded_record_refuses_the_agent_and_says_so_in_its_health() {
     let cell = tempfile::tempdir().unwrap();
     let mut options = scene.options.clone();
     options.home = cell.path().to_owned();
-    let agents = Agents::new(options, journal);
+    let agents = Agents::new(options, journal, Arc::new(Nowhere));
     let prompt = agents.prompt(incident, ana(), "Hello?".to_owned(), None);
     let refused = prompt.await.unwrap_err().to_string();
     assert!(

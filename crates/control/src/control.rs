@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::bastion::Upstream;
 use crate::checks::Check;
 use crate::permit::{Permit, Refusal};
 use crate::power::queue::{Admission, Queue, Request, What};
@@ -35,7 +36,7 @@ pub(crate) struct Inner {
     pub(crate) journal: Journal,
     pub(crate) table: Table,
     pub(crate) tracker: TaskTracker,
-    cancel: CancellationToken,
+    pub(crate) cancel: CancellationToken,
     queue: Mutex<Queue>,
 }
 
@@ -52,6 +53,8 @@ pub(crate) struct Station {
     pub(crate) host: Link,
     /// Held while an operation finds or opens its incident, and while one is closed.
     pub(crate) opening: tokio::sync::Mutex<()>,
+    /// The agent's own connections to the guest.
+    pub(crate) upstream: Arc<Upstream>,
     pub(crate) vitals: vitals::Board,
     /// Wakes the watchers of the guest and of its machine.
     pub(crate) wake: [Notify; 2],
@@ -76,6 +79,11 @@ impl Station {
             guest: link(&target.guest),
             host: link(&target.host),
             opening: tokio::sync::Mutex::default(),
+            upstream: Arc::new(Upstream::new(
+                target.guest.clone(),
+                Arc::clone(ssh),
+                Arc::clone(pins),
+            )),
             vitals: vitals::Board::new(&target.name),
             wake: [Notify::new(), Notify::new()],
             changed: Mutex::default(),
@@ -137,8 +145,11 @@ impl Control {
     /// Leave for `actor` to run `verb` on `target`.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTarget`].
+    /// [`Refusal::UnknownTarget`]; [`Refusal::PastTheBastion`] for the agent.
     pub fn permit(&self, actor: &Actor, target: &str, verb: Verb) -> Result<Permit, Refusal> {
+        if *actor == Actor::Agent {
+            return Err(Refusal::PastTheBastion);
+        }
         let station = self.station(target)?;
         Ok(Permit {
             actor: actor.clone(),

@@ -6,16 +6,19 @@
 //! button ─ permit ─ power::queue ─ power::runner ─ ssh::pool ─ gate
 //!                    (decides)        (acts)          │
 //!                         checks, vitals ─────────────┴────── guest
+//! agent ─ bastion ─ (policy, approvals, record) ─ power::queue, or relayed to the guest
 //! ```
 
 #![forbid(unsafe_code)]
 
+pub mod bastion;
 mod checks;
 mod closing;
 mod control;
 mod findings;
 mod permit;
 pub mod power;
+mod rules;
 pub mod ssh;
 mod target;
 mod text;
@@ -26,5 +29,6 @@ pub use closing::CloseRefusal;
 pub use control::Control;
 pub use permit::{Permit, Refusal};
 pub use power::{Accepted, IdempotencyKey, OperationView};
+pub use rules::{Judgement, RuleFault, Rules, RulesError};
 pub use ssh::{HostKeyPolicy, SshOptions};
 pub use target::{Endpoint, Target};

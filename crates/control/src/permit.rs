@@ -17,6 +17,15 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// The agent's, which the bastion alone makes: it has ruled on the wish, or the operator has.
+    pub(crate) const fn for_agent(station: Arc<Station>, verb: Verb) -> Permit {
+        Permit {
+            actor: Actor::Agent,
+            station,
+            verb,
+        }
+    }
+
     /// Who may.
     #[must_use]
     pub const fn actor(&self) -> &Actor {
@@ -47,6 +56,9 @@ pub enum Refusal {
         /// All names, comma-separated.
         known: String,
     },
+    /// The agent gets its permits from the bastion, which rules on each wish.
+    #[error("the agent's verbs go through the bastion, and this one did not")]
+    PastTheBastion,
     /// A mutating verb runs on the target: attach to it instead.
     #[error(
         "{verb} has been running on {target} since {since}; wait for it or watch operation {operation}"

@@ -4,18 +4,13 @@
 
 mod common;
 
-use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use breakglass_control::ssh::agent_socket::AgentSocket;
+use breakglass_control::SshOptions;
 use breakglass_control::ssh::{HostKeyPolicy, Session, SshError};
-use breakglass_control::{Endpoint, SshOptions};
 use breakglass_journal::OutputStream;
 use breakglass_rig::sshd::Sshd;
 use common::{Keys, endpoint};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 const LIMIT: Duration = Duration::from_secs(15);
 
@@ -204,59 +199,4 @@ async fn a_pinned_host_is_let_in_and_another_key_is_not() {
         matches!(changed, Some(SshError::HostKeyChanged { .. })),
         "{changed:?}"
     );
-}
-
-#[tokio::test]
-async fn the_stock_client_signs_in_through_the_agent_socket() {
-    let keys = Keys::new();
-    let sshd = Sshd::open(&keys.public());
-    let Endpoint { port, user, .. } = endpoint(&sshd);
-    let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
-    let path = keys.dir.path().join("cell/agent.sock");
-    let socket =
-        AgentSocket::serve(&path, Arc::clone(&keys.key), cancel.clone(), &tracker).unwrap();
-    let output = tokio::process::Command::from(Command::new("ssh"))
-        .args([
-            "-F",
-            "none",
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-        ])
-        .args(["-o", "BatchMode=yes", "-o", "IdentityFile=none", "-o"])
-        .arg(format!("IdentityAgent={}", path.display()))
-        .args([
-            "-p",
-            &port.to_string(),
-            &format!("{user}@127.0.0.1"),
-            "echo through",
-        ])
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .expect("apt-get install openssh-client");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "through\n",
-        "{output:?}"
-    );
-    drop(socket);
-    assert!(!path.exists());
-    cancel.cancel();
-}
-
-#[tokio::test]
-async fn the_agent_socket_is_not_put_into_an_open_directory() {
-    use std::os::unix::fs::PermissionsExt;
-    let keys = Keys::new();
-    std::fs::set_permissions(keys.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let path = keys.dir.path().join("agent.sock");
-    let refused = AgentSocket::serve(
-        &path,
-        Arc::clone(&keys.key),
-        CancellationToken::new(),
-        &TaskTracker::new(),
-    );
-    assert!(refused.unwrap_err().to_string().contains("chmod 700"));
 }

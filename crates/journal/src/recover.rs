@@ -1,10 +1,12 @@
 use rusqlite::Connection;
 
-use crate::event::{IncidentId, OperationId, TurnNumber, TurnOutcome, VerbOutcome};
+use crate::event::{Decision, IncidentId, OperationId, TurnNumber, TurnOutcome, VerbOutcome};
 use crate::{Actor, EventBody, Journal, JournalError, Recovered};
 
 /// The most unfinished turns and verbs each that one start ends.
 const MAX_UNFINISHED: usize = 10_000;
+/// Events read at once.
+const BLOCK: usize = 2_000;
 
 struct Turn {
     incident: IncidentId,
@@ -23,7 +25,8 @@ struct Verb {
 }
 
 impl Journal {
-    /// Ends, as interrupted, every turn and verb that was running when the process died. To be
+    /// Ends, as interrupted, every turn and verb that was running when the process died, with the
+    /// turns' commands and open questions. To be
     /// called once at the start, before anything is appended. A duration counts up to the
     /// incident's last event: when the process died is not known.
     ///
@@ -43,10 +46,67 @@ impl Journal {
                 .await?;
         }
         for turn in turns {
+            for body in self.left_open(turn.incident).await? {
+                self.append(turn.incident, Actor::System, body).await?;
+            }
             self.append(turn.incident, Actor::System, turn.ended())
                 .await?;
         }
         Ok(recovered)
+    }
+}
+
+impl Journal {
+    /// The ends of what an incident's dead turn left open, in the order in which it began.
+    async fn left_open(&self, incident: IncidentId) -> Result<Vec<EventBody>, JournalError> {
+        let (mut open, mut after) = (Vec::new(), 0);
+        loop {
+            let events = self.events(incident, after, BLOCK).await?;
+            let Some(last) = events.last() else {
+                return Ok(open.into_iter().map(|(_, end)| end).collect());
+            };
+            after = last.seq;
+            for event in events {
+                match event.body {
+                    EventBody::CommandStarted { command, .. } => {
+                        open.push((command.to_string(), command_ended(command)));
+                    }
+                    EventBody::ApprovalRequested { approval, .. } => {
+                        open.push((approval.clone(), void(approval)));
+                    }
+                    EventBody::CommandFinished { command, .. } => {
+                        open.retain(|(id, _)| *id != command.to_string());
+                    }
+                    EventBody::ApprovalDecided { approval, .. } => {
+                        open.retain(|(id, _)| *id != approval);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+fn command_ended(command: uuid::Uuid) -> EventBody {
+    EventBody::CommandFinished {
+        command,
+        exit_code: None,
+        signal: None,
+        duration_ms: 0,
+        omitted_bytes: 0,
+        message: Some(
+            "breakglass died while it ran; it may still run there, and what it printed since is \
+             not known"
+                .to_owned(),
+        ),
+    }
+}
+
+fn void(approval: String) -> EventBody {
+    EventBody::ApprovalDecided {
+        approval,
+        decision: Decision::Void,
+        note: Some("breakglass died while it was open".to_owned()),
     }
 }
 

@@ -13,7 +13,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use breakglass_journal::{
-    Actor, EventBody, Journal, Options, Recovered, TurnOutcome, VerbOutcome, verify,
+    Actor, CommandMode, Decision, EventBody, Journal, Options, Recovered, TurnOutcome, VerbOutcome,
+    verify,
 };
 use common::{append, notice, opened};
 use rusqlite::Connection;
@@ -103,6 +104,57 @@ async fn what_ran_when_the_process_died_is_ended_as_interrupted_once() {
         }
     ));
     assert_eq!(events.len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_dead_turn_left_open_is_ended_before_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::open(Options::at(log(&directory)));
+    let incident = journal
+        .open_incident("devvm", Actor::System, false)
+        .await
+        .unwrap();
+    let command = uuid::Uuid::now_v7();
+    let bodies = [
+        EventBody::TurnStarted {
+            turn: 1,
+            model: "sonnet".to_owned(),
+            session: command,
+        },
+        EventBody::CommandStarted {
+            command,
+            turn: 1,
+            tool_call: None,
+            host: "devvm".to_owned(),
+            mode: CommandMode::Exec,
+            text: "reboot".to_owned(),
+        },
+        EventBody::ApprovalRequested {
+            approval: "q1".to_owned(),
+            turn: 1,
+            tool_call: None,
+            place: "devvm".to_owned(),
+            command: "reboot".to_owned(),
+            touches: "The guest.".to_owned(),
+        },
+    ];
+    for body in bodies {
+        journal.append(incident, Actor::Agent, body).await.unwrap();
+    }
+    journal.shutdown();
+
+    let journal = Journal::open(Options::at(log(&directory)));
+    journal.recover().await.unwrap();
+    let events = journal.events(incident, 4, 10).await.unwrap();
+    let kinds: Vec<&str> = events.iter().map(|event| event.body.kind()).collect();
+    assert_eq!(
+        kinds,
+        ["command_finished", "approval_decided", "turn_ended"]
+    );
+    let void = Decision::Void;
+    assert!(
+        matches!(&events[1].body, EventBody::ApprovalDecided { decision, .. } if *decision == void)
+    );
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! Build, spawn, drain: the one place where the parts are put together.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_agent::{AgentOptions, Agents, RunnerAccess, TargetNames};
+use breakglass_control::bastion::{Bastion, BastionOptions};
 use breakglass_control::ssh::PrivateKey;
-use breakglass_control::ssh::agent_socket::AgentSocket;
-use breakglass_control::{Control, SshOptions, Target};
+use breakglass_control::{Control, Rules, RulesError, SshOptions, Target};
 use breakglass_journal::{Actor, EventBody, Journal, Level};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -15,8 +16,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::cell::{self, Cell};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::http::{self, AppState, ListenLimits, NoAgent, Services};
+use crate::warden::BastionWarden;
 
 /// The record's file name under `data_dir`.
 pub const RECORD_FILE: &str = "record.db";
@@ -64,8 +66,6 @@ pub struct App {
     mode: Mode,
     cancel: CancellationToken,
     tracker: TaskTracker,
-    /// The agent's signing socket; gone with the server.
-    _signer: Option<AgentSocket>,
 }
 
 impl App {
@@ -87,20 +87,20 @@ impl App {
         let fingerprint = key.fingerprint(Default::default()).to_string();
         let control = Control::new(
             config.targets.clone(),
-            ssh_options(&config, Arc::clone(&key)),
+            ssh_options(&config, key),
             journal.clone(),
             cancel.clone(),
             tracker.clone(),
         );
-        let built = build_agents(&config, &journal, key, &tracker, &cancel);
-        let (agents, signer) = match built {
-            Ok((agents, signer)) => (Ok(agents), signer),
+        let (agents, bastion) = match build_agents(&config, &journal, &control) {
+            Ok((agents, bastion)) => (Ok(agents), Some(bastion)),
             Err(why) => (Err(why), None),
         };
         let services = Services {
             journal,
             control,
             agents,
+            bastion,
             auth,
         };
         let drill = mode != Mode::Serve;
@@ -111,7 +111,6 @@ impl App {
             mode,
             cancel,
             tracker,
-            _signer: signer,
         })
     }
 
@@ -218,31 +217,20 @@ pub(crate) fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
     }
 }
 
-/// The agent in its cell, or a sentence why there is none: power works on without it.
+/// The agent in its cell and the bastion before it, or a sentence why there is none: power works on
+/// without them.
 fn build_agents(
     config: &Config,
     journal: &Journal,
-    key: Arc<PrivateKey>,
-    tracker: &TaskTracker,
-    cancel: &CancellationToken,
-) -> Result<(Agents, Option<AgentSocket>), NoAgent> {
+    control: &Control,
+) -> Result<(Agents, Bastion), NoAgent> {
     if !config.agent.enabled {
         return Err(NoAgent::SwitchedOff);
     }
-    if let Some(socket) = &config.agent.runner {
-        let mut options = AgentOptions::new("claude", config.data_dir.join("cell"));
-        options.runner = Some(RunnerAccess {
-            socket: socket.clone(),
-            ssh_config: cell::client_config(config),
-            known_hosts: cell::known_hosts(config),
-        });
-        options = with_bounds(options, config);
-        return Ok((Agents::new(options, journal.clone()), None));
-    }
-    let built = Cell::build(config).and_then(|cell| {
-        let signer = AgentSocket::serve(&cell.agent_socket(), key, cancel.clone(), tracker)?;
-        let options = with_bounds(here(config, &cell), config);
-        Ok((Agents::new(options, journal.clone()), Some(signer)))
+    let built = build_bastion(config, control).and_then(|bastion| {
+        let warden = Arc::new(BastionWarden(bastion.clone()));
+        let options = agent_options(config, bastion.known_hosts())?;
+        Ok((Agents::new(options, journal.clone(), warden), bastion))
     });
     built.map_err(|error| {
         tracing::error!(%error, "the agent's cell could not be made: there is no agent");
@@ -254,12 +242,48 @@ fn build_agents(
     })
 }
 
+fn build_bastion(config: &Config, control: &Control) -> std::io::Result<Bastion> {
+    let options = BastionOptions {
+        sockets: config.agent.sockets_dir(&config.data_dir),
+        peer: config.agent.uid(),
+        autonomy: config.agent.autonomy,
+        rules: rules(config).map_err(std::io::Error::other)?,
+    };
+    Bastion::new(control.clone(), options)
+}
+
+fn rules(config: &Config) -> Result<Rules, RulesError> {
+    match &config.agent.rules {
+        Some((path, text)) => config::own_rules(path, text),
+        None => Rules::built_in(),
+    }
+}
+
+/// How the CLI is started: in its cell here, or by a runner.
+fn agent_options(config: &Config, known_hosts: &str) -> std::io::Result<AgentOptions> {
+    let agent = &config.agent;
+    if let Some(socket) = &agent.runner {
+        let mut options = AgentOptions::new("claude", config.data_dir.join("cell"));
+        options.runner = Some(RunnerAccess {
+            socket: socket.clone(),
+            ssh_config: cell::client_config(),
+            known_hosts: known_hosts.to_owned(),
+        });
+        return Ok(with_bounds(options, config));
+    }
+    let cell = Cell::build(config, known_hosts)?;
+    let sockets = agent.sockets_dir(&config.data_dir);
+    Ok(with_bounds(here(config, &cell, sockets), config))
+}
+
 /// How the CLI is started in its cell.
-fn here(config: &Config, cell: &Cell) -> AgentOptions {
+fn here(config: &Config, cell: &Cell, sockets: PathBuf) -> AgentOptions {
     let agent = &config.agent;
     let (key, url) = (agent.api_key.as_ref(), agent.base_url.as_deref());
     let mut options = cell.options(agent.command.clone(), &config.private, key, url);
     options.args.clone_from(&agent.args);
+    // The SSH client puts the socket of its shared connection there.
+    cell::open_to_writing(&mut options, sockets);
     options
 }
 

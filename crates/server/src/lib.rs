@@ -11,4 +11,5 @@ mod cell;
 pub mod cli;
 pub mod config;
 pub mod http;
+mod warden;
 mod web;

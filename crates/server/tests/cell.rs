@@ -14,6 +14,7 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -23,12 +24,13 @@ use breakglass_rig::gate::GateHost;
 use breakglass_rig::model::{ModelServer, Reply};
 use breakglass_rig::sshd::Sshd;
 use common::serve::{TOKEN, keygen};
-use common::{Client, breakglass, free_address, wait_until};
+use common::{Client, free_address, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// An account that nothing else uses.
-const AGENT: u32 = 64_123;
+/// Accounts that every Debian has and nothing uses: games and news. ssh wants an entry for who runs it.
+const AGENT: u32 = 5;
+const SERVER: u32 = 9;
 const API_KEY: &str = "sk-ant-a-secret-of-the-tests";
 
 /// A process that ends by Drop.
@@ -77,6 +79,11 @@ impl Scene {
             set_mode(&dir.path().join(name), 0o600);
         }
         let _ = claude_in(dir.path());
+        fs::copy(
+            env!("CARGO_BIN_EXE_breakglass"),
+            dir.path().join("breakglass"),
+        )
+        .unwrap();
         let scene = Scene {
             dir,
             address: free_address(),
@@ -91,8 +98,31 @@ impl Scene {
         scene
     }
 
+    /// The program, where every account can reach it.
+    fn breakglass(&self) -> Command {
+        let mut command = Command::new(self.path("breakglass"));
+        command.env_clear();
+        if let Some(path) = std::env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        command
+    }
+
+    /// Starts a server that is not root, as in a container, and whose secrets are its own.
+    fn serve_unprivileged(&mut self, agent: &str) {
+        fs::create_dir_all(self.path("data")).unwrap();
+        for name in ["data", "key", "token", "known_hosts", "shared"] {
+            std::os::unix::fs::chown(self.path(name), Some(SERVER), Some(SERVER)).unwrap();
+        }
+        self.serve_as(Some(SERVER), agent);
+    }
+
     /// Starts the server; `agent` is the section's text.
     fn serve(&mut self, agent: &str) {
+        self.serve_as(None, agent);
+    }
+
+    fn serve_as(&mut self, uid: Option<u32>, agent: &str) {
         let dir = self.dir.path().display();
         let endpoint = |sshd: &Sshd| {
             let (port, user) = (sshd.port, sshd.user());
@@ -107,10 +137,13 @@ impl Scene {
             endpoint(&self.host.sshd)
         );
         fs::write(self.path("config.toml"), config).unwrap();
-        let mut command = breakglass();
+        let mut command = self.breakglass();
         command
             .args(["serve", "--config"])
             .arg(self.path("config.toml"));
+        if let Some(uid) = uid {
+            command.uid(uid).gid(uid);
+        }
         self.server = Some(spawn(command));
         let client = self.client();
         wait_until("the server answers", || client.try_get("/health"));
@@ -132,16 +165,16 @@ impl Scene {
         let shared = self.path("shared");
         let _ = fs::create_dir(&shared);
         set_mode(&shared, 0o755);
-        let mut command = breakglass();
-        command.arg("runner").env_clear();
+        let mut command = self.breakglass();
+        command.arg("runner");
         command.arg("--listen").arg(shared.join("sock"));
         command.arg("--data-dir").arg(self.path("runner"));
         command.arg("--command").arg(self.path("claude"));
         command.arg("--api-key-file").arg(self.path("api_key"));
         command.args(["--base-url", &self.model.url()]);
         command.args(["--user", &AGENT.to_string()]);
-        if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
+        for uid in [0, SERVER] {
+            command.args(["--peer-uid", &uid.to_string()]);
         }
         let runner = spawn(command);
         wait_until("the runner listens", || {
@@ -152,7 +185,8 @@ impl Scene {
 
     /// The section of a server whose agent is behind that runner.
     fn behind_runner(&self) -> String {
-        format!("runner = \"{}\"", self.path("shared/sock").display())
+        let socket = self.path("shared/sock");
+        format!("runner = \"{}\"\nrunner_uid = {AGENT}", socket.display())
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -278,8 +312,40 @@ async fn an_agent_behind_a_runner_gets_no_key_no_token_and_no_memory() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         let _runner = scene.runner();
-        scene.serve(&scene.behind_runner());
+        scene.serve_unprivileged(&scene.behind_runner());
         scene.try_everything();
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_cell_reaches_the_guest_through_the_bastion() {
+    let mut scene = Scene::new().await;
+    tokio::task::block_in_place(|| {
+        let runner = scene.runner();
+        for (agent, privileged) in [
+            (scene.own_account(), true),
+            (scene.behind_runner(), true),
+            (scene.behind_runner(), false),
+        ] {
+            if privileged {
+                scene.serve(&agent);
+            } else {
+                // What root has left is not this server's to change.
+                for dir in ["data", "shared/bastion"] {
+                    fs::remove_dir_all(scene.path(dir)).unwrap();
+                }
+                scene.serve_unprivileged(&agent);
+            }
+            let events = scene.have_run(&["ssh devvm 'echo on the guest'".to_owned()]);
+            let output = events.iter().find_map(|event| event["output"].as_str());
+            assert_eq!(
+                output.map(str::trim),
+                Some("on the guest"),
+                "{agent}: {events:?}"
+            );
+            scene.server = None;
+        }
+        drop(runner);
     });
 }
 
@@ -291,7 +357,7 @@ async fn the_clis_account_is_its_own_and_the_cell_is_no_others() {
         let ids = "id -u; id -g; id -G; grep NoNewPrivs /proc/self/status; touch ~/made";
         let events = scene.have_run(&[ids.to_owned()]);
         let output = events.iter().find_map(|event| event["output"].as_str());
-        let ids = format!("{AGENT}\n{AGENT}\n{AGENT}\nNoNewPrivs:\t1");
+        let ids = format!("{AGENT}\n60\n60\nNoNewPrivs:\t1");
         assert_eq!(output.map(str::trim), Some(ids.as_str()));
         let cell = scene.path("data/cell");
         let owner = |name: &str| {

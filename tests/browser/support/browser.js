@@ -61,6 +61,14 @@ export async function signIn(test, link, options, allow) {
 /** Resolves when the incident's log was read. */
 export const opened = (page) => page.getByText('Incident opened for devvm.').waitFor();
 
+/** Another tab of the same browser profile, on `origin`. */
+export async function secondTab(page, origin) {
+  const tab = await page.context().newPage();
+  await tab.goto(origin);
+  await opened(tab);
+  return tab;
+}
+
 /** What the browser says about a request whose connection was cut or refused. */
 export const NETWORK = /net::ERR_|Failed to load resource/;
 

@@ -1,6 +1,9 @@
 // What an operator does and sees, in the page's own words.
 
 const HELD_MS = 1_200;
+const DOUBLE_TAP_MS = 600;
+/** What a scripted turn takes at most to get to its next step. */
+const TURN_MS = 60_000;
 
 /** Ids of the timeline's items, top to bottom. Each must be there once. */
 export const itemIds = (page) =>
@@ -27,8 +30,12 @@ export async function hold(page, verb) {
 }
 
 /** Puts a finger on a verb's button and leaves it there. */
-export async function press(page, verb) {
-  const box = await holdButton(page, verb).boundingBox();
+export const press = (page, verb) => pressOn(page, holdButton(page, verb));
+
+/** Puts a finger on a button, once it can be pressed, and leaves it there. */
+export async function pressOn(page, button) {
+  await button.click({ trial: true });
+  const box = await button.boundingBox();
   await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
   await page.mouse.down();
 }
@@ -44,3 +51,46 @@ export const runCheck = (page, name) =>
     .getByRole('group', { name: 'Checks without the agent' })
     .getByRole('button', { name })
     .click();
+
+/** The cards of what the agent asks, over the composer. */
+export const questions = (page) => page.locator('[data-approval]');
+
+/** What became of questions, in the timeline: `allow`, `deny`, `void` or `open`. */
+export const settled = (page, decision) => page.locator(`[data-decision="${decision}"]`);
+
+/** Commands of the agent on guest and host, as the bastion recorded them. */
+export const commands = (page) => page.locator('[data-command]');
+
+export const cutOffBar = (page) => page.getByTestId('cut-off');
+
+/** Chooses by the menu what the agent may do; resolves once the log says so. */
+export async function setAutonomy(page, label) {
+  await page.getByRole('button', { name: 'Menu' }).click();
+  const choice = page.getByRole('dialog').getByRole('button', { name: label });
+  await choice.click();
+  await page.locator('[aria-pressed="true"]').filter({ hasText: label }).waitFor();
+  await page.getByRole('dialog').getByRole('button', { name: 'Close', exact: true }).click();
+}
+
+/** Allows whatever the agent asks until it asks for what matches; resolves to that card. */
+export async function questionFor(page, pattern) {
+  for (;;) {
+    const card = questions(page).first();
+    await card.waitFor({ timeout: TURN_MS });
+    const id = await card.getAttribute('data-approval');
+    const asked = page.locator(`[data-approval="${id}"]`);
+    const command = await asked.getByRole('group', { name: 'The whole command' }).innerText();
+    if (pattern.test(command)) return asked;
+    await asked.getByRole('button', { name: 'Allow' }).click();
+    await asked.waitFor({ state: 'detached' });
+  }
+}
+
+/** Denies what a card asks, with a reason. */
+export async function deny(card, reason) {
+  await card.getByRole('button', { name: 'Deny', exact: true }).click();
+  await card.getByLabel('Reason').fill(reason);
+  const confirm = card.getByRole('button', { name: 'Deny it' });
+  // The second half of a double tap is not taken for an answer; a later one is.
+  await confirm.click({ delay: DOUBLE_TAP_MS });
+}

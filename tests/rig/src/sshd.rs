@@ -21,6 +21,7 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 pub struct Sshd {
     dir: TempDir,
     child: Option<Child>,
+    variables: bool,
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
 }
@@ -64,6 +65,7 @@ impl Sshd {
         let mut sshd = Sshd {
             dir,
             child: None,
+            variables: true,
             port: 0,
         };
         sshd.start_on_a_free_port();
@@ -119,6 +121,15 @@ impl Sshd {
         fs::remove_file(&key).unwrap();
         fs::remove_file(key.with_extension("pub")).unwrap();
         keygen(&key);
+        self.restart();
+    }
+
+    /// Restarts it as one that takes no variables of its clients.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn restart_without_variables(&mut self) {
+        self.variables = false;
         self.restart();
     }
 
@@ -207,6 +218,11 @@ impl Sshd {
         // The directory is a temporary one, and PAM would want root's account set up.
         text.push_str("StrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n");
         text.push_str("PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n");
+        text.push_str("Subsystem sftp internal-sftp\n");
+        if self.variables {
+            // As Debian ships it.
+            text.push_str("AcceptEnv LANG LC_*\n");
+        }
         // Else bash, started by sshd, would run whatever the account's .bashrc holds.
         text.push_str("SetEnv SHLVL=1\n");
         // The tests look for what OpenSSH does by default.

@@ -1,14 +1,17 @@
+import type { Autonomy } from '../lib/api/Autonomy';
 import type { TargetView } from '../lib/api/TargetView';
 import type { Vitals } from '../lib/api/Vitals';
-import { api } from '../lib/http/client';
+import { api, type Answer } from '../lib/http/client';
 import { Problem } from '../lib/http/problem';
 import type { IncidentSummary } from '../lib/api/IncidentSummary';
-import { emptyTimeline } from '../lib/timeline/items';
-import { runningVerbs } from '../lib/timeline/select';
+import { emptyTimeline, type ApprovalItem } from '../lib/timeline/items';
+import { openApprovals, runningVerbs } from '../lib/timeline/select';
+import { Approvals } from './approvals.svelte';
 import { Composer } from './composer.svelte';
 import { LiveIncident } from './incident.svelte';
 import { Power } from './power.svelte';
 import type { Session } from './session.svelte';
+import { Setting } from './setting.svelte';
 import { load, save } from './storage';
 
 const POLL_MS = 4_000;
@@ -31,11 +34,19 @@ export class Desk {
 
   readonly power: Power;
   readonly composer = new Composer();
+  readonly approvals = new Approvals(() => this.#signedOut());
+  readonly setAutonomy = new Setting<Autonomy>(api.autonomy, () => this.#signedOut());
+  readonly setCutOff = new Setting<boolean>(api.cutOff, () => this.#signedOut());
   readonly target = $derived(
     this.targets.find((t) => t.name === this.targetName) ?? this.targets[0],
   );
   readonly timeline = $derived(this.incident?.timeline ?? emptyTimeline);
   readonly closed = $derived(this.timeline.closedAt !== undefined);
+  /** What the agent asks and nobody has answered. */
+  readonly questions = $derived(openApprovals(this.timeline));
+  /** What the agent may do without asking: the log's last word, else the server's default. */
+  readonly autonomy = $derived.by(() => this.timeline.autonomy ?? this.session.me?.autonomy ?? '');
+  readonly cutOff = $derived(this.timeline.cutOff);
   /** Known only while the line is up; without it, the server's refusal has to do. */
   readonly running = $derived(
     this.incident?.connection.state === 'live' ? runningVerbs(this.timeline) : [],
@@ -106,7 +117,7 @@ export class Desk {
     this.incident?.stop();
     this.incident = new LiveIncident(id, {
       vitals: (vitals) => this.#vitals(vitals),
-      signedOut: () => this.session.lost('Your session has ended. Sign in again.'),
+      signedOut: () => this.#signedOut(),
       heard: (at) => this.session.contact(at),
     });
   }
@@ -151,6 +162,22 @@ export class Desk {
     this.stopping = false;
   }
 
+  async answer(question: ApprovalItem, decision: Answer, note?: string): Promise<void> {
+    if (this.incident) await this.approvals.decide(this.incident.id, question, decision, note);
+  }
+
+  /** Asks for another setting in the incident that is shown. */
+  async change<T>(setting: Setting<T>, value: T): Promise<void> {
+    if (this.incident && !this.closed) await setting.ask(this.incident.id, value);
+  }
+
+  /** What there is to say about a wish; nothing while the log is about to show it by itself. */
+  told(setting: Setting<Autonomy> | Setting<boolean>): string {
+    const live = this.incident?.connection.state === 'live';
+    const { phase, message = '' } = setting.asked ?? {};
+    return phase === 'confirmed' && live ? '' : message;
+  }
+
   /** The model for the next prompt: the operator's choice while the server still has it. */
   get model(): string {
     const agent = this.session.me?.agent;
@@ -187,9 +214,13 @@ export class Desk {
     return state !== undefined && state !== 'ended';
   }
 
+  #signedOut(): void {
+    this.session.lost('Your session has ended. Sign in again.');
+  }
+
   #failed(error: unknown): void {
     if (error instanceof Problem && error.status === 401) {
-      this.session.lost('Your session has ended. Sign in again.');
+      this.#signedOut();
     } else if (error instanceof Problem) {
       this.message = error.message;
     } else if (this.loaded) {

@@ -38,7 +38,7 @@ pub(crate) fn mark_of(cell: &str) -> String {
 #[derive(Debug)]
 pub(crate) enum Child {
     /// Of this process.
-    Local(Local),
+    Local(Box<Local>),
     /// Of a runner.
     Remote(Remote),
 }

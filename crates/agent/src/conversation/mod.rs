@@ -17,6 +17,7 @@
 mod alarm;
 mod history;
 mod process;
+mod questions;
 mod recorder;
 mod running;
 
@@ -34,6 +35,7 @@ use crate::cell::Session;
 use crate::child::Launcher;
 use crate::health::Login;
 use crate::options::AgentOptions;
+use crate::warden::Warden;
 use crate::wire;
 use history::History;
 use process::{Process, StartError};
@@ -68,6 +70,7 @@ pub(crate) struct Ask {
 pub(crate) struct Shared {
     pub(crate) options: Arc<AgentOptions>,
     pub(crate) journal: Journal,
+    pub(crate) warden: Arc<dyn Warden>,
     pub(crate) launcher: Launcher,
     pub(crate) login: Login,
     pub(crate) shutdown: CancellationToken,
@@ -176,6 +179,7 @@ impl Conversation {
             return Some(process);
         }
         let _ = ask.reply.send(Ok(turn));
+        process.post.turn_began(turn);
         // If this fails the CLI is gone, and its end of file says so in the turn.
         let _ = process.child.send(&wire::prompt(&ask.text)).await;
         let recorder = self.recorder();
@@ -228,13 +232,14 @@ impl Conversation {
             .options
             .names(&history.target)
             .ok_or_else(|| PromptError::UnknownTarget(history.target.clone()))?;
+        let of = (self.incident, names);
         let session = history
             .session
             .map_or_else(|| Session::New(Uuid::new_v4()), Session::Resume);
-        let process = match Process::start(shared, names, session, model).await {
+        let process = match Process::start(shared, of, session, model).await {
             Err(StartError::NoSession) => {
                 self.tell_lost_session().await;
-                Process::start(shared, names, Session::New(Uuid::new_v4()), model).await
+                Process::start(shared, of, Session::New(Uuid::new_v4()), model).await
             }
             started => started,
         };

@@ -1,8 +1,10 @@
 //! One running CLI that has shaken hands.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use breakglass_journal::IncidentId;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
@@ -10,6 +12,7 @@ use crate::cell::Session;
 use crate::child::{Child, Exit};
 use crate::options::TargetNames;
 use crate::start::{Plan, start};
+use crate::warden::Post;
 use crate::wire::{self, Line, RawLine};
 
 /// How long the CLI may take to get ready; about a second of a free core is usual.
@@ -23,6 +26,8 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) child: Child,
+    /// Its way to guest and host, closed when the process is gone.
+    pub(super) post: Arc<dyn Post>,
     pub(super) session: Session,
     pub(super) model: String,
     /// What its turns have cost so far, in US dollars.
@@ -43,21 +48,24 @@ impl Process {
     /// Starts the CLI and waits until it is ready, or the server ends.
     pub(super) async fn start(
         shared: &Shared,
-        names: &TargetNames,
+        (incident, names): (IncidentId, &TargetNames),
         session: Session,
         model: &str,
     ) -> Result<Process, StartError> {
+        let opened = shared.warden.open(incident, &names.guest).await;
+        let post: Arc<dyn Post> = opened.map_err(StartError::Failed)?.into();
         let plan = Plan {
             names: names.clone(),
             session,
             model: model.to_owned(),
-            env: Vec::new(),
+            env: post.environment(),
         };
         let started = start(&shared.options, &shared.launcher, Some(&plan)).await;
         let child = started.map_err(StartError::Failed)?.child;
         let model = plan.model;
         let mut process = Process {
             child,
+            post,
             session,
             model,
             cost: 0.0,

@@ -1,15 +1,19 @@
 //! The turn that runs: feeds [`Turn`] with what happens and does what it says.
 
+use std::sync::Arc;
+
 use breakglass_journal::{Actor, EventBody, TurnNumber, TurnOutcome};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::alarm::{Alarm, Alarms};
 use super::process::Process;
+use super::questions::Questions;
 use super::recorder::{RecordError, Recorder};
 use super::{Activity, Command, Shared};
 use crate::PromptError;
 use crate::turn::{Effect, Input, Turn};
+use crate::warden::{Post, Ruling};
 use crate::wire::{self, Line, RawLine};
 
 pub(super) struct Running<'a> {
@@ -22,12 +26,15 @@ pub(super) struct Running<'a> {
     recorder: Recorder,
     activity: &'a watch::Sender<Activity>,
     stops: Vec<oneshot::Sender<bool>>,
+    post: Arc<dyn Post>,
+    questions: Questions,
     unread: u64,
 }
 
 /// What ended a wait.
 enum Event {
     Effects(Vec<Effect>),
+    Ruled(String, Ruling),
     Dead,
     Command(Command),
     Due(Alarm),
@@ -46,6 +53,8 @@ impl<'a> Running<'a> {
         Running {
             number,
             turn: Turn::new(number, process.cost),
+            post: Arc::clone(&process.post),
+            questions: Questions::default(),
             process: Some(process),
             alarms: Alarms::new(Instant::now(), options.turn_limit, options.silence_limit),
             shared,
@@ -59,8 +68,15 @@ impl<'a> Running<'a> {
     /// Runs the turn to its end; gives the process back if it lives.
     pub(super) async fn run(mut self, commands: &mut mpsc::Receiver<Command>) -> Option<Process> {
         while self.turn.outcome().is_none() {
+            let mut taken = None;
             let effects = match self.wait(commands).await {
                 Event::Effects(effects) => effects,
+                Event::Ruled(request, ruling) => {
+                    taken = ruling.taken;
+                    let leave = ruling.leave;
+                    let input = Input::Ruled { request, leave };
+                    self.turn.step(input, self.alarms.elapsed())
+                }
                 Event::Dead => self.died().await,
                 Event::Command(command) => self.command(command),
                 Event::Due(alarm) => self.due(alarm).await,
@@ -73,6 +89,9 @@ impl<'a> Running<'a> {
             if let Err(error) = self.apply(effects).await {
                 self.end_unrecorded(&error).await;
                 break;
+            }
+            if let Some(taken) = taken {
+                let _decider_left = taken.send(());
             }
         }
         self.wind_up().await
@@ -88,6 +107,7 @@ impl<'a> Running<'a> {
             () = self.shared.shutdown.cancelled() => Event::Shutdown,
             Some(command) = commands.recv() => Event::Command(command),
             () = sleep_until(due) => Event::Due(alarm),
+            (request, ruling) = self.questions.next() => Event::Ruled(request, ruling),
             line = process.child.next() => {
                 let Ok(Some(line)) = line else { return Event::Dead };
                 self.alarms.heard(Instant::now());
@@ -176,9 +196,13 @@ impl<'a> Running<'a> {
     }
 
     async fn apply(&mut self, effects: Vec<Effect>) -> Result<(), RecordError> {
+        self.post.tool_runs(self.turn.current_call());
         for effect in effects {
             match effect {
                 Effect::Record(actor, body) => {
+                    if let EventBody::TurnEnded { outcome, .. } = &body {
+                        self.close(*outcome).await;
+                    }
                     self.note_login(&body);
                     self.recorder.append(actor, body).await?;
                 }
@@ -189,7 +213,12 @@ impl<'a> Running<'a> {
                         let _ = process.child.send(&line).await;
                     }
                 }
+                Effect::Judge { request, question } => {
+                    self.questions.ask(&*self.post, request, question);
+                }
+                Effect::Withdraw(request) => self.questions.withdraw(&request),
                 Effect::Interrupt => {
+                    self.post.turn_is_ending();
                     self.alarms.asked_to_end(Instant::now());
                     if let Some(process) = &mut self.process {
                         let _ = process.interrupt().await;
@@ -200,12 +229,21 @@ impl<'a> Running<'a> {
         Ok(())
     }
 
+    /// Nothing of the turn goes on once its end is recorded: no question, no command.
+    async fn close(&mut self, outcome: TurnOutcome) {
+        let cut = !matches!(outcome, TurnOutcome::Done | TurnOutcome::Failed);
+        self.questions.withdraw_all();
+        self.post.turn_ended(cut).await;
+        self.questions.settled().await;
+    }
+
     /// The agent is never trusted unrecorded: it is ended at once, and its end is made known as
     /// well as can be.
     async fn end_unrecorded(&mut self, error: &RecordError) {
         if let Some(process) = self.process.take() {
             process.child.kill().await;
         }
+        self.close(TurnOutcome::Interrupted).await;
         let body = EventBody::TurnEnded {
             turn: self.number,
             outcome: TurnOutcome::Interrupted,

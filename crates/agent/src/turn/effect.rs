@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use breakglass_journal::{Actor, EventBody, Frame};
 
+use crate::ToolQuestion;
 use crate::wire::Line;
 
 /// What can happen to a turn.
@@ -20,6 +21,13 @@ pub(crate) enum Input<'a> {
         /// How long it may be.
         limit: Duration,
     },
+    /// It was decided whether a tool may be used.
+    Ruled {
+        /// The CLI's question.
+        request: String,
+        /// If not, a sentence for the agent.
+        leave: Result<(), String>,
+    },
     /// The process is no more; why, as a sentence.
     Gone(String),
 }
@@ -31,6 +39,15 @@ pub(crate) enum Effect {
     Record(Actor, EventBody),
     /// Show to whoever is attached now.
     Show(Frame),
+    /// Have it decided whether a tool may be used.
+    Judge {
+        /// The CLI's question.
+        request: String,
+        /// What it is about.
+        question: ToolQuestion,
+    },
+    /// The CLI no longer asks this.
+    Withdraw(String),
     /// Write this line to the CLI.
     Send(String),
     /// Ask the CLI to end the turn, and end the CLI if it does not.

@@ -13,6 +13,7 @@
 //! clock or writes: [`crate::conversation`] does.
 
 mod effect;
+mod questions;
 mod tools;
 mod words;
 
@@ -27,7 +28,10 @@ use breakglass_journal::{Actor, EventBody, Frame, Level, TurnNumber, TurnOutcome
 
 pub(crate) use effect::{Effect, Input};
 
+use crate::ToolQuestion;
 use crate::wire::{self, Block, Ending, Line, Question, ToolResult};
+use questions::Questions;
+use serde_json::Value;
 use tools::OpenTools;
 
 /// One turn.
@@ -36,6 +40,7 @@ pub(crate) struct Turn {
     number: TurnNumber,
     phase: Phase,
     tools: OpenTools,
+    questions: Questions,
     /// What the CLI itself said in the model's place: the error in words.
     synthetic: Option<String>,
     cost_before: f64,
@@ -62,6 +67,7 @@ impl Turn {
             number,
             phase: Phase::Running,
             tools: OpenTools::default(),
+            questions: Questions::default(),
             synthetic: None,
             cost_before,
             login_told: false,
@@ -81,6 +87,12 @@ impl Turn {
         self.tools.any()
     }
 
+    /// The call of a tool that runs now, if one does: of several that the model made at once the CLI
+    /// asks about each when its time has come.
+    pub(crate) fn current_call(&self) -> Option<&str> {
+        self.tools.current()
+    }
+
     /// What is to be done, in this order, about `input`, which came `elapsed` after the prompt.
     pub(crate) fn step(&mut self, input: Input<'_>, elapsed: Duration) -> Vec<Effect> {
         if self.outcome().is_some() {
@@ -97,6 +109,7 @@ impl Turn {
                     words::silent(so_far, limit),
                 )]
             }
+            Input::Ruled { request, leave } => self.ruled(&request, leave),
             Input::Gone(reason) => self.gone(reason, elapsed),
         }
     }
@@ -112,11 +125,8 @@ impl Turn {
             Line::ApiRetry(retry) => self.retry(&retry),
             Line::Ask { request, question } => self.asked(&request, question),
             Line::Ended(ending) => self.ended(&ending, elapsed),
-            Line::Init { .. }
-            | Line::AskCancelled { .. }
-            | Line::Answer { .. }
-            | Line::Quiet
-            | Line::Unknown => Vec::new(),
+            Line::AskCancelled { request } => self.withdrawn(&request),
+            Line::Init { .. } | Line::Answer { .. } | Line::Quiet | Line::Unknown => Vec::new(),
         }
     }
 
@@ -153,20 +163,53 @@ impl Turn {
             return vec![Effect::Send(wire::refuse(request))];
         };
         let id = question.tool_use_id.as_deref().unwrap_or(request);
-        let input = serde_json::from_str(question.input.get()).unwrap_or_default();
+        let input: Value = serde_json::from_str(question.input.get()).unwrap_or_default();
+        let command = input["command"].as_str().map(str::to_owned);
         let mut effects = Vec::new();
         effects.extend(
             self.tools
                 .start(self.number, id, &question.tool_name, input),
         );
-        effects.push(Effect::Send(match self.phase {
-            Phase::Running if !tools::allowed(&question.tool_name) => {
-                wire::deny(request, &words::no_such_tool(&question.tool_name))
+        let deny = |why: &str| Effect::Send(wire::deny(request, why));
+        effects.push(match (&self.phase, command) {
+            (Phase::Running, _) if !tools::allowed(&question.tool_name) => {
+                deny(&words::no_such_tool(&question.tool_name))
             }
-            Phase::Running if self.tools.recorded(id) => wire::allow(request, question.input),
-            _ => wire::deny(request, "This turn is being ended."),
-        }));
+            (Phase::Running, _) if !self.tools.recorded(id) => deny("It could not be recorded."),
+            (Phase::Running, Some(_)) if !self.questions.ask(request, question.input) => {
+                deny("Too many questions are open.")
+            }
+            (Phase::Running, Some(command)) => {
+                self.tools.asked(id);
+                let tool_call = id.to_owned();
+                let question = ToolQuestion { tool_call, command };
+                let request = request.to_owned();
+                Effect::Judge { request, question }
+            }
+            // What runs no command looks at files of the cell.
+            (Phase::Running, None) => Effect::Send(wire::allow(request, question.input)),
+            _ => deny("This turn is being ended."),
+        });
         effects
+    }
+
+    fn ruled(&mut self, request: &str, leave: Result<(), String>) -> Vec<Effect> {
+        let Some(input) = self.questions.settle(request) else {
+            return Vec::new();
+        };
+        vec![Effect::Send(match (&self.phase, leave) {
+            (Phase::Running, Ok(())) => wire::allow(request, &input),
+            (Phase::Running, Err(why)) => wire::deny(request, &why),
+            _ => wire::deny(request, "This turn is being ended."),
+        })]
+    }
+
+    fn withdrawn(&mut self, request: &str) -> Vec<Effect> {
+        let settled = self.questions.settle(request);
+        settled
+            .map(|_| Effect::Withdraw(request.to_owned()))
+            .into_iter()
+            .collect()
     }
 
     fn retry(&mut self, retry: &wire::ApiRetry<'_>) -> Vec<Effect> {

@@ -18,6 +18,7 @@ enum Step {
     Stop,
     TimeLimit,
     Silent,
+    Ruled(String, bool),
     Gone,
 }
 
@@ -31,13 +32,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => id.clone().prop_map(|id| Step::Line(format!(
             r#"{{"type":"user","message":{{"content":[{{"type":"tool_result","tool_use_id":"t{id}","content":"out"}}]}}}}"#
         ))),
-        3 => (id, tool).prop_map(|(id, tool)| Step::Line(format!(
-            r#"{{"type":"control_request","request_id":"r{id}","request":{{"subtype":"can_use_tool","tool_name":{tool:?},"input":{{}},"tool_use_id":"t{id}"}}}}"#
+        3 => (id.clone(), tool).prop_map(|(id, tool)| Step::Line(format!(
+            r#"{{"type":"control_request","request_id":"r{id}","request":{{"subtype":"can_use_tool","tool_name":{tool:?},"input":{{"command":"x"}},"tool_use_id":"t{id}"}}}}"#
         ).replace("\\u{1b}", "\\u001b"))),
         2 => Just(Step::Line(r#"{"type":"assistant","message":{"model":"m","content":[{"type":"text","text":"hi"}]}}"#.into())),
         1 => Just(Step::Line(r#"{"type":"system","subtype":"api_retry","attempt":1,"max_retries":3,"error_status":401}"#.into())),
         1 => Just(Step::Line(r#"{"type":"result","is_error":false}"#.into())),
         1 => Just(Step::Line(r#"{"type":"result","is_error":true,"result":"no"}"#.into())),
+        3 => (id.clone(), any::<bool>()).prop_map(|(id, yes)| Step::Ruled(format!("r{id}"), yes)),
+        1 => id.prop_map(|id| Step::Line(format!(r#"{{"type":"control_cancel_request","request_id":"r{id}"}}"#))),
         1 => Just(Step::Stop),
         1 => Just(Step::TimeLimit),
         1 => Just(Step::Silent),
@@ -54,6 +57,10 @@ fn take(turn: &mut Turn, step: &Step) -> Vec<Effect> {
         Step::Silent => Input::Silent {
             so_far: LIMIT / 2,
             limit: LIMIT,
+        },
+        Step::Ruled(request, yes) => Input::Ruled {
+            request: request.clone(),
+            leave: yes.then_some(()).ok_or_else(|| "no".to_owned()),
         },
         Step::Gone => Input::Gone("gone".to_owned()),
     };
@@ -124,13 +131,28 @@ proptest! {
     }
 
     #[test]
-    fn every_question_is_answered_exactly_once_while_the_turn_runs(steps in steps()) {
+    fn every_question_is_answered_at_once_or_when_it_is_ruled_on(steps in steps()) {
         let mut turn = Turn::new(1, 0.0);
+        let mut open = BTreeSet::new();
         for step in &steps {
             let running = turn.outcome().is_none();
+            let effects = take(&mut turn, step);
+            let sent = effects.iter().filter(|e| matches!(e, Effect::Send(_))).count();
+            let judged = effects.iter().find_map(|effect| match effect {
+                Effect::Judge { request, .. } => Some(request.clone()),
+                _ => None,
+            });
             let asks = matches!(step, Step::Line(line) if line.contains("can_use_tool"));
-            let sent = take(&mut turn, step).iter().filter(|e| matches!(e, Effect::Send(_))).count();
-            prop_assert_eq!(sent, usize::from(asks && running));
+            let settles = match step {
+                Step::Ruled(request, _) => open.remove(request) && running,
+                Step::Line(line) if line.contains("control_cancel_request") => {
+                    open.retain(|request: &String| !line.contains(request.as_str()));
+                    false
+                }
+                _ => false,
+            };
+            prop_assert_eq!(sent + usize::from(judged.is_some()), usize::from((asks && running) || settles));
+            open.extend(judged);
         }
     }
 }

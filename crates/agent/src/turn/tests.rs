@@ -13,8 +13,38 @@ const INTERRUPTED: &str = include_str!("../../tests/recordings/interrupted-at-ap
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A line, and yes to what is asked by it.
 fn feed(turn: &mut Turn, line: &str) -> Vec<Effect> {
+    let mut effects = ask(turn, line);
+    for request in judged(&effects) {
+        effects.extend(rule(turn, &request, Ok(())));
+    }
+    effects
+}
+
+fn ask(turn: &mut Turn, line: &str) -> Vec<Effect> {
     turn.step(Input::Line(wire::decode(line).unwrap()), SECOND)
+}
+
+fn rule(turn: &mut Turn, request: &str, leave: Result<(), String>) -> Vec<Effect> {
+    let request = request.to_owned();
+    turn.step(Input::Ruled { request, leave }, SECOND)
+}
+
+fn judged(effects: &[Effect]) -> Vec<String> {
+    let questions = effects.iter().filter_map(|effect| match effect {
+        Effect::Judge { request, .. } => Some(request.clone()),
+        _ => None,
+    });
+    questions.collect()
+}
+
+/// The CLI asks about one call of Bash.
+fn bash(request: &str, call: &str) -> String {
+    format!(
+        r#"{{"type":"control_request","request_id":"{request}","request":{{"subtype":"can_use_tool",
+        "tool_name":"Bash","input":{{"command":"ssh devvm reboot"}},"tool_use_id":"{call}"}}}}"#
+    )
 }
 
 fn play(turn: &mut Turn, recording: &str) -> Vec<Effect> {
@@ -132,6 +162,35 @@ fn a_tool_that_is_not_the_agents_is_denied_and_recorded() {
     );
     assert_eq!(kinds(&effects), ["tool_started"]);
     assert!(matches!(&effects[1], Effect::Send(line) if line.contains(r#""behavior":"deny""#)));
+}
+
+#[test]
+fn a_call_is_answered_as_it_was_ruled_and_only_once() {
+    let mut turn = Turn::new(1, 0.0);
+    ask(&mut turn, &bash("r", "t"));
+    let effects = rule(&mut turn, "r", Err("Not tonight.".to_owned()));
+    assert!(matches!(&effects[..], [Effect::Send(line)] if line.contains("Not tonight.")));
+    assert_eq!(rule(&mut turn, "r", Ok(())), []);
+}
+
+#[test]
+fn a_question_that_the_cli_takes_back_is_not_answered_any_more() {
+    let mut turn = Turn::new(1, 0.0);
+    ask(&mut turn, &bash("r", "t"));
+    let line = r#"{"type":"control_cancel_request","request_id":"r"}"#;
+    assert_eq!(ask(&mut turn, line), [Effect::Withdraw("r".to_owned())]);
+    assert_eq!(rule(&mut turn, "r", Ok(())), []);
+}
+
+#[test]
+fn of_several_calls_the_one_runs_that_was_asked_about_last() {
+    let mut turn = Turn::new(1, 0.0);
+    ask(&mut turn, &bash("r1", "t1"));
+    ask(&mut turn, &bash("r2", "t2"));
+    assert_eq!(turn.current_call(), Some("t2"));
+    let result = r#"{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t2","content":"out"}]}}"#;
+    ask(&mut turn, result);
+    assert_eq!(turn.current_call(), Some("t1"));
 }
 
 #[test]

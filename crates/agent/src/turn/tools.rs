@@ -22,11 +22,27 @@ pub(super) fn allowed(tool: &str) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct OpenTools {
     calls: BTreeMap<String, bool>,
+    /// The call that the CLI asked about last.
+    asked: Option<String>,
 }
 
 impl OpenTools {
     pub(super) fn any(&self) -> bool {
         self.calls.values().any(|open| *open)
+    }
+
+    /// The CLI is about to run this call.
+    pub(super) fn asked(&mut self, id: &str) {
+        self.asked = Some(id.to_owned());
+    }
+
+    /// The call that runs now: the one that the CLI asked about last, or else one that is open.
+    pub(super) fn current(&self) -> Option<&str> {
+        let open = |id: &&String| self.calls.get(*id).is_some_and(|open| *open);
+        let asked = self.asked.as_ref().filter(open);
+        asked
+            .or_else(|| self.calls.keys().find(open))
+            .map(String::as_str)
     }
 
     /// Whether the log knows this call.

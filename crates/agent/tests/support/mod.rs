@@ -3,9 +3,10 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{AgentOptions, Agents, TargetNames};
+use breakglass_agent::{AgentOptions, Agents, Nowhere, TargetNames};
 use breakglass_journal::{
     Actor, Attachment, Event, EventBody, Frame, IncidentId, Journal, Options, TurnOutcome,
 };
@@ -63,7 +64,7 @@ impl Scene {
         change(&mut options);
         let journal = Journal::open(Options::in_memory());
         let incident = journal.open_incident("devvm", ana(), false).await.unwrap();
-        let agents = Agents::new(options.clone(), journal.clone());
+        let agents = Agents::new(options.clone(), journal.clone(), Arc::new(Nowhere));
         Scene {
             model,
             journal,
@@ -77,7 +78,11 @@ impl Scene {
     /// The same cell and log under a new server.
     pub async fn restart(&mut self) {
         self.agents.shutdown().await;
-        self.agents = Agents::new(self.options.clone(), self.journal.clone());
+        self.agents = Agents::new(
+            self.options.clone(),
+            self.journal.clone(),
+            Arc::new(Nowhere),
+        );
     }
 
     /// A path that nothing else uses.

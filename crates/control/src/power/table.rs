@@ -42,6 +42,8 @@ pub(crate) struct Operation {
     pub(crate) id: OperationId,
     state: Mutex<State>,
     stage: watch::Sender<Stage>,
+    /// How many lines it has printed.
+    printed: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl Operation {
             id,
             state: Mutex::new(state),
             stage: watch::Sender::new(Stage::Admitted),
+            printed: watch::Sender::new(0),
         }
     }
 
@@ -87,6 +90,28 @@ impl Operation {
                 break;
             };
             state.bytes -= oldest.line.len();
+        }
+        // Under the lock, so that the count and the lines agree.
+        self.printed.send_modify(|printed| *printed += 1);
+    }
+
+    /// How many lines it has printed so far, and those after the first `seen` that are still kept.
+    pub(crate) fn lines_since(&self, seen: u64) -> (u64, Vec<OutputLine>) {
+        let state = self.lock();
+        let printed = *self.printed.borrow();
+        let new = usize::try_from(printed.saturating_sub(seen)).unwrap_or(usize::MAX);
+        let skipped = state.lines.len().saturating_sub(new);
+        (printed, state.lines.iter().skip(skipped).cloned().collect())
+    }
+
+    /// Waits until it has printed more than `seen` lines or has ended; says whether it has ended.
+    pub(crate) async fn grew(&self, seen: u64) -> bool {
+        let (mut stage, mut printed) = (self.stage.subscribe(), self.printed.subscribe());
+        tokio::select! {
+            ended = stage.wait_for(|now| *now == Stage::Ended) => ended.is_ok(),
+            _ = printed.wait_for(|printed| *printed > seen) => {
+                *self.stage.borrow() == Stage::Ended
+            }
         }
     }
 

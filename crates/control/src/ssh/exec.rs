@@ -54,11 +54,7 @@ impl Link {
             after: order.deadline,
         };
         let opening = async {
-            let slot = self
-                .sessions
-                .acquire()
-                .await
-                .map_err(|_| late(Stage::Opening))?;
+            let slot = self.room().await?;
             Ok::<_, SshError>((slot, self.open(order.urgency).await?))
         };
         let (_slot, channel) = timeout_at(end, opening)
@@ -70,7 +66,8 @@ impl Link {
             .map_err(|_| late(Stage::Running))?
     }
 
-    async fn open(&self, urgency: Urgency) -> Result<Channel<Msg>, SshError> {
+    /// A session that nothing was asked of yet.
+    pub(crate) async fn open(&self, urgency: Urgency) -> Result<Channel<Msg>, SshError> {
         let connection = self.connection(urgency).await?;
         match self.open_on(&connection).await {
             Ok(channel) => Ok(channel),

@@ -7,7 +7,6 @@
 //! The client library stalls a whole connection while one of its channels is not read. So
 //! channels never leave `exec`, whose loop always reads and whose sinks never wait.
 
-pub mod agent_socket;
 mod dial;
 pub(crate) mod error;
 pub(crate) mod exec;

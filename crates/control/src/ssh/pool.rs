@@ -12,12 +12,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::SshOptions;
 use super::dial::{Connection, dial};
-use super::error::SshError;
+use super::error::{SshError, Stage};
 use super::host_keys::HostKeys;
 use crate::target::Endpoint;
 
@@ -38,7 +38,7 @@ pub(crate) enum Urgency {
 /// The way to one endpoint.
 pub(crate) struct Link {
     pub(crate) endpoint: Endpoint,
-    pub(crate) sessions: Semaphore,
+    pub(crate) sessions: Arc<Semaphore>,
     options: Arc<SshOptions>,
     host_keys: Arc<HostKeys>,
     slot: Mutex<Slot>,
@@ -65,11 +65,27 @@ impl Link {
         let slot = Mutex::default();
         Link {
             endpoint,
-            sessions: Semaphore::new(SESSIONS),
+            sessions: Arc::new(Semaphore::new(SESSIONS)),
             options,
             host_keys,
             slot,
         }
+    }
+
+    /// Room for one more session, if there is some.
+    pub(crate) fn try_room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.sessions).try_acquire_owned().ok()
+    }
+
+    /// Waits for room for one more session.
+    pub(crate) async fn room(&self) -> Result<OwnedSemaphorePermit, SshError> {
+        let closed = |_| SshError::TimedOut {
+            endpoint: self.endpoint.clone(),
+            stage: Stage::Opening,
+            after: Duration::ZERO,
+        };
+        let room = Arc::clone(&self.sessions).acquire_owned().await;
+        room.map_err(closed)
     }
 
     /// The warm connection, or a new one. Callers at the same time share one dial.

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::read;
-use super::story::{GUEST, Record, describe, verify};
+use super::story::{GUEST, REPAIR, Record, describe, verify};
 use super::talk::{Stopped, Talk};
 
 /// From this usage of `/` on, the disk is the suspect.
@@ -64,7 +64,7 @@ fn free_disk<W: Write>(
         format!("sudo -n tail -n 2 {path}; sudo -n truncate -s 0 {path} && {restart}df -h /");
     let fixed = talk.bash(
         &format!("`{path}` has eaten the disk. It is a log: I keep its last lines here, empty it and restart what is down."),
-        &format!("{GUEST} '{script}'"),
+        &format!("{REPAIR} '{script}'"),
         "Empty the runaway log, restart the failed units",
     )?;
     record_repair(record, &format!("emptied `{path}`"), failed, fixed.ok());
@@ -103,7 +103,7 @@ fn free_memory<W: Write>(
     );
     let fixed = talk.bash(
         &format!("`{name}` is the leak. I restart it, which gives its memory back, and then what the kernel killed."),
-        &format!("{GUEST} '{script}'"),
+        &format!("{REPAIR} '{script}'"),
         "Restart the leaking unit and the failed ones",
     )?;
     record_repair(record, &format!("restarted `{name}`"), failed, fixed.ok());
@@ -128,7 +128,7 @@ fn restart_failed<W: Write>(
     let script = format!("{}systemctl --failed --no-legend", restart_command(failed));
     let fixed = talk.bash(
         "Disk and memory are fine. I restart what failed.",
-        &format!("{GUEST} '{script}'"),
+        &format!("{REPAIR} '{script}'"),
         "Restart the failed units",
     )?;
     record_repair(record, "changed nothing else", failed, fixed.ok());
@@ -141,7 +141,7 @@ fn read_journal<W: Write>(talk: &mut Talk<W>, failed: &[String]) -> Result<(), S
         let script = format!("journalctl -u {unit} -n 8 --no-pager");
         talk.bash(
             &format!("And what does `{unit}` say?"),
-            &format!("{GUEST} '{script}'"),
+            &format!("{REPAIR} '{script}'"),
             "The failed unit's last log lines",
         )?;
     }

@@ -15,6 +15,8 @@ use super::talk::{Stopped, Talk};
 
 /// What a first look at the guest costs at most, whatever hangs.
 pub(super) const GUEST: &str = "timeout 20 ssh -o ConnectTimeout=5 devvm";
+/// A change may wait for the operator's leave, so it has no limit of its own.
+pub(super) const REPAIR: &str = "ssh -o ConnectTimeout=5 devvm";
 const LOOK: &str = "uptime; df -h /; free -m; systemctl --failed --no-legend; true";
 
 /// What has been found and done so far, for the report and for later questions.

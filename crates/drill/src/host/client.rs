@@ -144,11 +144,16 @@ impl<S: Service> Handler for Client<S> {
     async fn env_request(
         &mut self,
         id: ChannelId,
-        _: &str,
+        name: &str,
         _: &str,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        session.channel_failure(id)
+        // As Debian's AcceptEnv; the simulated shell has no use for them.
+        if name == "LANG" || name.starts_with("LC_") {
+            session.channel_success(id)
+        } else {
+            session.channel_failure(id)
+        }
     }
 
     async fn x11_request(

@@ -2,11 +2,9 @@
 //!
 //! ```text
 //! <data_dir>/cell/          0700; 0711 where the agent has an account of its own
-//!   bin/ssh bin/scp         shims: the stock client, always with the configuration below
-//!   ssh_config              two names, guest and host; no key file, no forwarding
-//!   known_hosts             the host keys that go with it
+//!   bin/ssh bin/scp …       shims: the stock client, always with the configuration below
+//!   ssh_config known_hosts  everything goes to the bastion, which is known by its key
 //!   home/ work/             the CLI's home and working directory: its account's, and private
-//!   sign/agent.sock         signs with the one key; the key itself never leaves the server
 //!   lock                    held by the server whose cell it is
 //!   sign-in.seen            the sign-in that was copied last
 //! ```
@@ -26,7 +24,7 @@ use std::path::{Path, PathBuf};
 use breakglass_agent::{Account, AgentOptions, Walls, act_as, write_ssh_files};
 use secrecy::{ExposeSecret as _, SecretString};
 
-pub(crate) use ssh::{client_config, known_hosts};
+pub(crate) use ssh::{SOCKETS, client_config};
 
 use crate::config::Config;
 
@@ -42,13 +40,14 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Lays the cell out under `config.data_dir`, anew each time.
+    /// Lays the cell out under `config.data_dir`, anew each time; `bastion` is the line by which the
+    /// bastion's key is known.
     ///
     /// # Errors
     /// When a directory or file of it can't be written.
-    pub(crate) fn build(config: &Config) -> io::Result<Cell> {
+    pub(crate) fn build(config: &Config, bastion: &str) -> io::Result<Cell> {
         let cell = Cell::lay_out(config.data_dir.join("cell"), config.agent.user)?;
-        write_ssh_files(&cell.root, &client_config(config), &known_hosts(config))?;
+        write_ssh_files(&cell.root, &client_config(), bastion)?;
         if let Some(source) = &config.agent.credentials_dir {
             cell.sign_in(source);
         }
@@ -61,7 +60,7 @@ impl Cell {
     /// When a directory or file of it can't be written, or not be reached by the account.
     pub(crate) fn lay_out(root: PathBuf, account: Option<Account>) -> io::Result<Cell> {
         let cell = Cell { root, account };
-        for dir in ["", "bin", "sign"] {
+        for dir in ["", "bin"] {
             private_dir(&cell.root.join(dir))?;
         }
         if account.is_some() {
@@ -72,7 +71,7 @@ impl Cell {
             private_dir(&dir)?;
             cell.give(&dir)?;
         }
-        for program in ["ssh", "scp"] {
+        for program in ["ssh", "scp", "sftp"] {
             if let Some(real) = find_program(program) {
                 cell.write_shim(program, &real)?;
             }
@@ -193,11 +192,6 @@ impl Cell {
         self.root.join("work")
     }
 
-    /// The socket that signs.
-    pub(crate) fn agent_socket(&self) -> PathBuf {
-        self.root.join("sign/agent.sock")
-    }
-
     /// The environment that the CLI gets, besides what its crate sets itself.
     fn environment(&self) -> Vec<(String, String)> {
         let path = format!(
@@ -222,6 +216,13 @@ impl Cell {
         );
         fs::write(&shim, text)?;
         set_mode(&shim, 0o755)
+    }
+}
+
+/// Lets the CLI change what is in `dir` as well.
+pub(crate) fn open_to_writing(options: &mut AgentOptions, dir: PathBuf) {
+    if let Some(walls) = &mut options.walls {
+        walls.writable.push(dir);
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod audit;
 mod client;
+mod connect;
 mod direct;
 mod drill;
 mod incidents;
@@ -89,6 +90,9 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Run the agent's CLI in a container of its own, for a server with `agent.runner`.
     Runner(runner::RunnerArgs),
+    /// Hands a connection to the bastion to the agent's SSH client.
+    #[command(hide = true)]
+    Connect(connect::ConnectArgs),
     /// The drill's scripted agent; speaks stream-json on standard input and output.
     #[command(hide = true)]
     DrillAgent(DrillAgentArgs),
@@ -126,6 +130,7 @@ pub fn main() -> ExitCode {
         Command::Incidents(args) => incidents::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Runner(args) => runner::run(&args),
+        Command::Connect(args) => connect::run(&args),
         Command::DrillAgent(_) => return breakglass_drill::scripted_agent(),
     };
     match result {

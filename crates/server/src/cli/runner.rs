@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure};
-use crate::cell::Cell;
+use crate::cell::{Cell, open_to_writing};
 
 #[derive(Debug, Args)]
 pub(crate) struct RunnerArgs {
@@ -84,15 +84,20 @@ fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
         [] => vec![own],
         given => given.to_vec(),
     };
+    let mut agent = cell.options(
+        args.command.clone(),
+        args.api_key_file.as_slice(),
+        key.as_ref(),
+        args.base_url.as_deref(),
+    );
+    if let Some(shared) = args.listen.parent() {
+        // The server makes the bastion's directories there, and the SSH client its own sockets.
+        open_to_writing(&mut agent, shared.to_owned());
+    }
     Ok(RunnerOptions {
         socket: args.listen.clone(),
         peers,
-        agent: cell.options(
-            args.command.clone(),
-            args.api_key_file.as_slice(),
-            key.as_ref(),
-            args.base_url.as_deref(),
-        ),
+        agent,
         ssh_dir: cell.root().to_owned(),
     })
 }

@@ -105,9 +105,10 @@ fn account(text: &str, here: &Here) -> Result<Account, Refusal> {
     Ok(account)
 }
 
-/// `NAME`, `UID` or `UID:GID`.
+/// `NAME`, `UID` or `UID:GID`. It has to have an entry: without one ssh refuses to run.
 fn named(text: &str, accounts: &str) -> Result<Account, Refusal> {
-    let remedy = || "write a name, a uid, or uid:gid, as in \"breakglass-agent\"".to_owned();
+    let remedy = "write a name, a uid, or uid:gid of an account that exists; make one with: useradd \
+                  --system --no-create-home NAME";
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
@@ -116,19 +117,19 @@ fn named(text: &str, accounts: &str) -> Result<Account, Refusal> {
         .lines()
         .filter_map(entry)
         .find(|entry| entry.name == user || entry.uid.to_string() == user);
-    let uid = match (&entry, user.parse()) {
-        (Some(entry), _) => entry.uid,
-        (None, Ok(uid)) if uid != u32::MAX => uid,
-        _ => {
-            let problem = format!("there is no account {user:?} in /etc/passwd");
-            return Err((problem, remedy()));
-        }
+    let Some(entry) = entry else {
+        let problem = format!("there is no account {user:?} in /etc/passwd, which ssh wants");
+        return Err((problem, remedy.to_owned()));
     };
     let gid = match group.map(str::parse) {
         Some(Ok(gid)) if gid != u32::MAX => gid,
-        Some(_) => return Err((format!("{text:?} names no group by its number"), remedy())),
-        None => entry.map_or(uid, |entry| entry.gid),
+        Some(_) => {
+            let problem = format!("{text:?} names no group by its number");
+            return Err((problem, remedy.to_owned()));
+        }
+        None => entry.gid,
     };
+    let uid = entry.uid;
     Ok(Account { uid, gid })
 }
 
@@ -170,8 +171,7 @@ mod tests {
             ("agent", 997, 995),
             ("997", 997, 995),
             ("agent:7", 997, 7),
-            ("4242", 4242, 4242),
-            ("4242:7", 4242, 7),
+            ("997:7", 997, 7),
         ] {
             assert_eq!(
                 account(text, &here).unwrap(),
@@ -190,6 +190,7 @@ mod tests {
             ("srv", "is the server itself"),
             ("1000", "is the server itself"),
             ("nobody-here", "no account"),
+            ("4242", "no account"),
             ("-1", "no account"),
             ("agent:staff", "no group"),
             ("4294967295", "no account"),

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::HeaderName;
-use breakglass_control::{Endpoint, HostKeyPolicy, Target};
+use breakglass_control::{Endpoint, HostKeyPolicy, Rules, RulesError, Target};
 use breakglass_journal::Autonomy;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::agent_user;
 use super::section::Section;
-use super::types::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
+use super::types::{
+    AgentConfig, AuthConfig, Config, LimitsConfig, SOCKETS_DIR, SOCKETS_NAME, SshConfig,
+};
 use crate::auth::{ApiToken, Identity};
 
 /// The whole configuration; `None` only where an error was reported.
@@ -260,6 +262,15 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
     let runner_uid = section
         .optional_integer("runner_uid", 0..=u64::from(u32::MAX - 1))
         .and_then(|uid| u32::try_from(uid).ok());
+    let rules = section.file("rules_file").map(|found| {
+        let (path, text) = &found.value;
+        if let Err(faults) = own_rules(path, text) {
+            let remedy = "mend the rule; docs/rules.md has the format";
+            let report = section.report();
+            report.error(&found.origin, &found.key, faults.to_string(), remedy);
+        }
+        found.value
+    });
     let mut models = listed.unwrap_or(defaults.models);
     let model = chosen
         .or_else(|| models.first().cloned())
@@ -283,6 +294,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         user,
         runner,
         runner_uid,
+        rules,
     })
 }
 
@@ -300,9 +312,12 @@ const RUNNERS_OWN: [&str; 6] = [
 fn runner(section: &mut Section<'_>, given: &[Option<&str>]) -> Option<PathBuf> {
     let socket = section.parsed("runner", RUNNER_REMEDY, |text| {
         let path = PathBuf::from(text);
-        let fits = path.is_absolute() && text.len() <= 107 && path.file_name().is_some();
-        fits.then_some(path)
-            .ok_or_else(|| format!("{text:?} is no absolute path of at most 107 bytes"))
+        let shared = path.parent().map_or(0, |dir| dir.as_os_str().len());
+        let short = shared + 1 + SOCKETS_NAME.len() <= SOCKETS_DIR && text.len() <= 107;
+        let fits = path.is_absolute() && path.file_name().is_some();
+        (fits && short)
+            .then_some(path)
+            .ok_or_else(|| format!("{text:?} is no absolute path that is short enough"))
     })?;
     for key in given.iter().flatten() {
         let remedy = "leave it out here, and give it to `breakglass runner`";
@@ -311,7 +326,13 @@ fn runner(section: &mut Section<'_>, given: &[Option<&str>]) -> Option<PathBuf> 
     Some(socket)
 }
 
-const RUNNER_REMEDY: &str = "write the socket's path, as in \"/run/breakglass/runner.sock\"";
+const RUNNER_REMEDY: &str = "write the socket's path, as in \"/run/breakglass/runner.sock\", in a \
+                             directory whose path has 32 bytes at the most";
+
+/// The built-in rules with the operator's own.
+pub(crate) fn own_rules(path: &Path, text: &str) -> Result<Rules, RulesError> {
+    Rules::built_in()?.and(text, &path.display().to_string())
+}
 
 fn model_name(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@[]".contains(&byte);

@@ -95,8 +95,8 @@ fn the_reference_file_loads_and_its_comments_state_the_defaults() {
     assert_eq!(format!("{spelled_out:?}"), format!("{plain:?}"));
 }
 
-/// Keys that need an account of the machine, or exclude others.
-const ELSEWHERE: [&str; 3] = ["user = ", "runner = ", "runner_uid = "];
+/// Keys that need something of the machine, or exclude others.
+const ELSEWHERE: [&str; 4] = ["user = ", "runner = ", "runner_uid = ", "rules_file = "];
 
 fn is_setting(line: &str) -> bool {
     line.split_once(" = ").is_some_and(|(key, _)| {

@@ -100,6 +100,8 @@ pub struct AgentConfig {
     pub runner: Option<PathBuf>,
     /// The uid that the CLI has behind the runner: the one that may use the agent's bastion.
     pub runner_uid: Option<u32>,
+    /// A file with rules of the operator's own for what only reads, and its text.
+    pub rules: Option<(PathBuf, String)>,
 }
 
 /// What one server and one identity may hold.
@@ -123,6 +125,38 @@ impl Default for LimitsConfig {
     }
 }
 
+/// The longest directory for the bastion's sockets: a socket's whole path has 107 bytes at the most,
+/// and the names below it take the rest.
+pub(super) const SOCKETS_DIR: usize = 40;
+/// Its name.
+pub(super) const SOCKETS_NAME: &str = "bastion";
+
+impl AgentConfig {
+    /// The uid that the CLI has.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        let elsewhere = self.runner.as_ref().and(self.runner_uid);
+        let here = self.user.map(|account| account.uid);
+        elsewhere
+            .or(here)
+            .unwrap_or_else(|| rustix::process::geteuid().as_raw())
+    }
+
+    /// Where the bastion's sockets go: beside the runner's; else into `data_dir`, or where that path
+    /// is too long for a socket, into a directory of this process below the system's temporary one.
+    #[must_use]
+    pub fn sockets_dir(&self, data_dir: &std::path::Path) -> PathBuf {
+        if let Some(shared) = self.runner.as_ref().and_then(|socket| socket.parent()) {
+            return shared.join(SOCKETS_NAME);
+        }
+        let usual = data_dir.join(SOCKETS_NAME);
+        if usual.as_os_str().len() <= SOCKETS_DIR {
+            return usual;
+        }
+        std::env::temp_dir().join(format!("breakglass-{}", std::process::id()))
+    }
+}
+
 impl Default for AgentConfig {
     fn default() -> AgentConfig {
         AgentConfig {
@@ -141,6 +175,7 @@ impl Default for AgentConfig {
             user: None,
             runner: None,
             runner_uid: None,
+            rules: None,
         }
     }
 }

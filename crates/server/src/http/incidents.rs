@@ -131,7 +131,10 @@ fn unknown(incident: IncidentId) -> Problem {
     Problem::not_found(format!("There is no incident {incident}."))
 }
 
-async fn find_open(state: &AppState, incident: IncidentId) -> Result<IncidentSummary, Problem> {
+pub(super) async fn find_open(
+    state: &AppState,
+    incident: IncidentId,
+) -> Result<IncidentSummary, Problem> {
     let summary = find(state, incident).await?;
     if summary.closed_at.is_some() {
         let detail = "This incident is closed; open a new one.";

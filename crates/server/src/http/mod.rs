@@ -6,6 +6,7 @@ mod extract;
 mod headers;
 mod health;
 mod incidents;
+mod leave;
 pub mod listen;
 mod operations;
 mod problem;

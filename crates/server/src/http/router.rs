@@ -11,11 +11,11 @@ use axum::routing::{get, post};
 
 use super::problem::Problem;
 use super::state::AppState;
-use super::{events, headers, health, incidents, operations, report, session, targets};
+use super::{events, headers, health, incidents, leave, operations, report, session, targets};
 use crate::web;
 
 /// Every route that needs an identity, with its methods; what a test walks through.
-pub const PROTECTED: [(&str, &str); 18] = [
+pub const PROTECTED: [(&str, &str); 21] = [
     ("GET", "/ready"),
     ("GET", "/api/me"),
     ("POST", "/api/logout"),
@@ -30,6 +30,9 @@ pub const PROTECTED: [(&str, &str); 18] = [
     ("GET", "/api/incidents/{incident}/events"),
     ("POST", "/api/incidents/{incident}/prompts"),
     ("POST", "/api/incidents/{incident}/stop"),
+    ("POST", "/api/incidents/{incident}/approvals/{approval}"),
+    ("POST", "/api/incidents/{incident}/autonomy"),
+    ("POST", "/api/incidents/{incident}/cut-off"),
     ("POST", "/api/incidents/{incident}/close"),
     ("GET", "/api/incidents/{incident}/report.md"),
     ("GET", "/api/no-such-thing"),
@@ -72,6 +75,12 @@ fn protected() -> Router<AppState> {
         .route("/incidents/{incident}/events", get(events::stream))
         .route("/incidents/{incident}/prompts", post(incidents::prompt))
         .route("/incidents/{incident}/stop", post(incidents::stop))
+        .route(
+            "/incidents/{incident}/approvals/{approval}",
+            post(leave::decide),
+        )
+        .route("/incidents/{incident}/autonomy", post(leave::autonomy))
+        .route("/incidents/{incident}/cut-off", post(leave::cut_off))
         .route("/incidents/{incident}/close", post(incidents::close))
         .route("/incidents/{incident}/report.md", get(report::show))
         .fallback(unknown_path)

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use breakglass_agent::Agents;
 use breakglass_control::Control;
+use breakglass_control::bastion::Bastion;
 use breakglass_journal::{Autonomy, Journal};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,8 @@ pub struct AppState {
     pub control: Control,
     /// The agent, or why there is none.
     pub agents: Result<Agents, NoAgent>,
+    /// What stands between the agent and its machines; none where there is no agent.
+    pub bastion: Option<Bastion>,
     /// Who is asking.
     pub auth: Auth,
     /// What the page is told about this server.
@@ -55,6 +58,8 @@ pub struct Services {
     pub control: Control,
     /// The agent, or why there is none.
     pub agents: Result<Agents, NoAgent>,
+    /// What stands between the agent and its machines; none where there is no agent.
+    pub bastion: Option<Bastion>,
     /// Who is asking.
     pub auth: Auth,
 }
@@ -93,6 +98,7 @@ impl AppState {
             journal: services.journal,
             control: services.control,
             agents: services.agents,
+            bastion: services.bastion,
             auth: services.auth,
             streams: Streams::new(config.limits.streams_per_identity),
             about: Arc::new(about),

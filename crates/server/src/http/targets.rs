@@ -205,6 +205,9 @@ fn refusal_problem(state: &AppState, refusal: &Refusal) -> Problem {
             let status = StatusCode::TOO_MANY_REQUESTS;
             Problem::new(status, "too-many", "Too many operations", detail)
         }
+        Refusal::PastTheBastion => {
+            Problem::new(StatusCode::FORBIDDEN, "refused", "Refused", detail)
+        }
         Refusal::ShuttingDown => Problem::unavailable(detail),
     }
 }

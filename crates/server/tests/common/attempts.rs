@@ -202,7 +202,9 @@ fn ssh(target: &Target<'_>) -> Vec<(&'static str, String)> {
         ),
         (
             "ssh -o ProxyCommand",
-            works(&format!("ssh -o ProxyCommand='cat {key} >&2' devvm true")),
+            works(&format!(
+                "ssh -S none -o ProxyCommand='cat {key} >&2' devvm true"
+            )),
         ),
         (
             "ssh -i",

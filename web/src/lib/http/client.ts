@@ -1,5 +1,7 @@
 import { problemOf, Unconfirmed } from './problem';
 import type { Accepted } from '../api/Accepted';
+import type { Autonomy } from '../api/Autonomy';
+import type { Decision } from '../api/Decision';
 import type { IncidentOpened } from '../api/IncidentOpened';
 import type { IncidentSummary } from '../api/IncidentSummary';
 import type { Me } from '../api/Me';
@@ -10,6 +12,9 @@ import type { TargetView } from '../api/TargetView';
 
 /** How long an answer may take before the request counts as unconfirmed. */
 const PATIENCE_MS = 10_000;
+
+/** What an operator can say to the agent's question. */
+export type Answer = Exclude<Decision, 'void'>;
 
 type Call = { method?: 'GET' | 'POST'; body?: unknown; key?: string };
 
@@ -70,6 +75,15 @@ export const api = {
     }),
   stop: (incident: string) =>
     call<Stopped>(path('incidents', incident, 'stop'), { method: 'POST' }),
+  decide: (incident: string, approval: string, decision: Answer, note?: string) =>
+    call<unknown>(path('incidents', incident, 'approvals', approval), {
+      method: 'POST',
+      body: { decision, note },
+    }),
+  autonomy: (incident: string, autonomy: Autonomy) =>
+    call<unknown>(path('incidents', incident, 'autonomy'), { method: 'POST', body: { autonomy } }),
+  cutOff: (incident: string, cut_off: boolean) =>
+    call<unknown>(path('incidents', incident, 'cut-off'), { method: 'POST', body: { cut_off } }),
   verb: (target: string, verb: string, key: string, incident?: string) =>
     call<Accepted>(path('targets', target, 'verbs', verb) + inLog(incident), {
       method: 'POST',

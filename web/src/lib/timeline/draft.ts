@@ -1,13 +1,41 @@
+import type { Actor } from '../api/Actor';
+import type { EventBody } from '../api/EventBody';
 import type { Item, Timeline } from './items';
 
-/** A timeline that is being built from a batch; `done` makes it a value again. */
+/** Where an event comes from: a stored event, or a frame that says what could not be stored. */
+export type Origin = { id: string; at: string; actor: Actor; recorded: boolean };
+
+/** An event's fields, by its kind. */
+export type Of<K extends EventBody['kind']> = Extract<EventBody, { kind: K }>;
+
+/** A timeline that is being built from a batch; without `own` it is a value again. */
 export type Draft = Omit<Timeline, 'items' | 'open'> & {
   items: Item[];
   open: Map<string, number>;
+  /** Lists that were made in this batch: nobody has seen them yet, so they may grow in place. */
+  own: WeakSet<object>;
 };
 
 export function draftOf(timeline: Timeline): Draft {
-  return { ...timeline, items: [...timeline.items], open: new Map(timeline.open) };
+  return {
+    ...timeline,
+    items: [...timeline.items],
+    open: new Map(timeline.open),
+    own: new WeakSet(),
+  };
+}
+
+/** The finished timeline. */
+export function done({ own: _, ...timeline }: Draft): Timeline {
+  return timeline;
+}
+
+/** The list, or a copy if somebody may have seen it: one that may be written to. */
+export function writable<T>(draft: Draft, list: readonly T[]): T[] {
+  if (draft.own.has(list)) return list as T[];
+  const copy = [...list];
+  draft.own.add(copy);
+  return copy;
 }
 
 /** Adds an item that will not change any more. */
@@ -46,3 +74,7 @@ export function finish<T extends Item['type']>(
   draft.open.delete(key);
   return found;
 }
+
+/** The keys of open items of a kind. */
+export const openKeys = (draft: Draft, kind: string) =>
+  [...draft.open.keys()].filter((key) => key.startsWith(`${kind}:`));

@@ -1,7 +1,9 @@
 import type { Actor } from '../api/Actor';
+import type { Autonomy } from '../api/Autonomy';
+import type { CommandMode } from '../api/CommandMode';
+import type { CommandStream } from '../api/CommandStream';
 import type { Decision } from '../api/Decision';
 import type { Level } from '../api/Level';
-import type { OutputStream } from '../api/OutputStream';
 import type { TurnOutcome } from '../api/TurnOutcome';
 import type { VerbOutcome } from '../api/VerbOutcome';
 
@@ -16,7 +18,8 @@ type Base = {
   recorded: boolean;
 };
 
-export type Line = { stream: OutputStream; text: string };
+/** A line of what was printed or, with `stdin`, of what was sent. */
+export type Line = { stream: CommandStream; text: string };
 
 export type PromptItem = Base & { type: 'prompt'; turn: number; text: string };
 export type TextItem = Base & { type: 'text'; turn: number; text: string };
@@ -32,21 +35,40 @@ export type ToolItem = Base & {
   omittedBytes: number;
   /** Its turn ended while it still ran. */
   abandoned: boolean;
+  /** What it asked for and did on guest and host, as the bastion saw it. */
+  parts: readonly Part[];
 };
 /** A command as the bastion saw it. */
 export type CommandItem = Base & {
   type: 'command';
-  host: string;
+  /** The log's own name for it. */
   command: string;
-  lines: Line[];
-  ended?: { exitCode?: number; signal?: string; durationMs: number; omittedBytes: number };
+  host: string;
+  mode: CommandMode;
+  /** The whole command; a subsystem's name; empty for a shell. */
+  text: string;
+  lines: readonly Line[];
+  /** The last line goes on with what its stream says next. */
+  partial: boolean;
+  /** The log ends, or the server was gone, without a word about its end. */
+  abandoned: boolean;
+  ended?: {
+    exitCode?: number;
+    signal?: string;
+    durationMs: number;
+    omittedBytes: number;
+    message?: string;
+  };
 };
+/** How many parts of one tool call are shown before a tap asks for more. */
+export const PARTS_SHOWN = { head: 2, tail: 4 };
+
 export type VerbItem = Base & {
   type: 'verb';
   operation: string;
   target: string;
   verb: string;
-  lines: Line[];
+  lines: readonly Line[];
   ended?: {
     outcome: VerbOutcome;
     verdict?: string;
@@ -74,10 +96,14 @@ export type FindingItem = Base & {
 export type ApprovalItem = Base & {
   type: 'approval';
   approval: string;
-  tool: string;
+  turn: number;
+  place: string;
   command: string;
+  touches: string;
   decided?: { decision: Decision; note?: string; actor: Actor };
 };
+/** What stands under the tool call that caused it, or alone where the log names none. */
+export type Part = CommandItem | ApprovalItem;
 export type TurnEndItem = Base & {
   type: 'turn-end';
   turn: number;
@@ -86,7 +112,7 @@ export type TurnEndItem = Base & {
   durationMs: number;
   costUsd?: number;
 };
-/** A line without parts: opened, closed, notices, a changed host key. */
+/** A line without parts: opened, closed, notices, a changed host key, what the agent may do. */
 export type NoteItem = Base & { type: 'note'; level: Level; code: string; text: string };
 
 export type Item =
@@ -118,6 +144,10 @@ export type Timeline = {
   typing?: { turn: number; text: string };
   target?: string;
   drill: boolean;
+  /** What the agent may do without asking, once it was changed in this incident. */
+  autonomy?: Autonomy;
+  /** Whether the bastion is closed to the agent. */
+  cutOff: boolean;
   closedAt?: string;
 };
 
@@ -127,4 +157,5 @@ export const emptyTimeline: Timeline = {
   seq: 0,
   unrecorded: 0,
   drill: false,
+  cutOff: false,
 };

@@ -1,41 +1,24 @@
 import { expect, test } from 'vitest';
 import type { EventBody } from '../api/EventBody';
-import type { Frame } from '../api/Frame';
-import type { Arrival } from '../live/decode';
-import { emptyTimeline, type Timeline } from './items';
+import { emptyTimeline } from './items';
 import { reduce } from './reduce';
 import { announcement, currentFinding, degraded, runningVerbs } from './select';
-
-const at = (seq: number) => new Date(Date.UTC(2026, 0, 1, 3, 0, seq)).toISOString();
-
-function events(...bodies: EventBody[]): Arrival[] {
-  return bodies.map((body, index) => {
-    const seq = index + 1;
-    return { type: 'event', event: { seq, at: at(seq), actor: 'system', hash: '', ...body } };
-  });
-}
-const frame = (value: Frame): Arrival => ({ type: 'frame', frame: value });
-const all = (arrivals: Arrival[]): Timeline => reduce(emptyTimeline, arrivals);
+import {
+  all,
+  at,
+  command,
+  commandDone,
+  ended,
+  events,
+  frame,
+  printed,
+  prompt,
+  question,
+  tool,
+  toolDone,
+} from './testing';
 
 const opened: EventBody = { kind: 'incident_opened', target: 'devvm', drill: true };
-const prompt: EventBody = { kind: 'prompt', turn: 1, text: 'Help' };
-const tool: EventBody = {
-  kind: 'tool_started',
-  turn: 1,
-  tool_call: 't',
-  tool: 'Bash',
-  summary: 'ssh…',
-  input: { command: 'ssh devvm df -h' },
-};
-const toolDone: EventBody = {
-  kind: 'tool_finished',
-  turn: 1,
-  tool_call: 't',
-  is_error: false,
-  output: 'full',
-  omitted_bytes: 0,
-};
-const ended: EventBody = { kind: 'turn_ended', turn: 1, outcome: 'done', duration_ms: 5 };
 const verb: EventBody = { kind: 'verb_started', operation: 'o', target: 'devvm', verb: 'cycle' };
 const verbLine: EventBody = { kind: 'verb_output', operation: 'o', stream: 'stdout', line: 'x' };
 const verbDone: EventBody = {
@@ -52,7 +35,21 @@ const verbDone: EventBody = {
 const finding: EventBody = { kind: 'finding', signature: 's', summary: 'Stall', evidence: [] };
 
 test('batches of any size give the same timeline', () => {
-  const log = events(opened, prompt, tool, verb, verbLine, toolDone, verbDone, ended);
+  const log = events(
+    opened,
+    prompt,
+    tool,
+    command,
+    printed('Filesys'),
+    verb,
+    verbLine,
+    printed('tem\n/dev/vda'),
+    question,
+    commandDone,
+    toolDone,
+    verbDone,
+    ended,
+  );
   const once = all(log);
   for (let size = 1; size < log.length; size += 1) {
     let timeline = emptyTimeline;
@@ -64,9 +61,10 @@ test('batches of any size give the same timeline', () => {
 });
 
 test('a timeline does not change under the hands of its readers', () => {
-  const before = all(events(opened, verb));
+  const log = events(opened, verb, prompt, tool, command, printed('a'), verbLine, printed('b\n'));
+  const before = reduce(emptyTimeline, log.slice(0, 6));
   const copy = structuredClone(before);
-  reduce(before, events(opened, verb, verbLine).slice(2));
+  reduce(before, log.slice(6));
   expect(before).toEqual(copy);
 });
 
@@ -151,17 +149,4 @@ test('what a check found counts until the machine was powered or the check ran a
 
 test('what the vital signs said in the past is not shown as if it were so now', () => {
   expect(currentFinding(all(events(finding)))).toBeUndefined();
-});
-
-test('an approval shows who decided what', () => {
-  const asked: EventBody = {
-    kind: 'approval_requested',
-    approval: 'a',
-    turn: 1,
-    tool: 'Bash',
-    command: 'ssh pve cycle',
-  };
-  const decided: EventBody = { kind: 'approval_decided', approval: 'a', decision: 'deny' };
-  expect(all(events(asked)).items[0]).not.toHaveProperty('decided');
-  expect(all(events(asked, decided)).items[0]).toMatchObject({ decided: { decision: 'deny' } });
 });

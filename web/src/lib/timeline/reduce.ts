@@ -1,14 +1,24 @@
-import type { Actor } from '../api/Actor';
+import type { Autonomy } from '../api/Autonomy';
 import type { EventBody } from '../api/EventBody';
 import type { Frame } from '../api/Frame';
 import type { JsonValue } from '../api/serde_json/JsonValue';
 import type { Arrival } from '../live/decode';
-import { add, begin, draftOf, finish, update, type Draft } from './draft';
+import { applyApproval, voidApprovals } from './approvals';
+import { abandonCommands, applyCommand } from './commands';
+import {
+  add,
+  begin,
+  done,
+  draftOf,
+  finish,
+  openKeys,
+  update,
+  writable,
+  type Draft,
+  type Of,
+  type Origin,
+} from './draft';
 import type { Timeline } from './items';
-
-/** Where an event comes from: a stored event, or a frame that says what could not be stored. */
-type Origin = { id: string; at: string; actor: Actor; recorded: boolean };
-type Of<K extends EventBody['kind']> = Extract<EventBody, { kind: K }>;
 
 /** The timeline after a batch of arrivals. Pure: the same log gives the same timeline. */
 export function reduce(timeline: Timeline, batch: readonly Arrival[]): Timeline {
@@ -22,7 +32,7 @@ export function reduce(timeline: Timeline, batch: readonly Arrival[]): Timeline 
       applyFrame(draft, arrival.frame);
     }
   }
-  return draft;
+  return done(draft);
 }
 
 function applyFrame(draft: Draft, frame: Frame): void {
@@ -54,7 +64,8 @@ function apply(draft: Draft, from: Origin, body: EventBody): void {
       return note(draft, from, 'info', body.kind, `Incident opened for ${body.target}.`);
     case 'incident_closed':
       draft.closedAt = from.at;
-      endTurn(draft);
+      endTurn(draft, from);
+      abandonCommands(draft);
       return note(draft, from, 'info', body.kind, 'Incident closed.');
     case 'notice':
       return note(draft, from, body.level, body.code, body.message);
@@ -83,8 +94,25 @@ function apply(draft: Draft, from: Origin, body: EventBody): void {
     case 'approval_requested':
     case 'approval_decided':
       return applyApproval(draft, from, body);
+    case 'autonomy_changed':
+      draft.autonomy = body.autonomy;
+      return note(draft, from, 'info', body.kind, MAY[body.autonomy]);
+    case 'cut_off_changed':
+      draft.cutOff = body.cut_off;
+      return note(draft, from, body.cut_off ? 'warning' : 'info', body.kind, cutOff(body.cut_off));
   }
 }
+
+const MAY: Record<Autonomy, string> = {
+  autonomous: 'From here on the agent acts by itself.',
+  'approve-mutations': 'From here on the agent asks before it changes anything.',
+  'read-only': 'From here on the agent may only look.',
+};
+
+const cutOff = (closed: boolean) =>
+  closed
+    ? 'The agent is cut off: no command of it reaches guest or host. Power and checks work.'
+    : 'The cut-off is lifted: the agent reaches guest and host again.';
 
 function note(
   draft: Draft,
@@ -120,7 +148,8 @@ function applyTurn(
       draft.typing = undefined;
       return add(draft, { ...from, type: 'text', turn, text: body.text });
     case 'turn_ended':
-      endTurn(draft);
+      endTurn(draft, from);
+      if (body.outcome === 'interrupted') abandonCommands(draft);
       return add(draft, {
         ...from,
         type: 'turn-end',
@@ -134,18 +163,22 @@ function applyTurn(
 }
 
 /** What a turn leaves open when it ends does not go on. */
-function endTurn(draft: Draft): void {
+function endTurn(draft: Draft, from: Origin): void {
   draft.turn = undefined;
   draft.typing = undefined;
-  for (const key of [...draft.open.keys()].filter((key) => key.startsWith('tool:'))) {
+  for (const key of openKeys(draft, 'tool')) {
     finish(draft, key, 'tool', (item) => ({ ...item, abandoned: true }));
   }
+  for (const key of openKeys(draft, 'call')) draft.open.delete(key);
+  voidApprovals(draft, from);
 }
 
 function applyTool(draft: Draft, from: Origin, body: Of<'tool_started' | 'tool_finished'>): void {
   const key = `tool:${body.tool_call}`;
   if (body.kind === 'tool_started') {
     draft.typing = undefined;
+    // Its parts find it here until the turn ends, as they may outlive or trail it.
+    draft.open.set(`call:${body.tool_call}`, draft.items.length);
     return begin(draft, key, {
       ...from,
       type: 'tool',
@@ -156,6 +189,7 @@ function applyTool(draft: Draft, from: Origin, body: Of<'tool_started' | 'tool_f
       output: '',
       omittedBytes: 0,
       abandoned: false,
+      parts: [],
     });
   }
   finish(draft, key, 'tool', (item) => ({
@@ -173,40 +207,6 @@ function commandOf(input: JsonValue): string | undefined {
   return typeof input.command === 'string' ? input.command : undefined;
 }
 
-function applyCommand(
-  draft: Draft,
-  from: Origin,
-  body: Of<'command_started' | 'command_output' | 'command_finished'>,
-): void {
-  const key = `command:${body.command}`;
-  switch (body.kind) {
-    case 'command_started':
-      return begin(draft, key, {
-        ...from,
-        type: 'command',
-        host: body.host,
-        command: body.text,
-        lines: [],
-      });
-    case 'command_output':
-      update(draft, key, 'command', (item) => ({
-        ...item,
-        lines: [...item.lines, { stream: body.stream, text: body.text }],
-      }));
-      return;
-    case 'command_finished':
-      finish(draft, key, 'command', (item) => ({
-        ...item,
-        ended: {
-          exitCode: body.exit_code,
-          signal: body.signal,
-          durationMs: body.duration_ms,
-          omittedBytes: body.omitted_bytes,
-        },
-      }));
-  }
-}
-
 function applyVerb(
   draft: Draft,
   from: Origin,
@@ -219,10 +219,11 @@ function applyVerb(
     case 'verb_started':
       return begin(draft, key, { ...empty, target: body.target, verb: body.verb });
     case 'verb_output':
-      update(draft, key, 'verb', (item) => ({
-        ...item,
-        lines: [...item.lines, { stream: body.stream, text: body.line }],
-      }));
+      update(draft, key, 'verb', (item) => {
+        const lines = writable(draft, item.lines);
+        lines.push({ stream: body.stream, text: body.line });
+        return { ...item, lines };
+      });
       return;
     case 'verb_finished': {
       const ended = {
@@ -236,21 +237,4 @@ function applyVerb(
       return add(draft, { ...empty, target: body.target, verb: body.verb, ended });
     }
   }
-}
-
-function applyApproval(
-  draft: Draft,
-  from: Origin,
-  body: Of<'approval_requested' | 'approval_decided'>,
-): void {
-  const key = `approval:${body.approval}`;
-  if (body.kind === 'approval_requested') {
-    const { approval, tool, command } = body;
-    return begin(draft, key, { ...from, type: 'approval', approval, tool, command });
-  }
-  const { decision, note } = body;
-  finish(draft, key, 'approval', (item) => ({
-    ...item,
-    decided: { decision, note, actor: from.actor },
-  }));
 }

@@ -1,4 +1,6 @@
-import type { FindingItem, Item, Timeline, VerbItem } from './items';
+import { nameOf } from '../format';
+import { MUTATING } from '../verbs';
+import type { ApprovalItem, FindingItem, Item, Timeline, VerbItem } from './items';
 
 /**
  * The runs of verbs that have not ended, oldest first. An unrecorded one does not count: its end
@@ -11,7 +13,29 @@ export function runningVerbs(timeline: Timeline): VerbItem[] {
     .filter((item): item is VerbItem => item?.type === 'verb' && item.recorded);
 }
 
-const MUTATING = new Set(['start', 'stop', 'reset', 'cycle']);
+/** The questions of the agent that nobody has answered, oldest first. */
+export function openApprovals(timeline: Timeline): ApprovalItem[] {
+  return [...timeline.open]
+    .filter(([key]) => key.startsWith('approval:'))
+    .flatMap(([key, at]) =>
+      questionsOf(timeline.items[at]).filter((q) => !q.decided && key === `approval:${q.approval}`),
+    );
+}
+
+/** What an item asks: itself, or the parts of a tool call. */
+function questionsOf(item: Item | undefined): ApprovalItem[] {
+  if (item?.type === 'approval') return [item];
+  if (item?.type !== 'tool') return [];
+  return item.parts.filter((part) => part.type === 'approval');
+}
+
+/** How a question was settled, as a sentence; empty while it is open. */
+export function settlement({ decided }: ApprovalItem): string {
+  if (!decided) return '';
+  if (decided.decision === 'void') return 'Void: it was not run.';
+  const word = decided.decision === 'allow' ? 'Allowed' : 'Denied';
+  return `${word} by ${nameOf(decided.actor)}.`;
+}
 
 /**
  * The last thing that a check found, unless the same check ran again, the machine was powered or
@@ -51,10 +75,13 @@ export function announcement(items: readonly Item[]): string {
     (item) =>
       (item.type === 'verb' && item.ended !== undefined) ||
       item.type === 'turn-end' ||
-      (item.type === 'note' && item.level !== 'info'),
+      questionsOf(item).some((question) => question.decided) ||
+      (item.type === 'note' && (item.level !== 'info' || item.code === 'cut_off_changed')),
   );
   if (last?.type === 'verb') return last.ended?.message ?? '';
   if (last?.type === 'note') return last.text;
+  const question = questionsOf(last).findLast((q) => q.decided);
+  if (question) return settlement(question);
   return last?.type === 'turn-end' ? `The agent's turn is over: ${last.outcome}.` : '';
 }
 
@@ -65,3 +92,7 @@ export function startsGroup(above: Item | undefined, item: Item): boolean {
   if (!above || above.type === 'turn-end' || !item.recorded) return true;
   return above.actor !== item.actor || Date.parse(item.at) - Date.parse(above.at) > GROUP_MS;
 }
+
+/** Where a command would run, for the middle of a sentence. */
+export const placeOf = ({ place }: ApprovalItem) =>
+  place === 'cell' ? 'in its own cell' : `on ${place}`;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { fold } from './fold';
-import { PAGE_SIZE, paginate } from './pages';
+import { PAGE_ROWS, paginate } from './pages';
 
 test('short outputs are whole, long ones keep both ends', () => {
   const lines = Array.from({ length: 20 }, (_, n) => n);
@@ -9,11 +9,18 @@ test('short outputs are whole, long ones keep both ends', () => {
 });
 
 test('a page that did not change stays the same array', () => {
-  const items = Array.from({ length: PAGE_SIZE * 2 + 1 }, (_, id) => ({ id }));
-  const before = paginate(items, []);
+  const one = () => 1;
+  const items = Array.from({ length: PAGE_ROWS * 2 + 1 }, (_, id) => ({ id }));
+  const before = paginate(items, [], one);
   expect(before.flat()).toEqual(items);
-  const after = paginate([...items, { id: -1 }], before);
+  const after = paginate([...items, { id: -1 }], before, one);
   expect(after[0]).toBe(before[0]);
   expect(after[1]).toBe(before[1]);
   expect(after[2]).not.toBe(before[2]);
+});
+
+test('a page of high items holds fewer of them', () => {
+  const items = Array.from({ length: 20 }, (_, id) => ({ id, rows: 7 }));
+  const pages = paginate(items, [], (item) => item.rows);
+  expect(pages.map((page) => page.length)).toEqual([6, 6, 6, 2]);
 });

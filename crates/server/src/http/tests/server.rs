@@ -74,6 +74,7 @@ impl Server {
         let services = Services {
             journal,
             control,
+            bastion: None,
             agents: Err(crate::http::NoAgent::SwitchedOff),
             auth,
         };

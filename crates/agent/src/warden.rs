@@ -1,0 +1,97 @@
+//! What stands between the agent and the world, as this crate sees it: whoever puts the server together
+//! brings a [`Warden`]. The agent's crate learns where the agent may knock, and never what is behind.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use breakglass_journal::{IncidentId, TurnNumber};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+/// A future that a trait object gives.
+pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Opens the way to guest and host for each conversation.
+pub trait Warden: Send + Sync {
+    /// Opens it for the agent of `incident`, which is about `target`; open for as long as the post is
+    /// held. The error is a sentence.
+    fn open<'a>(
+        &'a self,
+        incident: IncidentId,
+        target: &'a str,
+    ) -> Task<'a, Result<Box<dyn Post>, String>>;
+}
+
+/// The way of one conversation.
+pub trait Post: Send + Sync + fmt::Debug {
+    /// Variables by which the agent's programs find the way.
+    fn environment(&self) -> Vec<(String, String)>;
+
+    /// A turn begins: until it ends the way is open.
+    fn turn_began(&self, turn: TurnNumber);
+
+    /// Which call of a tool runs now: what comes is put down to it.
+    fn tool_runs(&self, call: Option<&str>);
+
+    /// May the agent use a tool in its own cell? To be polled to its end; `withdrawn` says that the
+    /// agent no longer asks.
+    fn judge(&self, question: ToolQuestion, withdrawn: CancellationToken) -> Task<'static, Ruling>;
+
+    /// The turn is being ended: nothing more is let through. Does not wait.
+    fn turn_is_ending(&self);
+
+    /// Returns when nothing of the turn goes on any more and that is recorded. `cut`: it did not end by
+    /// itself.
+    fn turn_ended(&self, cut: bool) -> Task<'_, ()>;
+}
+
+/// A tool that the agent wants to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolQuestion {
+    /// The CLI's id of the call.
+    pub tool_call: String,
+    /// The whole command.
+    pub command: String,
+}
+
+/// The answer to a [`ToolQuestion`].
+#[derive(Debug)]
+pub struct Ruling {
+    /// Whether it may; if not, a sentence for the agent.
+    pub leave: Result<(), String>,
+    /// Is told when the answer has reached the CLI.
+    pub taken: Option<oneshot::Sender<()>>,
+}
+
+/// A way that leads nowhere, on which everything is allowed: for measurements and tests of the CLI on
+/// its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Nowhere;
+
+impl Warden for Nowhere {
+    fn open<'a>(&'a self, _: IncidentId, _: &'a str) -> Task<'a, Result<Box<dyn Post>, String>> {
+        Box::pin(async { Ok(Box::new(Nowhere) as Box<dyn Post>) })
+    }
+}
+
+impl Post for Nowhere {
+    fn environment(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn turn_began(&self, _: TurnNumber) {}
+
+    fn tool_runs(&self, _: Option<&str>) {}
+
+    fn judge(&self, _: ToolQuestion, _: CancellationToken) -> Task<'static, Ruling> {
+        let (leave, taken) = (Ok(()), None);
+        Box::pin(async { Ruling { leave, taken } })
+    }
+
+    fn turn_is_ending(&self) {}
+
+    fn turn_ended(&self, _: bool) -> Task<'_, ()> {
+        Box::pin(async {})
+    }
+}

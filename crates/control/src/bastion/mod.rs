@@ -1,0 +1,285 @@
+//! The bastion: an SSH server on a unix socket, through which every command of the agent passes to
+//! guest or gate.
+//!
+//! ```text
+//!  agent's ssh ─ listener ─ session ─ work ─┬─ relay ─ upstream ─ guest     recorder, book: the record
+//!   (no key)     (socket)            │      └─ verb ── power::queue ─ gate  remote: ends what is left
+//!                                  seat ─ policy, approvals
+//! ```
+//! A *seat* is what is known of one incident: how much its agent may do, which turn runs, what it waits
+//! for. A *post* is a seat that a conversation has taken, with the sockets that are served for it. The
+//! agent holds no key, no address and no way round: it is given the path of the sockets.
+
+mod approvals;
+mod book;
+mod caller;
+mod errand;
+mod history;
+mod listener;
+mod policy;
+mod post;
+mod recorder;
+mod relay;
+mod remote;
+mod seat;
+mod session;
+mod upstream;
+mod verb;
+mod work;
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use breakglass_journal::{Actor, Autonomy, Decision, EventBody, IncidentId, JournalError};
+use russh::keys::PrivateKey;
+use russh::server::Config;
+use russh::{MethodKind, MethodSet, Preferred, cipher};
+
+pub use approvals::DecideError;
+pub use post::{Post, ToolQuestion, ToolRuling};
+pub use remote::SCRIPT_NAME;
+pub(crate) use upstream::Upstream;
+
+use crate::Control;
+use crate::permit::Refusal;
+use crate::rules::Rules;
+use crate::ssh::generate_key;
+use seat::Seat;
+
+/// The name under which clients know the bastion's key; see [`Bastion::known_hosts`].
+pub const HOST_KEY_ALIAS: &str = "breakglass-bastion";
+
+/// Seats that are remembered; those without a post are forgotten first.
+const SEATS: usize = 256;
+/// What a client may send before it is read. Small: on a unix socket the way is short.
+const WINDOW: u32 = 1 << 20;
+
+/// How the bastion is set up.
+pub struct BastionOptions {
+    /// The directory for the incidents' sockets; made where missing. A short path: a socket's name has
+    /// 107 bytes at the most.
+    pub sockets: PathBuf,
+    /// The account that the agent runs as, by number.
+    pub peer: u32,
+    /// What an agent may do without asking, unless its incident says otherwise.
+    pub autonomy: Autonomy,
+    /// Which commands only read.
+    pub rules: Rules,
+}
+
+/// Why something at the bastion was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum BastionError {
+    /// The incident's target is not configured any more.
+    #[error(transparent)]
+    Target(#[from] Refusal),
+    /// The log could not be read or written.
+    #[error(transparent)]
+    Log(#[from] JournalError),
+    /// The sockets could not be made.
+    #[error("the bastion's sockets could not be made in {directory}: {source}")]
+    Sockets {
+        /// Where.
+        directory: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The bastion of a server. Cheap to clone.
+#[derive(Clone)]
+pub struct Bastion(Arc<Inner>);
+
+struct Inner {
+    control: Control,
+    sockets: PathBuf,
+    peer: u32,
+    autonomy: Autonomy,
+    rules: Arc<Rules>,
+    config: Arc<Config>,
+    known_hosts: String,
+    seats: Mutex<HashMap<IncidentId, Arc<Seat>>>,
+    /// Held while a seat is made, so that an incident has one.
+    making: tokio::sync::Mutex<()>,
+}
+
+impl Bastion {
+    /// A bastion in front of `control`, with a host key of its own that lives as long as it does.
+    ///
+    /// # Errors
+    /// When the sockets' directory can't be made, or the system gives no random bytes.
+    pub fn new(control: Control, options: BastionOptions) -> io::Result<Bastion> {
+        let BastionOptions {
+            sockets,
+            peer,
+            autonomy,
+            rules,
+        } = options;
+        // What an earlier server left there is nobody's.
+        let _gone = fs::remove_dir_all(&sockets);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(&sockets)?;
+        let key = generate_key()?;
+        let public = key.public_key().to_openssh().map_err(io::Error::other)?;
+        Ok(Bastion(Arc::new(Inner {
+            control,
+            sockets,
+            peer,
+            autonomy,
+            rules: Arc::new(rules),
+            config: config(key),
+            known_hosts: format!("{HOST_KEY_ALIAS} {}\n", public.trim()),
+            seats: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+        })))
+    }
+
+    /// The line by which OpenSSH's client knows the bastion, with [`HOST_KEY_ALIAS`].
+    #[must_use]
+    pub fn known_hosts(&self) -> &str {
+        &self.0.known_hosts
+    }
+
+    /// Takes the seat of `incident`, which is about `target`, and serves its sockets for as long as the
+    /// post is held.
+    ///
+    /// # Errors
+    /// When there is no such target or incident, or no sockets can be made.
+    pub async fn open(&self, incident: IncidentId, target: &str) -> Result<Post, BastionError> {
+        let seat = self.seat(incident, target).await?;
+        // Short and never used again: sockets that are just being removed are another's.
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let directory = self.0.sockets.join(&name[..12]);
+        let cancel = self.0.control.inner.cancel.child_token();
+        let config = Arc::clone(&self.0.config);
+        let sockets = listener::serve(&seat, config, (directory.clone(), self.0.peer), cancel);
+        let sockets = sockets.map_err(|source| BastionError::Sockets {
+            directory: directory.display().to_string(),
+            source,
+        })?;
+        Ok(Post::new(seat, sockets))
+    }
+
+    /// Decides on an open question. Returns when the decision took effect.
+    ///
+    /// # Errors
+    /// See [`DecideError`].
+    pub async fn decide(
+        &self,
+        incident: IncidentId,
+        approval: &str,
+        (decision, note): (Decision, Option<String>),
+        actor: Actor,
+    ) -> Result<(), DecideError> {
+        let seat = self.seats().get(&incident).map(Arc::clone);
+        match seat {
+            Some(seat) => seat.approvals.decide(approval, decision, note, actor).await,
+            None => {
+                Err(approvals::settled(&self.0.control.inner.journal, incident, approval).await)
+            }
+        }
+    }
+
+    /// Sets how much the agent of `incident` may do without asking.
+    ///
+    /// # Errors
+    /// When there is no such target or incident, or the log does not take it: then nothing has changed.
+    pub async fn set_autonomy(
+        &self,
+        incident: IncidentId,
+        target: &str,
+        autonomy: Autonomy,
+        actor: Actor,
+    ) -> Result<(), BastionError> {
+        let seat = self.seat(incident, target).await?;
+        let changed = EventBody::AutonomyChanged { autonomy };
+        seat.journal().append(incident, actor, changed).await?;
+        seat.set_autonomy(autonomy);
+        Ok(())
+    }
+
+    /// Closes the bastion to the agent of `incident`, at once and whether it can be recorded or not,
+    /// and ends its commands; or opens it again.
+    ///
+    /// # Errors
+    /// When there is no such target or incident, or the log does not take the opening: then it stays
+    /// closed.
+    pub async fn set_cut_off(
+        &self,
+        incident: IncidentId,
+        target: &str,
+        cut_off: bool,
+        actor: Actor,
+    ) -> Result<(), BastionError> {
+        let seat = self.seat(incident, target).await?;
+        let changed = EventBody::CutOffChanged { cut_off };
+        if cut_off {
+            seat.set_cut_off(true);
+            seat.journal().record(incident, actor, changed).await;
+            post::end_commands(&seat).await;
+        } else {
+            seat.journal().append(incident, actor, changed).await?;
+            seat.set_cut_off(false);
+        }
+        Ok(())
+    }
+
+    async fn seat(&self, incident: IncidentId, target: &str) -> Result<Arc<Seat>, BastionError> {
+        let _one = self.0.making.lock().await;
+        if let Some(seat) = self.seats().get(&incident) {
+            return Ok(Arc::clone(seat));
+        }
+        let control = self.0.control.clone();
+        let station = Arc::clone(control.station(target)?);
+        let settings = history::settings(&control.inner.journal, incident).await?;
+        let upstream = Arc::clone(&station.upstream);
+        let rules = Arc::clone(&self.0.rules);
+        let leave = (self.0.autonomy, settings);
+        let seat = Arc::new(Seat::new(
+            incident, control, station, upstream, rules, leave,
+        ));
+        let mut seats = self.seats();
+        if seats.len() >= SEATS {
+            seats.retain(|_, seat| Arc::strong_count(seat) > 1);
+        }
+        seats.insert(incident, Arc::clone(&seat));
+        Ok(seat)
+    }
+
+    fn seats(&self) -> MutexGuard<'_, HashMap<IncidentId, Arc<Seat>>> {
+        self.0.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Bastion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bastion")
+            .field("sockets", &self.0.sockets)
+            .finish_non_exhaustive()
+    }
+}
+
+fn config(key: PrivateKey) -> Arc<Config> {
+    Arc::new(Config {
+        methods: MethodSet::from(&[MethodKind::None][..]),
+        keys: vec![key],
+        window_size: WINDOW,
+        // The kernel tells at once when the other end of a unix socket is gone.
+        inactivity_timeout: None,
+        preferred: Preferred {
+            cipher: std::borrow::Cow::Borrowed(&[
+                cipher::AES_128_GCM,
+                cipher::AES_256_GCM,
+                cipher::CHACHA20_POLY1305,
+            ]),
+            ..Preferred::DEFAULT
+        },
+        ..Config::default()
+    })
+}

@@ -1,0 +1,183 @@
+//! A seat that a conversation has taken.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use breakglass_journal::{Actor, EventBody, Level, TurnNumber};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::approvals::{Answer, Question};
+use super::listener::Sockets;
+use super::policy::{Ruling, Wish};
+use super::remote::{self, Found};
+use super::seat::Seat;
+use super::work::denied;
+
+/// Longest wait for the commands of a turn to be ended and recorded; ending one takes its own time
+/// on the guest, see `remote`.
+const QUIET_LIMIT: Duration = Duration::from_secs(15);
+
+/// What an agent asks before it uses a tool in its own cell.
+#[derive(Debug, Clone)]
+pub struct ToolQuestion {
+    /// The call.
+    pub tool_call: String,
+    /// The whole command.
+    pub command: String,
+}
+
+/// The answer to a [`ToolQuestion`].
+#[derive(Debug)]
+pub struct ToolRuling {
+    /// Whether it may; if not, a sentence for the agent.
+    pub leave: Result<(), String>,
+    /// To be told when the answer has reached the agent, where a person decided.
+    pub taken: Option<oneshot::Sender<()>>,
+}
+
+/// A seat that a conversation has taken, and its sockets; given back by Drop.
+pub struct Post {
+    seat: Arc<Seat>,
+    sockets: Sockets,
+}
+
+impl Post {
+    pub(super) fn new(seat: Arc<Seat>, sockets: Sockets) -> Post {
+        let upstream = Arc::clone(&seat.upstream);
+        // Bounded by the dial's own limit.
+        seat.control
+            .inner
+            .tracker
+            .spawn(async move { upstream.warm().await });
+        Post { seat, sockets }
+    }
+
+    /// The directory of the sockets, each by the name of its machine.
+    #[must_use]
+    pub fn sockets(&self) -> &Path {
+        &self.sockets.directory
+    }
+
+    /// From now on commands belong to this turn; before the first one they are refused.
+    pub fn turn_began(&self, turn: TurnNumber) {
+        self.seat.turn_began(turn);
+    }
+
+    /// Names the tool call that runs now, to which commands are put down.
+    pub fn tool_runs(&self, call: Option<&str>) {
+        self.seat.tool_runs(call);
+    }
+
+    /// Rules on a tool call in the agent's cell, by the same policy as on commands. To be polled to its
+    /// end, so that the question is settled; `withdrawn` brings that about.
+    pub async fn judge(&self, question: ToolQuestion, withdrawn: CancellationToken) -> ToolRuling {
+        let ToolQuestion { tool_call, command } = question;
+        let ruled = |leave| ToolRuling { leave, taken: None };
+        let touches = match self.seat.rule(Wish::Cell(&command)) {
+            Ruling::Allow => return ruled(Ok(())),
+            Ruling::Deny(why) => return ruled(Err(why)),
+            Ruling::Ask(touches) => touches,
+        };
+        let over = self.seat.turn_over();
+        let question = Question {
+            turn: self.seat.now().0,
+            tool_call: Some(tool_call),
+            place: "cell".to_owned(),
+            command,
+            touches,
+        };
+        let gone = async {
+            tokio::select! {
+                () = over.cancelled() => "its turn ended".to_owned(),
+                () = withdrawn.cancelled() => "the agent no longer asks".to_owned(),
+            }
+        };
+        match self.seat.approvals.ask(question, gone).await {
+            Ok(Answer::Allowed(taken)) => ToolRuling {
+                leave: Ok(()),
+                taken: Some(taken),
+            },
+            Ok(Answer::Denied(note, taken)) => ToolRuling {
+                leave: Err(denied(note.as_deref())),
+                taken: Some(taken),
+            },
+            Ok(Answer::Void(why)) => ruled(Err(format!("nobody decided on it: {why}"))),
+            Err(error) => ruled(Err(format!("it can't be recorded: {error}"))),
+        }
+    }
+
+    /// Lets nothing more of the turn in and begins to end what runs; does not wait.
+    pub fn turn_is_ending(&self) {
+        self.seat.end_turn();
+    }
+
+    /// Returns when no command of the turn runs any more and that is recorded. `cut`: the turn did not
+    /// end by itself, so what its commands left behind on the guest is ended as well.
+    pub async fn turn_ended(&self, cut: bool) {
+        self.seat.end_turn();
+        if cut {
+            end_commands(&self.seat).await;
+        } else {
+            self.seat.quiet(QUIET_LIMIT).await;
+            tell_left(&self.seat).await;
+        }
+    }
+}
+
+/// Waits until what was cancelled has ended, and ends what lost its client earlier.
+pub(super) async fn end_commands(seat: &Seat) {
+    let running = seat.quiet(QUIET_LIMIT).await;
+    if running > 0 {
+        let message = format!(
+            "{running} commands of the agent did not end within {} s and may still run; look with \
+             `ps` on the guest.",
+            QUIET_LIMIT.as_secs()
+        );
+        notice(seat, Level::Error, "commands_not_ended", message).await;
+    }
+    let left = seat.take_left();
+    if left.is_empty() {
+        return;
+    }
+    let (count, name) = (left.len(), &seat.station.target.name);
+    let before = format!("{count} commands had lost the agent's client before");
+    let (level, message) = match remote::end(&seat.upstream, &left).await {
+        Ok(Found { ended, left: 0 }) => (
+            Level::Info,
+            format!("{before}; {ended} of their processes still ran on {name} and are gone."),
+        ),
+        Ok(Found { left, .. }) => (
+            Level::Error,
+            format!("{before}; {left} of their processes do not die on {name}."),
+        ),
+        Err(error) => (
+            Level::Error,
+            format!("{before}; whether they still run on {name} is not known: {error}."),
+        ),
+    };
+    notice(seat, level, "left_commands_ended", message).await;
+}
+
+async fn tell_left(seat: &Seat) {
+    let left = seat.take_left().len();
+    if left > 0 {
+        let name = &seat.station.target.name;
+        let message = format!(
+            "{left} commands lost the agent's client in this turn and may run on on {name}; look \
+             with `ps` there."
+        );
+        notice(seat, Level::Warning, "commands_left", message).await;
+    }
+}
+
+async fn notice(seat: &Seat, level: Level, code: &str, message: String) {
+    let notice = EventBody::Notice {
+        level,
+        code: code.to_owned(),
+        message,
+    };
+    let journal = seat.journal();
+    journal.record(seat.incident, Actor::System, notice).await;
+}

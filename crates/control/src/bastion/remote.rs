@@ -1,0 +1,165 @@
+//! Ends what a command left running on the guest, and looks whether it is gone.
+//!
+//! Every command carries a mark in its environment, [`VARIABLE`], which its children inherit, also
+//! through `sudo`, which keeps variables of that prefix. What carries the mark, and whatever shares a
+//! session with a marked leader, is asked to end and then killed, over a second channel: OpenSSH
+//! refuses signals on a channel in several cases, and a signal reaches one process only.
+
+use std::time::Duration;
+
+use russh::ChannelMsg;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::upstream::Upstream;
+
+/// The prefix makes Debian's sshd take it and sudo keep it.
+pub(super) const VARIABLE: &str = "LC_BREAKGLASS";
+
+/// The script's own name, as processes on the guest show it.
+pub const SCRIPT_NAME: &str = "breakglass-end";
+
+/// Longest time for all of it; the script itself waits about three seconds at most.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Its answer is two short lines.
+const ANSWER: usize = 4096;
+
+/// POSIX sh without single quotes, so that it can stand between them. Prints `ended N`, `left N`.
+const SCRIPT: &str = r#"
+field() { { read -r s <"/proc/$1/stat"; } 2>/dev/null || return 1; s=${s##*) }; set -- $s; sid=$4; }
+marked() { grep -Fl $pattern /proc/[0-9]*/environ 2>/dev/null; }
+find_all() {
+  all=
+  for f in $(marked); do
+    p=${f#/proc/}; p=${p%/environ}
+    [ "$p" = $$ ] && continue
+    all="$all $p"
+    field "$p" && [ "$sid" = "$p" ] || continue
+    case "$leaders" in *" $p "*) ;; *) leaders="$leaders$p " ;; esac
+  done
+  [ "$leaders" = " " ] && return
+  for d in /proc/[0-9]*; do
+    p=${d#/proc/}
+    field "$p" || continue
+    case "$leaders" in *" $sid "*) case "$all " in *" $p "*) ;; *) all="$all $p" ;; esac ;; esac
+  done
+}
+pattern= leaders=" "
+for id; do pattern="$pattern -e LC_BREAKGLASS=$id"; done
+find_all
+set -- $all
+ended=$#
+for signal in TERM KILL; do
+  [ -n "$all" ] && kill -s $signal $all 2>/dev/null
+  i=0
+  while [ -n "$all" ] && [ $i -lt 12 ]; do sleep 0.1; find_all; i=$((i + 1)); done
+done
+set -- $all
+echo "ended $((ended - $#))"
+echo "left $#"
+"#;
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Processes that were there and are gone.
+    pub(super) ended: u32,
+    /// Processes that are still there.
+    pub(super) left: u32,
+}
+
+/// The command that runs the script for `commands`, as root where that needs no password.
+fn order(commands: &[Uuid]) -> String {
+    let ids: Vec<String> = commands.iter().map(|id| id.simple().to_string()).collect();
+    let ids = ids.join(" ");
+    let shell = format!("sh -c '{SCRIPT}' {SCRIPT_NAME} {ids}");
+    format!(
+        "if [ \"$(id -u)\" != 0 ] && sudo -n true 2>/dev/null; then sudo -n {shell}; else {shell}; fi"
+    )
+}
+
+/// The value of [`VARIABLE`] for `command`.
+pub(super) fn mark(command: Uuid) -> String {
+    command.simple().to_string()
+}
+
+/// Ends `commands` on the guest. The error says why nothing is known.
+pub(super) async fn end(upstream: &Upstream, commands: &[Uuid]) -> Result<Found, String> {
+    let asking = async {
+        let mut session = upstream.open().await.map_err(|error| error.to_string())?;
+        let sent = session.channel.exec(true, order(commands)).await;
+        sent.map_err(|error| error.to_string())?;
+        let mut said = Vec::new();
+        while let Some(message) = session.channel.wait().await {
+            if let ChannelMsg::Data { data } = message {
+                let room = ANSWER - said.len().min(ANSWER);
+                said.extend_from_slice(&data[..data.len().min(room)]);
+            }
+        }
+        parse(&String::from_utf8_lossy(&said))
+            .ok_or_else(|| "the guest did not say what it found".to_owned())
+    };
+    let late = || format!("the guest gave no answer within {} s", LIMIT.as_secs());
+    timeout(LIMIT, asking).await.map_err(|_| late())?
+}
+
+fn parse(said: &str) -> Option<Found> {
+    let number = |word: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(word))?;
+        line.trim().parse().ok()
+    };
+    Some(Found {
+        ended: number("ended ")?,
+        left: number("left ")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn the_script_ends_what_carries_the_mark_and_its_session_and_nothing_else() {
+        let (mine, other) = (Uuid::now_v7(), Uuid::now_v7());
+        let start = |id: Uuid, script: &str| {
+            Command::new("setsid")
+                .args(["-w", "sh", "-c", script])
+                .env(VARIABLE, mark(id))
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("setsid is missing: apt-get install util-linux")
+        };
+        // One of its children has no mark, one does not obey SIGTERM.
+        let script = "env -i sleep 60 & (trap '' TERM; echo ready; sleep 60) & wait";
+        let mut marked = start(mine, script);
+        let mut kept = start(other, "sleep 60");
+        let mut ready = [0; 5];
+        marked
+            .stdout
+            .take()
+            .unwrap()
+            .read_exact(&mut ready)
+            .unwrap();
+        let output = Command::new("sh").args(["-c", &order(&[mine])]).output();
+        let said = String::from_utf8(output.unwrap().stdout).unwrap();
+        let found = parse(&said).unwrap_or_else(|| panic!("{said}"));
+        assert!(found.ended >= 3 && found.left == 0, "{said}");
+        assert!(!marked.wait().unwrap().success());
+        assert!(kept.try_wait().unwrap().is_none());
+        kept.kill().unwrap();
+        kept.wait().unwrap();
+    }
+
+    #[test]
+    fn nothing_to_end_is_an_answer_too() {
+        let output = Command::new("sh")
+            .args(["-c", &order(&[Uuid::now_v7()])])
+            .output();
+        let said = String::from_utf8(output.unwrap().stdout).unwrap();
+        assert_eq!(parse(&said), Some(Found { ended: 0, left: 0 }), "{said}");
+    }
+}

@@ -1,0 +1,235 @@
+//! What the bastion knows of one incident: how much its agent may do, which turn runs, which tool
+//! call, and which commands.
+//!
+//! ```text
+//!             turn_began                    Stop, cut off, turn over
+//!   no turn ─────────────▶ turn n ────────────────────────────────────▶ no turn
+//!   (refused)              (admits)   every command's token is cancelled
+//! ```
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use breakglass_journal::{Autonomy, IncidentId, Journal, TurnNumber};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::approvals::Approvals;
+use super::history::Settings;
+use super::policy::{Ruling, Wish, rule};
+use super::upstream::Upstream;
+use crate::Control;
+use crate::control::Station;
+use crate::rules::Rules;
+
+/// Commands of one incident that may run at once.
+const COMMANDS: usize = 64;
+/// Commands whose client went away that are remembered; far more than a turn leaves.
+const LEFT: usize = 64;
+
+/// One incident's seat at the bastion.
+pub(super) struct Seat {
+    pub(super) incident: IncidentId,
+    pub(super) control: Control,
+    pub(super) station: Arc<Station>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) approvals: Approvals,
+    rules: Arc<Rules>,
+    state: Mutex<State>,
+    /// How many commands run.
+    running: watch::Sender<usize>,
+}
+
+struct State {
+    autonomy: Autonomy,
+    cut_off: bool,
+    turn: Option<Turn>,
+    commands: HashMap<Uuid, CancellationToken>,
+    /// Commands of this turn that may run on without their client.
+    left: Vec<Uuid>,
+}
+
+struct Turn {
+    number: TurnNumber,
+    tool_call: Option<String>,
+    /// Cancelled when nothing of this turn may run any more.
+    over: CancellationToken,
+}
+
+/// Leave for one command to go on. The room is given back by Drop.
+pub(super) struct Admitted {
+    pub(super) command: Uuid,
+    pub(super) turn: TurnNumber,
+    pub(super) tool_call: Option<String>,
+    /// Cancelled when the command has to end.
+    pub(super) token: CancellationToken,
+    seat: Arc<Seat>,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut state = self.seat.state();
+        state.commands.remove(&self.command);
+        let running = state.commands.len();
+        drop(state);
+        self.seat.running.send_replace(running);
+    }
+}
+
+impl Seat {
+    pub(super) fn new(
+        incident: IncidentId,
+        control: Control,
+        station: Arc<Station>,
+        upstream: Arc<Upstream>,
+        rules: Arc<Rules>,
+        (configured, settings): (Autonomy, Settings),
+    ) -> Seat {
+        Seat {
+            incident,
+            approvals: Approvals::new(control.inner.journal.clone(), incident),
+            control,
+            station,
+            upstream,
+            rules,
+            state: Mutex::new(State {
+                autonomy: settings.autonomy.unwrap_or(configured),
+                cut_off: settings.cut_off,
+                turn: None,
+                commands: HashMap::new(),
+                left: Vec::new(),
+            }),
+            running: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.control.inner.journal
+    }
+
+    /// Lets one more command in, or says why not.
+    pub(super) fn admit(self: &Arc<Seat>) -> Result<Admitted, String> {
+        let mut state = self.state();
+        let Some(turn) = &state.turn else {
+            return Err("no turn is running, and the agent acts in a turn only".to_owned());
+        };
+        if state.cut_off {
+            return Err(
+                "the operator has cut the agent off: nothing of it reaches guest or host until \
+                 that is lifted"
+                    .to_owned(),
+            );
+        }
+        if state.commands.len() >= COMMANDS {
+            return Err(format!(
+                "{COMMANDS} commands are running already; wait for one of them to end"
+            ));
+        }
+        let command = Uuid::now_v7();
+        let admitted = Admitted {
+            command,
+            turn: turn.number,
+            tool_call: turn.tool_call.clone(),
+            token: turn.over.child_token(),
+            seat: Arc::clone(self),
+        };
+        state.commands.insert(command, admitted.token.clone());
+        self.running.send_replace(state.commands.len());
+        Ok(admitted)
+    }
+
+    /// The turn that runs, and its tool call: for what is recorded without being admitted.
+    pub(super) fn now(&self) -> (TurnNumber, Option<String>) {
+        match &self.state().turn {
+            Some(turn) => (turn.number, turn.tool_call.clone()),
+            None => (0, None),
+        }
+    }
+
+    pub(super) fn rule(&self, wish: Wish<'_>) -> Ruling {
+        rule(self.state().autonomy, wish, &self.rules)
+    }
+
+    pub(super) fn set_autonomy(&self, autonomy: Autonomy) {
+        self.state().autonomy = autonomy;
+    }
+
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.state().cut_off
+    }
+
+    /// Closes the bastion to this agent, or opens it again; closing ends its commands.
+    pub(super) fn set_cut_off(&self, cut_off: bool) {
+        let mut state = self.state();
+        state.cut_off = cut_off;
+        if cut_off {
+            state.commands.values().for_each(CancellationToken::cancel);
+        }
+    }
+
+    pub(super) fn turn_began(&self, number: TurnNumber) {
+        let mut state = self.state();
+        if let Some(earlier) = state.turn.take() {
+            earlier.over.cancel();
+        }
+        state.left.clear();
+        state.turn = Some(Turn {
+            number,
+            tool_call: None,
+            over: CancellationToken::new(),
+        });
+    }
+
+    /// Names the tool call that runs now.
+    pub(super) fn tool_runs(&self, call: Option<&str>) {
+        if let Some(turn) = &mut self.state().turn {
+            turn.tool_call = call.map(str::to_owned);
+        }
+    }
+
+    /// From now on nothing more of the turn is let in, and what runs is being ended.
+    pub(super) fn end_turn(&self) {
+        if let Some(turn) = self.state().turn.take() {
+            turn.over.cancel();
+        }
+    }
+
+    /// Cancelled when the turn that runs now is over; at once where none runs.
+    pub(super) fn turn_over(&self) -> CancellationToken {
+        match &self.state().turn {
+            Some(turn) => turn.over.clone(),
+            None => {
+                let over = CancellationToken::new();
+                over.cancel();
+                over
+            }
+        }
+    }
+
+    /// A command that lost its client and may run on.
+    pub(super) fn leave(&self, command: Uuid) {
+        let mut state = self.state();
+        if state.left.len() < LEFT {
+            state.left.push(command);
+        }
+    }
+
+    /// Takes over the commands that were left.
+    pub(super) fn take_left(&self) -> Vec<Uuid> {
+        std::mem::take(&mut self.state().left)
+    }
+
+    /// Waits, at most `limit`, until no command runs; gives how many still do.
+    pub(super) async fn quiet(&self, limit: Duration) -> usize {
+        let mut running = self.running.subscribe();
+        let _ = timeout(limit, running.wait_for(|count| *count == 0)).await;
+        *self.running.borrow()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,212 @@
+//! One errand of the agent, from its request to its recorded end.
+//!
+//! ```text
+//!   admitted? ─▶ recorded ─▶ ruled: allow, ask, deny ─▶ guest (relay) or host (verb) ─▶ recorded
+//! ```
+//! Nothing reaches guest or host before its beginning is in the log, and whatever stands in the way is
+//! recorded as well.
+
+use std::sync::Arc;
+
+use russh::server::{Handle, Msg};
+use russh::{Channel, ChannelReadHalf};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::approvals::{Answer, Question};
+use super::caller::{Caller, FAILED};
+use super::errand::{Errand, Terminal, Variables};
+use super::policy::{Ruling, Wish};
+use super::recorder::{Ended, Opening, Recorder};
+use super::seat::{Admitted, Seat};
+use super::{relay, verb};
+use crate::target::Target;
+
+/// What a shell says when it may not run a command.
+const NOT_PERMITTED: i32 = 126;
+/// What the gate exits with when it refuses.
+const REFUSED: i32 = 2;
+
+/// Which of a target's two machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Guest,
+    Host,
+}
+
+impl Place {
+    pub(super) fn name(self, target: &Target) -> &str {
+        match self {
+            Place::Guest => &target.name,
+            Place::Host => &target.host_name,
+        }
+    }
+}
+
+/// An errand with the channel that it came by.
+pub(super) struct Job {
+    pub(super) seat: Arc<Seat>,
+    pub(super) place: Place,
+    pub(super) errand: Errand,
+    pub(super) variables: Variables,
+    pub(super) terminal: Option<Terminal>,
+    pub(super) channel: Channel<Msg>,
+    pub(super) handle: Handle,
+    pub(super) gone: CancellationToken,
+}
+
+/// An errand that was let in and is being recorded.
+pub(super) struct Work<'a> {
+    pub(super) seat: &'a Arc<Seat>,
+    pub(super) admitted: &'a Admitted,
+    pub(super) recorder: &'a Recorder,
+    pub(super) caller: &'a Caller,
+    pub(super) errand: &'a Errand,
+    pub(super) variables: &'a Variables,
+    pub(super) terminal: Option<&'a Terminal>,
+}
+
+/// Where the one who decided waits to hear that it took effect.
+pub(super) type Taken = Option<oneshot::Sender<()>>;
+
+impl Job {
+    pub(super) async fn run(self) {
+        let (mut reading, writing) = self.channel.split();
+        let caller = Caller {
+            writing,
+            handle: self.handle,
+            gone: self.gone,
+            terminal: self.terminal.is_some(),
+        };
+        let admitted = self.seat.admit();
+        let (turn, tool_call) = match &admitted {
+            Ok(admitted) => (admitted.turn, admitted.tool_call.clone()),
+            Err(_) => self.seat.now(),
+        };
+        let opening = Opening {
+            turn,
+            tool_call,
+            host: self.place.name(&self.seat.station.target).to_owned(),
+            mode: self.errand.mode(),
+            text: self.errand.text(),
+        };
+        let command = admitted
+            .as_ref()
+            .map_or_else(|_| uuid::Uuid::now_v7(), |admitted| admitted.command);
+        let journal = self.seat.journal().clone();
+        let recorder = match Recorder::begin(journal, self.seat.incident, command, opening).await {
+            Ok(recorder) => recorder,
+            Err(error) => return caller.finish(&unrecorded(&error)).await,
+        };
+        let ended = match &admitted {
+            Err(why) => Ended::because(NOT_PERMITTED, why.clone()),
+            Ok(admitted) => {
+                let work = Work {
+                    seat: &self.seat,
+                    admitted,
+                    recorder: &recorder,
+                    caller: &caller,
+                    errand: &self.errand,
+                    variables: &self.variables,
+                    terminal: self.terminal.as_ref(),
+                };
+                work.attend(self.place, &mut reading).await
+            }
+        };
+        let ended = match recorder.finish(ended.clone()).await {
+            Ok(()) => ended,
+            Err(error) => unrecorded(&error),
+        };
+        caller.finish(&ended).await;
+        // Only now may whoever waits for quiet see that it is over.
+        drop(admitted);
+    }
+}
+
+impl Work<'_> {
+    async fn attend(&self, place: Place, reading: &mut ChannelReadHalf) -> Ended {
+        if let Some(fault) = self.errand.fault() {
+            return Ended::because(NOT_PERMITTED, fault);
+        }
+        let wish = match (place, self.errand) {
+            (Place::Host, errand) => match verb::parse(errand) {
+                Ok(verb) => Wish::Verb(verb),
+                Err(refusal) => return Ended::because(REFUSED, refusal),
+            },
+            (Place::Guest, Errand::Exec(_)) if self.terminal.is_some() => Wish::OnTerminal,
+            (Place::Guest, Errand::Exec(command)) => Wish::Command(command),
+            (Place::Guest, Errand::Shell) => Wish::Shell,
+            (Place::Guest, Errand::Subsystem(name)) => Wish::Subsystem(name),
+        };
+        let taken = match self.leave(place, wish).await {
+            Ok(taken) => taken,
+            Err(ended) => return ended,
+        };
+        match wish {
+            Wish::Verb(verb) => verb::run(self, verb, taken).await,
+            _ => relay::run(self, reading, taken).await,
+        }
+    }
+
+    /// Leave to go on, or how it ends without.
+    async fn leave(&self, place: Place, wish: Wish<'_>) -> Result<Taken, Ended> {
+        let touches = match self.seat.rule(wish) {
+            Ruling::Allow => return Ok(None),
+            Ruling::Deny(why) => return Err(Ended::because(NOT_PERMITTED, why)),
+            Ruling::Ask(touches) => touches,
+        };
+        let question = Question {
+            turn: self.admitted.turn,
+            tool_call: self.admitted.tool_call.clone(),
+            place: place.name(&self.seat.station.target).to_owned(),
+            command: self.shown(),
+            touches,
+        };
+        let gone = async {
+            tokio::select! {
+                () = self.admitted.token.cancelled() => "its turn ended".to_owned(),
+                () = self.caller.gone.cancelled() => "the agent no longer waits for it".to_owned(),
+            }
+        };
+        match self.seat.approvals.ask(question, gone).await {
+            Ok(Answer::Allowed(taken)) if !self.admitted.token.is_cancelled() => Ok(Some(taken)),
+            Ok(Answer::Allowed(_)) => Err(Ended::because(NOT_PERMITTED, "its turn ended")),
+            Ok(Answer::Denied(note, taken)) => {
+                let _decider_left = taken.send(());
+                Err(Ended::because(NOT_PERMITTED, denied(note.as_deref())))
+            }
+            Ok(Answer::Void(why)) => {
+                let void = format!("nobody decided on it: {why}");
+                Err(Ended::because(NOT_PERMITTED, void))
+            }
+            Err(error) => Err(unrecorded(&error)),
+        }
+    }
+
+    /// What is asked about, in full.
+    fn shown(&self) -> String {
+        match self.errand {
+            Errand::Exec(_) => self.errand.text(),
+            Errand::Shell => "(a shell)".to_owned(),
+            Errand::Subsystem(_) => format!("(the subsystem {})", self.errand.text()),
+        }
+    }
+}
+
+/// What the agent is told of a refusal.
+pub(super) fn denied(note: Option<&str>) -> String {
+    match note.map(str::trim).filter(|note| !note.is_empty()) {
+        Some(note) => format!("the operator denied it: {note}"),
+        None => "the operator denied it".to_owned(),
+    }
+}
+
+pub(super) fn unrecorded(error: &dyn std::fmt::Display) -> Ended {
+    Ended::because(
+        FAILED,
+        format!(
+            "it was ended, since what the agent does can't be recorded ({error}); power and \
+             checks work"
+        ),
+    )
+}

@@ -1,0 +1,152 @@
+//! What is in the log of a command, and that nothing runs which is not in it.
+
+use std::time::Duration;
+
+use breakglass_journal::{Autonomy, CommandMode, CommandStream, EventBody, Journal, Options};
+
+use crate::scene::{LIMIT, Scene, TURN, ana, err, lives, out, pid_in};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_recorded_with_its_expanded_text_under_the_call_that_caused_it() {
+    let scene = Scene::start().await;
+    scene.post.tool_runs(Some("toolu_1"));
+    let mut client = tokio::process::Command::new("sh");
+    client.arg("-c").arg(format!(
+        "N=hidden; ssh -F {} devvm \"echo $N; exit 4\" < /dev/null",
+        scene.config().display()
+    ));
+    scene.ended(client).await;
+    let all = scene.events().await;
+    let bodies: Vec<&EventBody> = all.iter().skip(1).map(|event| &event.body).collect();
+    let [
+        EventBody::CommandStarted {
+            turn,
+            tool_call,
+            host,
+            mode,
+            text,
+            command,
+        },
+        EventBody::CommandOutput {
+            stream,
+            text: printed,
+            raw,
+            ..
+        },
+        EventBody::CommandFinished {
+            command: ended,
+            exit_code,
+            omitted_bytes,
+            ..
+        },
+    ] = bodies[..]
+    else {
+        panic!("{bodies:#?}")
+    };
+    assert_eq!(
+        (*turn, tool_call.as_deref(), host.as_str()),
+        (TURN, Some("toolu_1"), "devvm")
+    );
+    assert_eq!(
+        (*mode, text.as_str()),
+        (CommandMode::Exec, "echo hidden; exit 4")
+    );
+    assert_eq!(
+        (*stream, printed.as_str(), raw),
+        (CommandStream::Stdout, "hidden\n", &None)
+    );
+    assert_eq!((ended, *exit_code, *omitted_bytes), (command, Some(4), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_keeps_head_and_tail_counts_the_middle_and_says_so() {
+    let scene = Scene::start().await;
+    let ran = scene
+        .ssh(&["devvm", "echo first; seq 1 200000; echo last"])
+        .await;
+    assert!(ran.status.success() && out(&ran).len() > 1_000_000);
+    let recorded = scene.recorded(CommandStream::Stdout).await;
+    assert!(recorded.starts_with("first\n1\n2\n") && recorded.ends_with("200000\nlast\n"));
+    assert!(recorded.len() < 70_000, "{}", recorded.len());
+    let EventBody::CommandFinished { omitted_bytes, .. } = scene.last_end().await else {
+        unreachable!()
+    };
+    assert_eq!(omitted_bytes as usize + recorded.len(), ran.stdout.len());
+    scene
+        .event(|body| matches!(body, EventBody::Notice { code, .. } if code == "command_output_bounded"))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_output_is_shown_harmless_and_its_bytes_are_kept() {
+    let scene = Scene::start().await;
+    scene.ssh(&["devvm", "printf '\\033]0;owned\\007'"]).await;
+    let shown = scene.recorded(CommandStream::Stdout).await;
+    assert_eq!(shown, "␛]0;owned␇");
+    let bytes = scene
+        .event(|body| matches!(body, EventBody::CommandOutput { raw: Some(raw), .. } if raw == "G10wO293bmVkBw=="))
+        .await;
+    assert!(bytes.seq > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_t_be_recorded_does_not_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(Options {
+        max_bytes: 600 * 1024,
+        ..Options::at(dir.path().join("record.db"))
+    });
+    let scene = Scene::over(Autonomy::Autonomous, journal, |_| {}).await;
+    fill(&scene).await;
+    let sentinel = scene.file("ran");
+    let command = format!("touch {}", sentinel.display());
+    let ran = scene.ssh(&["devvm", &command]).await;
+    assert_eq!(ran.status.code(), Some(255), "{ran:?}");
+    assert!(err(&ran).contains("can't be recorded"), "{ran:?}");
+    assert!(!sentinel.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_command_is_ended_when_its_record_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(Options {
+        max_bytes: 600 * 1024,
+        ..Options::at(dir.path().join("record.db"))
+    });
+    let scene = Scene::over(Autonomy::Autonomous, journal, |_| {}).await;
+    let sentinel = scene.file("pid");
+    let command = format!(
+        "echo $$ > {}; while :; do echo tick; sleep 0.1; done",
+        sentinel.display()
+    );
+    let args = ["devvm", command.as_str()];
+    let (ran, ()) = tokio::join!(scene.ssh(&args), async {
+        scene
+            .event(|body| matches!(body, EventBody::CommandOutput { .. }))
+            .await;
+        fill(&scene).await;
+    });
+    assert!(err(&ran).contains("recorded"), "{ran:?}");
+    let pid = pid_in(&sentinel).await;
+    let gone = async {
+        while lives(pid) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, gone)
+        .await
+        .expect("it is ended");
+}
+
+/// Appends until the log takes no more.
+async fn fill(scene: &Scene) {
+    for size in [100_000, 2_000, 1] {
+        let text = "x".repeat(size);
+        let body = || EventBody::Text {
+            turn: TURN,
+            text: text.clone(),
+        };
+        let append = || scene.journal.append(scene.incident, ana(), body());
+        while append().await.is_ok() {}
+    }
+}

@@ -1,0 +1,77 @@
+//! `ssh pve VERB` enters the same queue as the button.
+
+use crate::scene::{Scene, err, out};
+use breakglass_journal::{Actor, EventBody};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verb_of_the_agent_is_the_power_queues_and_its_output_comes_back() {
+    let scene = Scene::start().await;
+    let before = scene.host.qemu();
+    let ran = scene.ssh(&["pve", "cycle"]).await;
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+    assert!(out(&ran).ends_with("verdict: running\n"), "{ran:?}");
+    assert_ne!(scene.host.qemu(), before);
+    let started = scene
+        .event(|body| matches!(body, EventBody::VerbStarted { .. }))
+        .await;
+    assert_eq!(started.actor, Actor::Agent);
+    let lines = scene.events().await;
+    let printed =
+        |event: &&breakglass_journal::Event| matches!(event.body, EventBody::CommandOutput { .. });
+    assert_eq!(
+        lines.iter().filter(printed).count(),
+        0,
+        "the verb's own events hold its output"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anything_but_a_verb_is_refused_with_what_is_allowed_and_recorded() {
+    let scene = Scene::start().await;
+    for errand in [
+        &["pve", "status; id"][..],
+        &["pve", "sh"],
+        &["pve"],
+        &["-s", "pve", "sftp"],
+    ] {
+        let ran = scene.ssh(errand).await;
+        assert_eq!(ran.status.code(), Some(2), "{errand:?} {ran:?}");
+        assert!(err(&ran).contains("allowed: status, forensics"), "{ran:?}");
+    }
+    let all = scene.events().await;
+    let recorded = all
+        .iter()
+        .filter(|event| matches!(event.body, EventBody::CommandStarted { .. }));
+    assert_eq!(recorded.count(), 4);
+    assert!(
+        !all.iter()
+            .any(|event| matches!(event.body, EventBody::VerbStarted { .. }))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_verb_twice_at_once_is_one_run_and_another_one_is_refused() {
+    let scene = Scene::start().await;
+    let (one, two) = tokio::join!(scene.ssh(&["pve", "cycle"]), scene.ssh(&["pve", "cycle"]));
+    assert_eq!(
+        (one.status.code(), two.status.code()),
+        (Some(0), Some(0)),
+        "{one:?} {two:?}"
+    );
+    let all = scene.events().await;
+    let runs = all
+        .iter()
+        .filter(|event| matches!(event.body, EventBody::VerbStarted { .. }));
+    assert_eq!(runs.count(), 1);
+    let (cycle, stop) = tokio::join!(scene.ssh(&["pve", "cycle"]), async {
+        scene
+            .event_after(all.last().unwrap().seq, |body| {
+                matches!(body, EventBody::VerbStarted { .. })
+            })
+            .await;
+        scene.ssh(&["pve", "stop"]).await
+    });
+    assert_eq!(cycle.status.code(), Some(0), "{cycle:?}");
+    assert_eq!(stop.status.code(), Some(2), "{stop:?}");
+    assert!(err(&stop).contains("cycle has been running"), "{stop:?}");
+}

@@ -1,0 +1,57 @@
+import { add, openKeys, writable, type Draft } from './draft';
+import type { Item, Part } from './items';
+
+/*
+ * Commands and questions are parts of the tool call that caused them, and stand under it. In the
+ * open map, their keys lead to the item that holds them: that tool, or an item of their own.
+ */
+
+const keyOf = (part: Part) =>
+  part.type === 'command' ? `command:${part.command}` : `approval:${part.approval}`;
+
+/** Adds a part that later events complete, under tool call `call` if the timeline has it. */
+export function beginPart(draft: Draft, call: string | undefined, part: Part): void {
+  // One that is not recorded says so, which its tool can't do for it.
+  const at = part.recorded ? draft.open.get(`call:${call}`) : undefined;
+  const tool = at === undefined ? undefined : draft.items[at];
+  draft.open.set(keyOf(part), tool && at !== undefined ? at : draft.items.length);
+  if (at === undefined || tool?.type !== 'tool') return add(draft, part);
+  const parts = writable(draft, tool.parts);
+  parts.push(part);
+  draft.items[at] = { ...tool, parts };
+}
+
+/** Replaces the open part under `key`, wherever it stands, if it is there and of this type. */
+export function updatePart<T extends Part['type']>(
+  draft: Draft,
+  key: string,
+  type: T,
+  change: (part: Extract<Part, { type: T }>) => Part,
+): void {
+  const at = draft.open.get(key);
+  const item = at === undefined ? undefined : draft.items[at];
+  if (at === undefined || !item) return;
+  const next = (part: Part) =>
+    part.type === type ? change(part as Extract<Part, { type: T }>) : part;
+  draft.items[at] = within(draft, item, key, next);
+}
+
+/** As `updatePart`, for each open part of this type. */
+export function updateParts<T extends Part['type']>(
+  draft: Draft,
+  type: T,
+  change: (part: Extract<Part, { type: T }>) => Part,
+): void {
+  for (const key of openKeys(draft, type)) updatePart(draft, key, type, change);
+}
+
+function within(draft: Draft, item: Item, key: string, next: (part: Part) => Part): Item {
+  if (item.type === 'command' || item.type === 'approval') return next(item);
+  if (item.type !== 'tool') return item;
+  const at = item.parts.findLastIndex((part) => keyOf(part) === key);
+  const part = item.parts[at];
+  if (!part) return item;
+  const parts = writable(draft, item.parts);
+  parts[at] = next(part);
+  return { ...item, parts };
+}
