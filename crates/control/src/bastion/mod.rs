@@ -23,7 +23,6 @@ mod relay;
 mod remote;
 mod seat;
 mod session;
-mod upstream;
 mod verb;
 mod work;
 
@@ -42,7 +41,6 @@ use russh::{MethodKind, MethodSet, Preferred, cipher};
 pub use approvals::DecideError;
 pub use post::{Post, ToolQuestion, ToolRuling};
 pub use remote::SCRIPT_NAME;
-pub(crate) use upstream::Upstream;
 
 use crate::Control;
 use crate::permit::Refusal;
