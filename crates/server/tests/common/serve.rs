@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{Client, breakglass, wait_until};
 
-const TOKEN: &str = "a-token-of-the-tests-0123456789-0123456789-abcdef";
+pub const TOKEN: &str = "a-token-of-the-tests-0123456789-0123456789-abcdef";
 
 /// The server and the host behind it; both end by Drop.
 pub struct Served {
@@ -117,7 +117,7 @@ fn spawn(dir: &Path) -> Child {
     command.stdout(Stdio::null()).spawn().unwrap()
 }
 
-fn keygen(path: &Path) {
+pub fn keygen(path: &Path) {
     let status = Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-f"])
         .arg(path)
