@@ -1,0 +1,26 @@
+//! Real virtual machines to save, and real faults for them.
+//!
+//! ```text
+//!  Guest    plain QEMU, its files named as Proxmox names them      (102.pid, .qmp, .qga, .serial0)
+//!  Libvirt  the same machine under a libvirtd of its own           (domain `victim`)
+//!  LabHost  a hypervisor to connect to: sshd ─▶ gate ─▶ virsh ─▶ Libvirt
+//! ```
+//!
+//! Each has its directory, ports and processes to itself, and `Drop` ends what it started. All
+//! emulation is done in software, so a build machine without KVM will do. Needs root and the
+//! packages of `scripts/lab-packages.sh`.
+
+mod guest;
+mod host;
+mod images;
+mod libvirt;
+mod login;
+mod machine;
+mod qmp;
+
+pub use guest::Guest;
+pub use host::LabHost;
+pub use images::{Images, images};
+pub use libvirt::{Libvirt, PanicDevice};
+pub use login::Login;
+pub use machine::{Machine, alive};
