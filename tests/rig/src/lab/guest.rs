@@ -104,7 +104,7 @@ impl Guest {
         // Proxmox's QEMU has an option `-id`, by which its processes are known. Stock QEMU gets the
         // same two arguments as its name and as a disk image that nobody uses.
         format!(
-            "#!/bin/sh\ncd {dir}/run && rm -f 102.serial0.log && exec /usr/bin/qemu-system-x86_64 \
+            "#!/bin/sh\ncd {dir}/run && rm -f 102.serial0.log && /usr/bin/qemu-system-x86_64 \
              -name -id 102 -M q35 -accel tcg,thread=multi,tb-size=256 -cpu max -m 192 -smp 1 \
              -nodefaults -no-user-config -display none -vga std -daemonize -pidfile {dir}/run/102.pid \
              -kernel {kernel} -initrd {initrd} -append '{CMDLINE}' \
@@ -115,7 +115,8 @@ impl Guest {
              -device virtio-net-pci,netdev=net0,romfile= \
              -drive if=none,id={DISK},file={dir}/disk.img,format=raw,cache=none \
              -device virtio-blk-pci,drive={DISK},id=virtio0 \
-             {qga} -device virtio-serial-pci -device virtserialport,chardev=qga,name=org.qemu.guest_agent.0\n"
+             {qga} -device virtio-serial-pci -device virtserialport,chardev=qga,name=org.qemu.guest_agent.0 \
+             2>{dir}/start.log || {{ cat {dir}/start.log >&2; exit 1; }}\n"
         )
     }
 }

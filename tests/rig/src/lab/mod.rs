@@ -1,8 +1,9 @@
 //! Real virtual machines to save, and real faults for them.
 //!
 //! ```text
-//!  Guest    plain QEMU, its files named as Proxmox names them      (102.pid, .qmp, .qga, .serial0)
-//!  Libvirt  the same machine under a libvirtd of its own           (domain `victim`)
+//!  Guest    under plain QEMU, its files named as Proxmox names them      (102.pid, .qmp, .qga, .serial0)
+//!  Proxmox  the same under the stand-in for `qm`
+//!  Libvirt  the same under a libvirtd of its own           (domain `victim`)
 //!  LabHost  a hypervisor to connect to: sshd ─▶ gate ─▶ virsh ─▶ Libvirt
 //! ```
 //!
@@ -16,6 +17,7 @@ mod images;
 mod libvirt;
 mod login;
 mod machine;
+mod proxmox;
 mod qmp;
 
 pub use guest::Guest;
@@ -24,3 +26,4 @@ pub use images::{Images, images};
 pub use libvirt::{Libvirt, PanicDevice};
 pub use login::Login;
 pub use machine::{Machine, alive};
+pub use proxmox::Proxmox;
