@@ -154,8 +154,8 @@ fn policy(root: &Path) -> String {
         "driver = \"qm\"\nguest = 102\nqm = \"{root}/qm\"\nrun_dir = \"{root}/qm-state/run\"\n\
          cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
          forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
-         syslog = \"{root}/log\"\nlock_file = \"{root}/lock\"\nsample_gap_seconds = 0\n\
-         ask_seconds = 3\nsettle_seconds = 3\n"
+         tasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
+         gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 3\nsettle_seconds = 3\n"
     )
 }
 

@@ -9,6 +9,7 @@ mod qmp;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -75,11 +76,7 @@ impl Host {
     /// The calls that change the guest.
     pub fn changes(&self) -> Vec<String> {
         let mut calls = self.calls();
-        calls.retain(|call| {
-            !["status", "config", "pending"]
-                .iter()
-                .any(|v| call.starts_with(v))
-        });
+        calls.retain(|call| !["status", "pending"].iter().any(|v| call.starts_with(v)));
         calls
     }
 
@@ -93,8 +90,9 @@ impl Host {
             "driver = \"qm\"\nguest = 102 # web01\nqm = \"{root}/qm\"\nrun_dir = \"{root}/qm-state/run\"\n\
              cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
              forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
-             syslog = \"{root}/log\"\nlock_file = \"{root}/lock\"\nsample_gap_seconds = 0\n\
-             ask_seconds = 3\nsettle_seconds = 3\n{more}"
+             tasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
+             gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 3\n\
+             settle_seconds = 3\n{more}"
         );
         fs::write(self.path("gate.toml"), policy).unwrap();
     }
@@ -149,5 +147,17 @@ impl Drop for Host {
                 .args(["-KILL", forgotten.trim()])
                 .status();
         }
+    }
+}
+
+/// Waits until `done`, at most half a minute.
+pub fn wait_for(done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(
+            Instant::now() < deadline,
+            "it did not come to pass within 30 s"
+        );
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
