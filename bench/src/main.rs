@@ -12,6 +12,7 @@
 
 mod decode;
 mod fanout;
+mod gate;
 mod page;
 mod raw;
 mod replay;
@@ -24,7 +25,7 @@ mod verb;
 /// A figure by name, and the function that measures and prints it.
 type Figure = (&'static str, fn());
 
-const FIGURES: [Figure; 7] = [
+const FIGURES: [Figure; 8] = [
     ("verb", verb::run),
     ("turn", turn::run),
     ("start", start::run),
@@ -32,6 +33,7 @@ const FIGURES: [Figure; 7] = [
     ("fanout", fanout::run),
     ("decode", decode::run),
     ("page", page::run),
+    ("gate", gate::run),
 ];
 
 fn main() {

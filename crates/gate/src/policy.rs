@@ -49,6 +49,12 @@ keys! {
         cgroup_dir = "/sys/fs/cgroup/qemu.slice",
         /// The file that lists what high availability manages.
         ha_resources = "/etc/pve/ha/resources.cfg",
+        /// Where libvirt keeps `DOMAIN.pid`, and what it knows of a running domain.
+        libvirt_run_dir = "/run/libvirt/qemu",
+        /// Where libvirt keeps the definitions of its domains.
+        libvirt_config_dir = "/etc/libvirt/qemu",
+        /// Where libvirt keeps what its QEMUs print.
+        libvirt_log_dir = "/var/log/libvirt/qemu",
         /// Proxmox's list of tasks.
         tasks = "/var/log/pve/tasks/active",
         /// What the guest's serial console printed, where QEMU is told to log it.
@@ -103,6 +109,8 @@ pub struct Policy {
     pub kind: Kind,
     /// The only guest, by the hypervisor's id.
     pub guest: String,
+    /// The libvirt that it runs under, as a connection URI.
+    pub connection: String,
     /// Where things are on the host.
     pub paths: Paths,
     /// How long the gate waits.
@@ -151,6 +159,7 @@ impl Policy {
     /// As [`Policy::load`].
     pub fn parse(text: &str, name: &str) -> Result<Policy, PolicyError> {
         let (mut policy, mut seen, mut errors) = (Policy::default(), Vec::new(), Vec::new());
+        "qemu:///system".clone_into(&mut policy.connection);
         for (index, line) in text.lines().map(str::trim).enumerate() {
             let result = match line.split_once('=') {
                 _ if line.is_empty() || line.starts_with('#') => continue,
@@ -198,6 +207,7 @@ impl Policy {
         match (key, self.paths.slot(key), limit) {
             ("driver", ..) => self.kind = value.kind()?,
             ("guest", ..) => self.guest = value.guest()?,
+            ("connection", ..) => self.connection = value.uri()?,
             ("keep_bundles", ..) => self.keep.bundles = value.number(1, 10_000)?,
             ("keep_mib", ..) => self.keep.mib = value.number(1, 1_000_000)?,
             (_, Some(path), _) => *path = value.path()?,
@@ -295,6 +305,14 @@ impl Value {
             _ => Err(
                 "write a number from 100, or a name of letters, digits, `-`, `_`, `.`".to_owned(),
             ),
+        }
+    }
+
+    /// Something that `virsh` takes for a connection, and not for an option or a second word.
+    fn uri(&self) -> Result<String, String> {
+        match self {
+            Value::Text(uri) if uri.starts_with("qemu") && !uri.contains(' ') => Ok(uri.clone()),
+            _ => Err("write a connection URI in quotes, such as \"qemu:///system\"".to_owned()),
         }
     }
 

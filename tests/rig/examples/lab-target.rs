@@ -13,7 +13,7 @@
 
 use std::io::stdin;
 
-use breakglass_rig::lab::{LabHost, Machine};
+use breakglass_rig::lab::{LabHost, Libvirt, Machine};
 
 fn main() {
     let host = LabHost::running();
@@ -24,7 +24,7 @@ fn main() {
     }
 }
 
-fn inflict(fault: &str, host: &LabHost) {
+fn inflict(fault: &str, host: &LabHost<Libvirt>) {
     let guest = &host.guest;
     match fault {
         "panic" => guest.panic(),

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::images::{CMDLINE, Images, images, scripts};
 use super::login::Login;
-use super::machine::{Machine, kill_all, signal, until};
+use super::machine::{Hypervisor, Machine, kill_all, signal, until};
 
 /// The domain `victim`, and the libvirtd that it runs under.
 #[derive(Debug)]
@@ -91,10 +91,10 @@ impl Libvirt {
         )
     }
 
-    /// Where libvirt keeps `victim.pid`: `/run/libvirt/qemu` of this libvirtd.
+    /// QEMU's pid file: `/run/libvirt/qemu/victim.pid` of this libvirtd.
     #[must_use]
-    pub fn run_dir(&self) -> PathBuf {
-        self.dir().join("run/qemu")
+    pub fn pid_file(&self) -> PathBuf {
+        self.dir().join("run/qemu/victim.pid")
     }
 
     /// Runs `virsh` for at most 30 s; its standard output.
@@ -212,6 +212,17 @@ impl Machine for Libvirt {
 
     fn pause(&self) {
         self.virsh(&["suspend", "victim"]).unwrap();
+    }
+}
+
+impl Hypervisor for Libvirt {
+    fn policy(&self) -> String {
+        let (uri, dir) = (self.uri(), self.dir().display());
+        format!(
+            "driver = \"virsh\"\nguest = \"victim\"\nconnection = \"{uri}\"\n\
+             libvirt_run_dir = \"{dir}/run/qemu\"\nlibvirt_config_dir = \"{dir}/etc/qemu\"\n\
+             libvirt_log_dir = \"{dir}/log/qemu\"\nserial_log = \"{dir}/serial.log\"\n"
+        )
     }
 }
 

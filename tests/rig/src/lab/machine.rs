@@ -93,14 +93,20 @@ pub trait Machine {
     }
 }
 
+/// A machine that the gate has a driver for.
+pub trait Hypervisor: Machine {
+    /// The lines of the gate's policy that lead to this machine.
+    fn policy(&self) -> String;
+}
+
 /// Waits until `done`.
 ///
 /// # Panics
-/// After 20 s.
-pub(super) fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+/// After a minute.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !done() {
-        assert!(Instant::now() < deadline, "20 s have passed before {what}");
+        assert!(Instant::now() < deadline, "a minute has passed before {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }

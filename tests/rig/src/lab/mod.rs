@@ -4,7 +4,7 @@
 //!  Guest    under plain QEMU, its files named as Proxmox names them      (102.pid, .qmp, .qga, .serial0)
 //!  Proxmox  the same under the stand-in for `qm`
 //!  Libvirt  the same under a libvirtd of its own           (domain `victim`)
-//!  LabHost  a hypervisor to connect to: sshd ─▶ gate ─▶ virsh ─▶ Libvirt
+//!  LabHost  one of the last two to connect to: sshd ─▶ gate ─▶ qm or virsh
 //! ```
 //!
 //! Each has its directory, ports and processes to itself, and `Drop` ends what it started. All
@@ -21,9 +21,9 @@ mod proxmox;
 mod qmp;
 
 pub use guest::Guest;
-pub use host::LabHost;
+pub use host::{Answer, LabHost};
 pub use images::{Images, images};
 pub use libvirt::{Libvirt, PanicDevice};
 pub use login::Login;
-pub use machine::{Machine, alive};
+pub use machine::{Hypervisor, Machine, alive, until};
 pub use proxmox::Proxmox;

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use super::guest::Guest;
 use super::login::Login;
-use super::machine::Machine;
+use super::machine::{Hypervisor, Machine};
 
 /// Guest 102, and a `qm` that knows it.
 #[derive(Debug)]
@@ -118,5 +118,18 @@ impl Machine for Proxmox {
 
     fn pause(&self) {
         self.guest.pause();
+    }
+}
+
+impl Hypervisor for Proxmox {
+    fn policy(&self) -> String {
+        let (dir, run_dir) = (self.dir().display(), self.run_dir());
+        let (tool, run_dir) = (self.tool(), run_dir.display());
+        format!(
+            "driver = \"qm\"\nguest = 102\nqm = \"{}\"\nrun_dir = \"{run_dir}\"\n\
+             cgroup_dir = \"{dir}/cgroup\"\nha_resources = \"{dir}/ha\"\ntasks = \"{dir}/tasks\"\n\
+             serial_log = \"{run_dir}/102.serial0.log\"\n",
+            tool.display()
+        )
     }
 }
