@@ -7,9 +7,9 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,14 +25,8 @@ const GRACE: Duration = Duration::from_millis(500);
 const AFTER_EXIT: Duration = Duration::from_millis(250);
 /// Longest pause between two looks at whether the child has ended.
 const LOOK: Duration = Duration::from_millis(10);
-/// All that a child gets to see of an environment.
-const ENVIRONMENT: [(&str, &str); 2] = [
-    (
-        "PATH",
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    ),
-    ("LC_ALL", "C"),
-];
+/// All that a child gets to see of an environment, beside `LC_ALL`.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What `work` gives within `limit`; `what` names it in the error.
 ///
@@ -87,7 +81,7 @@ pub(crate) fn run(program: &Path, args: &[&str], limit: Duration) -> Result<Stri
     let mut child = Command::new(program)
         .args(args)
         .env_clear()
-        .envs(ENVIRONMENT)
+        .envs([("PATH", PATH), ("LC_ALL", "C")])
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -135,31 +129,16 @@ pub(crate) fn run(program: &Path, args: &[&str], limit: Duration) -> Result<Stri
     let ended = Instant::now();
     while ended.elapsed() < AFTER_EXIT && take(LOOK) {}
     let [stdout, stderr] = kept.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    match how(status, late, limit) {
-        None => Ok(stdout),
-        Some(how) => Err(
-            match [stderr.trim(), stdout.trim()]
-                .iter()
-                .find(|s| !s.is_empty())
-            {
-                Some(words) => format!("{} ({how})", words.replace('\n', "; ")),
-                None => how,
-            },
-        ),
-    }
-}
-
-/// How a child failed; nothing if it did not.
-fn how(status: Option<ExitStatus>, late: bool, limit: Duration) -> Option<String> {
-    let after = limit.as_secs_f32();
-    match (status, status.and_then(|status| status.code())) {
-        (None, _) => Some(format!(
-            "no end after {after} s, and SIGKILL does not end it"
-        )),
-        _ if late => Some(format!("no end after {after} s, killed")),
-        (_, Some(0)) => None,
-        (_, Some(code)) => Some(format!("exit code {code}")),
-        (Some(status), None) => Some(format!("died by signal {}", status.signal().unwrap_or(0))),
+    let how = match (status, late) {
+        (Some(status), false) if status.success() => return Ok(stdout),
+        (Some(status), false) => status.to_string(),
+        (_, true) => format!("no end after {} s, killed", limit.as_secs_f32()),
+        (None, false) => "its end was not seen".to_owned(),
+    };
+    match stderr.trim() {
+        "" if stdout.trim().is_empty() => Err(how),
+        "" => Err(format!("{} ({how})", stdout.trim().replace('\n', "; "))),
+        words => Err(format!("{} ({how})", words.replace('\n', "; "))),
     }
 }
 
@@ -210,18 +189,18 @@ mod tests {
             "read -r line; echo \"$?\"; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort",
             20,
         );
-        assert_eq!(
-            seen.unwrap(),
-            format!("1\nLC_ALL=C\nPATH={}\n", ENVIRONMENT[0].1)
-        );
+        assert_eq!(seen.unwrap(), format!("1\nLC_ALL=C\nPATH={}\n", PATH));
     }
 
     #[test]
     fn a_failure_tells_exit_code_and_words() {
         let (failed, _) = sh("echo doing; echo 'VM is locked (backup)' >&2; exit 255", 20);
-        assert_eq!(failed.unwrap_err(), "VM is locked (backup) (exit code 255)");
-        let (died, _) = sh("kill -SEGV $$", 20);
-        assert_eq!(died.unwrap_err(), "died by signal 11");
+        assert_eq!(
+            failed.unwrap_err(),
+            "VM is locked (backup) (exit status: 255)"
+        );
+        let (died, _) = sh("kill -KILL $$", 20);
+        assert_eq!(died.unwrap_err(), "signal: 9 (SIGKILL)");
     }
 
     #[test]
@@ -245,7 +224,7 @@ mod tests {
     #[test]
     fn a_flood_is_read_to_its_end_but_only_the_first_bytes_are_kept() {
         let (flood, _) = sh("head -c 50000000 /dev/zero; echo end >&2; exit 3", 60);
-        assert_eq!(flood.unwrap_err(), "end (exit code 3)");
+        assert_eq!(flood.unwrap_err(), "end (exit status: 3)");
         let (flood, _) = sh("head -c 50000000 /dev/zero", 60);
         assert_eq!(flood.unwrap().len(), usize::try_from(LARGEST).unwrap());
     }

@@ -1,7 +1,6 @@
 //! The program around [`serve`]: policy, journal and driver for one SSH command.
 
 use std::env;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,59 +22,50 @@ const USAGE: &str = "usage: breakglass-gate [--policy FILE] [--check], as comman
 /// wrote the `command="…"` of the key; the client can't add any.
 #[must_use]
 pub fn run() -> ExitCode {
-    let mut out = Streams;
-    let code = match Arguments::parse(env::args_os().skip(1)) {
-        Ok(arguments) => arguments.run(&mut out),
-        Err(why) => refuse(&mut out, &why),
+    let (mut out, mut words) = (Streams, env::args_os().skip(1));
+    let mut gate = Gate {
+        policy: DEFAULT_PATH.into(),
+        check: false,
+        worker: false,
+    };
+    while let Some(word) = words.next() {
+        match (word.to_str(), &mut gate) {
+            (Some("--policy"), gate) => gate.policy = words.next().unwrap_or_default().into(),
+            (Some("--check"), gate) => gate.check = true,
+            (Some("--worker"), gate) => gate.worker = true,
+            _ => {
+                out.error(USAGE);
+                return ExitCode::from(REFUSED);
+            }
+        }
+    }
+    let code = match Policy::load(&gate.policy) {
+        Ok(policy) if gate.check => {
+            out.line(&format!(
+                "{}: guest {}, ok",
+                gate.policy.display(),
+                policy.guest
+            ));
+            0
+        }
+        Ok(policy) => gate.obey(&policy, &mut out),
+        Err(PolicyError(errors)) => {
+            errors.iter().for_each(|why| out.error(why));
+            out.error("refused: the gate has no valid policy, so nothing is allowed");
+            REFUSED
+        }
     };
     ExitCode::from(code)
 }
 
-fn refuse(out: &mut dyn Output, why: &str) -> u8 {
-    out.error(&format!("refused: {why}"));
-    REFUSED
-}
-
-struct Arguments {
+struct Gate {
     policy: PathBuf,
     check: bool,
     /// Given by the gate to itself: serve the verb behind the channel.
     worker: bool,
 }
 
-impl Arguments {
-    fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Arguments, String> {
-        let mut arguments = Arguments {
-            policy: DEFAULT_PATH.into(),
-            check: false,
-            worker: false,
-        };
-        while let Some(word) = words.next() {
-            match word.to_str() {
-                Some("--policy") => arguments.policy = words.next().ok_or(USAGE)?.into(),
-                Some("--check") => arguments.check = true,
-                Some("--worker") => arguments.worker = true,
-                _ => return Err(USAGE.to_owned()),
-            }
-        }
-        Ok(arguments)
-    }
-
-    fn run(&self, out: &mut dyn Output) -> u8 {
-        let (name, loaded) = (self.policy.display(), Policy::load(&self.policy));
-        match loaded {
-            Ok(policy) if self.check => {
-                out.line(&format!("{name}: guest {}, ok", policy.guest));
-                0
-            }
-            Ok(policy) => self.obey(&policy, out),
-            Err(PolicyError(errors)) => {
-                errors.iter().for_each(|why| out.error(why));
-                refuse(out, "the gate has no valid policy, so nothing is allowed")
-            }
-        }
-    }
-
+impl Gate {
     fn obey(&self, policy: &Policy, out: &mut dyn Output) -> u8 {
         // Bytes that are not UTF-8 become U+FFFD, which no entry of the table holds.
         let lossy = |name| {
@@ -94,7 +84,7 @@ impl Arguments {
                 request: &line,
             },
             forensics_dir: &paths.forensics_dir,
-            keep: policy.keep,
+            keep: &policy.keep,
             journal: &FileJournal {
                 file: paths.journal_file.clone(),
                 syslog: paths.syslog.clone(),

@@ -24,53 +24,50 @@ const STREAMED: usize = 40;
 const LINE: usize = 160;
 const COUNTERS: &str = "query-blockstats";
 
-/// What the gate asks of every host and QEMU process, in this order.
-pub(crate) fn of_host(process: Option<Process>) -> Vec<(&'static str, Probe)> {
-    let run = |program: &str, words: &[&str]| {
-        let words = words.iter().map(|word| (*word).to_owned());
-        Probe::Run(program.into(), words.collect())
-    };
-    let mut probes = vec![
-        ("host-load", Probe::File("/proc/loadavg".into())),
-        ("host-memory", Probe::File("/proc/meminfo".into())),
-        (
-            "host-pressure-cpu",
-            Probe::File("/proc/pressure/cpu".into()),
-        ),
-        ("host-pressure-io", Probe::File("/proc/pressure/io".into())),
-        (
-            "host-pressure-memory",
-            Probe::File("/proc/pressure/memory".into()),
-        ),
-        (
-            "host-kernel-log",
-            run(
-                "/usr/bin/journalctl",
-                &["-k", "-n200", "--no-pager", "-oshort-iso"],
-            ),
-        ),
-    ];
-    if let Some(Process { pid, .. }) = process {
-        let number = pid.to_string();
-        let words = [
+/// What is asked of every host and QEMU process, in this order: a file alone, or a program with its
+/// arguments. The last one lets QEMU stand still while it is looked at.
+const PROBES: [(&str, &[&str]); 8] = [
+    ("host-load", &["/proc/loadavg"]),
+    ("host-memory", &["/proc/meminfo"]),
+    ("host-pressure-cpu", &["/proc/pressure/cpu"]),
+    ("host-pressure-io", &["/proc/pressure/io"]),
+    ("host-pressure-memory", &["/proc/pressure/memory"]),
+    (
+        "host-kernel-log",
+        &["/usr/bin/journalctl", "-kn200", "--no-pager", "-oshort-iso"],
+    ),
+    ("qemu-process", &["/proc/PID/status"]),
+    (
+        "qemu-backtrace",
+        &[
+            "/usr/bin/gdb",
             "-nx",
             "-batch",
             "-p",
-            &number,
+            "PID",
             "-ex",
-            "thread apply all backtrace 30",
-        ];
-        probes.extend([
-            ("qemu-threads", Probe::Threads(pid)),
-            (
-                "qemu-process",
-                Probe::File(format!("/proc/{pid}/status").into()),
-            ),
-            // Last: QEMU stands still while it is looked at.
-            ("qemu-backtrace", run("/usr/bin/gdb", &words)),
-        ]);
-    }
-    probes
+            "thread apply all bt 30",
+        ],
+    ),
+];
+
+/// The probes of the host, and of `process` where there is one.
+pub(crate) fn of_host(process: Option<Process>) -> Vec<(&'static str, Probe)> {
+    let pid = process.map(|process| process.pid);
+    let named = |word: &&str| word.replace("PID", &pid.unwrap_or_default().to_string());
+    let wanted = PROBES
+        .iter()
+        .filter(|(name, _)| pid.is_some() || name.starts_with("host"));
+    let probe = |(name, words): &(&'static str, &[&str])| {
+        let mut words = words.iter().map(named);
+        let first = PathBuf::from(words.next().unwrap_or_default());
+        match words.collect::<Vec<_>>() {
+            words if words.is_empty() => (*name, Probe::File(first)),
+            words => (*name, Probe::Run(first, words)),
+        }
+    };
+    let threads = pid.map(|pid| ("qemu-threads", Probe::Threads(pid)));
+    threads.into_iter().chain(wanted.map(probe)).collect()
 }
 
 /// Takes every probe, keeps it and streams a line of it. Returns whether all that was found is kept.
@@ -84,27 +81,26 @@ pub(crate) fn capture(
     driver: &mut dyn Driver,
     out: &mut dyn Output,
 ) -> bool {
-    let (root, limits) = (context.forensics_dir, context.limits);
+    let root = context.forensics_dir;
     let bundle = create(root, verb, context.keep);
     if let Err(error) = &bundle {
+        let root = root.display();
         out.error(&format!(
-            "forensics can't be kept in {}: {error}; streamed instead",
-            root.display()
+            "forensics can't be kept in {root}: {error}; streamed instead"
         ));
     }
+    let (ends, kept) = (Instant::now() + context.limits.forensics, bundle.is_ok());
+    let (bundle, ask) = (bundle.ok(), context.limits.ask);
     let mut capture = Capture {
-        bundle: bundle.ok(),
-        ends: Instant::now() + limits.forensics,
-        ask: limits.ask,
-        kept: true,
+        bundle,
+        ends,
+        ask,
+        kept,
         out,
     };
-    capture.kept = capture.bundle.is_some();
-    capture.store(
-        "00-summary.txt",
-        (before.lines().join("\n") + "\n").as_bytes(),
-    );
-    capture.all(before.process(), driver, limits.sample_gap);
+    let summary = before.lines().join("\n") + "\n";
+    capture.store("00-summary.txt", summary.as_bytes());
+    capture.all(before.process(), driver, context.limits.sample_gap);
     if let Some(dir) = &capture.bundle {
         capture
             .out
@@ -230,7 +226,7 @@ fn look(probe: Probe, limit: Duration) -> Result<String, String> {
 }
 
 /// A new directory `<utc>-<verb>` for its owner's eyes only; the oldest ones make room.
-fn create(root: &Path, verb: Verb, keep: Keep) -> io::Result<PathBuf> {
+fn create(root: &Path, verb: Verb, keep: &Keep) -> io::Result<PathBuf> {
     let mut private = DirBuilder::new();
     private.mode(0o700).recursive(true).create(root)?;
     prune(root, keep)?;
@@ -251,7 +247,7 @@ fn create(root: &Path, verb: Verb, keep: Keep) -> io::Result<PathBuf> {
 }
 
 /// Removes the oldest bundles until one more fits.
-fn prune(root: &Path, keep: Keep) -> io::Result<()> {
+fn prune(root: &Path, keep: &Keep) -> io::Result<()> {
     let mut bundles: Vec<PathBuf> = fs::read_dir(root)?
         .flatten()
         .filter(|entry| is_bundle(&entry.file_name().to_string_lossy()))
@@ -275,11 +271,10 @@ fn prune(root: &Path, keep: Keep) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `name` is one that [`create`] gives: nothing else in there is ever removed.
+/// Whether `name` is one that [`create`] gives, `TIMEZ-VERB`: nothing else in there is ever removed.
 fn is_bundle(name: &str) -> bool {
-    let (time, verb) = name.split_at_checked(17).unwrap_or((name, ""));
-    let digits = time.strip_suffix("Z-").unwrap_or("-");
-    digits.bytes().all(|b| b.is_ascii_digit() || b == b'T')
+    let (time, verb) = name.split_once("Z-").unwrap_or_default();
+    time.len() == 15
         && Verb::ALL
             .iter()
             .any(|known| verb.starts_with(known.as_str()))

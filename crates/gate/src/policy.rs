@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::text;
+use serde_json::Value;
 
 /// Where the policy is looked for, unless the authorized_keys line says `--policy FILE`.
 pub(crate) const DEFAULT_PATH: &str = "/etc/breakglass/gate.toml";
@@ -92,6 +92,17 @@ keys! {
     }
 }
 
+keys! {
+    /// How much forensics is kept; the oldest bundles go first. In the policy file each name begins
+    /// with `keep_`.
+    Keep of u64 {
+        /// Bundles.
+        bundles = 100_u64,
+        /// Their size together, in MiB.
+        mib = 512_u64,
+    }
+}
+
 /// Which hypervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kind {
@@ -119,24 +130,6 @@ pub struct Policy {
     pub keep: Keep,
 }
 
-/// How much forensics is kept; the oldest bundles go first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keep {
-    /// Bundles.
-    pub bundles: u64,
-    /// Their size together, in MiB.
-    pub mib: u64,
-}
-
-impl Default for Keep {
-    fn default() -> Keep {
-        Keep {
-            bundles: 100,
-            mib: 512,
-        }
-    }
-}
-
 /// Everything that is wrong with a policy file, one sentence each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError(pub Vec<String>);
@@ -161,31 +154,17 @@ impl Policy {
         let (mut policy, mut seen, mut errors) = (Policy::default(), Vec::new(), Vec::new());
         "qemu:///system".clone_into(&mut policy.connection);
         for (index, line) in text.lines().map(str::trim).enumerate() {
-            let result = match line.split_once('=') {
-                _ if line.is_empty() || line.starts_with('#') => continue,
-                None => Err("not `key = value`; write one, or begin the line with `#`".to_owned()),
-                Some((key, _)) if seen.contains(&key.trim()) => Err(format!(
-                    "`{}` was given before; keep one of the two",
-                    key.trim()
-                )),
-                Some((key, value)) => {
-                    seen.push(key.trim());
-                    let value = Value::parse(value.trim());
-                    let set = value.and_then(|value| policy.set(key.trim(), &value));
-                    set.map_err(|why| format!("`{}`: {why}", key.trim()))
-                }
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            let result = match key.trim() {
+                key if seen.contains(&key) => Err("given before; keep one of the two".to_owned()),
+                key => policy.set(key, value.trim()),
             };
-            errors.extend(
-                result
-                    .err()
-                    .map(|why| format!("{name}, line {}: {why}", index + 1)),
-            );
-        }
-        let numeric = policy.guest.bytes().all(|byte| byte.is_ascii_digit());
-        if policy.kind == Kind::Qm && !policy.guest.is_empty() && !numeric {
-            errors.push(format!(
-                "{name}: `guest`: write a number from 100 for driver \"qm\""
-            ));
+            let told = |why| format!("{name}, line {}: `{}`: {why}", index + 1, key.trim());
+            errors.extend(result.err().map(told));
+            seen.push(key.trim());
         }
         for (key, remedy) in [("driver", "\"qm\""), ("guest", "102")] {
             if !seen.contains(&key) {
@@ -194,27 +173,70 @@ impl Policy {
                 ));
             }
         }
+        if policy.kind == Kind::Qm && policy.guest.contains(|c: char| !c.is_ascii_digit()) {
+            errors.push(format!(
+                "{name}: driver \"qm\" wants its `guest` as a number"
+            ));
+        }
         match errors.is_empty() {
             true => Ok(policy),
             false => Err(PolicyError(errors)),
         }
     }
 
-    fn set(&mut self, key: &str, value: &Value) -> Result<(), String> {
-        let limit = key
-            .strip_suffix("_seconds")
-            .and_then(|key| self.limits.slot(key));
-        match (key, self.paths.slot(key), limit) {
-            ("driver", ..) => self.kind = value.kind()?,
-            ("guest", ..) => self.guest = value.guest()?,
-            ("connection", ..) => self.connection = value.uri()?,
-            ("keep_bundles", ..) => self.keep.bundles = value.number(1, 10_000)?,
-            ("keep_mib", ..) => self.keep.mib = value.number(1, 1_000_000)?,
-            (_, Some(path), _) => *path = value.path()?,
-            (_, _, Some(limit)) => *limit = Duration::from_secs(value.number(0, 3_600)?),
-            _ => return Err("no such key; docs/gate.md lists them".to_owned()),
+    fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
+        // A string in double quotes or a number, as JSON has them too; a comment may follow.
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+        let value = values.next().and_then(Result::ok).unwrap_or_default();
+        let rest = text.get(values.byte_offset()..).unwrap_or_default().trim();
+        if !rest.is_empty() && !rest.starts_with('#') {
+            return Err("write a \"string\" or a number, and nothing after it".to_owned());
+        }
+        let (word, number) = (value.as_str(), value.as_u64());
+        let path = word
+            .filter(|path| path.starts_with('/'))
+            .ok_or("write an absolute path in quotes");
+        let amount = number
+            .filter(|n| *n <= 100_000)
+            .ok_or("write a number of at most 100000");
+        let (seconds, keep) = (key.strip_suffix("_seconds"), key.strip_prefix("keep_"));
+        match (key, word) {
+            ("driver", Some("qm")) => self.kind = Kind::Qm,
+            ("driver", Some("virsh")) => self.kind = Kind::Virsh,
+            ("driver", _) => return Err("the drivers are \"qm\" and \"virsh\"".to_owned()),
+            ("guest", _) => self.guest = guest(word, number)?,
+            ("connection", Some(uri)) if uri.starts_with("qemu") => {
+                uri.clone_into(&mut self.connection);
+            }
+            ("connection", _) => {
+                return Err("write one like \"qemu:///system\" in quotes".to_owned());
+            }
+            _ => {
+                if let Some(slot) = self.paths.slot(key) {
+                    *slot = path?.into();
+                } else if let Some(slot) = seconds.and_then(|key| self.limits.slot(key)) {
+                    *slot = Duration::from_secs(amount?);
+                } else if let Some(slot) = keep.and_then(|key| self.keep.slot(key)) {
+                    *slot = amount?;
+                } else {
+                    return Err("no such key; docs/gate.md lists them".to_owned());
+                }
+            }
         }
         Ok(())
+    }
+}
+
+/// A number from 100, as Proxmox counts its guests, or the name of a domain that no tool could take
+/// for an option.
+fn guest(word: Option<&str>, number: Option<u64>) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match (word, number) {
+        (Some(name), _) if name.chars().all(fits) && name.starts_with(char::is_alphanumeric) => {
+            Ok(name.to_owned())
+        }
+        (_, Some(id)) if id >= 100 => Ok(id.to_string()),
+        _ => Err("write a number from 100, or a name of letters, digits, `-`, `_`, `.`".to_owned()),
     }
 }
 
@@ -241,92 +263,4 @@ fn read(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     let read = file.by_ref().take(LARGEST).read_to_string(&mut text);
     read.map(|_| text).map_err(unread)
-}
-
-enum Value {
-    Text(String),
-    Number(u64),
-}
-
-impl Value {
-    /// A string in double quotes without escapes, or digits; a comment may follow.
-    fn parse(text: &str) -> Result<Value, String> {
-        let (value, rest) = match text.strip_prefix('"') {
-            Some(inner) => {
-                let split = inner
-                    .split_once('"')
-                    .ok_or("the closing quote is missing")?;
-                if split.0.contains(|c: char| c == '\\' || c.is_control()) {
-                    return Err("no backslash and no control character, please".to_owned());
-                }
-                (Value::Text(split.0.to_owned()), split.1)
-            }
-            None => {
-                let word = text.split([' ', '\t', '#']).next().unwrap_or_default();
-                let number = word
-                    .bytes()
-                    .all(|byte| byte.is_ascii_digit())
-                    .then(|| word.parse().ok());
-                let number = number.flatten().ok_or("write a \"string\" or a number")?;
-                (
-                    Value::Number(number),
-                    text.get(word.len()..).unwrap_or_default(),
-                )
-            }
-        };
-        match rest.trim() {
-            rest if rest.is_empty() || rest.starts_with('#') => Ok(value),
-            rest => Err(format!(
-                "remove `{}` after the value",
-                text::ascii(rest, 40)
-            )),
-        }
-    }
-
-    fn kind(&self) -> Result<Kind, String> {
-        match self {
-            Value::Text(name) if name == "qm" => Ok(Kind::Qm),
-            Value::Text(name) if name == "virsh" => Ok(Kind::Virsh),
-            _ => Err("the drivers are \"qm\" and \"virsh\"".to_owned()),
-        }
-    }
-
-    /// A number from 100, as Proxmox counts its guests, or the name of a domain that no tool could
-    /// take for an option.
-    fn guest(&self) -> Result<String, String> {
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        match self {
-            Value::Text(name)
-                if name.chars().all(fits) && name.starts_with(char::is_alphanumeric) =>
-            {
-                Ok(name.clone())
-            }
-            Value::Number(id) if *id >= 100 => Ok(id.to_string()),
-            _ => Err(
-                "write a number from 100, or a name of letters, digits, `-`, `_`, `.`".to_owned(),
-            ),
-        }
-    }
-
-    /// Something that `virsh` takes for a connection, and not for an option or a second word.
-    fn uri(&self) -> Result<String, String> {
-        match self {
-            Value::Text(uri) if uri.starts_with("qemu") && !uri.contains(' ') => Ok(uri.clone()),
-            _ => Err("write a connection URI in quotes, such as \"qemu:///system\"".to_owned()),
-        }
-    }
-
-    fn path(&self) -> Result<PathBuf, String> {
-        match self {
-            Value::Text(path) if path.starts_with('/') => Ok(path.into()),
-            _ => Err("write an absolute path in quotes".to_owned()),
-        }
-    }
-
-    fn number(&self, least: u64, most: u64) -> Result<u64, String> {
-        match self {
-            Value::Number(number) if (least..=most).contains(number) => Ok(*number),
-            _ => Err(format!("write a number from {least} to {most}")),
-        }
-    }
 }

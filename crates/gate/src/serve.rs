@@ -28,7 +28,7 @@ pub struct Context<'a> {
     /// Where forensics are kept, in one directory for each capture. Created with mode 0700.
     pub forensics_dir: &'a Path,
     /// How much of them.
-    pub keep: Keep,
+    pub keep: &'a Keep,
     /// Where each decision is written down.
     pub journal: &'a dyn Journal,
     /// How long the gate waits.
@@ -111,7 +111,7 @@ impl Session<'_, '_> {
         let (before, took) = self.look();
         let looked = conclude(verb, &before, &before, None);
         match verb {
-            Verb::Screenshot => return (looked.0, self.screenshot()),
+            Verb::Screenshot => return (looked.0, self.screenshot(&before)),
             Verb::Vitals => {
                 let vitals = vitals::sample(&before, took, self.driver, self.context.limits);
                 self.out.line(&vitals.to_string());
@@ -152,20 +152,21 @@ impl Session<'_, '_> {
         }
     }
 
-    fn screenshot(&mut self) -> u8 {
-        let picture = self
-            .driver
-            .screen(self.context.limits.ask)
-            .and_then(png::from);
-        match picture {
-            Ok(picture) => self.out.picture(&picture),
-            Err(why) => {
-                self.out
-                    .error(&format!("no picture: {}", text::visible(&why, 400)));
-                return 1;
+    fn screenshot(&mut self, before: &Evidence) -> u8 {
+        let limit = self.context.limits.ask;
+        let picture = match before.process() {
+            Some(_) => self.driver.screen(limit).and_then(png::from),
+            None => Err("the guest has no QEMU process".to_owned()),
+        };
+        let why = match picture {
+            Ok(picture) => {
+                self.out.picture(&picture);
+                return 0;
             }
-        }
-        0
+            Err(why) => text::visible(&why, 400),
+        };
+        self.out.error(&format!("no picture: {why}"));
+        1
     }
 
     fn explain(

@@ -127,11 +127,11 @@ fn all_errors_of_a_policy_come_at_once_with_file_line_key_and_remedy() {
     assert_eq!(code, 2);
     for part in [
         "line 1: `driver`: the drivers are \"qm\" and \"virsh\"",
-        "line 2: `guest`: write a number from 100",
+        "line 2: `guest`: write a \"string\" or a number",
         "line 3: `shell`: no such key",
         "line 4: `qm`: write an absolute path",
-        "line 5: not `key = value`",
-        "line 6: `stop_seconds`: write a \"string\" or a number",
+        "line 5: `qm`: given before",
+        "line 6: `stop_seconds`: write a number of at most",
         "refused: the gate has no valid policy",
     ] {
         assert!(err.contains(part), "{part} is not in {err}");
@@ -205,7 +205,7 @@ fn refuse(line: &str) -> (u8, Vec<String>) {
         },
         forensics_dir: "/nonexistent".as_ref(),
         journal: &Silent,
-        keep: Keep::default(),
+        keep: &Keep::default(),
         limits: &Limits::default(),
     };
     (serve(&context, &mut Untouchable, &mut said), said.0)

@@ -351,3 +351,65 @@ fn a_directory_for_runs_that_cannot_be_used_blocks_nothing() {
         "{err}"
     );
 }
+
+#[test]
+fn a_stall_shows_as_writes_that_stand_still() {
+    let host = Host::running();
+    host.write_policy("sample_gap_seconds = 1\n");
+    let rate = || {
+        let (_, out, _) = host.send("vitals");
+        let vitals: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+        vitals["disk"]["writes_per_s"].as_u64().unwrap()
+    };
+    assert!((50..200).contains(&rate()));
+    host.set("stalled", "");
+    assert_eq!(rate(), 0);
+}
+
+#[test]
+fn who_holds_a_lock_is_told_and_so_is_that_nobody_does() {
+    let host = Host::running();
+    host.set("lock", "backup");
+    let (_, out, _) = host.send("status");
+    assert!(
+        out.contains("lock: backup (no task of this host works on the guest)"),
+        "{out}"
+    );
+    let tasks = "UPID:pve:000004D2:0001:6904D2B0:vzdump:103:root@pam: 1 6904D2C0 OK\n\
+                 UPID:pve:00000999:0001:6904D2B0:qmstart:102:root@pam: 1 6904D2C0 OK\n\
+                 UPID:pve:000004D3:0001:6904D2B0:vzdump:102:ada@pve: 0\n";
+    fs::write(host.path("tasks"), tasks).unwrap();
+    let (_, out, _) = host.send("status");
+    let holder = "lock: backup (vzdump of ada@pve, process 1235, since 2025-10-31T";
+    assert!(out.contains(holder), "{out}");
+}
+
+#[test]
+fn only_the_lock_of_a_broken_off_suspension_is_lifted() {
+    for (lock, code) in [("suspending", 0), ("migrate", 1)] {
+        let host = Host::stopped();
+        host.set("lock", lock);
+        let (exit, out, _) = host.send("start");
+        assert_eq!(exit, code, "{out}");
+        assert_eq!(host.changes().contains(&"unlock 102".to_owned()), code == 0);
+    }
+}
+
+#[test]
+fn a_guest_that_high_availability_keeps_up_is_not_ended_by_signals() {
+    let host = Host::running();
+    host.write_policy("settle_seconds = 1\n");
+    fs::write(host.path("ha"), "vm: 102\n").unwrap();
+    host.set("forgotten", &host.pid().unwrap().to_string());
+    host.set("keep-qemu", "");
+    let (code, out, err) = host.send("cycle");
+    let last = out.lines().last();
+    assert_eq!(
+        (code, last),
+        (1, Some("verdict: ha-managed (will be undone)"))
+    );
+    assert!(
+        !out.contains("terminate: ") && err.contains("it decides"),
+        "{out}{err}"
+    );
+}

@@ -6,7 +6,7 @@
 //! reboot or shutdown that a panicked guest ignores: neither is used.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ impl VirshDriver {
     }
 
     /// What the file of the domain in `dir` says.
-    fn definition(&self, dir: &PathBuf, limit: Duration) -> Result<String, String> {
+    fn definition(&self, dir: &Path, limit: Duration) -> Result<String, String> {
         child::file(&dir.join(format!("{}.xml", self.domain)), limit)
     }
 }

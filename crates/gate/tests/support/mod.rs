@@ -67,6 +67,15 @@ impl Host {
             .ok()
     }
 
+    /// Whether the stand-in's "QEMU" is there, and no corpse.
+    pub fn lives(&self) -> bool {
+        let status = |pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let status = self.pid().map_or(String::new(), status);
+        status
+            .lines()
+            .any(|line| line.starts_with("State:") && !line.contains("Z (zombie)"))
+    }
+
     /// Everything that `qm` was called with since, one line each.
     pub fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.state().join("calls")).unwrap_or_default();
@@ -84,17 +93,23 @@ impl Host {
         fs::read_to_string(self.path("journal")).unwrap_or_default()
     }
 
+    /// The policy of the host, with the lines of `more` in place of those of the same keys.
     pub fn write_policy(&self, more: &str) {
         let root = self.dir.path().display();
-        let policy = format!(
+        let base = format!(
             "driver = \"qm\"\nguest = 102 # web01\nqm = \"{root}/qm\"\nrun_dir = \"{root}/qm-state/run\"\n\
              cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
              forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
              tasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
              gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 3\n\
-             settle_seconds = 3\n{more}"
+             settle_seconds = 3\n"
         );
-        fs::write(self.path("gate.toml"), policy).unwrap();
+        let key = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        let kept = base
+            .lines()
+            .filter(|line| !more.lines().any(|other| key(other) == key(line)));
+        let kept: Vec<&str> = kept.chain(more.lines()).collect();
+        fs::write(self.path("gate.toml"), kept.join("\n") + "\n").unwrap();
     }
 
     /// The stand-in itself, without environment, as the gate calls it.
