@@ -108,7 +108,7 @@ impl<H: Hypervisor> LabHost<H> {
             .args(["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"])
             .args(["-o", "StrictHostKeyChecking=no"])
             .args(["-o", "UserKnownHostsFile=/dev/null", "-p"])
-            .arg(self.sshd.port.to_string())
+            .args([&self.sshd.port.to_string(), "--"])
             .arg(format!("{}@127.0.0.1", self.sshd.user()))
             .arg(line)
             .stdin(Stdio::null())

@@ -106,7 +106,10 @@ pub trait Hypervisor: Machine {
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !done() {
-        assert!(Instant::now() < deadline, "a minute has passed before {what}");
+        assert!(
+            Instant::now() < deadline,
+            "a minute has passed before {what}"
+        );
         thread::sleep(Duration::from_millis(20));
     }
 }
