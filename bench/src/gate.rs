@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use breakglass_rig::gate::gate_binary;
-use breakglass_rig::lab::{Hypervisor, LabHost, Libvirt, Machine, Proxmox};
+use breakglass_rig::lab::{Hypervisor, LabHost, Machine, Proxmox};
 
 use crate::stats;
 

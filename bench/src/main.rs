@@ -26,7 +26,7 @@ mod verb;
 /// A figure by name, and the function that measures and prints it.
 type Figure = (&'static str, fn());
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 9] = [
     ("verb", verb::run),
     ("bastion", bastion::run),
     ("turn", turn::run),
