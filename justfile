@@ -43,9 +43,10 @@ types:
     git diff --exit-code -- web/src/lib/api
     test -z "$(git ls-files --others --exclude-standard -- web/src/lib/api)"
 
-# Chromium against the real drill: phone and desktop; screenshots in tests/artifacts.
+# Chromium against the real drill and a real virtual machine; screenshots in tests/artifacts.
 browser:
-    cargo build -p breakglass
+    cargo build -p breakglass -p breakglass-gate
+    cargo build -p breakglass-rig --examples
     cd tests/browser && npm test
 
 # Licences, bans and sources of all dependencies.
