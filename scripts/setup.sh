@@ -17,6 +17,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   $sudo apt-get update -qq
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
+scripts/lab-packages.sh
 major=$(node -p 'process.versions.node.split(".")[0]')
 [ "$major" -ge 20 ] || { echo "setup: Node $major is too old for the page's build; install Node 20 or newer" >&2; exit 1; }
 
@@ -34,3 +35,6 @@ for dir in web tests/claude tests/browser; do
     cp "$lock" "$stamp"
   fi
 done
+
+# The guest of the tests with a real virtual machine, so that no test waits for a download.
+cargo run --quiet -p breakglass-rig --example lab-images

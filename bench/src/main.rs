@@ -13,6 +13,7 @@
 mod bastion;
 mod decode;
 mod fanout;
+mod gate;
 mod page;
 mod raw;
 mod replay;
@@ -34,6 +35,7 @@ const FIGURES: [Figure; 8] = [
     ("fanout", fanout::run),
     ("decode", decode::run),
     ("page", page::run),
+    ("gate", gate::run),
 ];
 
 fn main() {
