@@ -27,7 +27,11 @@ $sudo apt-get update -qq
 if apt-get install -s --no-install-recommends "${missing[@]}" | grep -q '^Remv qemu-utils '; then
   release=$(. /etc/os-release && echo "$VERSION_CODENAME")
   list=/etc/apt/sources.list.d/breakglass-backports.list
-  echo "deb http://deb.debian.org/debian $release-backports main" | $sudo tee "$list" >/dev/null
+  # From where the machine has its other packages of this release.
+  origin=$(apt-get indextargets --format '$(SUITE) $(CODENAME) $(REPO_URI)' |
+    awk -v release="$release" '$1 == release || $2 == release { print $3; exit }')
+  echo "deb ${origin:?no package source of $release is configured} $release-backports main" |
+    $sudo tee "$list" >/dev/null
   if $sudo apt-get update -qq &&
     "${install[@]}" -t "$release-backports" qemu-system-x86 qemu-utils >/dev/null; then
     :

@@ -174,8 +174,8 @@ fn policy(root: &Path) -> String {
 pub fn gate_binary() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let dir = own.parent().unwrap();
-    // A test lies in target/PROFILE/deps, a program in target/PROFILE.
-    let profile_dir = if dir.ends_with("deps") {
+    // A test lies in target/PROFILE/deps, an example in …/examples, a program in target/PROFILE.
+    let profile_dir = if dir.ends_with("deps") || dir.ends_with("examples") {
         dir.parent().unwrap()
     } else {
         dir
