@@ -33,7 +33,7 @@ fn signs(host: &LabHost<Libvirt>) -> (String, bool, bool) {
     (
         vitals["run_state"].as_str().unwrap_or_default().to_owned(),
         number("/disk/writes_per_s").unwrap() == 0.0,
-        number("/cpu_percent").unwrap() < 60.0,
+        number("/cpu_percent").unwrap() < 20.0,
     )
 }
 
