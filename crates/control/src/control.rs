@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,19 +12,22 @@ use uuid::Uuid;
 
 use crate::checks::Check;
 use crate::permit::{Permit, Refusal};
+use crate::pictures::{Pictures, aside};
 use crate::power::queue::{Admission, Queue, Request, What};
 use crate::power::runner::Run;
 use crate::power::table::{Operation, Stage, Table};
 use crate::power::{Accepted, IdempotencyKey, OperationKind, OperationState, OperationView};
 use crate::screen::{self, NoPicture};
 use crate::ssh::SshOptions;
-use crate::ssh::pool::Link;
+use crate::ssh::pool::{Link, Urgency};
 use crate::ssh::upstream::Upstream;
 use crate::target::Target;
 use crate::vitals;
 
 /// Longest wait for the incident of an operation that another request began.
 const PLACE_LIMIT: Duration = Duration::from_secs(3);
+/// Longest wait for the screen, by somebody who looks at the page.
+const SCREEN_LIMIT: Duration = Duration::from_secs(15);
 
 /// Everything that acts on targets. Cheap to clone; every clone is the same control.
 #[derive(Clone)]
@@ -35,6 +39,7 @@ pub struct Control {
 pub(crate) struct Inner {
     pub(crate) stations: Vec<Arc<Station>>,
     pub(crate) journal: Journal,
+    pub(crate) pictures: Pictures,
     pub(crate) table: Table,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -110,13 +115,14 @@ impl Station {
 }
 
 impl Control {
-    /// Control over `targets`. Watchers run on `tracker` and end with `cancel`. Operations run
+    /// Control over `targets`; `pictures` has the screen of before each verb. Watchers run on `tracker` and end with `cancel`. Operations run
     /// there too, and go on: see [`Control::drain`]. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(
         targets: Vec<Target>,
         ssh: SshOptions,
         journal: Journal,
+        pictures: Pictures,
         cancel: CancellationToken,
         tracker: TaskTracker,
     ) -> Control {
@@ -127,6 +133,7 @@ impl Control {
         let inner = Arc::new(Inner {
             stations,
             journal,
+            pictures,
             table,
             tracker,
             cancel,
@@ -240,14 +247,6 @@ impl Control {
         Some(self.station(target).ok()?.vitals.read())
     }
 
-    /// What the gate of `target` measured at the last look, as its `vitals` verb gives it: run
-    /// state, monitor latency, disk rates, pressure on the host, lock, staged configuration. `None`
-    /// for an unknown target, one that could not be asked, and a gate without that verb.
-    #[must_use]
-    pub fn machine(&self, target: &str) -> Option<serde_json::Value> {
-        self.station(target).ok()?.vitals.machine()
-    }
-
     /// The screen of `target` as it is now: a PNG of at most 4 MiB. Asked of the host's gate, over
     /// the warm connection; nothing is recorded.
     ///
@@ -255,7 +254,19 @@ impl Control {
     /// When there is none, and why; see [`NoPicture`].
     pub async fn screenshot(&self, target: &str) -> Result<Vec<u8>, NoPicture> {
         let unknown = |_| NoPicture::UnknownTarget(target.to_owned());
-        screen::fetch(self.station(target).map_err(unknown)?).await
+        let station = self.station(target).map_err(unknown)?;
+        screen::fetch(station, SCREEN_LIMIT, Urgency::Now).await
+    }
+
+    /// The screen as it was just before `operation`: a PNG of at most 4 MiB. `None` where none was
+    /// to be had then, and where newer ones have taken its place.
+    ///
+    /// # Errors
+    /// When it is kept and can't be read.
+    pub async fn picture(&self, operation: OperationId) -> io::Result<Option<Vec<u8>>> {
+        let inner = Arc::clone(&self.inner);
+        let reading = aside(move || inner.pictures.read(operation));
+        reading.await.map_err(io::Error::other)?
     }
 
     /// Waits, at most `limit`, until no operation runs; gives how many still do.

@@ -8,6 +8,9 @@ use jiff::Timestamp;
 
 /// How long a guest must have been silent before its silence means something.
 const SILENCE: u64 = 20;
+/// How long the disks must have stood still before a silent guest counts as stalled: an idle one
+/// writes now and then.
+const STALL: u64 = 60;
 /// How long a machine must have been off: a cycle passes through it.
 const OFF: u64 = 15;
 /// How long a guest is given to come up after a mutating verb.
@@ -55,10 +58,12 @@ pub(crate) fn of_vitals(
     if since_change.is_some_and(|ago| ago < BOOT) {
         return None;
     }
-    let evidence = vec![
+    let mut evidence = vec![
         format!("guest SSH: {}", vitals.ssh.text),
         format!("VM: {}", vitals.vm.text),
     ];
+    let disk = Disk::of(vitals, now);
+    evidence.extend(disk.evidence());
     let dead_for = |vital: &Vital, seconds| {
         vital.state == VitalState::Dead && clock::seconds_between(&vital.since, now) >= seconds
     };
@@ -70,6 +75,24 @@ pub(crate) fn of_vitals(
             summary: "The machine is off: start brings it back.".to_owned(),
             evidence,
             recommend: Some(Verb::Start),
+        }),
+        _ if has_panicked(vitals) => Some(Finding {
+            signature: "guest-panicked",
+            summary: "QEMU says that the guest's kernel has panicked; the screen shows why. Cycle \
+                      boots it afresh; forensics are taken first."
+                .to_owned(),
+            evidence,
+            recommend: Some(Verb::Cycle),
+        }),
+        VitalState::Good if silent && let Disk::Still(seconds @ STALL..) = disk => Some(Finding {
+            signature: "io-stall",
+            summary: format!(
+                "Disk writes 0 for {} while the monitor answers and the guest does not answer SSH: \
+                 an I/O stall, unless the screen shows a panic. Cycle; reset will not help.",
+                span(seconds)
+            ),
+            evidence,
+            recommend: Some(Verb::Cycle),
         }),
         VitalState::Good if silent => Some(Finding {
             signature: "guest-silent",
@@ -89,8 +112,55 @@ pub(crate) fn of_vitals(
     }
 }
 
+/// QEMU's own word, where the guest has the device that tells it.
+fn has_panicked(vitals: &Vitals) -> bool {
+    let machine = vitals.machine.as_ref();
+    machine.and_then(|machine| machine.run_state.as_deref()) == Some("guest-panicked")
+}
+
+/// What the guest's disks do, by what the gate measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    /// It can't be told.
+    Unknown,
+    /// They write this many times a second.
+    Writes(u64),
+    /// Nothing has been written for this many seconds.
+    Still(u64),
+}
+
+impl Disk {
+    fn of(vitals: &Vitals, now: Timestamp) -> Disk {
+        let Some(machine) = &vitals.machine else {
+            return Disk::Unknown;
+        };
+        match (&machine.no_writes_since, machine.writes_per_s) {
+            (Some(since), _) => Disk::Still(clock::seconds_between(since, now)),
+            (None, Some(rate)) => Disk::Writes(rate),
+            (None, None) => Disk::Unknown,
+        }
+    }
+
+    fn evidence(self) -> Option<String> {
+        match self {
+            Disk::Unknown => None,
+            Disk::Writes(rate) => Some(format!("disk writes: {rate} per second")),
+            Disk::Still(seconds) => Some(format!("disk writes: 0 for {}", span(seconds))),
+        }
+    }
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        _ => format!("{} min", seconds / 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use breakglass_journal::Machine;
+
     use super::*;
 
     fn vitals(ssh: VitalState, vm: VitalState, vm_text: &str, ago: i64) -> Vitals {
@@ -105,6 +175,7 @@ mod tests {
             target: "devvm".into(),
             ssh: vital(ssh, "no answer"),
             vm: vital(vm, vm_text),
+            machine: None,
             finding: None,
         }
     }
@@ -144,6 +215,81 @@ mod tests {
             let found = found.map(|finding| (finding.signature, finding.recommend.unwrap()));
             assert_eq!(found, expected, "{ssh:?} {vm:?} {text} {ago}");
         }
+    }
+
+    /// A guest whose disks have written nothing for `still` seconds, or write at this `rate`.
+    fn measured(ssh: VitalState, vm: VitalState, still: Option<i64>, rate: Option<u64>) -> Vitals {
+        let since = |ago| clock::written(now() - jiff::SignedDuration::from_secs(ago));
+        let machine = Machine {
+            no_writes_since: still.map(since),
+            writes_per_s: rate,
+            ..Machine::default()
+        };
+        Vitals {
+            machine: Some(Box::new(machine)),
+            ..vitals(ssh, vm, "running", 300)
+        }
+    }
+
+    #[test]
+    fn a_stall_is_claimed_only_where_nothing_was_written_for_a_minute_and_ssh_is_silent() {
+        use VitalState::{Dead, Good, Unknown};
+        let rows = [
+            (Dead, Good, Some(60), Some(0), Some("io-stall")),
+            (Dead, Good, Some(59), Some(0), Some("guest-silent")),
+            // Idle at this moment only.
+            (Dead, Good, None, Some(0), Some("guest-silent")),
+            (Dead, Good, None, Some(12), Some("guest-silent")),
+            (Dead, Good, None, None, Some("guest-silent")),
+            (Good, Good, Some(600), Some(0), None),
+            // The monitor does not say that the guest runs.
+            (Dead, Unknown, Some(600), Some(0), None),
+        ];
+        for (ssh, vm, still, rate, expected) in rows {
+            let found = of_vitals(&measured(ssh, vm, still, rate), None, now());
+            let found = found.map(|finding| finding.signature);
+            assert_eq!(found, expected, "{ssh:?} {vm:?} {still:?} {rate:?}");
+        }
+    }
+
+    #[test]
+    fn a_stall_says_for_how_long_and_that_reset_will_not_help() {
+        let stalled = measured(VitalState::Dead, VitalState::Good, Some(190), Some(0));
+        let found = of_vitals(&stalled, None, now()).unwrap();
+        assert!(
+            found
+                .summary
+                .starts_with("Disk writes 0 for 3 min while the monitor answers"),
+            "{}",
+            found.summary
+        );
+        assert!(found.summary.contains("Cycle; reset will not help."));
+        assert!(
+            found
+                .evidence
+                .contains(&"disk writes: 0 for 3 min".to_owned())
+        );
+        assert_eq!(found.recommend, Some(Verb::Cycle));
+    }
+
+    #[test]
+    fn a_guest_that_writes_and_is_silent_shows_what_it_writes() {
+        let busy = measured(VitalState::Dead, VitalState::Good, None, Some(12));
+        let found = of_vitals(&busy, None, now()).unwrap();
+        assert!(
+            found
+                .evidence
+                .contains(&"disk writes: 12 per second".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_panic_that_qemu_tells_of_is_called_one_and_no_stall() {
+        let mut panicked = measured(VitalState::Dead, VitalState::Unknown, Some(600), Some(0));
+        panicked.machine.as_mut().unwrap().run_state = Some("guest-panicked".to_owned());
+        let found = of_vitals(&panicked, None, now()).unwrap();
+        assert_eq!(found.signature, "guest-panicked");
+        assert_eq!(found.recommend, Some(Verb::Cycle));
     }
 
     #[test]

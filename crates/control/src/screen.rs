@@ -1,10 +1,11 @@
 //! The guest's screen, as the host's gate hands it out: bytes, not lines.
 
+use std::time::Duration;
+
 use breakglass_journal::OutputStream;
 use breakglass_verbs::{Request, Verb};
 
 use crate::control::Station;
-use crate::power::conduct::deadline;
 use crate::ssh::SshError;
 use crate::ssh::exec::{Exit, Order};
 use crate::ssh::pool::Urgency;
@@ -34,14 +35,18 @@ pub enum NoPicture {
     NotOne,
 }
 
-/// Asks the gate of `station` for the screen.
-pub(crate) async fn fetch(station: &Station) -> Result<Vec<u8>, NoPicture> {
+/// Asks the gate of `station` for the screen; gives up after `deadline`.
+pub(crate) async fn fetch(
+    station: &Station,
+    deadline: Duration,
+    urgency: Urgency,
+) -> Result<Vec<u8>, NoPicture> {
     let verb = Verb::Screenshot;
     let command = Request { verb, json: false }.to_string();
     let order = Order {
         command: &command,
-        deadline: deadline(verb),
-        urgency: Urgency::Now,
+        deadline,
+        urgency,
     };
     let (mut picture, mut said, mut last) = (Vec::new(), Lines::default(), String::new());
     let mut take = |stream, bytes: &[u8]| match stream {
@@ -59,6 +64,9 @@ pub(crate) async fn fetch(station: &Station) -> Result<Vec<u8>, NoPicture> {
         Exit::Code(_) | Exit::Abnormal if last.is_empty() => {
             Err(NoPicture::Refused("it said nothing".to_owned()))
         }
-        Exit::Code(_) | Exit::Abnormal => Err(NoPicture::Refused(last)),
+        Exit::Code(_) | Exit::Abnormal => {
+            let why = last.strip_prefix("no picture: ").unwrap_or(&last);
+            Err(NoPicture::Refused(why.to_owned()))
+        }
     }
 }

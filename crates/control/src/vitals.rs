@@ -16,12 +16,12 @@ use breakglass_journal::{
 };
 use breakglass_verbs::{Verb, Verdict};
 use jiff::Timestamp;
-use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{Inner, Station};
 use crate::findings;
+use crate::machine::{self, Counter, Look};
 use crate::power::conduct::{Conclusion, conduct};
 use crate::power::runner::host_key_changed;
 use crate::ssh::SshError;
@@ -46,8 +46,8 @@ pub(crate) struct Board(Mutex<Posted>);
 #[derive(Debug)]
 struct Posted {
     vitals: Vitals,
-    /// What the gate's `vitals` said last, as it said it.
-    machine: Option<Value>,
+    /// What the guest had written in all when it was last known, and since when that was so.
+    written: Option<(Counter, Timestamp)>,
     /// The gate knows `status` only: an older one.
     gate_is_old: bool,
     /// The conclusion that was told last, and in which incident.
@@ -69,11 +69,12 @@ impl Board {
             target: target.to_owned(),
             ssh: unseen.clone(),
             vm: unseen,
+            machine: None,
             finding: None,
         };
         Board(Mutex::new(Posted {
             vitals,
-            machine: None,
+            written: None,
             gate_is_old: false,
             told: None,
             keys_told: [None, None],
@@ -84,9 +85,9 @@ impl Board {
         self.lock().vitals.clone()
     }
 
-    /// What the host's gate measured last; none if it could not be asked, or is an older one.
-    pub(crate) fn machine(&self) -> Option<Value> {
-        self.lock().machine.clone()
+    /// Unless the gate is known to have no more than `status`.
+    pub(crate) fn gate_is_new(&self) -> bool {
+        !self.lock().gate_is_old
     }
 
     /// The guest has not answered yet, and may still.
@@ -143,6 +144,29 @@ impl Board {
 
     fn lock(&self) -> MutexGuard<'_, Posted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Posted {
+    /// Puts up what was measured, with since when nothing has been written.
+    fn look_at_machine(&mut self, look: Option<Look>, now: Timestamp) {
+        let Some(Look {
+            mut machine,
+            counter,
+        }) = look
+        else {
+            self.vitals.machine = None;
+            return;
+        };
+        if let Some(counter) = counter {
+            match self.written {
+                Some((last, since)) if last == counter => {
+                    machine.no_writes_since = Some(clock::written(since));
+                }
+                _ => self.written = Some((counter, now)),
+            }
+        }
+        self.vitals.machine = Some(Box::new(machine));
     }
 }
 
@@ -246,8 +270,8 @@ async fn ask_host(station: &Station) -> Option<SshError> {
     let urgency = Urgency::Patient;
     let mut machine = None;
     let mut measured = |stream, line: &str| {
-        if stream == OutputStream::Stdout && line.starts_with('{') {
-            machine = serde_json::from_str(line).ok();
+        if stream == OutputStream::Stdout {
+            machine = machine::read(line).or(machine.take());
         }
     };
     let gate_is_old = station.vitals.lock().gate_is_old;
@@ -262,7 +286,7 @@ async fn ask_host(station: &Station) -> Option<SshError> {
         ended = conduct(&station.host, Verb::Status, urgency, &mut |_, _| {}).await;
     }
     let mut posted = station.vitals.lock();
-    posted.machine = machine;
+    posted.look_at_machine(machine, Timestamp::now());
     // Asked for once: a gate that is replaced is noticed when the server starts anew.
     posted.gate_is_old |= is_unknown && ended.outcome != VerbOutcome::Refused;
     posted.vitals.vm = machine_vital(&posted.vitals.vm, &ended, Timestamp::now());
@@ -485,6 +509,29 @@ mod tests {
         assert_eq!(board.read().finding, None);
         set("stopped", VitalState::Dead);
         assert!(board.conclude(second, None).is_some());
+    }
+
+    #[test]
+    fn nothing_written_counts_from_the_first_look_that_saw_it_and_ends_with_a_write() {
+        let board = Board::new("devvm");
+        let look = |second, pid: u32, writes: Option<u64>| {
+            let qemu = serde_json::json!({ "pid": pid, "started": 7, "state": "S" });
+            let said = serde_json::json!({ "qemu": qemu, "disk": { "writes": writes } });
+            let mut posted = board.lock();
+            posted.look_at_machine(machine::read(&said.to_string()), at(second));
+            posted.vitals.machine.clone().unwrap().no_writes_since
+        };
+        assert_eq!(look(0, 1, Some(40)), None);
+        assert_eq!(look(10, 1, Some(41)), None);
+        assert_eq!(look(20, 1, Some(41)), Some(clock::written(at(10))));
+        // Not told once: what was counted before and after is the same all the same.
+        assert_eq!(look(30, 1, None), None);
+        assert_eq!(look(40, 1, Some(41)), Some(clock::written(at(10))));
+        // Another process counts anew.
+        assert_eq!(look(50, 2, Some(41)), None);
+        assert_eq!(look(60, 2, Some(42)), None);
+        board.lock().look_at_machine(None, at(70));
+        assert_eq!(board.read().machine, None);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use breakglass_control::{CloseRefusal, IdempotencyKey, NoPicture, Refusal};
+use breakglass_control::{CloseRefusal, IdempotencyKey, NoPicture, OperationView, Refusal};
 use breakglass_journal::{
     Actor, EventBody, IncidentId, Journal, Options, OutputStream, VerbOutcome,
 };
@@ -394,8 +394,60 @@ async fn the_screen_comes_as_the_very_bytes_of_a_png() {
 #[tokio::test]
 async fn the_machine_is_measured_by_the_gate() {
     let bench = Bench::running();
-    let measured = until("the machine is measured", || bench.control.machine("devvm")).await;
-    assert_eq!(measured["verdict"], "running");
-    assert_eq!(measured["run_state"], "running");
-    assert!(measured["disk"]["writes_per_s"].is_u64(), "{measured}");
+    let measured = || bench.control.vitals("devvm")?.machine;
+    let machine = until("the machine is measured", measured).await;
+    assert_eq!(machine.run_state.as_deref(), Some("running"));
+    assert!(machine.writes_per_s.is_some(), "{machine:?}");
+}
+
+/// Whether the log of `view` says that a picture of before is kept.
+async fn says_picture(bench: &Bench, view: &OperationView) -> bool {
+    let finished = |body: &EventBody| matches!(body, EventBody::VerbFinished { .. });
+    match bench.event(view.incident.unwrap(), finished).await.body {
+        EventBody::VerbFinished { picture, .. } => picture,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_screen_of_before_a_cycle_is_kept_under_its_name() {
+    let bench = Bench::running();
+    let now = bench.control.screenshot("devvm").await.unwrap();
+    let view = bench.verb(Verb::Cycle).await;
+    assert!(says_picture(&bench, &view).await);
+    let kept = bench.control.picture(view.operation).await.unwrap();
+    assert_eq!(kept, Some(now));
+}
+
+#[tokio::test]
+async fn what_changes_nothing_keeps_no_picture_but_forensics_do() {
+    let bench = Bench::running();
+    let status = bench.verb(Verb::Status).await;
+    assert!(!says_picture(&bench, &status).await);
+    let kept = bench.control.picture(status.operation).await.unwrap();
+    assert_eq!(kept, None);
+    let forensics = bench.verb(Verb::Forensics).await;
+    let kept = bench.control.picture(forensics.operation).await.unwrap();
+    assert!(kept.is_some());
+}
+
+#[tokio::test]
+async fn a_guest_that_is_off_has_no_picture_and_is_started_all_the_same() {
+    let bench = Bench::with(GateHost::stopped);
+    let view = bench.verb(Verb::Start).await;
+    assert_eq!(view.outcome, Some(VerbOutcome::Done), "{view:?}");
+    assert!(!says_picture(&bench, &view).await);
+}
+
+#[tokio::test]
+async fn a_screen_that_does_not_come_holds_up_its_verb_for_two_seconds_at_most() {
+    let bench = Bench::running();
+    bench.host.set("monitor-hangs", "");
+    let begun = Instant::now();
+    let view = bench.verb(Verb::Forensics).await;
+    let own = Duration::from_millis(view.duration_ms.unwrap());
+    assert!(view.outcome.is_some() && !says_picture(&bench, &view).await);
+    // Half a second for the log and the machine that tests.
+    let held_up = begun.elapsed().saturating_sub(own);
+    assert!(held_up < Duration::from_millis(2_500), "{held_up:?}");
 }

@@ -12,7 +12,7 @@ use crate::journal::{Asked, Journal};
 use crate::ladder::{Ladder, MONITOR};
 use crate::output::Output;
 use crate::policy::{Keep, Limits};
-use crate::verdict::conclude;
+use crate::verdict::{conclude, judge};
 use crate::{png, text, vitals};
 
 /// Exit code of a refusal: nothing was looked at, nothing was changed.
@@ -108,10 +108,14 @@ struct Session<'a, 'c> {
 
 impl Session<'_, '_> {
     fn act(&mut self, verb: Verb) -> (Verdict, u8) {
+        if verb == Verb::Screenshot {
+            // Somebody may be about to end what the screen shows, and waits for no more than this.
+            let before = Evidence::glance(self.driver, MONITOR.min(self.context.limits.ask));
+            return (judge(&before), self.screenshot(&before));
+        }
         let (before, took) = self.look();
         let looked = conclude(verb, &before, &before, None);
         match verb {
-            Verb::Screenshot => return (looked.0, self.screenshot(&before)),
             Verb::Vitals => {
                 let vitals = vitals::sample(&before, took, self.driver, self.context.limits);
                 self.out.line(&vitals.to_string());

@@ -100,20 +100,20 @@ fn rates(driver: &mut dyn Driver, limits: &Limits) -> Value {
         .unwrap_or(u64::MAX)
         .max(1);
     let rate = |counter: &str| {
-        let more = sum(&later, counter).saturating_sub(sum(&earlier, counter));
-        more.saturating_mul(1_000) / ms
+        let more = sum(&later, counter).zip(sum(&earlier, counter));
+        more.map(|(later, earlier)| later.saturating_sub(earlier).saturating_mul(1_000) / ms)
     };
     json!({
         "writes_per_s": rate("wr_operations"), "bytes_written_per_s": rate("wr_bytes"),
         "reads_per_s": rate("rd_operations"), "bytes_read_per_s": rate("rd_bytes"),
-        "sampled_ms": ms,
+        "sampled_ms": ms, "writes": sum(&later, "wr_operations"),
     })
 }
 
-/// One counter over all disks.
-fn sum(answer: &Value, counter: &str) -> u64 {
+/// One counter over all disks; none where no disk has it.
+fn sum(answer: &Value, counter: &str) -> Option<u64> {
     let disks = answer.as_array().into_iter().flatten();
     disks
         .filter_map(|disk| disk.pointer("/stats")?.get(counter)?.as_u64())
-        .sum()
+        .reduce(u64::saturating_add)
 }

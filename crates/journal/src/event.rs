@@ -209,6 +209,10 @@ pub enum EventBody {
         /// Lines of output that were counted and not kept.
         #[ts(type = "number")]
         omitted_lines: u64,
+        /// Whether the screen as it was just before is kept, under the run's name.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[ts(optional, as = "Option<bool>")]
+        picture: bool,
     },
     /// A read-only diagnosis of the guest ended.
     CheckFinished {

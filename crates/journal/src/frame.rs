@@ -5,6 +5,7 @@ use ts_rs::TS;
 
 use crate::actor::Actor;
 use crate::event::{EventBody, TurnNumber};
+use crate::machine::Machine;
 
 /// A frame without a sequence number. On the wire it is an SSE frame without `id`, whose
 /// `event` is [`Frame::name`].
@@ -53,7 +54,7 @@ impl Frame {
 }
 
 /// Vital signs of a target; each is `unknown` until it was first looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct Vitals {
     /// The target.
@@ -62,6 +63,10 @@ pub struct Vitals {
     pub ssh: Vital,
     /// What the host's gate says of the guest's machine.
     pub vm: Vital,
+    /// What that gate measured of it; missing where it could not be asked, or is an older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub machine: Option<Box<Machine>>,
     /// What both say together at this moment, by rule. It goes when it is no longer so, which an
     /// event can't.
     #[serde(default, skip_serializing_if = "Option::is_none")]

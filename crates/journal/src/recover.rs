@@ -138,6 +138,7 @@ impl Verb {
             message,
             duration_ms: between(&self.started_at, &self.last_at),
             omitted_lines: 0,
+            picture: false,
         }
     }
 }

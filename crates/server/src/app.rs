@@ -8,7 +8,7 @@ use std::time::Duration;
 use breakglass_agent::{AgentOptions, Agents, RunnerAccess, TargetNames};
 use breakglass_control::bastion::{Bastion, BastionOptions};
 use breakglass_control::ssh::PrivateKey;
-use breakglass_control::{Control, Rules, RulesError, SshOptions, Target};
+use breakglass_control::{Control, Pictures, Rules, RulesError, SshOptions, Target};
 use breakglass_journal::{Actor, EventBody, Journal, Level};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,9 @@ use crate::warden::BastionWarden;
 
 /// The record's file name under `data_dir`.
 pub const RECORD_FILE: &str = "record.db";
+
+/// The directory under `data_dir` for the screen as it was before each verb.
+const PICTURES: &str = "pictures";
 
 /// How long running verbs, turns and streams are waited for when the server ends.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
@@ -89,6 +92,7 @@ impl App {
             config.targets.clone(),
             ssh_options(&config, key),
             journal.clone(),
+            Pictures::under(data_dir.join(PICTURES)),
             cancel.clone(),
             tracker.clone(),
         );

@@ -83,6 +83,39 @@ fn a_cycle_needs_no_agent_and_ends_with_a_running_verdict() {
 }
 
 #[test]
+fn the_screen_is_there_now_and_kept_from_before_a_cycle() {
+    let drill = Drill::start(&["--scenario", "panic"]);
+    let client = drill.sign_in();
+    let (status, headers, now) = client.bytes("/api/targets/devvm/screenshot");
+    assert_eq!(
+        (status, headers),
+        (200, ["image/png", "no-store"].map(String::from))
+    );
+    assert!(now.starts_with(b"\x89PNG\r\n\x1a\n"));
+    let cycled = client.verb("cycle").body;
+    let kept = |operation: &str| format!("/api/operations/{operation}/screenshot");
+    let before = client.bytes(&kept(cycled["operation"].as_str().unwrap()));
+    assert_eq!((before.0, before.2), (200, now));
+    let mut events = client.events(cycled["incident"].as_str().unwrap(), 0);
+    assert_eq!(events.until("verb_finished").data["picture"], true);
+    let status = client.verb("status").body;
+    let none = client.get(&kept(status["operation"].as_str().unwrap()));
+    assert_eq!(none.status, 404, "{none:?}");
+}
+
+#[test]
+fn a_guest_that_is_off_has_no_screen_and_the_gates_sentence_says_so() {
+    let drill = Drill::start(&[]);
+    let client = drill.sign_in();
+    assert_eq!(client.verb("stop").body["verdict"], "stopped");
+    let none = client.get("/api/targets/devvm/screenshot");
+    assert_eq!(none.status, 409, "{none:?}");
+    assert_eq!(none.body["type"], "urn:breakglass:no-picture");
+    let detail = none.body["detail"].as_str().unwrap();
+    assert!(detail.contains("the guest has no QEMU process"), "{detail}");
+}
+
+#[test]
 fn an_unknown_verb_is_refused_with_the_list_of_verbs() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();

@@ -11,6 +11,7 @@ import { Composer } from './composer.svelte';
 import { LiveIncident } from './incident.svelte';
 import { Power } from './power.svelte';
 import type { Session } from './session.svelte';
+import { Screen } from './screen.svelte';
 import { Setting } from './setting.svelte';
 import { load, save } from './storage';
 
@@ -35,6 +36,7 @@ export class Desk {
   readonly power: Power;
   readonly composer = new Composer();
   readonly approvals = new Approvals(() => this.#signedOut());
+  readonly screen = new Screen(api.screen, () => this.#signedOut());
   readonly setAutonomy = new Setting<Autonomy>(api.autonomy, () => this.#signedOut());
   readonly setCutOff = new Setting<boolean>(api.cutOff, () => this.#signedOut());
   readonly target = $derived(

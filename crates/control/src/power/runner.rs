@@ -7,6 +7,7 @@ use breakglass_journal::{Actor, EventBody, IncidentId, OperationId, VerbOutcome}
 use breakglass_verbs::Verb;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::conduct::{Conclusion, conduct};
@@ -17,6 +18,8 @@ use super::table::{Ending, Operation};
 use crate::checks;
 use crate::control::{Inner, Station};
 use crate::permit::Refusal;
+use crate::pictures::aside;
+use crate::screen;
 use crate::ssh::SshError;
 use crate::ssh::pool::Urgency;
 
@@ -24,6 +27,8 @@ use crate::ssh::pool::Urgency;
 const LOG_LIMIT: Duration = Duration::from_secs(1);
 /// Longest wait for the log to take the last events of an operation.
 const LAST_WORDS_LIMIT: Duration = Duration::from_secs(5);
+/// Longest time that a verb waits for the picture of what it is about to change.
+const PICTURE_LIMIT: Duration = Duration::from_secs(2);
 
 /// One admitted operation, with all that it needs.
 pub(crate) struct Run {
@@ -138,6 +143,7 @@ impl Run {
             verb: verb.to_string(),
         };
         pen.event(self.actor.clone(), started).await;
+        let picture = self.picture_before(verb).await;
         let mut sink = |stream, line: &str| pen.line(stream, line);
         let ended = conduct(&self.station.host, verb, Urgency::Now, &mut sink).await;
         let omitted_lines = timeout(LAST_WORDS_LIMIT, pen.flush())
@@ -154,6 +160,7 @@ impl Run {
             message: ended.message.clone(),
             duration_ms: ended.duration_ms,
             omitted_lines,
+            picture: is_kept(picture).await,
         });
         let events = events
             .into_iter()
@@ -161,6 +168,39 @@ impl Run {
             .collect();
         (Ending::from(ended), events)
     }
+}
+
+impl Run {
+    /// Takes the screen before `verb` changes it, and begins to keep it. None where there is no
+    /// screen to be had at once: the verb does not wait for it.
+    async fn picture_before(&self, verb: Verb) -> Option<JoinHandle<bool>> {
+        let is_evidence = verb.is_mutating() || matches!(verb, Verb::Forensics | Verb::Screenshot);
+        let known = is_evidence && self.station.vitals.gate_is_new();
+        if !known || !self.inner.pictures.are_kept() {
+            return None;
+        }
+        // A watcher's urgency: while the host is known to be out of reach, that is the answer.
+        let taken = screen::fetch(&self.station, PICTURE_LIMIT, Urgency::Patient);
+        let taken = match timeout(PICTURE_LIMIT, taken).await {
+            Ok(taken) => taken.map_err(|error| error.to_string()),
+            Err(_) => Err("it took too long".to_owned()),
+        };
+        let (inner, operation) = (Arc::clone(&self.inner), self.operation.id);
+        match taken {
+            Ok(picture) => Some(aside(move || inner.pictures.keep(operation, &picture))),
+            Err(error) => {
+                tracing::debug!(%operation, %verb, error, "no picture of before");
+                None
+            }
+        }
+    }
+}
+
+/// Whether the picture is kept; one that the disk does not take in time counts as lost.
+async fn is_kept(picture: Option<JoinHandle<bool>>) -> bool {
+    let Some(keeping) = picture else { return false };
+    let kept = timeout(LAST_WORDS_LIMIT, keeping).await;
+    kept.ok().and_then(Result::ok).unwrap_or(false)
 }
 
 impl From<Conclusion> for Ending {

@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use breakglass_control::ssh::{HostKeyPolicy, PrivateKey, generate_key};
-use breakglass_control::{Accepted, Control, Endpoint, OperationView, Permit, SshOptions, Target};
+use breakglass_control::{
+    Accepted, Control, Endpoint, OperationView, Permit, Pictures, SshOptions, Target,
+};
 use breakglass_journal::{Actor, Event, EventBody, IncidentId, Journal, Options};
 use breakglass_rig::gate::GateHost;
 use breakglass_rig::sshd::Sshd;
@@ -95,6 +97,7 @@ impl Bench {
             vec![target],
             keys.options(),
             journal.clone(),
+            Pictures::under(keys.dir.path().join("pictures")),
             cancel.clone(),
             tracker,
         );

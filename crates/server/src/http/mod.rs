@@ -9,6 +9,7 @@ mod incidents;
 mod leave;
 pub mod listen;
 mod operations;
+mod pictures;
 mod problem;
 mod report;
 mod router;

@@ -184,13 +184,22 @@ fn describe(body: &EventBody) -> (String, Option<String>) {
             verdict,
             message,
             duration_ms,
+            picture,
             ..
         } => {
             let verdict = verdict
                 .as_deref()
                 .map_or(String::new(), |v| format!(", {}", code(v)));
             let took = seconds(*duration_ms);
-            let what = format!("{} ended: {outcome:?}{verdict}, after {took}", code(verb));
+            let kept = if *picture {
+                "; the screen of before is kept"
+            } else {
+                ""
+            };
+            let what = format!(
+                "{} ended: {outcome:?}{verdict}, after {took}{kept}",
+                code(verb)
+            );
             (what, Some(message.clone()))
         }
         EventBody::VerbOutput { .. } => (String::new(), None),

@@ -11,19 +11,23 @@ use axum::routing::{get, post};
 
 use super::problem::Problem;
 use super::state::AppState;
-use super::{events, headers, health, incidents, leave, operations, report, session, targets};
+use super::{
+    events, headers, health, incidents, leave, operations, pictures, report, session, targets,
+};
 use crate::web;
 
 /// Every route that needs an identity, with its methods; what a test walks through.
-pub const PROTECTED: [(&str, &str); 21] = [
+pub const PROTECTED: [(&str, &str); 23] = [
     ("GET", "/ready"),
     ("GET", "/api/me"),
     ("POST", "/api/logout"),
     ("GET", "/api/targets"),
     ("GET", "/api/targets/{target}"),
+    ("GET", "/api/targets/{target}/screenshot"),
     ("POST", "/api/targets/{target}/verbs/{verb}"),
     ("POST", "/api/targets/{target}/checks/{check}"),
     ("GET", "/api/operations/{operation}"),
+    ("GET", "/api/operations/{operation}/screenshot"),
     ("GET", "/api/incidents"),
     ("POST", "/api/incidents"),
     ("GET", "/api/incidents/{incident}"),
@@ -67,9 +71,11 @@ fn protected() -> Router<AppState> {
         .route("/logout", post(session::logout))
         .route("/targets", get(targets::list))
         .route("/targets/{target}", get(targets::show))
+        .route("/targets/{target}/screenshot", get(pictures::now))
         .route("/targets/{target}/verbs/{verb}", post(targets::run_verb))
         .route("/targets/{target}/checks/{check}", post(targets::run_check))
         .route("/operations/{operation}", get(operations::show))
+        .route("/operations/{operation}/screenshot", get(pictures::before))
         .route("/incidents", get(incidents::list).post(incidents::open))
         .route("/incidents/{incident}", get(incidents::show))
         .route("/incidents/{incident}/events", get(events::stream))

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use breakglass_control::bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
 use breakglass_control::ssh::{HostKeyPolicy, generate_key};
-use breakglass_control::{Control, Endpoint, Rules, SshOptions, Target};
+use breakglass_control::{Control, Endpoint, Pictures, Rules, SshOptions, Target};
 use breakglass_journal::{
     Actor, Autonomy, CommandStream, Decision, Event, EventBody, IncidentId, Journal, Options,
 };
@@ -71,6 +71,7 @@ impl Scene {
             vec![target],
             ssh,
             journal.clone(),
+            Pictures::none(),
             cancel.clone(),
             TaskTracker::new(),
         );

@@ -209,6 +209,18 @@ impl Client {
         )
     }
 
+    /// What is no JSON: status, `Content-Type`, `Cache-Control` and the bytes.
+    pub fn bytes(&self, path: &str) -> (u16, [String; 2], Vec<u8>) {
+        let request = self.agent.get(format!("{}{path}", self.base));
+        let mut response = self.identified(request).call().unwrap();
+        let headers = ["content-type", "cache-control"].map(|name| {
+            let value = response.headers().get(name);
+            value.map_or(String::new(), |value| value.to_str().unwrap().to_owned())
+        });
+        let status = response.status().as_u16();
+        (status, headers, response.body_mut().read_to_vec().unwrap())
+    }
+
     /// `Some` when anything answers.
     pub fn try_get(&self, path: &str) -> Option<()> {
         self.agent

@@ -232,7 +232,11 @@ duration_ms: number,
 /**
  * Lines of output that were counted and not kept.
  */
-omitted_lines: number, } | { "kind": "check_finished", 
+omitted_lines: number, 
+/**
+ * Whether the screen as it was just before is kept, under the run's name.
+ */
+picture?: boolean, } | { "kind": "check_finished", 
 /**
  * Its name.
  */

@@ -12,11 +12,13 @@ import type { TargetView } from '../api/TargetView';
 
 /** How long an answer may take before the request counts as unconfirmed. */
 const PATIENCE_MS = 10_000;
+/** A picture comes from the host: the server itself waits for it longer. */
+const PICTURE_PATIENCE_MS = 20_000;
 
 /** What an operator can say to the agent's question. */
 export type Answer = Exclude<Decision, 'void'>;
 
-type Call = { method?: 'GET' | 'POST'; body?: unknown; key?: string };
+type Call = { method?: 'GET' | 'POST'; body?: unknown; key?: string; patience?: number };
 
 /** Told the server's clock with each answer, in ms since the epoch. */
 let onServerTime: (serverMs: number) => void = () => undefined;
@@ -26,12 +28,22 @@ export function listenToServerTime(listener: (serverMs: number) => void): void {
   onServerTime = listener;
 }
 
-async function call<T>(path: string, { method = 'GET', body, key }: Call = {}): Promise<T> {
-  const headers: Record<string, string> = { Accept: 'application/json' };
+async function call<T>(path: string, how: Call = {}): Promise<T> {
+  const text = await ask(path, how, (response) => response.text());
+  return (text === '' ? undefined : JSON.parse(text)) as T;
+}
+
+/** Sends one request and gives what `read` makes of a good answer. */
+async function ask<T>(
+  path: string,
+  { method = 'GET', body, key, patience = PATIENCE_MS }: Call,
+  read: (response: Response) => Promise<T>,
+): Promise<T> {
+  const headers: Record<string, string> = { Accept: 'application/json, image/png' };
   if (method === 'POST') headers['Content-Type'] = 'application/json';
   if (key !== undefined) headers['Idempotency-Key'] = key;
   let response: Response;
-  let text: string;
+  let answer: T;
   try {
     response = await fetch(path, {
       method,
@@ -39,17 +51,28 @@ async function call<T>(path: string, { method = 'GET', body, key }: Call = {}): 
       body: method === 'POST' ? JSON.stringify(body ?? {}) : undefined,
       cache: 'no-store',
       credentials: 'same-origin',
-      signal: AbortSignal.timeout(PATIENCE_MS),
+      signal: AbortSignal.timeout(patience),
     });
     if (!response.ok) throw await problemOf(response);
-    text = await response.text();
+    answer = await read(response);
   } catch (error) {
     if (error instanceof Error && error.name === 'Problem') throw error;
     throw new Unconfirmed(error);
   }
   const date = Date.parse(response.headers.get('Date') ?? '');
   if (!Number.isNaN(date)) onServerTime(date);
-  return (text === '' ? undefined : JSON.parse(text)) as T;
+  return answer;
+}
+
+/** A picture as an address that an `<img>` takes: one of our own would not say why there is none. */
+async function picture(path: string): Promise<string> {
+  const blob = await ask(path, { patience: PICTURE_PATIENCE_MS }, (response) => response.blob());
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(String(reader.result));
+    reader.onerror = () => reject(new Unconfirmed(reader.error));
+    reader.readAsDataURL(blob);
+  });
 }
 
 const path = (...parts: string[]) => `/api/${parts.map(encodeURIComponent).join('/')}`;
@@ -62,6 +85,10 @@ export const api = {
   login: (token: string) => call<unknown>(path('login'), { method: 'POST', body: { token } }),
   logout: () => call<unknown>(path('logout'), { method: 'POST' }),
   operation: (operation: string) => call<OperationView>(path('operations', operation)),
+  /** The target's screen now. */
+  screen: (target: string) => picture(path('targets', target, 'screenshot')),
+  /** The screen as it was just before an operation. */
+  kept: (operation: string) => picture(pictureUrl(operation)),
   targets: () => call<TargetView[]>(path('targets')),
   incidents: () => call<IncidentSummary[]>(path('incidents')),
   openIncident: (target: string) =>
@@ -98,6 +125,9 @@ export const api = {
 
 /** Where an incident's events are streamed from. */
 export const eventsUrl = (incident: string) => path('incidents', incident, 'events');
+
+/** Where the screen of before an operation is. */
+export const pictureUrl = (operation: string) => path('operations', operation, 'screenshot');
 
 /** Where an incident's report can be downloaded. */
 export const reportUrl = (incident: string) => path('incidents', incident, 'report.md');

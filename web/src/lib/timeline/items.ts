@@ -75,6 +75,8 @@ export type VerbItem = Base & {
     message: string;
     durationMs: number;
     omittedLines: number;
+    /** Whether the screen of just before is kept. */
+    picture: boolean;
   };
 };
 export type CheckItem = Base & {

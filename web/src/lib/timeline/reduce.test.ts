@@ -109,6 +109,12 @@ test('a verb collects its lines and its verdict in one item', () => {
   expect(announcement(timeline.items)).toBe('The guest runs.');
 });
 
+test('a verb knows whether the screen of just before is kept', () => {
+  const pictured: EventBody = { ...verbDone, picture: true };
+  expect(all(events(verb, pictured)).items[0]).toMatchObject({ ended: { picture: true } });
+  expect(all(events(verb, verbDone)).items[0]).toMatchObject({ ended: { picture: false } });
+});
+
 test('a verb whose start was not seen still shows how it ended', () => {
   expect(all(events(verbDone)).items[0]).toMatchObject({ type: 'verb', verb: 'cycle' });
 });

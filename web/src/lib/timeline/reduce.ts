@@ -232,6 +232,7 @@ function applyVerb(
         message: body.message,
         durationMs: body.duration_ms,
         omittedLines: body.omitted_lines,
+        picture: body.picture ?? false,
       };
       if (finish(draft, key, 'verb', (item) => ({ ...item, ended }))) return;
       return add(draft, { ...empty, target: body.target, verb: body.verb, ended });

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_control::{Control, Endpoint, HostKeyPolicy, SshOptions, Target};
+use breakglass_control::{Control, Endpoint, HostKeyPolicy, Pictures, SshOptions, Target};
 use breakglass_journal::{Journal, Options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -189,6 +189,7 @@ fn control(config: &Config, journal: &Journal, cancel: &CancellationToken) -> Co
         config.targets.clone(),
         options,
         journal.clone(),
+        Pictures::under(config.data_dir.join("pictures")),
         cancel.clone(),
         tracker,
     )
