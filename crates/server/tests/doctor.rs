@@ -106,9 +106,14 @@ impl Deployment {
     }
 
     fn doctor(&self) -> Said {
+        self.doctor_with(&[])
+    }
+
+    fn doctor_with(&self, args: &[&str]) -> Said {
         let output = breakglass()
             .args(["doctor", "--json", "--config"])
             .arg(self.path("config.toml"))
+            .args(args)
             .output()
             .unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -348,6 +353,37 @@ fn a_cli_without_a_login_is_red() {
     let line = format!("api_key_file = \"{}\"\n", deployment.shown("api_key"));
     deployment.edit(&line, "");
     deployment.finds(&[("agent", "red")], "agent.api_key_file");
+}
+
+#[test]
+fn the_model_is_asked_only_where_that_is_asked_for() {
+    let deployment = Deployment::new();
+    let model = |ending: &str| {
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *--version*) echo '2.1.0 (Claude Code)'; exit;; esac\n\
+             read -r ready; read -r prompt\necho '{{\"type\":\"result\",{ending}}}'\n"
+        );
+        deployment.write("claude", &script, 0o755);
+    };
+    let asked = || {
+        let said = deployment.doctor_with(&["--ask-model"]);
+        let of_model = said
+            .checks
+            .into_iter()
+            .find(|check| check["name"] == "agent.model");
+        of_model.unwrap()
+    };
+    model("\"is_error\":false,\"result\":\"ready\"");
+    let unasked = deployment.doctor().checks;
+    assert!(unasked.iter().all(|check| check["name"] != "agent.model"));
+    assert_eq!(asked()["state"], "green");
+    model("\"is_error\":true,\"result\":\"API Error: 401\"");
+    let refused = asked();
+    assert_eq!(refused["state"], "red");
+    assert!(
+        refused["evidence"].as_str().unwrap().contains("401"),
+        "{refused}"
+    );
 }
 
 #[test]
