@@ -68,7 +68,8 @@ pub struct RunnerAccess {
     pub socket: PathBuf,
     /// The OpenSSH configuration by which the agent reaches its machines.
     pub ssh_config: String,
-    /// The host keys that go with it, in OpenSSH's format.
+    /// The host keys that go with it, in OpenSSH's format. Empty: the CLI is to reach no machine, and
+    /// the runner's SSH files stay as they are.
     pub known_hosts: String,
 }
 

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Auth;
 use crate::cell::{self, Cell};
 use crate::config::{self, Config};
+use crate::doctor;
 use crate::http::{self, AppState, ListenLimits, NoAgent, Services};
 use crate::warden::BastionWarden;
 
@@ -170,6 +171,11 @@ impl App {
         };
         let serving = http::serve(listener, router, limits, self.cancel.clone());
         self.tracker.spawn(serving);
+        if self.mode == Mode::Serve {
+            let (findings, cancel) = (self.state.findings.clone(), self.cancel.clone());
+            let watching = async move { cancel.run_until_cancelled(doctor::watch(findings)).await };
+            self.tracker.spawn(watching);
+        }
         end.await;
         tracing::info!("ending: no new work is taken");
         self.cancel.cancel();

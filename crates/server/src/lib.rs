@@ -10,6 +10,7 @@ pub mod auth;
 mod cell;
 pub mod cli;
 pub mod config;
+mod doctor;
 pub mod http;
 mod warden;
 mod web;

@@ -42,11 +42,9 @@ impl GateHost {
         ] {
             fs::write(root.join("qm-state").join(name), text).unwrap();
         }
-        let policy = root.join("gate.toml");
-        fs::write(&policy, self::policy(root)).unwrap();
+        fs::write(root.join("gate.toml"), self::policy(root)).unwrap();
         let monitor = Monitor::start(&root.join("qm-state/run/102.qmp"), &root.join("qm-state"));
-        let command = format!("{} --policy {}", gate_binary().display(), policy.display());
-        let sshd = Sshd::forced(public_key, &command);
+        let sshd = Sshd::forced(public_key, &forced_command(root));
         GateHost {
             sshd,
             monitor: Some(monitor),
@@ -64,6 +62,18 @@ impl GateHost {
         host.qm("start");
         fs::remove_file(host.state("calls")).unwrap();
         host
+    }
+
+    /// What the gate's policy is read from.
+    #[must_use]
+    pub fn policy_file(&self) -> PathBuf {
+        self.dir.path().join("gate.toml")
+    }
+
+    /// The command that the key is held to.
+    #[must_use]
+    pub fn command(&self) -> String {
+        forced_command(self.dir.path())
     }
 
     /// A file of the stand-in's state; its head comment tells their names.
@@ -153,6 +163,11 @@ impl Drop for GateHost {
         let _ = self.stand_in("stop").status();
         self.monitor.take();
     }
+}
+
+fn forced_command(root: &Path) -> String {
+    let (gate, policy) = (gate_binary(), root.join("gate.toml"));
+    format!("{} --policy {}", gate.display(), policy.display())
 }
 
 fn policy(root: &Path) -> String {

@@ -22,6 +22,7 @@ pub struct Sshd {
     dir: TempDir,
     child: Option<Child>,
     variables: bool,
+    path: Option<PathBuf>,
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
 }
@@ -66,6 +67,7 @@ impl Sshd {
             dir,
             child: None,
             variables: true,
+            path: None,
             port: 0,
         };
         sshd.start_on_a_free_port();
@@ -131,6 +133,23 @@ impl Sshd {
     pub fn restart_without_variables(&mut self) {
         self.variables = false;
         self.restart();
+    }
+
+    /// Restarts it as one whose commands are looked for in `dir` first.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn restart_with_path(&mut self, dir: &Path) {
+        self.path = Some(dir.to_owned());
+        self.restart();
+    }
+
+    /// From now on lets in whom `text` says.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub fn authorize(&self, text: &str) {
+        fs::write(self.dir.path().join("authorized_keys"), text).unwrap();
     }
 
     /// Stops it and all that it started, as a stalled machine; the kernel still takes connections.
@@ -238,7 +257,11 @@ impl Sshd {
             text.push_str("AcceptEnv LANG LC_*\n");
         }
         // Else bash, started by sshd, would run whatever the account's .bashrc holds.
-        text.push_str("SetEnv SHLVL=1\n");
+        text.push_str("SetEnv SHLVL=1");
+        if let Some(dir) = &self.path {
+            let _ = write!(text, " PATH={}:/usr/bin:/bin", dir.display());
+        }
+        text.push('\n');
         // The tests look for what OpenSSH does by default.
         text.push_str("MaxSessions 10\nMaxStartups 100\nLogLevel VERBOSE\n");
         let path = self.dir.path().join("sshd_config");

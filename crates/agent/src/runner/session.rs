@@ -76,10 +76,13 @@ async fn begin(frames: &mut Frames<OwnedReadHalf>, shared: &Shared) -> Result<Lo
     };
     check(&start)?;
     let ssh_dir = &shared.options.ssh_dir;
-    write_ssh_files(ssh_dir, &start.ssh_config, &start.known_hosts).map_err(|error| {
-        let dir = ssh_dir.display();
-        format!("The runner's directory {dir} can't be written: {error}. Set its owner there.")
-    })?;
+    // Without keys of machines it reaches none, and what is there is another's who does.
+    if !start.known_hosts.is_empty() {
+        write_ssh_files(ssh_dir, &start.ssh_config, &start.known_hosts).map_err(|error| {
+            let dir = ssh_dir.display();
+            format!("The runner's directory {dir} can't be written: {error}. Set its owner there.")
+        })?;
+    }
     let mut options = shared.options.agent.clone();
     options.max_api_retries = start.max_api_retries;
     let plan = start

@@ -18,7 +18,7 @@ const OPEN_LIMIT: Duration = Duration::from_secs(4);
 /// Longest wait for the goodbye of a channel that is given up.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// `SSH_EXTENDED_DATA_STDERR` of RFC 4254.
-const STDERR: u32 = 1;
+pub(super) const STDERR: u32 = 1;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 //! exec ── pool (warm connection, re-dialled) ── dial (TCP, host key, authentication)
 //!                                                 └─ host_keys (known_hosts, policy)
 //! upstream ── several pools: the agent's sessions, apart from everybody else's
+//! probe ── dial: a connection of its own, for trials
 //! ```
 //! The client library stalls a whole connection while one of its channels is not read. So
 //! channels never leave `exec`, whose loop always reads and whose sinks never wait.
@@ -14,6 +15,7 @@ pub(crate) mod exec;
 mod host_keys;
 mod key;
 pub(crate) mod pool;
+mod probe;
 mod session;
 pub(crate) mod upstream;
 
@@ -25,6 +27,7 @@ pub use error::SshError;
 pub use host_keys::HostKeyPolicy;
 pub(crate) use host_keys::HostKeys;
 pub use key::{KeyError, generate_key, key_warning, load_key, write_key};
+pub use probe::{Answer, Probe};
 pub use russh::keys::{PrivateKey, PublicKey};
 pub use session::Session;
 

@@ -179,6 +179,19 @@ impl Cell {
         write_private(&seen, &offered)
     }
 
+    /// Empties the CLI's own directories, with the CLI's rights.
+    pub(crate) fn clear(&self) {
+        let own = [self.home(), self.work()];
+        let cleared = act_as(self.account, || {
+            // The directories themselves are in the server's, and go with that.
+            own.iter().for_each(|dir| drop(fs::remove_dir_all(dir)));
+            Ok(())
+        });
+        if let Err(error) = cleared {
+            tracing::debug!(%error, "a cell was not emptied");
+        }
+    }
+
     /// Where it stands.
     pub(crate) fn root(&self) -> &Path {
         &self.root

@@ -153,6 +153,7 @@ fn config(
         limits: LimitsConfig::default(),
         targets: vec![target],
         private: Vec::new(),
+        secrets: Vec::new(),
     })
 }
 

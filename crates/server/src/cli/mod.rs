@@ -4,6 +4,7 @@ mod audit;
 mod client;
 mod connect;
 mod direct;
+mod doctor;
 mod drill;
 mod incidents;
 mod remote;
@@ -86,6 +87,8 @@ enum Command {
     Cycle(client::VerbArgs),
     /// List, show and export incidents of a server.
     Incidents(incidents::IncidentsArgs),
+    /// Try everything that an emergency needs, and say what to mend; exit 1 if a check is red.
+    Doctor(doctor::DoctorArgs),
     /// Prove the record.
     Audit(audit::AuditArgs),
     /// Run the agent's CLI in a container of its own, for a server with `agent.runner`.
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
         Command::Reset(args) => client::run(Verb::Reset, &args),
         Command::Cycle(args) => client::run(Verb::Cycle, &args),
         Command::Incidents(args) => incidents::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Runner(args) => runner::run(&args),
         Command::Connect(args) => connect::run(&args),

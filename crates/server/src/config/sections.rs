@@ -45,7 +45,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         agent_user::keep_out(user, root.report());
     }
     let secrets = root.report().secrets.iter();
-    let private = secrets.map(|(_, _, path)| path.clone()).collect();
+    let secrets: Vec<PathBuf> = secrets.map(|(_, _, path)| path.clone()).collect();
     root.finish();
     Some(Config {
         listen,
@@ -56,7 +56,8 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         agent: agent?,
         limits,
         targets: targets?,
-        private,
+        private: secrets.clone(),
+        secrets,
     })
 }
 

@@ -34,6 +34,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// Files that are nobody's but the server's: every secret, and the configuration itself.
     pub private: Vec<PathBuf>,
+    /// Of these, the files with a secret in them.
+    pub secrets: Vec<PathBuf>,
 }
 
 /// Who may come in. At least one way is configured.

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::streams::Streams;
 use crate::auth::Auth;
 use crate::config::{Config, LimitsConfig};
+use crate::doctor::Findings;
 
 /// What every handler works with. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub struct AppState {
     pub auth: Auth,
     /// What the page is told about this server.
     pub about: Arc<About>,
+    /// What the last examination of everything found.
+    pub(crate) findings: Findings,
     /// Counts open event streams per identity.
     pub streams: Streams,
     /// Ends the event streams, which would otherwise never end.
@@ -100,6 +103,7 @@ impl AppState {
             agents: services.agents,
             bastion: services.bastion,
             auth: services.auth,
+            findings: Findings::new(config),
             streams: Streams::new(config.limits.streams_per_identity),
             about: Arc::new(about),
             shutdown,

@@ -6,10 +6,11 @@ import type { Link } from "./Link";
  */
 export type Readiness = { 
 /**
- * Whether all of them do.
+ * Whether all of them do: none is red.
  */
 ready: boolean, 
 /**
- * Each by name: `store`, `agent`, `ssh_key`, and for every target `NAME.ssh`, `NAME.vm`.
+ * Each by name: `store`, `agent`, `ssh_key`, and for every target `NAME.ssh`, `NAME.vm`, as they
+ * are now; all others as `breakglass doctor` names them, as they were at the last examination.
  */
 checks: { [key in string]: Link }, };

@@ -1,0 +1,122 @@
+//! The agent: its cell, its CLI, its sign-in, and where asked for, its model.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use breakglass_agent::{AgentHealth, AgentOptions, RunnerAccess, try_cli, try_model};
+use tempfile::TempDir;
+
+use super::check::Check;
+use crate::cell::{self, Cell};
+use crate::config::{AgentConfig, Config};
+
+/// Longest wait for the model's answer.
+const MODEL_LIMIT: Duration = Duration::from_secs(60);
+
+/// All of it, in a cell of its own beside a running server's, which stays as it is. `ask_model` puts
+/// one short question to the model.
+pub(crate) async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
+    if !config.agent.enabled {
+        let off = "The agent is switched off (agent.enabled = false).";
+        return vec![Check::green("agent", off)];
+    }
+    if let Some(socket) = &config.agent.runner {
+        let mut options = AgentOptions::new("claude", config.data_dir.join("cell"));
+        options.runner = Some(RunnerAccess {
+            socket: socket.clone(),
+            ssh_config: cell::client_config(),
+            // None: the runner keeps what the server gave it.
+            known_hosts: String::new(),
+        });
+        return of_cli(config, options, ask_model).await;
+    }
+    match lay_out(config) {
+        Ok((_dir, cell)) => {
+            let (key, url) = (
+                config.agent.api_key.as_ref(),
+                config.agent.base_url.as_deref(),
+            );
+            let command = config.agent.command.clone();
+            let mut options = cell.options(command, &config.private, key, url);
+            options.args.clone_from(&config.agent.args);
+            let mut checks = vec![Check::green(
+                "agent.cell",
+                "The agent's cell can be laid out.",
+            )];
+            checks.extend(of_cli(config, options, ask_model).await);
+            cell.clear();
+            checks
+        }
+        Err(error) => {
+            let dir = config.data_dir.display();
+            let evidence = format!("The agent's cell can't be laid out below {dir}: {error}.");
+            let remedy = format!(
+                "free space in {dir}, make it writable, and open to agent.user (chmod o+x)"
+            );
+            let cell = Check::red("agent.cell", evidence, remedy);
+            vec![cell, Check::untried("agent", "agent.cell")]
+        }
+    }
+}
+
+/// What the health of the CLI says, with its remedy.
+pub(crate) fn judge(health: &AgentHealth, agent: &AgentConfig) -> Check {
+    if health.available {
+        return Check::green("agent", &health.message);
+    }
+    let remedy = match &agent.runner {
+        Some(socket) => format!(
+            "see that `breakglass runner --listen {}` runs, with a claude CLI that is signed in",
+            socket.display()
+        ),
+        None if health.version.is_some() => "give the claude CLI a login: agent.api_key_file, or \
+             agent.credentials_dir with a .credentials.json in it"
+            .to_owned(),
+        None => format!(
+            "install the claude CLI (npm install -g @anthropic-ai/claude-code), or set agent.command, \
+             which is {}",
+            agent.command.display()
+        ),
+    };
+    Check::red("agent", &health.message, remedy)
+}
+
+async fn of_cli(config: &Config, mut options: AgentOptions, ask_model: bool) -> Vec<Check> {
+    options.model.clone_from(&config.agent.model);
+    options.max_api_retries = 1;
+    let health = try_cli(&options).await;
+    let mut checks = vec![judge(&health, &config.agent)];
+    if ask_model {
+        checks.push(match (health.available, &options.model) {
+            (false, _) => Check::untried("agent.model", "agent"),
+            (true, model) => match try_model(&options, MODEL_LIMIT).await {
+                Ok(said) => Check::green("agent.model", format!("{model} answers: {said:?}.")),
+                Err(why) => Check::red(
+                    "agent.model",
+                    format!("{model} gives no answer: {why}"),
+                    "check the login, agent.model and agent.base_url, and that the model's API can be \
+                     reached from here; power works without it",
+                ),
+            },
+        });
+    }
+    checks
+}
+
+/// A cell in a directory that goes with the guard.
+fn lay_out(config: &Config) -> io::Result<(TempDir, Cell)> {
+    std::fs::create_dir_all(&config.data_dir)?;
+    let dir = tempfile::Builder::new()
+        .prefix("doctor-")
+        .tempdir_in(&config.data_dir)?;
+    if config.agent.user.is_some() {
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o711))?;
+    }
+    let cell = Cell::lay_out(dir.path().join("cell"), config.agent.user)?;
+    if let Some(source) = &config.agent.credentials_dir {
+        cell.sign_in(source);
+    }
+    Ok((dir, cell))
+}
