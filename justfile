@@ -57,6 +57,10 @@ bench *ARGS:
     cargo build --release --workspace --bins
     cargo run --release -p breakglass-bench -- {{ARGS}}
 
+# The gate as one static file, with its size; scripts/install-gate.sh puts it on a host.
+gate:
+    scripts/gate.sh
+
 # Fuzz the parsers at the boundary, SECONDS each.
 fuzz SECONDS="60":
     scripts/fuzz.sh {{SECONDS}}

@@ -10,6 +10,7 @@
     reason = "a bench: what it can't measure it must not print, and a panic says so"
 )]
 
+mod bastion;
 mod decode;
 mod fanout;
 mod page;
@@ -24,8 +25,9 @@ mod verb;
 /// A figure by name, and the function that measures and prints it.
 type Figure = (&'static str, fn());
 
-const FIGURES: [Figure; 7] = [
+const FIGURES: [Figure; 8] = [
     ("verb", verb::run),
+    ("bastion", bastion::run),
     ("turn", turn::run),
     ("start", start::run),
     ("replay", replay::run),

@@ -54,8 +54,9 @@ impl Agents {
     #[must_use]
     pub fn new(options: AgentOptions, journal: Journal, warden: Arc<dyn Warden>) -> Agents {
         let slots = Arc::new(Semaphore::new(options.max_processes));
-        let launcher = Launcher::start();
-        let cell = cell::claim(&options.home);
+        let launcher = Launcher::start(options.account, options.walls.clone());
+        let here = options.runner.is_none();
+        let cell = here.then(|| cell::claim(&options)).flatten();
         if cell.is_some() {
             // What a server that was killed has left: its CLI is gone, a tool may not be.
             launcher.sweep_later(child::mark_of(&options.home.to_string_lossy()));
@@ -286,7 +287,7 @@ impl Entry {
 }
 
 /// Names of models go into the CLI's arguments: nothing that could be an option, nothing odd.
-fn is_model_name(name: &str) -> bool {
+pub(crate) fn is_model_name(name: &str) -> bool {
     let first = name
         .bytes()
         .next()

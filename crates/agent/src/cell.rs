@@ -3,12 +3,15 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use uuid::Uuid;
 
+use crate::account::act_as;
+use crate::start::Plan;
 use crate::{AgentOptions, TargetNames};
 
 /// The agent's instructions; `{guest}` and `{host}` stand for the target's names.
@@ -29,7 +32,8 @@ const QUIET: &[(&str, &str)] = &[
 ];
 
 /// The session that a process is started with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Session {
     /// A new one of this name.
     New(Uuid),
@@ -50,18 +54,36 @@ impl Session {
 /// # Errors
 /// What the file system says.
 pub(crate) fn prepare(options: &AgentOptions) -> io::Result<()> {
-    for directory in [
-        &options.home,
-        &agent_files(options),
-        &options.work_dir,
-        &temporary(&options.home),
-    ] {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)?;
-    }
-    Ok(())
+    act_as(options.account, || {
+        for directory in [
+            &options.home,
+            &agent_files(options),
+            &options.work_dir,
+            &temporary(&options.home),
+        ] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)?;
+        }
+        Ok(())
+    })
+}
+
+/// The instructions for one target, with its names in them.
+///
+/// # Errors
+/// What the file system says of an agent file of one's own.
+pub(crate) fn instructions(options: &AgentOptions, names: &TargetNames) -> io::Result<String> {
+    let text = match &options.agent_file {
+        Some(path) => fs::read_to_string(path)?,
+        None => AGENT_FILE.to_owned(),
+    };
+    let name = format!("name: {}\n", agent_name(names));
+    Ok(text
+        .replacen("name: breakglass\n", &name, 1)
+        .replace("{guest}", &names.guest)
+        .replace("{host}", &names.host))
 }
 
 /// Writes the instructions for one target afresh. Each target has a file of its own: what is told
@@ -69,17 +91,9 @@ pub(crate) fn prepare(options: &AgentOptions) -> io::Result<()> {
 ///
 /// # Errors
 /// What the file system says.
-pub(crate) fn instruct(options: &AgentOptions, names: &TargetNames) -> io::Result<()> {
-    let text = match &options.agent_file {
-        Some(path) => fs::read_to_string(path)?,
-        None => AGENT_FILE.to_owned(),
-    };
-    let agent = agent_name(names);
-    let text = text
-        .replacen("name: breakglass\n", &format!("name: {agent}\n"), 1)
-        .replace("{guest}", &names.guest)
-        .replace("{host}", &names.host);
-    replace(&agent_files(options).join(format!("{agent}.md")), &text)
+pub(crate) fn instruct(options: &AgentOptions, names: &TargetNames, text: &str) -> io::Result<()> {
+    let path = agent_files(options).join(format!("{}.md", agent_name(names)));
+    act_as(options.account, || replace(&path, text, 0o600))
 }
 
 /// What the CLI knows the agent of this target by.
@@ -91,42 +105,43 @@ fn agent_files(options: &AgentOptions) -> PathBuf {
     options.home.join(".claude/agents")
 }
 
-/// Makes this server the one that owns the cell, if no other is; the lock lasts as long as the
+/// Makes this process the one that owns the cell, if no other is; the lock lasts as long as the
 /// file is open.
-pub(crate) fn claim(home: &Path) -> Option<fs::File> {
+pub(crate) fn claim(options: &AgentOptions) -> Option<fs::File> {
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(home)
+        .create(options.lock.parent()?)
         .ok()?;
     let mut open = fs::OpenOptions::new();
     let file = open.write(true).create(true).truncate(false).mode(0o600);
-    let file = file.open(home.join("lock")).ok()?;
+    let file = file.open(&options.lock).ok()?;
     file.try_lock().ok()?;
     Some(file)
 }
 
 /// A reader sees the old file or the new one, never a part.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+///
+/// # Errors
+/// What the file system says.
+pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let fresh = path.with_extension(format!("{}.tmp", Uuid::new_v4().simple()));
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o600)
+        .mode(mode)
         .open(&fresh)?;
+    // Whatever the mask of new files says.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(text.as_bytes())?;
     fs::rename(&fresh, path)
 }
 
 /// The CLI, ready to be spawned for a conversation.
-pub(crate) fn conversation(
-    options: &AgentOptions,
-    names: &TargetNames,
-    session: Session,
-    model: &str,
-) -> Command {
+pub(crate) fn conversation(options: &AgentOptions, plan: &Plan) -> Command {
     let mut command = bare(options);
-    command.args(["-p", "--agent", &agent_name(names)]);
+    command.envs(plan.env.iter().map(|(name, value)| (name, value)));
+    command.args(["-p", "--agent", &agent_name(&plan.names)]);
     command.args(["--verbose", "--include-partial-messages"]);
     command.args([
         "--input-format",
@@ -134,8 +149,8 @@ pub(crate) fn conversation(
         "--output-format",
         "stream-json",
     ]);
-    command.args(["--permission-prompt-tool", "stdio", "--model", model]);
-    match session {
+    command.args(["--permission-prompt-tool", "stdio", "--model", &plan.model]);
+    match plan.session {
         Session::New(id) => command.args(["--session-id", &id.to_string()]),
         Session::Resume(id) => command.args(["--resume", &id.to_string()]),
     };

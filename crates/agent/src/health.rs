@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use crate::PromptError;
 use crate::cell;
 use crate::child::{Child, Launcher};
-use crate::conversation::not_started;
 use crate::options::AgentOptions;
+use crate::start::{Started, start};
 use crate::wire::RawLine;
 
 /// How long the CLI may take to say its version.
@@ -83,25 +83,19 @@ impl AgentHealth {
 
 /// Starts the CLI to ask its version, and looks for a login.
 pub(crate) async fn examine(options: &AgentOptions, launcher: &Launcher) -> AgentHealth {
-    if let Err(error) = cell::prepare(options) {
-        let home = options.home.display();
-        let remedy = "Free space there or set its owner.";
-        return AgentHealth::broken(format!(
-            "The agent's cell {home} cannot be written: {error}. {remedy}"
-        ));
-    }
-    let mark = options.home.to_string_lossy();
-    let mut child = match Child::spawn(launcher, cell::version(options), &mark).await {
-        Ok(child) => child,
-        Err(error) => return AgentHealth::broken(not_started(options, &error)),
+    let Started {
+        mut child,
+        signed_in,
+    } = match start(options, launcher, None).await {
+        Ok(started) => started,
+        Err(sentence) => return AgentHealth::broken(sentence),
     };
     let version = timeout(LIMIT, first_line(&mut child)).await.ok().flatten();
     let exit = child.end(LIMIT).await;
     let command = options.command.display();
     if !exit.status.is_some_and(|status| status.success()) {
-        let how = exit
-            .status
-            .map_or_else(|| "no end".to_owned(), |status| status.to_string());
+        let how = exit.status.map(|status| status.to_string()).or(exit.lost);
+        let how = how.unwrap_or_else(|| "no end".to_owned());
         return AgentHealth::broken(format!(
             "The claude CLI {command} does not work: `--version` failed ({how}). {} Reinstall it \
              or set agent.command.",
@@ -111,7 +105,7 @@ pub(crate) async fn examine(options: &AgentOptions, launcher: &Launcher) -> Agen
     let real = version
         .as_deref()
         .is_some_and(|version| version.contains("Claude Code"));
-    if real && !has_login(options) {
+    if real && !signed_in {
         return AgentHealth {
             available: false,
             version,
@@ -144,7 +138,8 @@ async fn first_line(child: &mut Child) -> Option<String> {
     }
 }
 
-fn has_login(options: &AgentOptions) -> bool {
+/// Whether the CLI of this machine has a login of the model's API.
+pub(crate) fn has_login(options: &AgentOptions) -> bool {
     let in_environment = options
         .env
         .iter()

@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+mod account;
 mod agents;
 mod cell;
 mod child;
@@ -12,12 +13,17 @@ mod conversation;
 mod error;
 mod health;
 mod options;
+pub mod runner;
+mod ssh_files;
+mod start;
 mod turn;
 mod warden;
 pub mod wire;
 
+pub use account::{Account, act_as};
 pub use agents::Agents;
 pub use error::PromptError;
 pub use health::AgentHealth;
-pub use options::{AgentOptions, TargetNames};
+pub use options::{AgentOptions, RunnerAccess, TargetNames, Walls};
+pub use ssh_files::write_ssh_files;
 pub use warden::{Nowhere, Post, Ruling, Task, ToolQuestion, Warden};

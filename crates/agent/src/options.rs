@@ -1,6 +1,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::Account;
+
 /// How the CLI is started and what bounds it.
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
@@ -14,6 +18,17 @@ pub struct AgentOptions {
     pub home: PathBuf,
     /// The CLI's working directory.
     pub work_dir: PathBuf,
+    /// The account that the CLI runs as; none for the server's own. Then `home` and `work_dir` have
+    /// to be there already, and be that account's.
+    pub account: Option<Account>,
+    /// A file that is locked by the server whose cell it is. To be kept out of the CLI's reach
+    /// where it has an account of its own.
+    pub lock: PathBuf,
+    /// What the CLI may do with files, whatever its account; none for whatever that account may.
+    pub walls: Option<Walls>,
+    /// The runner that starts the CLI, in another container; none to start it here. With one,
+    /// `command`, `args`, `home`, `work_dir`, `account` and `env` are the runner's own affair.
+    pub runner: Option<RunnerAccess>,
     /// The environment that the CLI gets besides what this crate sets itself; nothing is
     /// inherited. See [`AgentOptions::inherit`].
     pub env: Vec<(String, String)>,
@@ -34,8 +49,31 @@ pub struct AgentOptions {
     pub idle_limit: Duration,
 }
 
-/// What the agent calls one target's two machines.
+/// What the CLI may do with files besides reading and running what it finds. A kernel without
+/// Landlock has no such walls; that is logged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Walls {
+    /// Files and directories that it can't read, nor anything in them.
+    pub private: Vec<PathBuf>,
+    /// What it may read all the same, in a private directory.
+    pub readable: Vec<PathBuf>,
+    /// Directories that it may change, besides devices.
+    pub writable: Vec<PathBuf>,
+}
+
+/// How a runner is reached, and what it is given of the server. Nothing of it is a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunnerAccess {
+    /// The socket that it listens on, in a directory that both share.
+    pub socket: PathBuf,
+    /// The OpenSSH configuration by which the agent reaches its machines.
+    pub ssh_config: String,
+    /// The host keys that go with it, in OpenSSH's format.
+    pub known_hosts: String,
+}
+
+/// What the agent calls one target's two machines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetNames {
     /// The guest, as in `ssh GUEST …`; also the target's name in the log. Letters, digits, `-`.
     pub guest: String,
@@ -69,6 +107,10 @@ impl AgentOptions {
             args: Vec::new(),
             model: "sonnet".to_owned(),
             work_dir: home.join("work"),
+            account: None,
+            lock: home.join("lock"),
+            walls: None,
+            runner: None,
             home,
             env: Vec::new(),
             agent_file: None,

@@ -9,15 +9,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::bastion::Upstream;
 use crate::checks::Check;
 use crate::permit::{Permit, Refusal};
 use crate::power::queue::{Admission, Queue, Request, What};
 use crate::power::runner::Run;
 use crate::power::table::{Operation, Stage, Table};
 use crate::power::{Accepted, IdempotencyKey, OperationKind, OperationState, OperationView};
+use crate::screen::{self, NoPicture};
 use crate::ssh::SshOptions;
 use crate::ssh::pool::Link;
+use crate::ssh::upstream::Upstream;
 use crate::target::Target;
 use crate::vitals;
 
@@ -237,6 +238,24 @@ impl Control {
     #[must_use]
     pub fn vitals(&self, target: &str) -> Option<Vitals> {
         Some(self.station(target).ok()?.vitals.read())
+    }
+
+    /// What the gate of `target` measured at the last look, as its `vitals` verb gives it: run
+    /// state, monitor latency, disk rates, pressure on the host, lock, staged configuration. `None`
+    /// for an unknown target, one that could not be asked, and a gate without that verb.
+    #[must_use]
+    pub fn machine(&self, target: &str) -> Option<serde_json::Value> {
+        self.station(target).ok()?.vitals.machine()
+    }
+
+    /// The screen of `target` as it is now: a PNG of at most 4 MiB. Asked of the host's gate, over
+    /// the warm connection; nothing is recorded.
+    ///
+    /// # Errors
+    /// When there is none, and why; see [`NoPicture`].
+    pub async fn screenshot(&self, target: &str) -> Result<Vec<u8>, NoPicture> {
+        let unknown = |_| NoPicture::UnknownTarget(target.to_owned());
+        screen::fetch(self.station(target).map_err(unknown)?).await
     }
 
     /// Waits, at most `limit`, until no operation runs; gives how many still do.

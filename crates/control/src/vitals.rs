@@ -16,6 +16,7 @@ use breakglass_journal::{
 };
 use breakglass_verbs::{Verb, Verdict};
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +46,10 @@ pub(crate) struct Board(Mutex<Posted>);
 #[derive(Debug)]
 struct Posted {
     vitals: Vitals,
+    /// What the gate's `vitals` said last, as it said it.
+    machine: Option<Value>,
+    /// The gate knows `status` only: an older one.
+    gate_is_old: bool,
     /// The conclusion that was told last, and in which incident.
     told: Option<(IncidentId, &'static str)>,
     /// For guest and host, the changed key that was told last, and in which incident.
@@ -68,6 +73,8 @@ impl Board {
         };
         Board(Mutex::new(Posted {
             vitals,
+            machine: None,
+            gate_is_old: false,
             told: None,
             keys_told: [None, None],
         }))
@@ -75,6 +82,11 @@ impl Board {
 
     pub(crate) fn read(&self) -> Vitals {
         self.lock().vitals.clone()
+    }
+
+    /// What the host's gate measured last; none if it could not be asked, or is an older one.
+    pub(crate) fn machine(&self) -> Option<Value> {
+        self.lock().machine.clone()
     }
 
     /// The guest has not answered yet, and may still.
@@ -232,8 +244,27 @@ async fn ask_guest(inner: &Inner, station: &Station, open: &[IncidentId]) -> Opt
 
 async fn ask_host(station: &Station) -> Option<SshError> {
     let urgency = Urgency::Patient;
-    let ended = conduct(&station.host, Verb::Status, urgency, &mut |_, _| {}).await;
+    let mut machine = None;
+    let mut measured = |stream, line: &str| {
+        if stream == OutputStream::Stdout && line.starts_with('{') {
+            machine = serde_json::from_str(line).ok();
+        }
+    };
+    let gate_is_old = station.vitals.lock().gate_is_old;
+    let verb = if gate_is_old {
+        Verb::Status
+    } else {
+        Verb::Vitals
+    };
+    let mut ended = conduct(&station.host, verb, urgency, &mut measured).await;
+    let is_unknown = verb == Verb::Vitals && ended.outcome == VerbOutcome::Refused;
+    if is_unknown {
+        ended = conduct(&station.host, Verb::Status, urgency, &mut |_, _| {}).await;
+    }
     let mut posted = station.vitals.lock();
+    posted.machine = machine;
+    // Asked for once: a gate that is replaced is noticed when the server starts anew.
+    posted.gate_is_old |= is_unknown && ended.outcome != VerbOutcome::Refused;
     posted.vitals.vm = machine_vital(&posted.vitals.vm, &ended, Timestamp::now());
     ended.error
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use breakglass_control::{CloseRefusal, IdempotencyKey, Refusal};
+use breakglass_control::{CloseRefusal, IdempotencyKey, NoPicture, Refusal};
 use breakglass_journal::{
     Actor, EventBody, IncidentId, Journal, Options, OutputStream, VerbOutcome,
 };
@@ -376,4 +376,26 @@ fn key_file(bench: &Bench) -> std::path::PathBuf {
         breakglass_control::ssh::write_key(&bench.keys.key, &path).unwrap();
     }
     path
+}
+
+#[tokio::test]
+async fn the_screen_comes_as_the_very_bytes_of_a_png() {
+    let bench = Bench::running();
+    let picture = bench.control.screenshot("devvm").await.unwrap();
+    assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n"));
+    assert!(picture.ends_with(b"IEND\xae\x42\x60\x82"));
+    let unknown = bench.control.screenshot("nosuch").await.unwrap_err();
+    assert_eq!(unknown, NoPicture::UnknownTarget("nosuch".to_owned()));
+    bench.host.set("monitor-hangs", "");
+    let none = bench.control.screenshot("devvm").await.unwrap_err();
+    assert!(none.to_string().contains("no answer within 3 s"), "{none}");
+}
+
+#[tokio::test]
+async fn the_machine_is_measured_by_the_gate() {
+    let bench = Bench::running();
+    let measured = until("the machine is measured", || bench.control.machine("devvm")).await;
+    assert_eq!(measured["verdict"], "running");
+    assert_eq!(measured["run_state"], "running");
+    assert!(measured["disk"]["writes_per_s"].is_u64(), "{measured}");
 }

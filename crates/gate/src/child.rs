@@ -1,325 +1,219 @@
-//! Bounded child processes: a list of arguments, an empty environment, a deadline, no shell.
+//! Everything that may hang, bounded: children, files of the kernel, conversations.
 //!
-//! One thread, one loop: wait on both pipes at once, take what comes, stop at the deadline. A
-//! grandchild that keeps a pipe open is not waited for, and a flood is read but not kept.
+//! A child gets a list of arguments, an environment of two fixed variables, no input, no shell, a
+//! deadline after which its process group is killed, and bounded memory for its output. Reading a
+//! file may hang as well (`/proc` of a wedged process, a cluster file system), so that is done by a
+//! thread that is left behind when its time is over.
 
-use std::io::{self, Read};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+/// Bytes kept of what a child prints or a file holds.
+pub(crate) const LARGEST: u64 = 512 * 1024;
+/// How long a child has after SIGTERM, and its corpse after SIGKILL.
+const GRACE: Duration = Duration::from_millis(500);
 /// How long after the end of a child its pipes are still read: a daemon that it left behind may
 /// hold them open for ever.
 const AFTER_EXIT: Duration = Duration::from_millis(250);
-/// How long a child has after SIGTERM, and its corpse after SIGKILL.
-const GRACE: Duration = Duration::from_millis(500);
 /// Longest pause between two looks at whether the child has ended.
-const LOOK: Duration = Duration::from_millis(20);
-/// All that a child gets to see of an environment.
-const ENVIRONMENT: [(&str, &str); 2] = [
-    (
-        "PATH",
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    ),
-    ("LC_ALL", "C"),
-];
+const LOOK: Duration = Duration::from_millis(10);
+/// All that a child gets to see of an environment, beside `LC_ALL`.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// How much a child may take.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    /// From start to end; then its process group is killed.
-    pub(crate) deadline: Duration,
-    /// Bytes kept of each of its streams; the rest is read and dropped.
-    pub(crate) bytes: usize,
-}
-
-/// What became of a child.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    pub(crate) end: End,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-/// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
-    Exited(i32),
-    Signalled(i32),
-    /// Ended by us after this long.
-    Late(Duration),
-    /// As [`End::Late`], and it outlived SIGKILL too: it sits in the kernel.
-    Stuck(Duration),
-}
-
-impl Finished {
-    /// The standard output of a child that exited with 0.
-    ///
-    /// # Errors
-    /// A sentence with its exit code and its words, or with how else it ended.
-    pub(crate) fn success(self) -> Result<String, String> {
-        let how = match self.end {
-            End::Exited(0) => return Ok(self.stdout),
-            End::Exited(code) => format!("exit code {code}"),
-            End::Signalled(signal) => format!("died by signal {signal}"),
-            End::Late(after) => format!("no end after {} s, killed", after.as_secs()),
-            End::Stuck(after) => {
-                format!(
-                    "no end after {} s, and SIGKILL does not end it",
-                    after.as_secs()
-                )
-            }
-        };
-        let words = [self.stderr.trim(), self.stdout.trim()];
-        Err(match words.into_iter().find(|text| !text.is_empty()) {
-            Some(text) => format!("{} ({how})", text.replace('\n', "; ")),
-            None => how,
-        })
-    }
-}
-
-/// Runs `program` with `args` to its end, or to the end of its `bounds`.
+/// What `work` gives within `limit`; `what` names it in the error.
 ///
 /// # Errors
-/// When it can't be started.
-pub(crate) fn run(program: &Path, args: &[&str], bounds: Bounds) -> io::Result<Finished> {
-    let child = Command::new(program)
+/// Those of `work`, and that the time is over. The thread is then left to itself.
+pub(crate) fn within<T: Send + 'static>(
+    limit: Duration,
+    what: &str,
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let body = move || drop(tell.send(work()));
+    let spawned = thread::Builder::new().spawn(body);
+    spawned.map_err(|error| format!("{what}: no thread for it: {error}"))?;
+    let late = |_| {
+        Err(format!(
+            "{what}: no answer within {} s",
+            limit.as_secs_f32()
+        ))
+    };
+    told.recv_timeout(limit).unwrap_or_else(late)
+}
+
+/// The last `most` bytes of a file.
+pub(crate) fn bytes(path: &Path, most: u64, limit: Duration) -> Result<Vec<u8>, String> {
+    let (name, path) = (path.display().to_string(), path.to_owned());
+    let read = move || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        if file.metadata()?.len() > most {
+            file.seek(SeekFrom::End(-i64::try_from(most).unwrap_or(0)))?;
+        }
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let named = name.clone();
+    within(limit, &name, move || {
+        read().map_err(|error| format!("{named}: {error}"))
+    })
+}
+
+/// The end of a text file.
+pub(crate) fn file(path: &Path, limit: Duration) -> Result<String, String> {
+    bytes(path, LARGEST, limit).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Runs `program` with `args` to its end, at most `limit`; its standard output if it exits with 0.
+///
+/// # Errors
+/// A sentence with its words and how it ended.
+pub(crate) fn run(program: &Path, args: &[&str], limit: Duration) -> Result<String, String> {
+    let began = Instant::now();
+    let mut child = Command::new(program)
         .args(args)
         .env_clear()
-        .envs(ENVIRONMENT)
+        .envs([("PATH", PATH), ("LC_ALL", "C")])
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .spawn()?;
-    Running::new(child, bounds).finish()
+        .spawn()
+        .map_err(|error| format!("{} can't be started: {error}", program.display()))?;
+    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    // A group that is gone already is what was wanted.
+    let kill = |signal| group.map(|group| kill_process_group(group, signal));
+    let (tell, told) = mpsc::sync_channel(16);
+    pump(child.stdout.take(), 0, tell.clone());
+    pump(child.stderr.take(), 1, tell);
+    let mut kept = [Vec::new(), Vec::new()];
+    let mut take = |wait| match told.recv_timeout(wait) {
+        Ok((stream, block)) => {
+            keep(kept.get_mut::<usize>(stream), &block);
+            true
+        }
+        Err(RecvTimeoutError::Timeout) => true,
+        Err(RecvTimeoutError::Disconnected) => false,
+    };
+    let mut steps = [Some(Signal::TERM), Some(Signal::KILL), None].into_iter();
+    let mut next = limit;
+    let status = loop {
+        if !take(LOOK) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            break Some(status);
+        }
+        if began.elapsed() >= next {
+            match steps.next().flatten() {
+                Some(signal) => _ = kill(signal),
+                None => break None,
+            }
+            next += GRACE;
+        }
+    };
+    let late = next > limit;
+    if late {
+        // Members of the group that ignored SIGTERM must not outlive its leader.
+        let _ = kill(Signal::KILL);
+    }
+    let ended = Instant::now();
+    while ended.elapsed() < AFTER_EXIT && take(LOOK) {}
+    let [stdout, stderr] = kept.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let how = match (status, late) {
+        (Some(status), false) if status.success() => return Ok(stdout),
+        (Some(status), false) => status.to_string(),
+        (_, true) => format!("no end after {} s, killed", limit.as_secs_f32()),
+        (None, false) => "its end was not seen".to_owned(),
+    };
+    match stderr.trim() {
+        "" if stdout.trim().is_empty() => Err(how),
+        "" => Err(format!("{} ({how})", stdout.trim().replace('\n', "; "))),
+        words => Err(format!("{} ({how})", words.replace('\n', "; "))),
+    }
 }
 
-struct Running {
-    child: Child,
-    bounds: Bounds,
-    began: Instant,
-    stdout: Pipe,
-    stderr: Pipe,
-}
-
-impl Running {
-    fn new(mut child: Child, bounds: Bounds) -> Running {
-        let stdout = Pipe::new(child.stdout.take().map(Into::into), bounds.bytes);
-        let stderr = Pipe::new(child.stderr.take().map(Into::into), bounds.bytes);
-        Running {
-            child,
-            bounds,
-            began: Instant::now(),
-            stdout,
-            stderr,
-        }
-    }
-
-    fn finish(mut self) -> io::Result<Finished> {
-        let end = match self.until(self.began + self.bounds.deadline)? {
-            Some(status) => ended(status),
-            None => self.kill()?,
-        };
-        self.drain()?;
-        Ok(Finished {
-            end,
-            stdout: self.stdout.text(),
-            stderr: self.stderr.text(),
-        })
-    }
-
-    /// Reads until the child has ended (its status) or the time has come (nothing).
-    fn until(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(Some(status));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            self.read(left.min(LOOK))?;
-        }
-    }
-
-    fn kill(&mut self) -> io::Result<End> {
-        let after = self.bounds.deadline;
-        for signal in [Signal::TERM, Signal::KILL] {
-            self.signal(signal);
-            if self.until(Instant::now() + GRACE)?.is_some() {
-                // Members of the group that ignored SIGTERM must not outlive its leader.
-                self.signal(Signal::KILL);
-                return Ok(End::Late(after));
-            }
-        }
-        Ok(End::Stuck(after))
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        // A group that is gone already is what was wanted.
-        let _ = pid.map(|pid| kill_process_group(pid, signal));
-    }
-
-    /// Takes what is left in the pipes, until they close or for a short while.
-    fn drain(&mut self) -> io::Result<()> {
-        let deadline = Instant::now() + AFTER_EXIT;
-        while self.stdout.source.is_some() || self.stderr.source.is_some() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+/// Sends what comes from a stream, block by block, until it closes or nobody takes it any more.
+fn pump(
+    mut source: Option<impl Read + Send + 'static>,
+    stream: usize,
+    to: SyncSender<(usize, Vec<u8>)>,
+) {
+    thread::spawn(move || {
+        let mut block = [0; 16 * 1024];
+        while let Some(Ok(count @ 1..)) = source.as_mut().map(|source| source.read(&mut block)) {
+            let sent = block
+                .get(..count)
+                .map(|bytes| to.send((stream, bytes.to_vec())));
+            if !matches!(sent, Some(Ok(()))) {
                 break;
             }
-            self.read(left)?;
         }
-        Ok(())
-    }
-
-    /// Waits for output, at most for `wait`, and takes one block from each pipe that has some.
-    fn read(&mut self, wait: Duration) -> io::Result<()> {
-        let ready: Vec<bool> = {
-            let pipes = [&self.stdout, &self.stderr];
-            let mut set: Vec<PollFd<'_>> = pipes
-                .iter()
-                .filter_map(|pipe| pipe.source.as_ref())
-                .map(|source| PollFd::new(source, PollFlags::IN))
-                .collect();
-            let wait = Timespec {
-                tv_sec: 0,
-                tv_nsec: i64::from(wait.min(LOOK).subsec_nanos()),
-            };
-            match poll(&mut set, Some(&wait)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let mut events = set.iter().map(|fd| !fd.revents().is_empty());
-            pipes
-                .iter()
-                .map(|p| p.source.is_some() && events.next().unwrap_or(false))
-                .collect()
-        };
-        for (pipe, ready) in [&mut self.stdout, &mut self.stderr].into_iter().zip(ready) {
-            if ready {
-                pipe.take();
-            }
-        }
-        Ok(())
-    }
+    });
 }
 
-fn ended(status: ExitStatus) -> End {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => End::Exited(code),
-        (None, signal) => End::Signalled(signal.unwrap_or_default()),
-    }
-}
-
-/// One stream of a child: what is kept of it, until it closes.
-struct Pipe {
-    source: Option<std::fs::File>,
-    kept: Vec<u8>,
-    limit: usize,
-    dropped: usize,
-}
-
-impl Pipe {
-    fn new(source: Option<std::os::fd::OwnedFd>, limit: usize) -> Pipe {
-        Pipe {
-            source: source.map(Into::into),
-            kept: Vec::new(),
-            limit,
-            dropped: 0,
-        }
-    }
-
-    /// One block; it is there, so this does not wait. The end and an error close the pipe.
-    fn take(&mut self) {
-        let mut block = [0; 16 * 1024];
-        let read = self
-            .source
-            .as_mut()
-            .map_or(Ok(0), |source| source.read(&mut block));
-        match read {
-            Ok(count) if count > 0 => {
-                let room = self.limit.saturating_sub(self.kept.len()).min(count);
-                self.kept
-                    .extend_from_slice(block.get(..room).unwrap_or_default());
-                self.dropped += count - room;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            _ => self.source = None,
-        }
-    }
-
-    fn text(&self) -> String {
-        let mut text = String::from_utf8_lossy(&self.kept).into_owned();
-        if self.dropped > 0 {
-            text.push_str(&format!("\n[{} more bytes were dropped]\n", self.dropped));
-        }
-        text
-    }
+/// Keeps the first bytes; a flood is read to its end, but not kept.
+fn keep(kept: Option<&mut Vec<u8>>, block: &[u8]) {
+    let Some(kept) = kept else { return };
+    let most = usize::try_from(LARGEST).unwrap_or(usize::MAX);
+    let room = most.saturating_sub(kept.len()).min(block.len());
+    kept.extend_from_slice(block.get(..room).unwrap_or_default());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sh(script: &str, seconds: u64) -> (Finished, Duration) {
-        let began = Instant::now();
-        let bounds = Bounds {
-            deadline: Duration::from_secs(seconds),
-            bytes: 4096,
-        };
-        (
-            run(Path::new("/bin/sh"), &["-c", script], bounds).unwrap(),
-            began.elapsed(),
-        )
+    fn sh(script: &str, seconds: u64) -> (Result<String, String>, Duration) {
+        let (began, limit) = (Instant::now(), Duration::from_secs(seconds));
+        let result = run(Path::new("/bin/sh"), &["-c", script], limit);
+        (result, began.elapsed())
     }
 
     #[test]
     fn a_child_sees_its_arguments_a_bare_environment_and_no_input() {
-        let bounds = Bounds {
-            deadline: Duration::from_secs(20),
-            bytes: 4096,
-        };
+        let limit = Duration::from_secs(20);
         let odd = "; id > /tmp/x $(id) `id`\n";
-        let echo = run(Path::new("/bin/echo"), &["-n", odd], bounds).unwrap();
-        assert_eq!(echo.success().unwrap(), odd);
+        let echo = run(Path::new("/bin/echo"), &["-n", odd], limit).unwrap();
+        assert_eq!(echo, odd);
         let (seen, _) = sh(
             "read -r line; echo \"$?\"; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort",
             20,
         );
-        assert_eq!(
-            seen.stdout,
-            format!("1\nLC_ALL=C\nPATH={}\n", ENVIRONMENT[0].1)
-        );
+        assert_eq!(seen.unwrap(), format!("1\nLC_ALL=C\nPATH={}\n", PATH));
     }
 
     #[test]
     fn a_failure_tells_exit_code_and_words() {
         let (failed, _) = sh("echo doing; echo 'VM is locked (backup)' >&2; exit 255", 20);
         assert_eq!(
-            failed.success().unwrap_err(),
-            "VM is locked (backup) (exit code 255)"
+            failed.unwrap_err(),
+            "VM is locked (backup) (exit status: 255)"
         );
-        let (died, _) = sh("kill -SEGV $$", 20);
-        assert_eq!(died.success().unwrap_err(), "died by signal 11");
+        let (died, _) = sh("kill -KILL $$", 20);
+        assert_eq!(died.unwrap_err(), "signal: 9 (SIGKILL)");
     }
 
     #[test]
     fn a_child_that_hangs_and_ignores_sigterm_is_killed_with_its_whole_group() {
         let (late, took) = sh(
-            "trap '' TERM; sleep 600 & echo $!; while :; do sleep 1; done",
+            "trap '' TERM; sleep 600 & echo $! >&2; while :; do sleep 1; done",
             1,
         );
-        assert_eq!(late.end, End::Late(Duration::from_secs(1)));
+        let late = late.unwrap_err();
+        let (grandchild, how) = late.split_once(' ').unwrap();
+        assert_eq!(how, "(no end after 1 s, killed)");
         assert!(took < Duration::from_secs(10), "{took:?}");
-        let grandchild: u32 = late.stdout.trim().parse().unwrap();
+        let grandchild: u32 = grandchild.parse().unwrap();
         let deadline = Instant::now() + Duration::from_secs(10);
         while crate::driver::proc::look(grandchild).unwrap().is_some() {
             assert!(Instant::now() < deadline, "the grandchild lives on");
@@ -329,36 +223,42 @@ mod tests {
 
     #[test]
     fn a_flood_is_read_to_its_end_but_only_the_first_bytes_are_kept() {
-        let (flood, _) = sh("head -c 50000000 /dev/zero; echo end >&2", 60);
-        assert_eq!(
-            (flood.end, flood.stderr.as_str()),
-            (End::Exited(0), "end\n")
-        );
-        assert!(flood.stdout.len() < 4200 && flood.stdout.contains("49995904 more bytes"));
+        let (flood, _) = sh("head -c 50000000 /dev/zero; echo end >&2; exit 3", 60);
+        assert_eq!(flood.unwrap_err(), "end (exit status: 3)");
+        let (flood, _) = sh("head -c 50000000 /dev/zero", 60);
+        assert_eq!(flood.unwrap().len(), usize::try_from(LARGEST).unwrap());
     }
 
     #[test]
     fn a_flood_without_end_stops_at_the_deadline() {
         let (flood, took) = sh("exec cat /dev/zero", 1);
-        assert_eq!(flood.end, End::Late(Duration::from_secs(1)));
+        assert!(flood.unwrap_err().ends_with("(no end after 1 s, killed)"));
         assert!(took < Duration::from_secs(10), "{took:?}");
     }
 
     #[test]
     fn a_daemon_that_keeps_the_pipe_open_is_neither_waited_for_nor_killed() {
         let (done, took) = sh("setsid sleep 3 & echo $!", 60);
-        assert_eq!(done.end, End::Exited(0));
         assert!(took < Duration::from_secs(2), "{took:?}");
-        let daemon: u32 = done.stdout.trim().parse().unwrap();
+        let daemon: u32 = done.unwrap().trim().parse().unwrap();
         assert!(crate::driver::proc::look(daemon).unwrap().is_some());
     }
 
     #[test]
     fn a_program_that_is_not_there_is_an_error() {
-        let bounds = Bounds {
-            deadline: Duration::from_secs(1),
-            bytes: 1,
+        let limit = Duration::from_secs(1);
+        assert!(run(Path::new("/nonexistent/qm"), &[], limit).is_err());
+    }
+
+    #[test]
+    fn what_hangs_is_left_behind_when_its_time_is_over() {
+        let began = Instant::now();
+        let hang = || {
+            thread::sleep(Duration::from_secs(60));
+            Ok(())
         };
-        assert!(run(Path::new("/nonexistent/qm"), &[], bounds).is_err());
+        let late = within(Duration::from_millis(50), "the file", hang);
+        assert_eq!(late.unwrap_err(), "the file: no answer within 0.05 s");
+        assert!(began.elapsed() < Duration::from_secs(10));
     }
 }

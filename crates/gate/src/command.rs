@@ -1,14 +1,16 @@
 //! The program around [`serve`]: policy, journal and driver for one SSH command.
 
 use std::env;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::driver::qm::QmDriver;
-use crate::journal::FileJournal;
+use breakglass_verbs::Request;
+
+use crate::driver::{Driver, qm::QmDriver};
+use crate::journal::{Asked, FileJournal};
 use crate::output::{Output, Streams};
-use crate::policy::{DEFAULT_PATH, Policy, PolicyError};
+use crate::policy::{DEFAULT_PATH, Kind, Policy, PolicyError};
+use crate::run::{Fate, Runs};
 use crate::serve::{Context, REFUSED, serve};
 
 const USAGE: &str = "usage: breakglass-gate [--policy FILE] [--check], as command=\"…\" in \
@@ -20,76 +22,138 @@ const USAGE: &str = "usage: breakglass-gate [--policy FILE] [--check], as comman
 /// wrote the `command="…"` of the key; the client can't add any.
 #[must_use]
 pub fn run() -> ExitCode {
-    let mut out = Streams;
-    let code = match Arguments::parse(env::args_os().skip(1)) {
-        Ok(arguments) => arguments.run(&mut out),
-        Err(why) => refuse(&mut out, &why),
+    let (mut out, mut words) = (Streams, env::args_os().skip(1));
+    let mut gate = Gate {
+        policy: DEFAULT_PATH.into(),
+        check: false,
+        worker: false,
+    };
+    while let Some(word) = words.next() {
+        match (word.to_str(), &mut gate) {
+            (Some("--policy"), gate) => gate.policy = words.next().unwrap_or_default().into(),
+            (Some("--check"), gate) => gate.check = true,
+            (Some("--worker"), gate) => gate.worker = true,
+            _ => {
+                out.error(USAGE);
+                return ExitCode::from(REFUSED);
+            }
+        }
+    }
+    let code = match Policy::load(&gate.policy) {
+        Ok(policy) if gate.check => {
+            out.line(&format!(
+                "{}: guest {}, ok",
+                gate.policy.display(),
+                policy.guest
+            ));
+            0
+        }
+        Ok(policy) => gate.obey(&policy, &mut out),
+        Err(PolicyError(errors)) => {
+            errors.iter().for_each(|why| out.error(why));
+            out.error("refused: the gate has no valid policy, so nothing is allowed");
+            REFUSED
+        }
     };
     ExitCode::from(code)
 }
 
-fn refuse(out: &mut dyn Output, why: &str) -> u8 {
-    out.error(&format!("refused: {why}"));
-    REFUSED
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Arguments {
+struct Gate {
     policy: PathBuf,
     check: bool,
+    /// Given by the gate to itself: serve the verb behind the channel.
+    worker: bool,
 }
 
-impl Arguments {
-    fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Arguments, String> {
-        let mut arguments = Arguments {
-            policy: DEFAULT_PATH.into(),
-            check: false,
+impl Gate {
+    fn obey(&self, policy: &Policy, out: &mut dyn Output) -> u8 {
+        // Bytes that are not UTF-8 become U+FFFD, which no entry of the table holds.
+        let lossy = |name| {
+            env::var_os(name)
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
         };
-        while let Some(word) = words.next() {
-            match word.to_str() {
-                Some("--policy") => arguments.policy = words.next().ok_or(USAGE)?.into(),
-                Some("--check") => arguments.check = true,
-                _ => return Err(USAGE.to_owned()),
+        let (line, connection) = (lossy("SSH_ORIGINAL_COMMAND"), lossy("SSH_CONNECTION"));
+        let paths = &policy.paths;
+        let source = connection.split(' ').next().filter(|peer| !peer.is_empty());
+        let context = Context {
+            guest: &policy.guest,
+            asked: Asked {
+                source: source.unwrap_or("local"),
+                request: &line,
+            },
+            forensics_dir: &paths.forensics_dir,
+            keep: &policy.keep,
+            journal: &FileJournal {
+                file: paths.journal_file.clone(),
+                syslog: paths.syslog.clone(),
+            },
+            limits: &policy.limits,
+        };
+        let request = match context.request(out) {
+            Ok(request) => request,
+            Err(refused) => return refused,
+        };
+        let runs = Runs::new(&paths.gate_dir, &policy.guest);
+        // What can't be made is told by whoever needs it.
+        let _ = runs.create();
+        let mut driver: Box<dyn Driver> = match policy.kind {
+            Kind::Qm | Kind::Virsh => Box::new(QmDriver::new(policy)),
+        };
+        match request.verb.is_mutating() {
+            true if self.worker => {
+                let Some(mut run) = runs.claim(request.verb) else {
+                    return 0;
+                };
+                let exit = serve(&context, driver.as_mut(), &mut run);
+                run.end(exit);
+                exit
+            }
+            true => self.front(request, &runs, &context, driver.as_mut(), out),
+            false => {
+                if !matches!(request.verb.as_str(), "vitals" | "screenshot") {
+                    runs.note().iter().for_each(|note| out.line(note));
+                }
+                serve(&context, driver.as_mut(), out)
             }
         }
-        Ok(arguments)
     }
 
-    fn run(&self, out: &mut dyn Output) -> u8 {
-        match Policy::load(&self.policy) {
-            Ok(policy) if self.check => {
-                out.line(&format!(
-                    "{}: guest {}, ok",
-                    self.policy.display(),
-                    policy.guest
+    fn front(
+        &self,
+        request: Request,
+        runs: &Runs,
+        context: &Context<'_>,
+        driver: &mut dyn Driver,
+        out: &mut dyn Output,
+    ) -> u8 {
+        match runs.follow(request, &self.policy, context, out) {
+            Fate::Ended(exit) => exit,
+            Fate::Undone(why) => {
+                out.error(&format!(
+                    "{why}; the verb runs in this channel, so keep it open"
                 ));
-                0
+                serve(context, driver, out)
             }
-            Ok(policy) => obey(&policy, out),
-            Err(PolicyError(errors)) => {
-                errors.iter().for_each(|why| out.error(why));
-                refuse(out, "the gate has no valid policy, so nothing is allowed")
+            Fate::Lost => {
+                out.error(&format!(
+                    "the worker of {} is gone before it ended",
+                    request.verb
+                ));
+                runs.note().iter().for_each(|note| out.error(note));
+                // Where that left the guest.
+                let line = Request {
+                    json: request.json,
+                    verb: breakglass_verbs::Verb::Status,
+                }
+                .to_string();
+                let asked = Asked {
+                    request: &line,
+                    ..context.asked
+                };
+                serve(&Context { asked, ..*context }, driver, out).max(1)
             }
         }
     }
-}
-
-fn obey(policy: &Policy, out: &mut dyn Output) -> u8 {
-    // Bytes that are not UTF-8 become U+FFFD, which no entry of the table holds.
-    let lossy = |name| env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-    let line = lossy("SSH_ORIGINAL_COMMAND").unwrap_or_default();
-    let connection = lossy("SSH_CONNECTION").unwrap_or_default();
-    let journal = FileJournal::new(policy.journal_file.clone(), policy.syslog.clone());
-    let context = Context {
-        guest: &policy.guest,
-        source: connection
-            .split(' ')
-            .next()
-            .filter(|peer| !peer.is_empty())
-            .unwrap_or("local"),
-        forensics_dir: &policy.forensics_dir,
-        journal: &journal,
-        limits: policy.limits,
-    };
-    serve(&line, &context, &mut QmDriver::new(policy), out)
 }

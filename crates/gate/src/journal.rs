@@ -1,4 +1,3 @@
-use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -6,65 +5,31 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use breakglass_verbs::Verdict;
-
 use crate::text;
-use crate::utc;
 
-/// Characters of a request that are journalled; the rest is counted.
-const REQUEST_SHOWN: usize = 120;
+/// Characters of a request, and of what became of it, that are journalled; the rest is counted.
+const SHOWN: usize = 120;
 /// Facility `auth` (4), severity `notice` (5), as RFC 3164 packs them.
 const SYSLOG_PRIORITY: u8 = 4 * 8 + 5;
 
+/// Who asked for what, as each line of the journal begins. Both exactly as they came; they are made
+/// harmless when they are written.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The peer's address, from `SSH_CONNECTION`.
+    pub source: &'a str,
+    /// The request.
+    pub request: &'a str,
+}
+
 /// Where every decision of the gate is written down.
 pub trait Journal: Send + Sync {
-    /// Keeps one decision, durably.
+    /// Keeps one decision, or how it ended, such as `accepted`.
     ///
     /// # Errors
     /// A sentence. The gate tells it to the operator and goes on: power is never blocked by
     /// bookkeeping.
-    fn record(&self, entry: &Entry<'_>) -> Result<(), String>;
-}
-
-/// One decision, shown by `Display` as the one line that a journal keeps, without its time.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
-    /// The peer's address, from `SSH_CONNECTION`.
-    pub source: &'a str,
-    /// What was asked for, exactly as it came; made harmless when it is shown.
-    pub request: &'a str,
-    /// What the gate decided, or how it ended.
-    pub decision: Decision<'a>,
-}
-
-/// What the gate decided, or how it ended.
-#[derive(Debug, Clone, Copy)]
-pub enum Decision<'a> {
-    /// The request is not in the table, or may not run now; holds why.
-    Refused(&'a str),
-    /// The verb begins.
-    Accepted,
-    /// The verb ended with this verdict and exit code.
-    Finished(&'a Verdict, u8),
-}
-
-impl fmt::Display for Entry<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let request = text::ascii(self.request, REQUEST_SHOWN);
-        write!(
-            f,
-            "source={} request=\"{request}\" ",
-            text::ascii(self.source, 64)
-        )?;
-        match self.decision {
-            Decision::Refused(why) => write!(f, "refused reason=\"{}\"", text::ascii(why, 200)),
-            Decision::Accepted => f.write_str("accepted"),
-            Decision::Finished(verdict, exit) => {
-                let verdict = text::ascii(&verdict.to_string(), 200);
-                write!(f, "finished verdict=\"{verdict}\" exit={exit}")
-            }
-        }
-    }
+    fn record(&self, asked: Asked<'_>, decision: &str) -> Result<(), String>;
 }
 
 /// Keeps nothing: for a drill, whose own log records every verb.
@@ -72,7 +37,7 @@ impl fmt::Display for Entry<'_> {
 pub struct Silent;
 
 impl Journal for Silent {
-    fn record(&self, _entry: &Entry<'_>) -> Result<(), String> {
+    fn record(&self, _asked: Asked<'_>, _decision: &str) -> Result<(), String> {
         Ok(())
     }
 }
@@ -80,51 +45,36 @@ impl Journal for Silent {
 /// A private file with one line a decision, and syslog beside it.
 #[derive(Debug, Clone)]
 pub struct FileJournal {
-    file: PathBuf,
-    syslog: PathBuf,
+    /// Created with mode 0600.
+    pub file: PathBuf,
+    /// A datagram socket, which may be absent.
+    pub syslog: PathBuf,
 }
 
-impl FileJournal {
-    /// A journal in `file` (created with mode 0600) and on the datagram socket `syslog`, which may
-    /// be absent.
-    #[must_use]
-    pub fn new(file: PathBuf, syslog: PathBuf) -> FileJournal {
-        FileJournal { file, syslog }
-    }
-
-    fn append(&self, line: &str) -> std::io::Result<()> {
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&self.file)?;
-        // One write of one whole line: two gates that append at once don't mix theirs.
-        // No sync: a host whose disk is stuck would hold the verb up.
-        file.write_all(line.as_bytes())
-    }
-
-    fn tell_syslog(&self, entry: &Entry<'_>) {
-        let message = format!(
-            "<{SYSLOG_PRIORITY}>breakglass-gate[{}]: {entry}",
-            std::process::id()
-        );
+impl Journal for FileJournal {
+    fn record(&self, asked: Asked<'_>, decision: &str) -> Result<(), String> {
+        let [source, request] = [asked.source, asked.request].map(|word| text::ascii(word, SHOWN));
+        let decision = text::visible(decision, 2 * SHOWN);
+        let entry = format!("source={source} request=\"{request}\" {decision}");
+        let own = std::process::id();
+        let message = format!("<{SYSLOG_PRIORITY}>breakglass-gate[{own}]: {entry}");
         // The file is the record; a host without syslog, or with a full queue, loses only the copy.
         let _ = UnixDatagram::unbound().and_then(|socket| {
             socket.set_nonblocking(true)?;
             socket.send_to(message.as_bytes(), &self.syslog)
         });
-    }
-}
-
-impl Journal for FileJournal {
-    fn record(&self, entry: &Entry<'_>) -> Result<(), String> {
-        self.tell_syslog(entry);
-        let line = format!("{} {entry}\n", utc::rfc3339(SystemTime::now()));
-        self.append(&line).map_err(|error| {
-            format!(
-                "the gate's journal {} can't be written: {error}; the verb runs unrecorded here",
-                self.file.display()
-            )
+        let line = format!("{} {entry}\n", text::utc(SystemTime::now()));
+        let mut options = OpenOptions::new();
+        let file = options
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&self.file);
+        // One write of one whole line: two gates that append at once don't mix theirs.
+        // No sync: a host whose disk is stuck would hold the verb up.
+        file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(|error| {
+            let name = self.file.display();
+            format!("the gate's journal {name} can't be written: {error}; the verb runs unrecorded here")
         })
     }
 }

@@ -1,9 +1,9 @@
 //! The host side of a power verb, behind `command="…",restrict` in the host's authorized_keys.
 //!
 //! ```text
-//!  SSH_ORIGINAL_COMMAND ─▶ table of verbs ─▶ forensics ─▶ driver ─▶ evidence ─▶ verdict ─▶ exit code
-//!                              │ no entry                 (qm)      (/proc, QMP)
-//!                              ▼
+//!  SSH_ORIGINAL_COMMAND ─▶ table of verbs ─▶ worker ─▶ forensics ─▶ ladder ─▶ evidence ─▶ verdict ─▶ exit code
+//!                              │ no entry  (own session,            (driver)  (/proc, QMP)
+//!                              ▼            outlives the channel)
 //!                           refused, 2
 //! ```
 //!
@@ -11,33 +11,36 @@
 //! the request selects an entry of a closed table and is then thrown away. What a verb did is told
 //! from evidence that the gate gathers itself, never from an exit code.
 //!
-//! [`serve`] is that whole path and knows the hypervisor only as a [`Driver`], so a drill can run
-//! it on a simulated one. [`run`] is the program: policy, journal and the real driver around it.
+//! [`serve`] is that path without the worker and knows the hypervisor only as a [`Driver`], so a
+//! drill can run it on a simulated one. [`run`] is the program: policy, journal, the real driver, and
+//! for mutating verbs the worker.
 //!
-//! To audit it, read in this order: `command`, `serve`, `ladder`, `verdict`, `driver/qm`, `child`.
+//! To audit it, read in this order: `command`, `run`, `serve`, `ladder`, `verdict`, `driver/qm`,
+//! `child`.
 
 #![forbid(unsafe_code)]
 
 mod child;
 mod command;
 mod driver;
+mod forensics;
 mod journal;
 mod ladder;
-mod limits;
 mod output;
+mod png;
 mod policy;
-mod probe;
+mod run;
 mod serve;
 mod text;
-mod utc;
 mod verdict;
+mod vitals;
 
 pub use command::run;
-pub use driver::{Driver, Evidence, Failure, Monitor, Process, Qemu, qm::QmDriver};
-pub use journal::{Decision, Entry, FileJournal, Journal, Silent};
-pub use limits::Limits;
+pub use driver::{
+    Action, Driver, Evidence, Failure, Lock, Monitor, Probe, Process, Qemu, qm::QmDriver,
+};
+pub use journal::{Asked, FileJournal, Journal, Silent};
 pub use output::{Output, Streams};
-pub use policy::{Policy, PolicyError};
-pub use probe::Probe;
+pub use policy::{Keep, Kind, Limits, Paths, Policy, PolicyError};
 pub use serve::{Context, serve};
 pub use verdict::judge;

@@ -9,6 +9,8 @@ pub trait Output {
     fn line(&mut self, text: &str);
     /// One line about what went wrong or was refused.
     fn error(&mut self, text: &str);
+    /// A picture, in place of lines.
+    fn picture(&mut self, bytes: &[u8]);
 }
 
 /// The process's own stdout and stderr.
@@ -23,5 +25,11 @@ impl Output for Streams {
 
     fn error(&mut self, text: &str) {
         let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
+    fn picture(&mut self, bytes: &[u8]) {
+        let _ = std::io::stdout()
+            .write_all(bytes)
+            .and_then(|()| std::io::stdout().flush());
     }
 }

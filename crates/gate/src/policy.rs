@@ -7,36 +7,119 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::limits::Limits;
+use serde_json::Value;
 
 /// Where the policy is looked for, unless the authorized_keys line says `--policy FILE`.
 pub(crate) const DEFAULT_PATH: &str = "/etc/breakglass/gate.toml";
 /// A policy is a dozen lines; more is not one.
 const LARGEST: u64 = 64 * 1024;
 
-/// Which guest, by which driver, and where the gate keeps what it writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A struct of values that the policy file may set by their names, each with its default.
+macro_rules! keys {
+    ($(#[$about:meta])* $name:ident of $type:ty { $($(#[$doc:meta])* $key:ident = $default:expr,)* }) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name { $($(#[$doc])* pub $key: $type,)* }
+
+        impl Default for $name {
+            fn default() -> $name {
+                $name { $($key: $default.into(),)* }
+            }
+        }
+
+        impl $name {
+            fn slot(&mut self, key: &str) -> Option<&mut $type> {
+                $(if key == stringify!($key) { return Some(&mut self.$key); })*
+                None
+            }
+        }
+    };
+}
+
+keys! {
+    /// Where things are on the host; all absolute.
+    Paths of PathBuf {
+        /// Proxmox's tool.
+        qm = "/usr/sbin/qm",
+        /// libvirt's tool.
+        virsh = "/usr/bin/virsh",
+        /// Where Proxmox keeps `ID.pid` and the monitor's socket `ID.qmp`.
+        run_dir = "/var/run/qemu-server",
+        /// The control group that holds one `ID.scope` for each guest.
+        cgroup_dir = "/sys/fs/cgroup/qemu.slice",
+        /// The file that lists what high availability manages.
+        ha_resources = "/etc/pve/ha/resources.cfg",
+        /// Proxmox's list of tasks.
+        tasks = "/var/log/pve/tasks/active",
+        /// What the guest's serial console printed, where QEMU is told to log it.
+        serial_log = "/var/log/breakglass-serial.log",
+        /// Where forensics are kept.
+        forensics_dir = "/var/lib/breakglass/forensics",
+        /// Where decisions are written down.
+        journal_file = "/var/log/breakglass-gate.log",
+        /// The socket of the host's syslog.
+        syslog = "/dev/log",
+        /// Where the run of a mutating verb is kept, in one directory for each guest.
+        gate_dir = "/run/breakglass-gate",
+    }
+}
+
+keys! {
+    /// How long: every wait of the gate ends at one of these. In the policy file each name carries
+    /// `_seconds`.
+    Limits of Duration {
+        /// A command that only asks (`qm pending`, a question to the monitor), and a reset.
+        ask = Duration::from_secs(10),
+        /// The clean stop, before the gate ends QEMU itself. Proxmox needs 80 s for one whose
+        /// monitor is dead.
+        stop = Duration::from_secs(100),
+        /// A QEMU that was sent SIGTERM, before it is sent SIGKILL.
+        terminate = Duration::from_secs(10),
+        /// One start. Proxmox allows 30 s, or a second for each GiB of memory.
+        start = Duration::from_secs(120),
+        /// How long the evidence may take to show what a command said it had done.
+        settle = Duration::from_secs(20),
+        /// All forensics before a mutating verb together.
+        forensics = Duration::from_secs(60),
+        /// Between the two samples of the guest's disk counters, which tell a stall from a pause.
+        sample_gap = Duration::from_secs(2),
+    }
+}
+
+keys! {
+    /// How much forensics is kept; the oldest bundles go first. In the policy file each name begins
+    /// with `keep_`.
+    Keep of u64 {
+        /// Bundles.
+        bundles = 100_u64,
+        /// Their size together, in MiB.
+        mib = 512_u64,
+    }
+}
+
+/// Which hypervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// Proxmox VE, through `qm`.
+    #[default]
+    Qm,
+    /// libvirt, through `virsh`.
+    Virsh,
+}
+
+/// Which guest, by which driver, where the gate keeps what it writes, and how long it waits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
+    /// Which hypervisor.
+    pub kind: Kind,
     /// The only guest, by the hypervisor's id.
     pub guest: String,
-    /// The hypervisor's tool, an absolute path.
-    pub qm: PathBuf,
-    /// Where the hypervisor keeps `ID.pid` and the monitor's socket `ID.qmp`.
-    pub run_dir: PathBuf,
-    /// The control group that holds one `ID.scope` for each guest.
-    pub cgroup_dir: PathBuf,
-    /// The file that lists what high availability manages.
-    pub ha_resources: PathBuf,
-    /// Where forensics are kept.
-    pub forensics_dir: PathBuf,
-    /// Where decisions are written down.
-    pub journal_file: PathBuf,
-    /// The socket of the host's syslog.
-    pub syslog: PathBuf,
-    /// Held by the one mutating verb that runs.
-    pub lock_file: PathBuf,
-    /// Every wait ends at one of these.
+    /// Where things are on the host.
+    pub paths: Paths,
+    /// How long the gate waits.
     pub limits: Limits,
+    /// How much forensics is kept.
+    pub keep: Keep,
 }
 
 /// Everything that is wrong with a policy file, one sentence each.
@@ -51,9 +134,8 @@ impl Policy {
     /// Everything that is wrong, each sentence with the file, the line and a remedy.
     pub fn load(path: &Path) -> Result<Policy, PolicyError> {
         let name = path.display().to_string();
-        read(path)
-            .map_err(|why| PolicyError(vec![why]))
-            .and_then(|text| Policy::parse(&text, &name))
+        let text = read(path).map_err(|why| PolicyError(vec![format!("{name} {why}")]))?;
+        Policy::parse(&text, &name)
     }
 
     /// The policy that `text` says; `name` is the file's, for the errors.
@@ -61,199 +143,109 @@ impl Policy {
     /// # Errors
     /// As [`Policy::load`].
     pub fn parse(text: &str, name: &str) -> Result<Policy, PolicyError> {
-        let mut draft = Draft::default();
-        let mut errors = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            if let Err(why) = draft.take(line) {
-                errors.push(format!("{name}, line {}: {why}", index + 1));
+        let (mut policy, mut seen, mut errors) = (Policy::default(), Vec::new(), Vec::new());
+        for (index, line) in text.lines().map(str::trim).enumerate() {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
             }
+            let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            let result = match key.trim() {
+                key if seen.contains(&key) => Err("given before; keep one of the two".to_owned()),
+                key => policy.set(key, value.trim()),
+            };
+            let told = |why| format!("{name}, line {}: `{}`: {why}", index + 1, key.trim());
+            errors.extend(result.err().map(told));
+            seen.push(key.trim());
         }
         for (key, remedy) in [("driver", "\"qm\""), ("guest", "102")] {
-            if !draft.seen.iter().any(|seen| seen == key) {
+            if !seen.contains(&key) {
                 errors.push(format!(
                     "{name}: `{key}` is missing; add a line `{key} = {remedy}`"
                 ));
             }
         }
-        if errors.is_empty() {
-            Ok(draft.policy)
-        } else {
-            Err(PolicyError(errors))
+        if policy.kind == Kind::Qm && policy.guest.contains(|c: char| !c.is_ascii_digit()) {
+            errors.push(format!(
+                "{name}: driver \"qm\" wants its `guest` as a number"
+            ));
         }
+        match errors.is_empty() {
+            true => Ok(policy),
+            false => Err(PolicyError(errors)),
+        }
+    }
+
+    fn set(&mut self, key: &str, text: &str) -> Result<(), String> {
+        // A string in double quotes or a number, as JSON has them too; a comment may follow.
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+        let value = values.next().and_then(Result::ok).unwrap_or_default();
+        let rest = text.get(values.byte_offset()..).unwrap_or_default().trim();
+        if !rest.is_empty() && !rest.starts_with('#') {
+            return Err("write a \"string\" or a number, and nothing after it".to_owned());
+        }
+        let (word, number) = (value.as_str(), value.as_u64());
+        let path = word
+            .filter(|path| path.starts_with('/'))
+            .ok_or("write an absolute path in quotes");
+        let amount = number
+            .filter(|n| *n <= 100_000)
+            .ok_or("write a number of at most 100000");
+        let (seconds, keep) = (key.strip_suffix("_seconds"), key.strip_prefix("keep_"));
+        match (key, word) {
+            ("driver", Some("qm")) => self.kind = Kind::Qm,
+            ("driver", Some("virsh")) => self.kind = Kind::Virsh,
+            ("driver", _) => return Err("the drivers are \"qm\" and \"virsh\"".to_owned()),
+            ("guest", _) => self.guest = guest(word, number)?,
+            _ => {
+                if let Some(slot) = self.paths.slot(key) {
+                    *slot = path?.into();
+                } else if let Some(slot) = seconds.and_then(|key| self.limits.slot(key)) {
+                    *slot = Duration::from_secs(amount?);
+                } else if let Some(slot) = keep.and_then(|key| self.keep.slot(key)) {
+                    *slot = amount?;
+                } else {
+                    return Err("no such key; docs/gate.md lists them".to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A number from 100, as Proxmox counts its guests, or the name of a domain that no tool could take
+/// for an option.
+fn guest(word: Option<&str>, number: Option<u64>) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match (word, number) {
+        (Some(name), _) if name.chars().all(fits) && name.starts_with(char::is_alphanumeric) => {
+            Ok(name.to_owned())
+        }
+        (_, Some(id)) if id >= 100 => Ok(id.to_string()),
+        _ => Err("write a number from 100, or a name of letters, digits, `-`, `_`, `.`".to_owned()),
     }
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let name = path.display();
     let remedy = "install it as in docs/gate.md";
-    let mut file = File::open(path).map_err(|e| format!("{name} can't be read: {e}; {remedy}"))?;
-    let meta = file
-        .metadata()
-        .map_err(|e| format!("{name} can't be examined: {e}; {remedy}"))?;
+    let unread = |error| format!("can't be read: {error}; {remedy}");
+    let mut file = File::open(path).map_err(unread)?;
+    let meta = file.metadata().map_err(unread)?;
     let own = rustix::process::geteuid().as_raw();
     if !meta.is_file() || meta.len() > LARGEST {
         return Err(format!(
-            "{name} is not a file of at most {LARGEST} bytes; {remedy}"
+            "is not a file of at most {LARGEST} bytes; {remedy}"
         ));
     }
     if meta.uid() != 0 && meta.uid() != own {
         return Err(format!(
-            "{name} belongs to uid {}; run `chown root {name}`",
+            "belongs to uid {}; run `chown root` on it",
             meta.uid()
         ));
     }
     if meta.mode() & 0o022 != 0 {
-        return Err(format!(
-            "{name} can be written by others; run `chmod go-w {name}`"
-        ));
+        return Err("can be written by others; run `chmod go-w` on it".to_owned());
     }
     let mut text = String::new();
     let read = file.by_ref().take(LARGEST).read_to_string(&mut text);
-    read.map(|_| text)
-        .map_err(|e| format!("{name} is not readable text: {e}; {remedy}"))
-}
-
-struct Draft {
-    policy: Policy,
-    seen: Vec<String>,
-}
-
-impl Default for Draft {
-    fn default() -> Draft {
-        let policy = Policy {
-            guest: String::new(),
-            qm: "/usr/sbin/qm".into(),
-            run_dir: "/var/run/qemu-server".into(),
-            cgroup_dir: "/sys/fs/cgroup/qemu.slice".into(),
-            ha_resources: "/etc/pve/ha/resources.cfg".into(),
-            forensics_dir: "/var/lib/breakglass/forensics".into(),
-            journal_file: "/var/log/breakglass-gate.log".into(),
-            syslog: "/dev/log".into(),
-            lock_file: "/run/breakglass-gate.lock".into(),
-            limits: Limits::default(),
-        };
-        Draft {
-            policy,
-            seen: Vec::new(),
-        }
-    }
-}
-
-impl Draft {
-    fn take(&mut self, line: &str) -> Result<(), String> {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            return Ok(());
-        }
-        let (key, value) = line
-            .split_once('=')
-            .ok_or("not `key = value`; write one, or begin the line with `#`")?;
-        let key = key.trim();
-        if self.seen.iter().any(|seen| seen == key) {
-            return Err(format!("`{key}` was given before; keep one of the two"));
-        }
-        let value = Value::parse(value.trim()).map_err(|why| format!("`{key}`: {why}"))?;
-        self.set(key, &value)
-            .map_err(|why| format!("`{key}`: {why}"))?;
-        self.seen.push(key.to_owned());
-        Ok(())
-    }
-
-    fn set(&mut self, key: &str, value: &Value) -> Result<(), String> {
-        let policy = &mut self.policy;
-        let limits = &mut policy.limits;
-        match key {
-            "driver" => return value.driver(),
-            "guest" => policy.guest = value.guest()?,
-            "qm" => policy.qm = value.path()?,
-            "run_dir" => policy.run_dir = value.path()?,
-            "cgroup_dir" => policy.cgroup_dir = value.path()?,
-            "ha_resources" => policy.ha_resources = value.path()?,
-            "forensics_dir" => policy.forensics_dir = value.path()?,
-            "journal_file" => policy.journal_file = value.path()?,
-            "syslog" => policy.syslog = value.path()?,
-            "lock_file" => policy.lock_file = value.path()?,
-            "ask_seconds" => limits.ask = value.seconds(1)?,
-            "stop_seconds" => limits.stop = value.seconds(1)?,
-            "start_seconds" => limits.start = value.seconds(1)?,
-            "settle_seconds" => limits.settle = value.seconds(1)?,
-            "sample_gap_seconds" => limits.sample_gap = value.seconds(0)?,
-            "keep_bundles" => {
-                let count = value.number(1, 10_000)?;
-                limits.keep_bundles = usize::try_from(count).map_err(|error| error.to_string())?;
-            }
-            _ => return Err("no such key; docs/gate.md lists them".to_owned()),
-        }
-        Ok(())
-    }
-}
-
-enum Value {
-    Text(String),
-    Number(u64),
-}
-
-impl Value {
-    /// A string in double quotes without escapes, or digits; a comment may follow.
-    fn parse(text: &str) -> Result<Value, String> {
-        let (value, rest) = match text.strip_prefix('"') {
-            Some(inner) => {
-                let (value, rest) = inner
-                    .split_once('"')
-                    .ok_or("the closing quote is missing")?;
-                if value.contains(|c: char| c == '\\' || c.is_control()) {
-                    return Err("no backslash and no control character, please".to_owned());
-                }
-                (Value::Text(value.to_owned()), rest)
-            }
-            None => {
-                let end = text
-                    .find(|c: char| !c.is_ascii_digit())
-                    .unwrap_or(text.len());
-                let (digits, rest) = text.split_at_checked(end).unwrap_or((text, ""));
-                let number = digits.parse();
-                (
-                    Value::Number(number.map_err(|_| "write a \"string\" or a number")?),
-                    rest,
-                )
-            }
-        };
-        match rest.trim() {
-            rest if rest.is_empty() || rest.starts_with('#') => Ok(value),
-            rest => Err(format!(
-                "remove `{}` after the value",
-                crate::text::ascii(rest, 40)
-            )),
-        }
-    }
-
-    fn driver(&self) -> Result<(), String> {
-        match self {
-            Value::Text(name) if name == "qm" => Ok(()),
-            _ => Err("the only driver is \"qm\"".to_owned()),
-        }
-    }
-
-    /// Proxmox counts guests from 100; a leading zero or a sign would make two names of one.
-    fn guest(&self) -> Result<String, String> {
-        self.number(100, 999_999_999).map(|id| id.to_string())
-    }
-
-    fn path(&self) -> Result<PathBuf, String> {
-        match self {
-            Value::Text(path) if path.starts_with('/') => Ok(path.into()),
-            _ => Err("write an absolute path in quotes".to_owned()),
-        }
-    }
-
-    fn seconds(&self, least: u64) -> Result<Duration, String> {
-        self.number(least, 3_600).map(Duration::from_secs)
-    }
-
-    fn number(&self, least: u64, most: u64) -> Result<u64, String> {
-        match self {
-            Value::Number(number) if (least..=most).contains(number) => Ok(*number),
-            _ => Err(format!("write a number from {least} to {most}")),
-        }
-    }
+    read.map(|_| text).map_err(unread)
 }

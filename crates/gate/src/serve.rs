@@ -1,17 +1,19 @@
 //! The whole path of one request: table, forensics, change, evidence, verdict.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use breakglass_verbs::{Request, Verb, Verdict};
+use serde_json::json;
 
 use crate::driver::{Driver, Evidence, Failure, Qemu};
-use crate::journal::{Decision, Entry, Journal};
-use crate::ladder::Ladder;
-use crate::limits::Limits;
+use crate::forensics;
+use crate::journal::{Asked, Journal};
+use crate::ladder::{Ladder, MONITOR};
 use crate::output::Output;
-use crate::probe;
-use crate::text;
+use crate::policy::{Keep, Limits};
 use crate::verdict::conclude;
+use crate::{png, text, vitals};
 
 /// Exit code of a refusal: nothing was looked at, nothing was changed.
 pub(crate) const REFUSED: u8 = 2;
@@ -21,107 +23,150 @@ pub(crate) const REFUSED: u8 = 2;
 pub struct Context<'a> {
     /// The guest's id from the policy, for messages only: the driver knows its guest itself.
     pub guest: &'a str,
-    /// The peer's address, from `SSH_CONNECTION`.
-    pub source: &'a str,
+    /// The request, and whom it came from.
+    pub asked: Asked<'a>,
     /// Where forensics are kept, in one directory for each capture. Created with mode 0700.
     pub forensics_dir: &'a Path,
+    /// How much of them.
+    pub keep: &'a Keep,
     /// Where each decision is written down.
     pub journal: &'a dyn Journal,
-    /// Every wait ends at one of these.
-    pub limits: Limits,
+    /// How long the gate waits.
+    pub limits: &'a Limits,
+}
+
+impl Context<'_> {
+    /// Writes one decision down; tells on `out` if that fails.
+    pub(crate) fn note(&self, decision: &str, out: &mut dyn Output) {
+        let recorded = self.journal.record(self.asked, decision);
+        recorded.unwrap_or_else(|error| out.error(&error));
+    }
+
+    /// Refuses the request, with why and with what is allowed instead; the exit code.
+    pub fn refuse(&self, why: &str, allowed: &str, out: &mut dyn Output) -> u8 {
+        self.note(&format!("refused reason=\"{why}\""), out);
+        out.error(&format!("refused: {why}; allowed: {allowed}"));
+        REFUSED
+    }
+
+    /// The request, compared whole with the table of verbs.
+    ///
+    /// # Errors
+    /// The exit code of the refusal, which is told.
+    pub fn request(&self, out: &mut dyn Output) -> Result<Request, u8> {
+        let line = self.asked.request;
+        Request::parse(line).ok_or_else(|| {
+            let shown = text::ascii(line, 60);
+            let why = match line {
+                "" => "no verb given".to_owned(),
+                _ => format!("\"{shown}\" is not in the table of verbs"),
+            };
+            self.refuse(&why, &Verb::allowed(), out)
+        })
+    }
 }
 
 /// Serves one request and returns the exit code: 0 done, 1 the verb failed, 2 refused.
 ///
-/// `line` is compared whole with the table of verbs. The last line on `out` is
-/// `verdict: <verdict>`, or one JSON object with `verb`, `verdict` and `exit`. A refusal is one
-/// error line that says what is allowed.
+/// The last line on `out` is `verdict: <verdict>`, or one JSON object with `verb`, `verdict` and
+/// `exit`; a picture has no such line. A refusal is one error line that says what is allowed.
 ///
 /// Blocks until the verb ended, at most for the sum of the limits, and never because nobody reads
-/// `out` any more.
-pub fn serve(
-    line: &str,
-    context: &Context<'_>,
-    driver: &mut dyn Driver,
-    out: &mut dyn Output,
-) -> u8 {
+/// `out` any more. Single flight of the mutating verbs is the caller's.
+pub fn serve(context: &Context<'_>, driver: &mut dyn Driver, out: &mut dyn Output) -> u8 {
+    let request = match context.request(out) {
+        Ok(request) => request,
+        Err(refused) => return refused,
+    };
+    context.note("accepted", out);
     let mut session = Session {
-        line,
         context,
         driver,
         out,
     };
-    let Some(request) = Request::parse(line) else {
-        let why = match line {
-            "" => "no verb given".to_owned(),
-            _ => format!("\"{}\" is not in the table of verbs", text::ascii(line, 60)),
-        };
-        return session.refuse(&why, &Verb::allowed());
-    };
-    if request.verb.is_mutating()
-        && let Err(why) = session.driver.claim(request.verb)
-    {
-        return session.refuse(&why, "status, forensics until it has ended");
-    }
-    session.note(Decision::Accepted);
     let (verdict, exit) = session.act(request.verb);
-    session.note(Decision::Finished(&verdict, exit));
-    session.out.line(&last_line(request, &verdict, exit));
+    context.note(&format!("finished verdict=\"{verdict}\" exit={exit}"), out);
+    if request.verb != Verb::Screenshot {
+        out.line(&last_line(request, &verdict.to_string(), exit));
+    }
     exit
 }
 
+pub(crate) fn last_line(request: Request, verdict: &str, exit: u8) -> String {
+    let verb = request.verb.as_str();
+    match request.json {
+        true => json!({ "verb": verb, "verdict": verdict, "exit": exit }).to_string(),
+        false => format!("verdict: {}", text::visible(verdict, 400)),
+    }
+}
+
 struct Session<'a, 'c> {
-    line: &'a str,
     context: &'a Context<'c>,
     driver: &'a mut dyn Driver,
     out: &'a mut dyn Output,
 }
 
 impl Session<'_, '_> {
-    fn refuse(&mut self, why: &str, allowed: &str) -> u8 {
-        self.note(Decision::Refused(why));
-        self.out
-            .error(&format!("refused: {why}; allowed: {allowed}"));
-        REFUSED
-    }
-
-    fn note(&mut self, decision: Decision<'_>) {
-        let entry = Entry {
-            source: self.context.source,
-            request: self.line,
-            decision,
-        };
-        if let Err(error) = self.context.journal.record(&entry) {
-            self.out.error(&error);
-        }
-    }
-
     fn act(&mut self, verb: Verb) -> (Verdict, u8) {
-        let before = self.driver.evidence();
-        self.tell(&before);
-        let kept =
-            verb == Verb::Status || probe::capture(verb, self.context, self.driver, self.out);
+        let (before, took) = self.look();
+        let looked = conclude(verb, &before, &before, None);
+        match verb {
+            Verb::Screenshot => return (looked.0, self.screenshot(&before)),
+            Verb::Vitals => {
+                let vitals = vitals::sample(&before, took, self.driver, self.context.limits);
+                self.out.line(&vitals.to_string());
+                return looked;
+            }
+            _ => self.tell(&before),
+        }
+        let kept = verb == Verb::Status
+            || forensics::capture(verb, &before, self.context, self.driver, self.out);
         if !verb.is_mutating() {
-            let (verdict, exit) = conclude(verb, &before, &before, None);
-            return (verdict, if kept { exit } else { 1 });
+            return (looked.0, looked.1.max(u8::from(!kept)));
         }
         let limits = self.context.limits;
-        let failure = Ladder {
+        let mut ladder = Ladder {
             driver: self.driver,
             out: self.out,
             limits,
-        }
-        .climb(verb, &before);
-        let after = self.driver.evidence();
+        };
+        let failure = ladder.climb(verb, &before);
+        let (after, _) = self.look();
         self.tell(&after);
         self.explain(verb, &before, &after, failure.as_ref());
         conclude(verb, &before, &after, failure.as_ref())
+    }
+
+    /// All evidence, and how long process and monitor took.
+    fn look(&mut self) -> (Evidence, Duration) {
+        let (ask, began) = (self.context.limits.ask, Instant::now());
+        let mut seen = Evidence::glance(self.driver, MONITOR.min(ask));
+        let took = began.elapsed();
+        self.driver.settings(&mut seen, ask);
+        (seen, took)
     }
 
     fn tell(&mut self, evidence: &Evidence) {
         for line in evidence.lines() {
             self.out.line(&text::visible(&line, 400));
         }
+    }
+
+    fn screenshot(&mut self, before: &Evidence) -> u8 {
+        let limit = self.context.limits.ask;
+        let picture = match before.process() {
+            Some(_) => self.driver.screen(limit).and_then(png::from),
+            None => Err("the guest has no QEMU process".to_owned()),
+        };
+        let why = match picture {
+            Ok(picture) => {
+                self.out.picture(&picture);
+                return 0;
+            }
+            Err(why) => text::visible(&why, 400),
+        };
+        self.out.error(&format!("no picture: {why}"));
+        1
     }
 
     fn explain(
@@ -132,10 +177,8 @@ impl Session<'_, '_> {
         failure: Option<&Failure>,
     ) {
         if let Some(failure) = failure {
-            self.out.error(&format!(
-                "{verb} failed: {}",
-                text::visible(&failure.message, 400)
-            ));
+            let why = text::visible(&failure.message, 400);
+            self.out.error(&format!("{verb} failed: {why}"));
         }
         if verb != Verb::Stop && before.process().is_some() && after.qemu == Qemu::Absent {
             self.out.error(&format!(
@@ -143,15 +186,5 @@ impl Session<'_, '_> {
                 self.context.guest
             ));
         }
-    }
-}
-
-fn last_line(request: Request, verdict: &Verdict, exit: u8) -> String {
-    let verdict = verdict.to_string();
-    if request.json {
-        let verb = request.verb.as_str();
-        serde_json::json!({ "verb": verb, "verdict": verdict, "exit": exit }).to_string()
-    } else {
-        format!("verdict: {}", text::visible(&verdict, 400))
     }
 }

@@ -1,4 +1,7 @@
-//! Foreign text made harmless: one line, bounded, nothing that a terminal or a log would obey.
+//! Text: foreign words made harmless (one line, bounded, nothing that a terminal or a log would
+//! obey), and times in UTC.
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// `text` as printable ASCII within one line; everything else, quotes and backslashes too, is
 /// escaped. At most `limit` characters of it; the rest is counted.
@@ -34,9 +37,33 @@ fn cut(text: &str, limit: usize, escaped: impl Fn(char) -> bool) -> String {
     shown
 }
 
+/// `2026-11-23T20:45:07Z`. A clock before 1970 reads as 1970.
+pub(crate) fn utc(at: SystemTime) -> String {
+    let seconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (mut year, mut month, mut day) = (1970, 1, seconds / 86_400);
+    let leap = |year: u64| {
+        let is = |n| year.is_multiple_of(n);
+        u64::from(is(4) && !is(100) || is(400))
+    };
+    while day >= 365 + leap(year) {
+        day -= 365 + leap(year);
+        year += 1;
+    }
+    for length in [31, 28 + leap(year), 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if day < length {
+            break;
+        }
+        day -= length;
+        month += 1;
+    }
+    let (h, m, s) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{:02}T{h:02}:{m:02}:{s:02}Z", day + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn what_a_log_would_obey_is_escaped_and_the_rest_counted() {
@@ -50,5 +77,19 @@ mod tests {
     #[test]
     fn letters_of_any_language_stay_readable_but_obey_nothing() {
         assert_eq!(visible("“Größe”\u{202e}\t", 99), r"“Größe”\u{202e}\t");
+    }
+
+    #[test]
+    fn a_time_reads_as_the_calendar_says() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_199, "2024-02-29T23:59:59Z"),
+            (1_795_455_967, "2026-11-23T17:46:07Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
     }
 }

@@ -38,7 +38,9 @@ pub(crate) fn conclude(
 ) -> (Verdict, u8) {
     let state = judge(after);
     let reached = match verb {
-        Verb::Status | Verb::Forensics => !matches!(after.qemu, Qemu::Unseen(_)),
+        Verb::Status | Verb::Forensics | Verb::Vitals | Verb::Screenshot => {
+            !matches!(after.qemu, Qemu::Unseen(_))
+        }
         Verb::Start => state == Verdict::Running,
         Verb::Stop => state == Verdict::Stopped,
         Verb::Reset => state == Verdict::Running && failure.is_none(),
@@ -140,10 +142,10 @@ mod tests {
         let locked = || {
             Some(Failure {
                 lock: Some("backup".to_owned()),
-                ..Failure::new("locked")
+                ..Failure::from("locked".to_owned())
             })
         };
-        let failed = || Some(Failure::new("no quorum"));
+        let failed = || Some(Failure::from("no quorum".to_owned()));
         let ha = |evidence| Evidence {
             ha_managed: true,
             ..evidence

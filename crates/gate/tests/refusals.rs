@@ -9,11 +9,14 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 
+use std::time::Duration;
+
 use breakglass_gate::{
-    Context, Driver, Evidence, Failure, Limits, Output, Policy, Probe, Silent, serve,
+    Action, Asked, Context, Driver, Evidence, Failure, Keep, Limits, Policy, Probe, Qemu, Silent,
+    serve,
 };
 use proptest::prelude::*;
-use support::Host;
+use support::{Host, Said};
 
 const CORPUS: [&str; 38] = [
     "",
@@ -48,7 +51,7 @@ const CORPUS: [&str; 38] = [
     "ѕtatus",
     "status\u{200b}",
     "ｓｔａｔｕｓ",
-    "vitals",
+    "vital",
     "unlock",
     "destroy",
     "cycle\u{202e}",
@@ -123,12 +126,12 @@ fn all_errors_of_a_policy_come_at_once_with_file_line_key_and_remedy() {
     let (code, _, err) = host.send("status");
     assert_eq!(code, 2);
     for part in [
-        "line 1: `driver`: the only driver is \"qm\"",
-        "line 2: `guest`: write a number from 100",
+        "line 1: `driver`: the drivers are \"qm\" and \"virsh\"",
+        "line 2: `guest`: write a \"string\" or a number",
         "line 3: `shell`: no such key",
         "line 4: `qm`: write an absolute path",
-        "line 5: not `key = value`",
-        "line 6: `stop_seconds`: write a \"string\" or a number",
+        "line 5: `qm`: given before",
+        "line 6: `stop_seconds`: write a number of at most",
         "refused: the gate has no valid policy",
     ] {
         assert!(err.contains(part), "{part} is not in {err}");
@@ -152,32 +155,28 @@ fn an_argument_of_the_command_line_that_is_not_known_is_refused() {
 struct Untouchable;
 
 impl Driver for Untouchable {
-    fn evidence(&mut self) -> Evidence {
+    fn find(&mut self) -> Qemu {
         unreachable!()
     }
-    fn probes(&mut self, _: &mut dyn FnMut(Probe)) {
+    fn ask(
+        &mut self,
+        _: &str,
+        _: serde_json::Value,
+        _: Duration,
+    ) -> Result<serde_json::Value, String> {
         unreachable!()
     }
-    fn start(&mut self, _: &mut dyn Output) -> Result<(), Failure> {
+    fn settings(&mut self, _: &mut Evidence, _: Duration) {
         unreachable!()
     }
-    fn stop(&mut self, _: &mut dyn Output) -> Result<(), Failure> {
+    fn act(&mut self, _: Action, _: Duration) -> Result<String, Failure> {
         unreachable!()
     }
-    fn reset(&mut self, _: &mut dyn Output) -> Result<(), Failure> {
+    fn screen(&mut self, _: Duration) -> Result<Vec<u8>, String> {
         unreachable!()
     }
-}
-
-#[derive(Default)]
-struct Said(Vec<String>);
-
-impl Output for Said {
-    fn line(&mut self, text: &str) {
-        self.0.push(text.to_owned());
-    }
-    fn error(&mut self, text: &str) {
-        self.0.push(text.to_owned());
+    fn probes(&mut self) -> Vec<(&'static str, Probe)> {
+        unreachable!()
     }
 }
 
@@ -185,12 +184,16 @@ fn refuse(line: &str) -> (u8, Vec<String>) {
     let mut said = Said::default();
     let context = Context {
         guest: "102",
-        source: "192.0.2.7",
+        asked: Asked {
+            source: "192.0.2.7",
+            request: line,
+        },
         forensics_dir: "/nonexistent".as_ref(),
         journal: &Silent,
-        limits: Limits::default(),
+        keep: &Keep::default(),
+        limits: &Limits::default(),
     };
-    (serve(line, &context, &mut Untouchable, &mut said), said.0)
+    (serve(&context, &mut Untouchable, &mut said), said.0)
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Build, spawn, drain: the one place where the parts are put together.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{AgentOptions, Agents, TargetNames};
+use breakglass_agent::{AgentOptions, Agents, RunnerAccess, TargetNames};
 use breakglass_control::bastion::{Bastion, BastionOptions};
 use breakglass_control::ssh::PrivateKey;
 use breakglass_control::{Control, Rules, RulesError, SshOptions, Target};
@@ -14,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
-use crate::cell::Cell;
-use crate::config::{self, AgentConfig, Config};
+use crate::cell::{self, Cell};
+use crate::config::{self, Config};
 use crate::http::{self, AppState, ListenLimits, NoAgent, Services};
 use crate::warden::BastionWarden;
 
@@ -227,9 +228,8 @@ fn build_agents(
         return Err(NoAgent::SwitchedOff);
     }
     let built = build_bastion(config, control).and_then(|bastion| {
-        let cell = Cell::build(config, bastion.known_hosts())?;
         let warden = Arc::new(BastionWarden(bastion.clone()));
-        let options = agent_options(config, &cell);
+        let options = agent_options(config, bastion.known_hosts())?;
         Ok((Agents::new(options, journal.clone(), warden), bastion))
     });
     built.map_err(|error| {
@@ -245,7 +245,7 @@ fn build_agents(
 fn build_bastion(config: &Config, control: &Control) -> std::io::Result<Bastion> {
     let options = BastionOptions {
         sockets: config.agent.sockets_dir(&config.data_dir),
-        peer: rustix::process::geteuid().as_raw(),
+        peer: config.agent.uid(),
         autonomy: config.agent.autonomy,
         rules: rules(config).map_err(std::io::Error::other)?,
     };
@@ -259,13 +259,38 @@ fn rules(config: &Config) -> Result<Rules, RulesError> {
     }
 }
 
-fn agent_options(config: &Config, cell: &Cell) -> AgentOptions {
+/// How the CLI is started: in its cell here, or by a runner.
+fn agent_options(config: &Config, known_hosts: &str) -> std::io::Result<AgentOptions> {
     let agent = &config.agent;
-    let mut options = AgentOptions::new(agent.command.clone(), cell.home());
+    if let Some(socket) = &agent.runner {
+        let mut options = AgentOptions::new("claude", config.data_dir.join("cell"));
+        options.runner = Some(RunnerAccess {
+            socket: socket.clone(),
+            ssh_config: cell::client_config(),
+            known_hosts: known_hosts.to_owned(),
+        });
+        return Ok(with_bounds(options, config));
+    }
+    let cell = Cell::build(config, known_hosts)?;
+    let sockets = agent.sockets_dir(&config.data_dir);
+    Ok(with_bounds(here(config, &cell, sockets), config))
+}
+
+/// How the CLI is started in its cell.
+fn here(config: &Config, cell: &Cell, sockets: PathBuf) -> AgentOptions {
+    let agent = &config.agent;
+    let (key, url) = (agent.api_key.as_ref(), agent.base_url.as_deref());
+    let mut options = cell.options(agent.command.clone(), &config.private, key, url);
     options.args.clone_from(&agent.args);
+    // The SSH client puts the socket of its shared connection there.
+    cell::open_to_writing(&mut options, sockets);
+    options
+}
+
+/// What is the same wherever the CLI runs.
+fn with_bounds(mut options: AgentOptions, config: &Config) -> AgentOptions {
+    let agent = &config.agent;
     options.model.clone_from(&agent.model);
-    options.work_dir = cell.work();
-    options.env = [cell.environment(), model_environment(agent)].concat();
     options.turn_limit = agent.turn_limit;
     options.silence_limit = agent.silence_limit;
     options.max_api_retries = agent.max_api_retries;
@@ -275,21 +300,4 @@ fn agent_options(config: &Config, cell: &Cell) -> AgentOptions {
     };
     options.targets = config.targets.iter().map(names).collect();
     options
-}
-
-/// What the CLI needs to reach its model: the one secret that is the agent's own.
-fn model_environment(agent: &AgentConfig) -> Vec<(String, String)> {
-    use secrecy::ExposeSecret as _;
-    let key = agent
-        .api_key
-        .as_ref()
-        .map(|key| ("ANTHROPIC_API_KEY", key.expose_secret().to_owned()));
-    let url = agent
-        .base_url
-        .clone()
-        .map(|url| ("ANTHROPIC_BASE_URL", url));
-    key.into_iter()
-        .chain(url)
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
 }

@@ -100,9 +100,9 @@ async fn the_cell_holds_no_key() {
 async fn a_tool_that_outlives_a_killed_server_is_ended_by_the_next_one() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data").display().to_string();
-    let pid = dir.path().join("pid");
-    let tool = format!("setsid sleep 300 & echo $! > {}; wait", pid.display());
-    let model = ModelServer::start(vec![Reply::bash(&tool)]).await;
+    let pid = dir.path().join("data/cell/home/pid");
+    let tool = "setsid sleep 300 & echo $! > ~/pid; wait";
+    let model = ModelServer::start(vec![Reply::bash(tool)]).await;
     let drill = drill_with(&model, &["--data-dir", &data]);
     let tool = tokio::task::block_in_place(|| {
         let client = drill.sign_in();

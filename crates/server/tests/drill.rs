@@ -90,7 +90,7 @@ fn an_unknown_verb_is_refused_with_the_list_of_verbs() {
     assert_eq!(answer.status, 404);
     let detail = answer.body["detail"].as_str().unwrap();
     assert!(
-        detail.contains("status, forensics, start, stop, reset, cycle"),
+        detail.contains("status, forensics, vitals, screenshot, start, stop, reset, cycle"),
         "{detail}"
     );
 }

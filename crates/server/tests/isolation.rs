@@ -56,7 +56,7 @@ fn another_process_of_the_same_account_can_t_read_the_servers_memory() {
     command.arg("drill");
     let drill = Drill::spawn(command);
     let plain = Ended(unprivileged("sleep").arg("60").spawn().unwrap());
-    for file in ["environ", "maps", "mem"] {
+    for file in ["environ", "maps", "mem", "fd/0", "root/etc/passwd", "cwd/."] {
         let refused = look(drill.pid(), file);
         assert!(
             refused.contains("Permission denied"),
@@ -68,4 +68,14 @@ fn another_process_of_the_same_account_can_t_read_the_servers_memory() {
             "{file} of any process: {open:?}"
         );
     }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", drill.pid())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let numbers: Vec<_> = core.unwrap().split_whitespace().skip(4).take(2).collect();
+    assert_eq!(
+        numbers,
+        ["0", "0"],
+        "a crash would write the memory to a file"
+    );
 }

@@ -7,6 +7,10 @@ pub enum Verb {
     Status,
     /// Captures the evidence that a mutating verb would destroy; changes nothing.
     Forensics,
+    /// Samples the vital signs of guest and host as JSON; changes nothing.
+    Vitals,
+    /// Hands out the guest's screen as PNG; changes nothing.
+    Screenshot,
     /// Starts a stopped guest.
     Start,
     /// Ends the guest's QEMU process.
@@ -17,11 +21,16 @@ pub enum Verb {
     Cycle,
 }
 
+/// Word, whether it changes the guest, and what it does.
+type Row = (&'static str, bool, &'static str);
+
 impl Verb {
     /// Every verb, in the order in which refusals and help list them.
-    pub const ALL: [Verb; 6] = [
+    pub const ALL: [Verb; 8] = [
         Verb::Status,
         Verb::Forensics,
+        Verb::Vitals,
+        Verb::Screenshot,
         Verb::Start,
         Verb::Stop,
         Verb::Reset,
@@ -34,45 +43,39 @@ impl Verb {
         Verb::ALL.into_iter().find(|verb| verb.as_str() == word)
     }
 
+    #[rustfmt::skip] // One row each.
+    const fn row(self) -> Row {
+        match self {
+            Verb::Status => ("status", false, "Tells the guest's run state. Changes nothing."),
+            Verb::Forensics => ("forensics", false, "Captures the evidence on the host. Changes nothing."),
+            Verb::Vitals => ("vitals", false, "Samples the vital signs of guest and host. Changes nothing."),
+            Verb::Screenshot => ("screenshot", false, "Shows the guest's screen. Changes nothing."),
+            Verb::Start => ("start", true, "Starts the guest. Nothing is lost."),
+            Verb::Stop => ("stop", true, "Ends the guest's QEMU process. Unsaved work in the guest is lost, and it stays off."),
+            Verb::Reset => ("reset", true, "Warm reset, like the reset button. Unsaved work is lost; the QEMU process stays, so \
+                staged config does not apply and an I/O stall in QEMU is not cured."),
+            Verb::Cycle => ("cycle", true, "Full stop and start: a fresh QEMU process. Unsaved work is lost; staged config \
+                applies; cures an I/O stall."),
+        }
+    }
+
     /// The word on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Verb::Status => "status",
-            Verb::Forensics => "forensics",
-            Verb::Start => "start",
-            Verb::Stop => "stop",
-            Verb::Reset => "reset",
-            Verb::Cycle => "cycle",
-        }
+        self.row().0
     }
 
     /// Whether the verb changes the guest. Mutating verbs run one at a time per target, and
     /// never without forensics first.
     #[must_use]
     pub const fn is_mutating(self) -> bool {
-        matches!(self, Verb::Start | Verb::Stop | Verb::Reset | Verb::Cycle)
+        self.row().1
     }
 
     /// What the verb does and what is lost by it, for the person about to press it.
     #[must_use]
     pub const fn describe(self) -> &'static str {
-        match self {
-            Verb::Status => "Tells the guest's run state. Changes nothing.",
-            Verb::Forensics => "Captures the evidence on the host. Changes nothing.",
-            Verb::Start => "Starts the guest. Nothing is lost.",
-            Verb::Stop => {
-                "Ends the guest's QEMU process. Unsaved work in the guest is lost, and it stays off."
-            }
-            Verb::Reset => {
-                "Warm reset, like the reset button. Unsaved work is lost; the QEMU process stays, so \
-                 staged config does not apply and an I/O stall in QEMU is not cured."
-            }
-            Verb::Cycle => {
-                "Full stop and start: a fresh QEMU process. Unsaved work is lost; staged config \
-                 applies; cures an I/O stall."
-            }
-        }
+        self.row().2
     }
 
     /// The whole table as one comma-separated line, for refusals.
@@ -98,7 +101,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The request whose wire form is exactly `line`; the table has twelve entries, nothing else parses.
+    /// The request whose wire form is exactly `line`; the table has sixteen entries, nothing else parses.
     #[must_use]
     pub fn parse(line: &str) -> Option<Request> {
         let (word, json) = match line.strip_suffix(" --json") {

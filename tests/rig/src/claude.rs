@@ -16,3 +16,18 @@ pub fn claude() -> PathBuf {
     );
     command
 }
+
+/// The pinned CLI in `dir`, for an account that can't reach the checkout.
+///
+/// # Panics
+/// Like [`claude`], and if it can't be put there.
+#[must_use]
+pub fn claude_in(dir: &Path) -> PathBuf {
+    let real = claude().canonicalize().unwrap();
+    let command = dir.join("claude");
+    // A copy where the directory is on another file system.
+    if std::fs::hard_link(&real, &command).is_err() {
+        std::fs::copy(&real, &command).unwrap();
+    }
+    command
+}

@@ -140,7 +140,14 @@ impl GateHost {
 impl Drop for GateHost {
     fn drop(&mut self) {
         self.sshd.kill();
-        for knob in ["hang-stop", "fail-stop", "keep-qemu", "lock"] {
+        for knob in [
+            "hang-stop",
+            "flood-stop",
+            "slow-stop",
+            "fail-stop",
+            "keep-qemu",
+            "lock",
+        ] {
             self.unset(knob);
         }
         let _ = self.stand_in("stop").status();
@@ -154,8 +161,8 @@ fn policy(root: &Path) -> String {
         "driver = \"qm\"\nguest = 102\nqm = \"{root}/qm\"\nrun_dir = \"{root}/qm-state/run\"\n\
          cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
          forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
-         syslog = \"{root}/log\"\nlock_file = \"{root}/lock\"\nsample_gap_seconds = 0\n\
-         ask_seconds = 3\nsettle_seconds = 3\n"
+         tasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
+         gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 3\nsettle_seconds = 3\n"
     )
 }
 

@@ -1,4 +1,5 @@
 //! A stand-in for QEMU's monitor: greets, negotiates, answers from a state directory.
+//! It shows a screen of six pixels.
 //!
 //! It needs only std and serde_json, so that the gate's own tests can share it.
 
@@ -76,8 +77,13 @@ fn converse(client: &UnixStream, state: &Path, ended: &AtomicBool) -> std::io::R
         let answer = match request["execute"].as_str() {
             Some("qmp_capabilities") => "{}".to_owned(),
             Some("query-status") => status(state),
-            Some("query-block" | "query-blockstats") => {
-                r#"[{"device": "drive-virtio0", "stats": {"wr_operations": 7}}]"#.to_owned()
+            Some("query-block" | "query-blockstats") => counters(state),
+            Some("screendump") => {
+                let file = request["arguments"]["filename"]
+                    .as_str()
+                    .unwrap_or_default();
+                fs::write(file, screen())?;
+                "{}".to_owned()
             }
             _ => {
                 writeln!(
@@ -95,6 +101,34 @@ fn converse(client: &UnixStream, state: &Path, ended: &AtomicBool) -> std::io::R
         writeln!(out, r#"{{"return": {answer}}}"#)?;
     }
     Ok(())
+}
+
+/// A disk that writes a hundred blocks a second, until a file `stalled` is there.
+fn counters(state: &Path) -> String {
+    let since = std::time::UNIX_EPOCH
+        .elapsed()
+        .unwrap_or_default()
+        .as_millis();
+    let writes = match state.join("stalled").exists() {
+        true => 7,
+        false => since / 10,
+    };
+    format!(
+        r#"[{{"device": "drive-virtio0", "stats": {{"wr_operations": {writes}, "wr_bytes": {}}}}}]"#,
+        writes * 4096
+    )
+}
+
+/// Three pixels by two: black, white, red; and back.
+fn screen() -> Vec<u8> {
+    let mut ppm = b"P6\n3 2\n255\n".to_vec();
+    for pixel in [[0, 0, 0], [255, 255, 255], [255, 0, 0]] {
+        ppm.extend(pixel);
+    }
+    for pixel in [[255, 0, 0], [255, 255, 255], [0, 0, 0]] {
+        ppm.extend(pixel);
+    }
+    ppm
 }
 
 fn status(state: &Path) -> String {

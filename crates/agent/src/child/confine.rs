@@ -5,46 +5,105 @@
 use std::io;
 
 use rustix::process::{
-    Resource, Rlimit, Signal, getpid, getppid, set_parent_process_death_signal, setrlimit,
+    Gid, Pid, Resource, Rlimit, Signal, Uid, getpid, getppid, set_parent_process_death_signal,
+    setrlimit,
 };
-use rustix::thread::set_no_new_privs;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
+    set_thread_res_gid, set_thread_res_uid,
+};
 use tokio::process::Command;
 
-/// The child dies with the thread that spawned it, never gains privileges, dumps no core (its
-/// memory holds the model's key), and opens a sane number of files.
-pub(super) fn confine(command: &mut Command) {
+use crate::account::Account;
+
+/// Files that may be open at once.
+const FILES: u64 = 4096;
+/// The largest file, in bytes: what fetches a core dump fits, what fills a disk for nothing less.
+const FILE_BYTES: u64 = 4 << 30;
+/// Processes and threads of an account of its own; the CLI itself has about 30.
+const PROCESSES: u64 = 1024;
+
+/// The child dies with the thread that spawned it, has no capability and gains none, dumps no core
+/// (its memory holds the model's key), has bounds, and becomes `account` if there is one.
+pub(super) fn confine(command: &mut Command, account: Option<Account>) {
     let parent = getpid();
     let apply = move || -> io::Result<()> {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        if getppid() != Some(parent) {
-            // The parent died before the signal was set, so it will never come.
-            return Err(io::Error::from_raw_os_error(
-                rustix::io::Errno::SRCH.raw_os_error(),
-            ));
-        }
         set_no_new_privs(true)?;
-        setrlimit(
-            Resource::Core,
-            Rlimit {
-                current: Some(0),
-                maximum: Some(0),
-            },
-        )?;
-        // Fails where the hard limit is lower already, which is as good.
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: Some(4096),
-                maximum: Some(4096),
-            },
-        );
-        Ok(())
+        limit(account.is_some());
+        forget_privileges(account)?;
+        // Last: the kernel forgets it whenever the ids or the capabilities change.
+        die_with(parent)
     };
     // SAFETY: the closure runs in the forked child of a process with many threads, where only
-    // async-signal-safe calls are allowed. It makes nothing but direct system calls (prctl,
-    // getppid, setrlimit), allocates nothing and takes no lock: `getpid` ran before the fork, and
-    // both ways to an `io::Error` only store the error's number.
+    // async-signal-safe calls are allowed. It makes nothing but direct system calls (prctl, capset,
+    // setgroups, setresgid, setresuid, getppid, prlimit) that change the one thread there is,
+    // allocates nothing and takes no lock: `getpid` ran before the fork, and both ways to an
+    // `io::Error` only store the error's number.
     unsafe {
         command.pre_exec(apply);
     }
+}
+
+fn die_with(parent: Pid) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid() == Some(parent) {
+        return Ok(());
+    }
+    // The parent died before the signal was set, so it will never come.
+    Err(io::Error::from_raw_os_error(
+        rustix::io::Errno::SRCH.raw_os_error(),
+    ))
+}
+
+/// Each bound fails where the hard limit is lower already, which is as good. Processes are counted
+/// by account: one that is shared with others has its own number of them.
+fn limit(own_account: bool) {
+    let bounds = [
+        (Resource::Core, 0),
+        (Resource::Nofile, FILES),
+        (Resource::Fsize, FILE_BYTES),
+    ];
+    let processes = own_account.then_some((Resource::Nproc, PROCESSES));
+    for (resource, most) in bounds.into_iter().chain(processes) {
+        let most = Some(most);
+        let _ = setrlimit(
+            resource,
+            Rlimit {
+                current: most,
+                maximum: most,
+            },
+        );
+    }
+}
+
+/// Drops every capability from every set, so that root's agent is no more than a user whose files
+/// are root's, and takes on `account`.
+fn forget_privileges(account: Option<Account>) -> io::Result<()> {
+    for number in 0..u64::BITS {
+        let one = CapabilitySet::from_bits_retain(1 << number);
+        // Ends at the kernel's last one, or at once for a server that may not: the permitted set
+        // is emptied below, and without new privileges an exec adds nothing to that.
+        if remove_capability_from_bounding_set(one).is_err() {
+            break;
+        }
+    }
+    // Kernels before 4.3 have no such set.
+    let _ = clear_ambient_capability_set();
+    if let Some(account) = account {
+        let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
+        set_thread_groups(&[])?;
+        set_thread_res_gid(gid, gid, gid)?;
+        set_thread_res_uid(uid, uid, uid)?;
+    }
+    let none = CapabilitySet::empty();
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: none,
+            permitted: none,
+            inheritable: none,
+        },
+    )?;
+    Ok(())
 }

@@ -5,49 +5,42 @@
 //! process group is not enough: the CLI runs each tool in a session of its own, and a tool
 //! survives a killed CLI. So each child's environment carries a mark that all descendants inherit,
 //! and a sweep kills whoever carries it.
+//!
+//! Whoever uses a child need not know where it runs: here, or behind a runner in another container
+//! ([`crate::runner`]), which does the same for it there.
 
 mod confine;
 mod launcher;
+mod local;
 mod stderr;
 mod sweep;
+mod walls;
 
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::AsyncWriteExt;
-use tokio::process::{ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
-
 pub(crate) use launcher::Launcher;
+pub(crate) use local::Local;
 
-use crate::wire::{Lines, RawLine};
-use stderr::Tail;
+use crate::runner::Remote;
+use crate::wire::RawLine;
 
 /// The variable that marks a cell's processes.
-const MARK: &str = "BREAKGLASS_CELL";
-/// How long a child may take to read what it is sent.
-const WRITE_LIMIT: Duration = Duration::from_secs(10);
-/// How long the kernel may take to end a killed process.
-const REAP_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const MARK: &str = "BREAKGLASS_CELL";
 
 /// How the marks of all of a cell's processes begin.
 pub(crate) fn mark_of(cell: &str) -> String {
     format!("{MARK}={cell}#")
 }
 
-/// A running child. Its standard streams are pipes.
+/// A running child, here or behind a runner.
 #[derive(Debug)]
-pub(crate) struct Child {
-    inner: tokio::process::Child,
-    stdin: Option<ChildStdin>,
-    lines: Lines<ChildStdout>,
-    stderr: Tail,
-    mark: String,
-    launcher: Launcher,
-    /// Nothing of it is left to be swept up.
-    swept: bool,
+pub(crate) enum Child {
+    /// Of this process.
+    Local(Box<Local>),
+    /// Of a runner.
+    Remote(Remote),
 }
 
 /// How a child ended.
@@ -57,41 +50,21 @@ pub(crate) struct Exit {
     pub(crate) status: Option<ExitStatus>,
     /// The last lines that it printed on standard error.
     pub(crate) last_words: String,
+    /// Why it is not known how it ended, in a sentence's part, where there is more to say than
+    /// that it was not told in time.
+    pub(crate) lost: Option<String>,
 }
 
 impl Child {
-    /// Starts `command`, whose processes are marked as belonging to `cell`.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    pub(crate) async fn spawn(
-        launcher: &Launcher,
-        mut command: Command,
-        cell: &str,
-    ) -> io::Result<Child> {
-        let mark = format!("{}{}", mark_of(cell), uuid::Uuid::new_v4());
-        command.env(MARK, &mark[MARK.len() + 1..]);
-        let mut inner = launcher.spawn(command).await?;
-        let (Some(stdout), Some(stderr)) = (inner.stdout.take(), inner.stderr.take()) else {
-            return Err(io::Error::other("the child has no pipes"));
-        };
-        Ok(Child {
-            stdin: inner.stdin.take(),
-            lines: Lines::new(stdout),
-            stderr: Tail::follow(stderr),
-            inner,
-            mark,
-            launcher: launcher.clone(),
-            swept: false,
-        })
-    }
-
     /// The next line of standard output; none at its end. Cancel-safe.
     ///
     /// # Errors
     /// What the pipe says.
     pub(crate) async fn next(&mut self) -> io::Result<Option<RawLine<'_>>> {
-        self.lines.next().await
+        match self {
+            Child::Local(child) => child.next().await,
+            Child::Remote(child) => child.next().await,
+        }
     }
 
     /// Writes `text` to standard input.
@@ -99,60 +72,49 @@ impl Child {
     /// # Errors
     /// If the child has closed it, or does not read it in time.
     pub(crate) async fn send(&mut self, text: &str) -> io::Result<()> {
-        let Some(stdin) = &mut self.stdin else {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        };
-        timeout(WRITE_LIMIT, stdin.write_all(text.as_bytes()))
-            .await
-            .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+        match self {
+            Child::Local(child) => child.send(text.as_bytes()).await,
+            Child::Remote(child) => child.send(text.as_bytes()).await,
+        }
     }
 
     /// Closes standard input, waits up to `grace` for the child to end by itself, and then makes
     /// sure that nothing of it is left.
-    pub(crate) async fn end(mut self, grace: Duration) -> Exit {
-        self.stdin = None;
-        let drained = async { while let Ok(Some(_)) = self.lines.next().await {} };
-        let _ = timeout(grace, drained).await;
-        let _ = timeout(grace, self.inner.wait()).await;
-        self.kill().await
+    pub(crate) async fn end(self, grace: Duration) -> Exit {
+        match self {
+            Child::Local(child) => child.end(grace).await,
+            Child::Remote(child) => child.end(grace).await,
+        }
     }
 
     /// Kills the child's process group, reaps it, and kills what it started elsewhere.
-    pub(crate) async fn kill(mut self) -> Exit {
-        self.signal();
-        let status = timeout(REAP_LIMIT, self.inner.wait())
-            .await
-            .ok()
-            .and_then(Result::ok);
-        self.launcher.sweep(self.mark.clone(), None).await;
-        self.swept = true;
-        Exit {
-            status,
-            last_words: self.stderr.last_words().await,
+    pub(crate) async fn kill(self) -> Exit {
+        match self {
+            Child::Local(child) => child.kill().await,
+            Child::Remote(child) => child.kill().await,
         }
     }
 
     /// Kills everything that the child started and that still runs, but not the child.
     pub(crate) async fn kill_descendants(&self) {
-        let keep = self.inner.id().and_then(|id| i32::try_from(id).ok());
-        self.launcher.sweep(self.mark.clone(), keep).await;
-    }
-
-    /// SIGKILL to the group, unless its leader is reaped and the number may name another.
-    fn signal(&self) {
-        let id = self.inner.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(group) = id.and_then(Pid::from_raw) {
-            // Fails only if the group is gone already, which is what is wanted.
-            let _ = kill_process_group(group, Signal::KILL);
+        match self {
+            Child::Local(child) => child.kill_descendants().await,
+            Child::Remote(child) => child.kill_descendants().await,
         }
     }
 }
 
-impl Drop for Child {
-    fn drop(&mut self) {
-        self.signal();
-        if !self.swept {
-            self.launcher.sweep_later(self.mark.clone());
+impl Exit {
+    /// How it ended, in a few words and its own; `otherwise` where nothing is known.
+    pub(crate) fn describe(&self, otherwise: &str) -> String {
+        let status = match (&self.lost, self.status) {
+            (Some(lost), _) => lost.clone(),
+            (None, Some(status)) => status.to_string(),
+            (None, None) => otherwise.to_owned(),
+        };
+        match self.last_words.as_str() {
+            "" => status,
+            words => format!("{status}; its last words: {words}"),
         }
     }
 }

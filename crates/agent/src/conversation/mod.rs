@@ -42,8 +42,6 @@ use process::{Process, StartError};
 use recorder::Recorder;
 use running::Running;
 
-pub(crate) use process::not_started;
-
 /// How long after an interrupt the CLI is killed.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 

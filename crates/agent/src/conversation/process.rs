@@ -8,9 +8,10 @@ use breakglass_journal::IncidentId;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;
-use crate::cell::{self, Session};
+use crate::cell::Session;
 use crate::child::{Child, Exit};
-use crate::options::{AgentOptions, TargetNames};
+use crate::options::TargetNames;
+use crate::start::{Plan, start};
 use crate::warden::Post;
 use crate::wire::{self, Line, RawLine};
 
@@ -51,25 +52,17 @@ impl Process {
         session: Session,
         model: &str,
     ) -> Result<Process, StartError> {
-        let Shared {
-            options, launcher, ..
-        } = shared;
-        let laid_out = cell::prepare(options).and_then(|()| cell::instruct(options, names));
-        laid_out.map_err(|error| {
-            let home = options.home.display();
-            StartError::Failed(format!(
-                "The agent's cell {home} cannot be written: {error}. Free space there or set its owner."
-            ))
-        })?;
         let opened = shared.warden.open(incident, &names.guest).await;
         let post: Arc<dyn Post> = opened.map_err(StartError::Failed)?.into();
-        let mut command = cell::conversation(options, names, session, model);
-        command.envs(post.environment());
-        let mark = options.home.to_string_lossy();
-        let child = Child::spawn(launcher, command, &mark)
-            .await
-            .map_err(|error| StartError::Failed(not_started(options, &error)))?;
-        let model = model.to_owned();
+        let plan = Plan {
+            names: names.clone(),
+            session,
+            model: model.to_owned(),
+            env: post.environment(),
+        };
+        let started = start(&shared.options, &shared.launcher, Some(&plan)).await;
+        let child = started.map_err(StartError::Failed)?.child;
+        let model = plan.model;
         let mut process = Process {
             child,
             post,
@@ -111,7 +104,7 @@ impl Process {
         }
         StartError::Failed(format!(
             "The claude CLI ended before it was ready ({}). Run `breakglass doctor`, or the CLI by hand.",
-            describe(&exit, &error.to_string())
+            exit.describe(&error.to_string())
         ))
     }
 
@@ -174,34 +167,5 @@ impl Process {
     fn next_request(&mut self) -> String {
         self.requests += 1;
         format!("breakglass-{}", self.requests)
-    }
-}
-
-/// How a process ended, in a few words and its own.
-pub(super) fn describe(exit: &Exit, otherwise: &str) -> String {
-    let status = match exit.status {
-        Some(status) => status.to_string(),
-        None => otherwise.to_owned(),
-    };
-    match exit.last_words.as_str() {
-        "" => status,
-        words => format!("{status}; its last words: {words}"),
-    }
-}
-
-pub(crate) fn not_started(options: &AgentOptions, error: &io::Error) -> String {
-    let command = options.command.display();
-    match error.kind() {
-        io::ErrorKind::NotFound => format!(
-            "The claude CLI is missing: there is no {command}. Install it (npm package \
-             @anthropic-ai/claude-code) or set agent.command. Power and checks work without it."
-        ),
-        io::ErrorKind::PermissionDenied => format!(
-            "The claude CLI {command} may not be executed. Make it executable or set \
-             agent.command. Power and checks work without it."
-        ),
-        _ => format!(
-            "The claude CLI {command} could not be started: {error}. Power and checks work without it."
-        ),
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::alarm::{Alarm, Alarms};
-use super::process::{Process, describe};
+use super::process::Process;
 use super::questions::Questions;
 use super::recorder::{RecordError, Recorder};
 use super::{Activity, Command, Shared};
@@ -178,7 +178,7 @@ impl<'a> Running<'a> {
 
     async fn died(&mut self) -> Vec<Effect> {
         let how = match self.process.take() {
-            Some(process) => describe(&process.child.kill().await, "status unknown"),
+            Some(process) => process.child.kill().await.describe("status unknown"),
             None => "status unknown".to_owned(),
         };
         let reason = format!(

@@ -238,7 +238,7 @@ mod tests {
             let mut sent = Vec::new();
             let mut entries = Vec::new();
             for (at, size) in sizes.iter().enumerate() {
-                let chunk: Vec<u8> = (0..*size).map(|i| b'a' + ((i + at) % 26) as u8).collect();
+                let chunk: Vec<u8> = (b'a'..=b'z').cycle().skip(at % 26).take(*size).collect();
                 book.take(CommandStream::Stdout, &chunk);
                 sent.extend(chunk);
                 if drain {

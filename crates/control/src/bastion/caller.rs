@@ -21,7 +21,7 @@ pub(super) const FAILED: i32 = 255;
 pub(super) struct Caller {
     pub(super) writing: ChannelWriteHalf<Msg>,
     pub(super) handle: Handle,
-    /// Cancelled when the client has closed the channel or is gone.
+    /// Cancelled when the client has closed the channel or is gone, and when we have closed it.
     pub(super) gone: CancellationToken,
     /// It has a terminal, whose lines end in CR LF.
     pub(super) terminal: bool,
@@ -65,6 +65,7 @@ impl Caller {
         };
         // A client that is gone needs no goodbye.
         let _ = timeout(GOODBYE, closing).await;
+        self.gone.cancel();
     }
 
     async fn exit_signal(&self, name: &str) {

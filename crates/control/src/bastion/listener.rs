@@ -80,23 +80,30 @@ pub(super) fn serve(
         let accepting = shared.clone().accept(listener, place);
         shared.tasks.spawn(accepting);
     }
-    if rustix::process::geteuid().as_raw() != peer {
-        chown(&sockets.directory, peer)?;
-    }
+    // Others may put something there, as the SSH client does, and remove nothing of the server's.
+    give(&sockets.directory, peer, 0o1777)?;
     Ok(sockets)
 }
 
 fn bind(path: &Path, peer: u32) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    if rustix::process::geteuid().as_raw() != peer {
-        chown(path, peer)?;
-    }
+    give(path, peer, 0o666)?;
     Ok(listener)
 }
 
-fn chown(path: &Path, owner: u32) -> io::Result<()> {
-    std::os::unix::fs::chown(path, Some(owner), None)
+/// Makes `path` the peer's. A server that may not give anything away, as in a container without
+/// privileges, opens it with `mode` instead: who connects is looked at in any case.
+fn give(path: &Path, peer: u32, mode: u32) -> io::Result<()> {
+    if rustix::process::geteuid().as_raw() == peer {
+        return Ok(());
+    }
+    match std::os::unix::fs::chown(path, Some(peer), None) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+        }
+        given => given,
+    }
 }
 
 impl Shared {

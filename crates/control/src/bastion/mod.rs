@@ -23,7 +23,6 @@ mod relay;
 mod remote;
 mod seat;
 mod session;
-mod upstream;
 mod verb;
 mod work;
 
@@ -42,7 +41,6 @@ use russh::{MethodKind, MethodSet, Preferred, cipher};
 pub use approvals::DecideError;
 pub use post::{Post, ToolQuestion, ToolRuling};
 pub use remote::SCRIPT_NAME;
-pub(crate) use upstream::Upstream;
 
 use crate::Control;
 use crate::permit::Refusal;
@@ -273,11 +271,8 @@ fn config(key: PrivateKey) -> Arc<Config> {
         // The kernel tells at once when the other end of a unix socket is gone.
         inactivity_timeout: None,
         preferred: Preferred {
-            cipher: std::borrow::Cow::Borrowed(&[
-                cipher::AES_128_GCM,
-                cipher::AES_256_GCM,
-                cipher::CHACHA20_POLY1305,
-            ]),
+            // The client's order counts, and OpenSSH's begins with a slower one.
+            cipher: std::borrow::Cow::Borrowed(&[cipher::AES_128_GCM, cipher::AES_256_GCM]),
             ..Preferred::DEFAULT
         },
         ..Config::default()

@@ -19,8 +19,8 @@ use super::caller::{self, Caller, FAILED, STDERR};
 use super::errand::Errand;
 use super::recorder::{Ended, Recorder};
 use super::remote;
-use super::upstream::{Marks, Upstream};
 use super::work::{Taken, Work};
+use crate::ssh::upstream::{Marks, Upstream};
 
 /// How long the guest may take to answer a request on a fresh session.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);

@@ -7,11 +7,10 @@
 
 use std::time::Duration;
 
+use crate::ssh::upstream::Upstream;
 use russh::ChannelMsg;
 use tokio::time::timeout;
 use uuid::Uuid;
-
-use super::upstream::Upstream;
 
 /// The prefix makes Debian's sshd take it and sudo keep it.
 pub(super) const VARIABLE: &str = "LC_BREAKGLASS";

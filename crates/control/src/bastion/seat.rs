@@ -20,10 +20,10 @@ use uuid::Uuid;
 use super::approvals::Approvals;
 use super::history::Settings;
 use super::policy::{Ruling, Wish, rule};
-use super::upstream::Upstream;
 use crate::Control;
 use crate::control::Station;
 use crate::rules::Rules;
+use crate::ssh::upstream::Upstream;
 
 /// Commands of one incident that may run at once.
 const COMMANDS: usize = 64;

@@ -109,6 +109,8 @@ impl Handler for Client {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
+        // The library does not tell of a close that answers our own.
+        self.doors.retain(|_, door| !door.gone.is_cancelled());
         if self.doors.len() >= CHANNELS {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());

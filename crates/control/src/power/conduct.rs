@@ -30,13 +30,13 @@ pub struct Conclusion {
     pub(crate) error: Option<SshError>,
 }
 
-/// Longest time that `verb` may take. A stop alone can take 140 s on the host, and forensics
-/// come before it.
+/// Longest time that `verb` may take. A clean stop alone can take 100 s on the host; forensics
+/// come before it, and two starts may follow. The verb goes on there without us, too.
 pub(crate) const fn deadline(verb: Verb) -> Duration {
     match verb {
-        Verb::Status => Duration::from_secs(60),
+        Verb::Status | Verb::Vitals | Verb::Screenshot => Duration::from_secs(60),
         Verb::Forensics => Duration::from_secs(120),
-        Verb::Start | Verb::Stop | Verb::Reset | Verb::Cycle => Duration::from_secs(300),
+        Verb::Start | Verb::Stop | Verb::Reset | Verb::Cycle => Duration::from_secs(540),
     }
 }
 
@@ -57,6 +57,10 @@ pub(crate) async fn conduct(
             urgency,
         };
         let mut listen = |stream, line: &str| {
+            if verb == Verb::Screenshot && stream == OutputStream::Stdout {
+                // A picture is no line; Control::screenshot hands it out.
+                return;
+            }
             said.hear(stream, line);
             sink(stream, line);
         };
@@ -130,7 +134,9 @@ fn done(verb: Verb, verdict: Option<&Verdict>) -> (VerbOutcome, String) {
             VerbOutcome::Done,
             format!("{verb} done; the guest: {verdict}."),
         ),
-        None if verb == Verb::Forensics => (VerbOutcome::Done, format!("{verb} done.")),
+        None if matches!(verb, Verb::Forensics | Verb::Screenshot) => {
+            (VerbOutcome::Done, format!("{verb} done."))
+        }
         None => {
             let message = format!(
                 "{verb} ended without a verdict, so what answered is not the gate; check the forced command in the host's authorized_keys."
@@ -146,7 +152,7 @@ const fn agrees(verb: Verb, verdict: &Verdict) -> bool {
         Verb::Start | Verb::Reset | Verb::Cycle => {
             matches!(verdict, Verdict::Running | Verdict::HaManaged)
         }
-        Verb::Status | Verb::Forensics => true,
+        Verb::Status | Verb::Forensics | Verb::Vitals | Verb::Screenshot => true,
     }
 }
 
@@ -206,6 +212,8 @@ mod tests {
             (Verb::Status, 0, "verdict: stopped", Done),
             (Verb::Status, 0, "verdict: unknown (no answer)", Done),
             (Verb::Forensics, 0, "saved", Done),
+            (Verb::Screenshot, 0, "", Done),
+            (Verb::Vitals, 0, "{}", Failed),
             (Verb::Cycle, 0, "verdict: running", Done),
             (Verb::Cycle, 0, "verdict: stopped", Failed),
             (Verb::Cycle, 0, "verdict: ha-managed (will be undone)", Done),

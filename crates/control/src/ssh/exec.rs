@@ -33,6 +33,9 @@ pub(crate) enum Exit {
 /// wait: an unread channel would stall every other one of its connection.
 pub(crate) type Sink<'a> = &'a mut (dyn FnMut(OutputStream, &str) + Send);
 
+/// What takes a command's bytes as they come; otherwise like [`Sink`].
+pub(crate) type RawSink<'a> = &'a mut (dyn FnMut(OutputStream, &[u8]) + Send);
+
 /// What to run, and how.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Order<'a> {
@@ -42,11 +45,28 @@ pub(crate) struct Order<'a> {
 }
 
 impl Link {
+    /// Runs one command like [`Link::exec_raw`]; hands out its output line by line, made harmless.
+    pub(crate) async fn exec(&self, order: Order<'_>, sink: Sink<'_>) -> Result<Exit, SshError> {
+        let (mut stdout, mut stderr) = (Lines::default(), Lines::default());
+        let mut cut = |stream: OutputStream, bytes: &[u8]| match stream {
+            OutputStream::Stdout => stdout.push(bytes, &mut |line| sink(stream, line)),
+            OutputStream::Stderr => stderr.push(bytes, &mut |line| sink(stream, line)),
+        };
+        let exit = self.exec_raw(order, &mut cut).await;
+        stdout.finish(&mut |line| sink(OutputStream::Stdout, line));
+        stderr.finish(&mut |line| sink(OutputStream::Stderr, line));
+        exit
+    }
+
     /// Runs one command to its end or its deadline. Dropping the future closes the channel.
     ///
     /// A warm connection that proves dead when the channel is opened is replaced once, at once:
     /// until then the command has not been sent.
-    pub(crate) async fn exec(&self, order: Order<'_>, sink: Sink<'_>) -> Result<Exit, SshError> {
+    pub(crate) async fn exec_raw(
+        &self,
+        order: Order<'_>,
+        sink: RawSink<'_>,
+    ) -> Result<Exit, SshError> {
         let end = Instant::now() + order.deadline;
         let late = |stage| SshError::TimedOut {
             endpoint: self.endpoint.clone(),
@@ -103,7 +123,7 @@ impl Link {
         &self,
         channel: Channel<Msg>,
         command: &str,
-        sink: Sink<'_>,
+        sink: RawSink<'_>,
     ) -> Result<Exit, SshError> {
         let (mut reading, writing) = channel.split();
         let mut writing = CloseOnDrop(Some(writing));
@@ -136,26 +156,18 @@ enum Ended {
 }
 
 /// Reads until the channel is gone: the exit status is not the last message.
-async fn read_to_end(reading: &mut ChannelReadHalf, sink: Sink<'_>) -> Ended {
-    let mut stdout = Lines::default();
-    let mut stderr = Lines::default();
+async fn read_to_end(reading: &mut ChannelReadHalf, sink: RawSink<'_>) -> Ended {
     let mut ended = Ended::Silently;
     while let Some(message) = reading.wait().await {
         match message {
-            ChannelMsg::Data { data } => {
-                stdout.push(&data, &mut |line| sink(OutputStream::Stdout, line));
-            }
-            ChannelMsg::ExtendedData { data, ext: STDERR } => {
-                stderr.push(&data, &mut |line| sink(OutputStream::Stderr, line));
-            }
+            ChannelMsg::Data { data } => sink(OutputStream::Stdout, &data),
+            ChannelMsg::ExtendedData { data, ext: STDERR } => sink(OutputStream::Stderr, &data),
             ChannelMsg::ExitStatus { exit_status } => ended = Ended::With(Exit::Code(exit_status)),
             ChannelMsg::ExitSignal { .. } => ended = Ended::With(Exit::Abnormal),
             ChannelMsg::Failure => ended = Ended::Refused,
             _ => {}
         }
     }
-    stdout.finish(&mut |line| sink(OutputStream::Stdout, line));
-    stderr.finish(&mut |line| sink(OutputStream::Stderr, line));
     ended
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! exec ── pool (warm connection, re-dialled) ── dial (TCP, host key, authentication)
 //!                                                 └─ host_keys (known_hosts, policy)
+//! upstream ── several pools: the agent's sessions, apart from everybody else's
 //! ```
 //! The client library stalls a whole connection while one of its channels is not read. So
 //! channels never leave `exec`, whose loop always reads and whose sinks never wait.
@@ -14,6 +15,7 @@ mod host_keys;
 mod key;
 pub(crate) mod pool;
 mod session;
+pub(crate) mod upstream;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -75,9 +75,9 @@ impl Sender {
         }
     }
 
-    pub(super) async fn out(&mut self, text: String) {
-        if !self.gone && !text.is_empty() {
-            let sent = tokio::time::timeout(UNREAD, self.handle.data(self.channel, text)).await;
+    pub(super) async fn out(&mut self, bytes: Vec<u8>) {
+        if !self.gone && !bytes.is_empty() {
+            let sent = tokio::time::timeout(UNREAD, self.handle.data(self.channel, bytes)).await;
             self.gone = !matches!(sent, Ok(Ok(())));
         }
     }

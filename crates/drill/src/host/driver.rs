@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use breakglass_gate::{Driver, Evidence, Failure, Monitor, Output, Probe, Process, Qemu};
-use breakglass_verbs::Verb;
+use breakglass_gate::{Action, Driver, Evidence, Failure, Probe, Process, Qemu};
+use serde_json::{Value, json};
 
+use super::screen;
 use crate::machine::{Fault, Machine, Moment, Phase, State};
 use crate::scenario::PANIC_SCREEN;
 
@@ -12,181 +13,137 @@ const QUIT: Duration = Duration::from_millis(600);
 const STUCK: Duration = Duration::from_millis(2_400);
 const START: Duration = Duration::from_millis(450);
 const RESET: Duration = Duration::from_millis(150);
-/// Time between two looks at the counters of the virtual disk.
-const BETWEEN: Duration = Duration::from_secs(2);
+const RESUME: Duration = Duration::from_millis(50);
 
 /// A driver of the gate for the simulated machine.
-pub(crate) struct SimulatedDriver {
-    machine: Machine,
-    holds: bool,
+pub(super) struct SimulatedDriver {
+    pub(super) machine: Machine,
 }
 
 impl SimulatedDriver {
-    pub(crate) fn new(machine: Machine) -> SimulatedDriver {
-        SimulatedDriver {
-            machine,
-            holds: false,
-        }
-    }
-}
-
-impl Drop for SimulatedDriver {
-    fn drop(&mut self) {
-        if self.holds {
-            self.machine.step(|state, _| state.power.holder = None);
-        }
-    }
-}
-
-impl Driver for SimulatedDriver {
-    fn claim(&mut self, verb: Verb) -> Result<(), String> {
-        let clock = self.machine.clock().clone();
-        self.machine.step(|state, now| match state.power.holder {
-            Some((running, since)) => Err(format!(
-                "{running} runs since {}",
-                clock.date(since).strftime("%H:%M:%S UTC")
-            )),
-            None => {
-                state.power.holder = Some((verb.as_str(), now));
-                Ok(())
-            }
-        })?;
-        self.holds = true;
-        Ok(())
-    }
-
-    fn evidence(&mut self) -> Evidence {
-        self.machine.step(|state, now| evidence(state, now))
-    }
-
-    fn probes(&mut self, sink: &mut dyn FnMut(Probe)) {
-        let ask = |name: &str, answer: fn(&State, Moment) -> Result<String, String>| {
-            Probe::new(name, self.machine.step(|state, now| answer(state, now)))
-        };
-        sink(ask("qm-status", |state, _| {
-            Ok(format!(
-                "status: {}\n",
-                if state.power.qemu().is_some() {
-                    "running"
-                } else {
-                    "stopped"
-                }
-            ))
-        }));
-        sink(ask("qm-config", |_, _| Ok(CONFIG.to_owned())));
-        sink(ask("qmp-query-status", query_status));
-        sink(ask("qmp-query-block", query_block));
-        sink(ask("qmp-query-blockstats", query_blockstats));
-        if self
-            .machine
-            .step(|state, now| state.power.monitor_answers(now))
-        {
-            self.machine.clock().wait(BETWEEN);
-        }
-        sink(ask("qmp-query-blockstats-later", query_blockstats));
-        sink(ask("screen", screen));
-        sink(Probe::new(
-            "backtrace",
-            Err("a simulated QEMU has no threads to look at".to_owned()),
-        ));
-    }
-
-    fn start(&mut self, out: &mut dyn Output) -> Result<(), Failure> {
-        if self.machine.step(|state, _| state.power.qemu().is_some()) {
-            return Err(Failure::new("VM 102 already running"));
-        }
-        out.line("start: a fresh QEMU process");
-        self.machine.clock().wait(START);
-        self.machine.step(State::start);
-        Ok(())
-    }
-
-    fn stop(&mut self, out: &mut dyn Output) -> Result<(), Failure> {
+    fn stop(&self) -> String {
         let Some(fault) = self
             .machine
             .step(|state, _| state.power.qemu().map(|qemu| qemu.fault))
         else {
-            return Ok(());
+            return String::new();
         };
-        out.line("stop: asked QEMU to quit");
+        let mut words = "asked QEMU to quit".to_owned();
         if matches!(fault, Some(Fault::IoStall(_))) {
             self.machine.clock().wait(STUCK);
-            out.line("stop: QEMU waits for its disk and does not quit; killed");
+            words.push_str("\nQEMU waits for its disk and does not quit; killed");
         }
         self.machine.clock().wait(QUIT);
+        self.machine.step(|state, _| state.power.stop());
+        words
+    }
+}
+
+impl Driver for SimulatedDriver {
+    fn find(&mut self) -> Qemu {
+        self.machine.step(|state, _| match state.power.qemu() {
+            None => Qemu::Absent,
+            Some(qemu) => Qemu::Alive(Process {
+                pid: qemu.pid,
+                // Clock ticks since the host booted, which it did well before anything here.
+                started: u64::try_from(qemu.started.0 + 4_000_000_000).unwrap_or(0) / 10,
+                state: 'S',
+            }),
+        })
+    }
+
+    fn ask(&mut self, command: &str, _arguments: Value, _limit: Duration) -> Result<Value, String> {
+        self.machine.step(|state, now| match state.power.qemu() {
+            None => Err("there is no QEMU process to ask".to_owned()),
+            Some(_) if !state.power.monitor_answers(now) => {
+                Err("the monitor's socket is not there yet".to_owned())
+            }
+            Some(_) => answer(command, state.power.disk_writes(now)),
+        })
+    }
+
+    fn settings(&mut self, _seen: &mut Evidence, _limit: Duration) {}
+
+    fn act(&mut self, action: Action, _limit: Duration) -> Result<String, Failure> {
+        let runs = self.machine.step(|state, _| state.power.qemu().is_some());
+        let (change, wait): (fn(&mut State, Moment), _) = match (action, runs) {
+            (Action::Stop, _) => return Ok(self.stop()),
+            (Action::Start, true) => return Err("VM 102 already running".to_owned().into()),
+            (Action::Start, false) => (State::start, START),
+            (Action::Unlock, _) => return Ok(String::new()),
+            (Action::Reset | Action::Resume, false) => {
+                return Err("VM 102 not running".to_owned().into());
+            }
+            (Action::Reset, true) => (State::reset, RESET),
+            // Nothing here pauses a guest.
+            (Action::Resume, true) => (|_, _| {}, RESUME),
+        };
+        self.machine.clock().wait(wait);
+        self.machine.step(change);
+        Ok(String::new())
+    }
+
+    fn signal(&mut self, _process: Process, _hard: bool) -> Result<(), String> {
         self.machine.step(|state, _| state.power.stop());
         Ok(())
     }
 
-    fn reset(&mut self, out: &mut dyn Output) -> Result<(), Failure> {
-        if self.machine.step(|state, _| state.power.qemu().is_none()) {
-            return Err(Failure::new("VM 102 not running"));
+    fn screen(&mut self, _limit: Duration) -> Result<Vec<u8>, String> {
+        self.machine
+            .step(|state, now| console(state, now))
+            .map(|text| screen::draw(&text))
+    }
+
+    fn probes(&mut self) -> Vec<(&'static str, Probe)> {
+        let serial = self.machine.step(|state, now| console(state, now));
+        vec![
+            ("qm-config", Probe::Known(Ok(CONFIG.to_owned()))),
+            ("serial", Probe::Known(serial)),
+        ]
+    }
+
+    fn host(&mut self, file: &str, _limit: Duration) -> Result<String, String> {
+        let found = HOST.iter().find(|(_, path, _)| *path == file);
+        match (found, file) {
+            (Some((.., text)), _) => Ok((*text).to_owned()),
+            (None, "/proc/uptime") => {
+                let now = self.machine.step(|_, now| now);
+                Ok(format!("{}.00 0.00\n", (now.0 + 4_000_000_000) / 1_000))
+            }
+            (None, _) => Err(format!("{file}: the simulated host has none")),
         }
-        out.line("reset: the guest boots again in the same QEMU process");
-        self.machine.clock().wait(RESET);
-        self.machine.step(State::reset);
-        Ok(())
+    }
+
+    fn probes_of_host(&mut self, _process: Option<Process>) -> Vec<(&'static str, Probe)> {
+        let files = HOST.map(|(name, _, text)| (name, Probe::Known(Ok(text.to_owned()))));
+        let no_threads = "a simulated QEMU has no threads to look at".to_owned();
+        files
+            .into_iter()
+            .chain([("qemu-backtrace", Probe::Known(Err(no_threads)))])
+            .collect()
     }
 }
 
-fn evidence(state: &State, now: Moment) -> Evidence {
-    let Some(qemu) = state.power.qemu() else {
-        return Evidence::default();
-    };
-    // Clock ticks since the host booted, which it did well before anything here.
-    let started = u64::try_from(qemu.started.0 + 4_000_000_000).unwrap_or(0) / 10;
-    let monitor = if state.power.monitor_answers(now) {
-        Monitor::Says("running".to_owned())
-    } else {
-        Monitor::Silent("its socket is not there yet".to_owned())
-    };
-    Evidence {
-        qemu: Qemu::Alive(Process {
-            pid: qemu.pid,
-            started,
-            state: 'S',
-        }),
-        monitor,
-        ..Evidence::default()
+fn answer(command: &str, writes: u64) -> Result<Value, String> {
+    match command {
+        "query-status" => Ok(json!({ "running": true, "singlestep": false, "status": "running" })),
+        "query-block" => Ok(json!([{
+            "device": "drive-virtio0", "io-status": "ok", "locked": false,
+            "inserted": { "file": "/dev/pve/vm-102-disk-0", "drv": "raw", "ro": false },
+        }])),
+        "query-blockstats" => Ok(json!([{
+            "device": "drive-virtio0",
+            "stats": {
+                "wr_operations": writes, "wr_bytes": writes * 12_288,
+                "flush_operations": writes / 7, "failed_wr_operations": 0,
+            },
+        }])),
+        _ => Err(format!("the simulated monitor does not know {command}")),
     }
 }
 
-fn asked(state: &State, now: Moment, answer: String) -> Result<String, String> {
-    match state.power.qemu() {
-        None => Err("there is no QEMU process to ask".to_owned()),
-        Some(_) if !state.power.monitor_answers(now) => {
-            Err("the monitor's socket is not there yet".to_owned())
-        }
-        Some(_) => Ok(answer),
-    }
-}
-
-fn query_status(state: &State, now: Moment) -> Result<String, String> {
-    asked(
-        state,
-        now,
-        "{\"return\":{\"running\":true,\"singlestep\":false,\"status\":\"running\"}}\n".to_owned(),
-    )
-}
-
-fn query_block(state: &State, now: Moment) -> Result<String, String> {
-    asked(state, now, "{\"return\":[{\"device\":\"drive-virtio0\",\"io-status\":\"ok\",\"locked\":false,\"inserted\":{\"file\":\"/dev/pve/vm-102-disk-0\",\"drv\":\"raw\",\"ro\":false}}]}\n".to_owned())
-}
-
-fn query_blockstats(state: &State, now: Moment) -> Result<String, String> {
-    let writes = state.power.disk_writes(now);
-    asked(
-        state,
-        now,
-        format!(
-            "{{\"return\":[{{\"device\":\"drive-virtio0\",\"stats\":{{\"wr_operations\":{writes},\"wr_bytes\":{},\"flush_operations\":{},\"failed_wr_operations\":0}}}}]}}\n",
-            writes * 12_288,
-            writes / 7
-        ),
-    )
-}
-
-fn screen(state: &State, now: Moment) -> Result<String, String> {
+/// What the guest's console shows.
+fn console(state: &State, now: Moment) -> Result<String, String> {
     let text = match (state.power.phase(now), state.power.fault()) {
         (_, Some(Fault::Panic(_))) => PANIC_SCREEN.join("\n"),
         (Phase::Off, _) => return Err("the guest is off and has no screen".to_owned()),
@@ -200,3 +157,97 @@ fn screen(state: &State, now: Moment) -> Result<String, String> {
 }
 
 const CONFIG: &str = "agent: 1\nboot: order=virtio0\ncores: 2\ncpu: host\nmemory: 4096\nname: devvm\nostype: l26\nscsihw: virtio-scsi-pci\nvirtio0: local-lvm:vm-102-disk-0,aio=io_uring,size=40G\n";
+
+const IDLE: &str = "some avg10=0.00 avg60=0.05 avg300=0.11 total=91837\n\
+                    full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+/// What the simulated host's kernel tells: name, file, content.
+const HOST: [(&str, &str, &str); 4] = [
+    ("host-load", "/proc/loadavg", "0.42 0.37 0.31 1/412 24871\n"),
+    ("host-pressure-cpu", "/proc/pressure/cpu", IDLE),
+    ("host-pressure-io", "/proc/pressure/io", IDLE),
+    ("host-pressure-memory", "/proc/pressure/memory", IDLE),
+];
+
+#[cfg(test)]
+#[macro_use]
+#[path = "../../../../tests/rig/src/contract.rs"]
+mod contract;
+
+#[cfg(test)]
+mod tests {
+    use breakglass_gate::{Asked, Context, Keep, Limits, Output, Silent};
+
+    use super::contract::{self, Answer, Subject};
+    use super::*;
+    use crate::machine::Clock;
+    use crate::scenario::Scenario;
+
+    struct Host {
+        machine: Machine,
+        forensics: tempfile::TempDir,
+    }
+
+    #[derive(Default)]
+    struct Said {
+        out: Vec<u8>,
+        err: String,
+    }
+
+    impl Output for Said {
+        fn line(&mut self, text: &str) {
+            self.out.extend(format!("{text}\n").bytes());
+        }
+
+        fn error(&mut self, text: &str) {
+            self.err.push_str(&format!("{text}\n"));
+        }
+
+        fn picture(&mut self, bytes: &[u8]) {
+            self.out.extend(bytes);
+        }
+    }
+
+    impl Subject for Host {
+        fn running() -> Host {
+            Host {
+                machine: Machine::new(Scenario::Panic, Clock::system()),
+                forensics: tempfile::tempdir().unwrap(),
+            }
+        }
+
+        fn stopped() -> Host {
+            let host = Host::running();
+            host.machine.step(|state, _| state.power.stop());
+            host
+        }
+
+        fn send(&self, line: &str) -> Answer {
+            let (mut said, machine) = (Said::default(), self.machine.clone());
+            let context = Context {
+                guest: "102",
+                asked: Asked {
+                    source: "192.0.2.7",
+                    request: line,
+                },
+                forensics_dir: self.forensics.path(),
+                keep: &Keep::default(),
+                journal: &Silent,
+                limits: &Limits::default(),
+            };
+            let code =
+                breakglass_gate::serve(&context, &mut SimulatedDriver { machine }, &mut said);
+            Answer {
+                code: code.into(),
+                out: said.out,
+                err: said.err,
+            }
+        }
+
+        fn process(&self) -> Option<u64> {
+            self.machine
+                .step(|state, _| state.power.qemu().map(|qemu| qemu.pid.into()))
+        }
+    }
+
+    contract!(Host);
+}

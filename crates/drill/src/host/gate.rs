@@ -7,7 +7,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use breakglass_gate::{Context, Limits, Output, Silent};
+use breakglass_gate::{Asked, Context, Keep, Limits, Output, Silent};
+use breakglass_verbs::Request;
 use russh::ChannelId;
 use russh::server::Session;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -44,7 +45,7 @@ pub(super) struct Gate {
 }
 
 enum Line {
-    Out(String),
+    Out(Vec<u8>),
     Err(String),
     Exit(u8),
 }
@@ -54,11 +55,17 @@ struct Lines(mpsc::Sender<Line>);
 impl Output for Lines {
     fn line(&mut self, text: &str) {
         // The receiver drains to the end even when its client is gone: this never blocks for long.
-        let _ = self.0.blocking_send(Line::Out(format!("{text}\n")));
+        let _ = self
+            .0
+            .blocking_send(Line::Out(format!("{text}\n").into_bytes()));
     }
 
     fn error(&mut self, text: &str) {
         let _ = self.0.blocking_send(Line::Err(format!("{text}\n")));
+    }
+
+    fn picture(&mut self, bytes: &[u8]) {
+        let _ = self.0.blocking_send(Line::Out(bytes.to_vec()));
     }
 }
 
@@ -96,18 +103,59 @@ fn work(
     sender: mpsc::Sender<Line>,
     slot: OwnedSemaphorePermit,
 ) {
+    let request = line;
     let context = Context {
         guest: GUEST,
-        source,
+        asked: Asked { source, request },
         forensics_dir: &desk.forensics,
+        keep: &Keep::default(),
         journal: &Silent,
-        limits: Limits::default(),
+        limits: &Limits::default(),
     };
     let mut lines = Lines(sender);
-    let mut driver = SimulatedDriver::new(desk.machine.clone());
-    let exit = breakglass_gate::serve(line, &context, &mut driver, &mut lines);
-    drop((driver, slot));
+    let exit = match Claim::of(line, &desk.machine) {
+        Ok(_claim) => {
+            let machine = desk.machine.clone();
+            breakglass_gate::serve(&context, &mut SimulatedDriver { machine }, &mut lines)
+        }
+        Err(why) => {
+            let allowed = "status, forensics, vitals, screenshot until it has ended";
+            context.refuse(&why, allowed, &mut lines)
+        }
+    };
+    drop(slot);
     let _ = lines.0.blocking_send(Line::Exit(exit));
+}
+
+/// The machine, held for one mutating verb; the real gate's lock.
+struct Claim<'a>(Option<&'a Machine>);
+
+impl Claim<'_> {
+    fn of<'a>(line: &str, machine: &'a Machine) -> Result<Claim<'a>, String> {
+        let request = Request::parse(line).filter(|request| request.verb.is_mutating());
+        let Some(Request { verb, .. }) = request else {
+            return Ok(Claim(None));
+        };
+        let clock = machine.clock().clone();
+        machine.step(|state, now| match state.power.holder {
+            Some((running, since)) => Err(format!(
+                "{running} runs since {}",
+                clock.date(since).strftime("%H:%M:%S UTC")
+            )),
+            None => {
+                state.power.holder = Some((verb.as_str(), now));
+                Ok(Claim(Some(machine)))
+            }
+        })
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        if let Some(machine) = self.0 {
+            machine.step(|state, _| state.power.holder = None);
+        }
+    }
 }
 
 /// Sends what the gate says as it says it; ends with the gate, not with the client.

@@ -32,7 +32,7 @@ async fn run(mut shell: Shell, machine: &Machine, mut sender: Sender) {
     while let Some(reply) = shell.step() {
         sent += reply.out.len() + reply.err.len();
         sender.err(reply.err).await;
-        sender.out(reply.out).await;
+        sender.out(reply.out.into_bytes()).await;
         tokio::time::sleep(reply.takes).await;
         if sent > MAX_SENT {
             sender

@@ -8,6 +8,7 @@ mod guest;
 mod keys;
 mod listen;
 mod port;
+mod screen;
 mod stream;
 
 use std::io;

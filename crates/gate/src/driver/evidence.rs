@@ -1,3 +1,9 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Driver;
+
 /// What was seen of the guest at one moment. Empty by default: no process, nothing else known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
@@ -5,8 +11,8 @@ pub struct Evidence {
     pub qemu: Qemu,
     /// What QEMU's monitor answered.
     pub monitor: Monitor,
-    /// The lock in the guest's configuration, by name (`backup`, `migrate`, …).
-    pub lock: Option<String>,
+    /// The lock on the guest.
+    pub lock: Option<Lock>,
     /// Whether high availability manages the guest, and may undo a change.
     pub ha_managed: bool,
     /// Configuration that waits for a fresh QEMU process, one `key: value` each. Not empty is the
@@ -33,7 +39,7 @@ pub enum Qemu {
 pub struct Process {
     /// Its number.
     pub pid: u32,
-    /// When it began, in clock ticks since the host booted.
+    /// When it began, in clock ticks (hundredths of a second) since the host booted.
     pub started: u64,
     /// Its state as one letter of `/proc/PID/stat`: `R`, `S`, `D` (can't be killed), `T`, `Z`.
     pub state: char,
@@ -51,7 +57,38 @@ pub enum Monitor {
     Says(String),
 }
 
+/// Something that forbids changes to the guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lock {
+    /// Its name: `backup`, `migrate`, …
+    pub kind: String,
+    /// Who holds it, or that nobody is seen to.
+    pub holder: String,
+    /// Whether a broken-off power action left it, so that [`super::Action::Unlock`] may lift it.
+    pub ours: bool,
+}
+
 impl Evidence {
+    /// Process and monitor: what is asked again and again while waiting for a change.
+    pub(crate) fn glance(driver: &mut dyn Driver, limit: Duration) -> Evidence {
+        let qemu = driver.find();
+        let monitor = match qemu {
+            Qemu::Alive(_) => match driver.ask("query-status", Value::Null, limit) {
+                Ok(answer) => match answer.get("status").and_then(Value::as_str) {
+                    Some(state) => Monitor::Says(state.to_owned()),
+                    None => Monitor::Silent("its answer has no run state".to_owned()),
+                },
+                Err(why) => Monitor::Silent(why),
+            },
+            Qemu::Absent | Qemu::Unseen(_) => Monitor::NotAsked,
+        };
+        Evidence {
+            qemu,
+            monitor,
+            ..Evidence::default()
+        }
+    }
+
     /// The QEMU process, where there is one.
     #[must_use]
     pub fn process(&self) -> Option<Process> {
@@ -84,12 +121,32 @@ impl Evidence {
             Monitor::Silent(why) => lines.push(format!("monitor: no answer: {why}")),
             Monitor::Says(state) => lines.push(format!("monitor: {state}")),
         }
-        lines.extend(self.lock.iter().map(|lock| format!("lock: {lock}")));
+        let lock = |lock: &Lock| format!("lock: {} ({})", lock.kind, lock.holder);
+        lines.extend(self.lock.iter().map(lock));
         if self.ha_managed {
             lines.push("ha: managed; high availability may undo a change".to_owned());
         }
         lines.extend(self.staged.iter().map(|change| format!("staged: {change}")));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines
+    }
+
+    /// The same for programs.
+    pub(crate) fn json(&self) -> Value {
+        let process = self.process();
+        let (run_state, silence) = match &self.monitor {
+            Monitor::Says(state) => (Some(state), None),
+            Monitor::Silent(why) => (None, Some(why)),
+            Monitor::NotAsked => (None, None),
+        };
+        json!({
+            "run_state": run_state,
+            "monitor_error": silence,
+            "qemu": process.map(|p| json!({ "pid": p.pid, "started": p.started, "state": p.state })),
+            "lock": self.lock.as_ref().map(|l| json!({ "kind": l.kind, "holder": l.holder })),
+            "ha_managed": self.ha_managed,
+            "staged": self.staged,
+            "notes": self.notes,
+        })
     }
 }

@@ -1,59 +1,104 @@
-//! What the gate needs of a hypervisor: evidence, forensics and three changes.
+//! What the gate needs of a hypervisor: where QEMU is, a way to ask it, and five changes.
+//!
+//! A driver only acts and looks. What the evidence means, what comes next in a cycle, how long each
+//! step may take and what the operator is told is decided by the gate, the same for every driver.
 
 pub(crate) mod evidence;
 pub(crate) mod proc;
 pub(crate) mod qm;
 pub(crate) mod qmp;
 
-use breakglass_verbs::Verb;
+use std::path::PathBuf;
+use std::time::Duration;
 
-pub use evidence::{Evidence, Monitor, Process, Qemu};
+use serde_json::Value;
 
-use crate::output::Output;
-use crate::probe::Probe;
+pub use evidence::{Evidence, Lock, Monitor, Process, Qemu};
 
-/// One guest on one hypervisor. Every call returns within its own deadline, whatever hangs.
-///
-/// A driver only acts and looks. What the evidence means, what comes next in a cycle and what is
-/// told to the operator is decided by the gate, the same for every driver.
+use crate::child;
+
+/// One guest on one hypervisor. Every call returns within its `limit`, whatever hangs; those
+/// without one return at once.
 pub trait Driver: Send {
-    /// Claims the guest for a mutating verb until the driver is dropped.
+    /// The guest's QEMU process, by the kernel's word and not by the hypervisor's tool's.
+    fn find(&mut self) -> Qemu;
+
+    /// Gives QEMU's monitor (QMP) one command, with `arguments` or null, and returns the value of
+    /// its answer's `return`.
     ///
     /// # Errors
-    /// A sentence that says who holds it and since when. The default claims nothing.
-    fn claim(&mut self, _verb: Verb) -> Result<(), String> {
-        Ok(())
+    /// A sentence: the monitor's own error, or why there was no answer.
+    fn ask(&mut self, command: &str, arguments: Value, limit: Duration) -> Result<Value, String>;
+
+    /// Adds what only the hypervisor knows to what was `seen`: lock, staged configuration, high
+    /// availability. What can't be asked becomes a note.
+    fn settings(&mut self, seen: &mut Evidence, limit: Duration);
+
+    /// Asks the hypervisor for one change; returns what its tool printed.
+    ///
+    /// # Errors
+    /// When the tool failed or ran out of time. That is a hint, not the verdict.
+    fn act(&mut self, action: Action, limit: Duration) -> Result<String, Failure>;
+
+    /// Ends `process` itself, past the hypervisor: by SIGKILL if `hard`, else by SIGTERM. Another
+    /// process that has its number meanwhile is left alone.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn signal(&mut self, process: Process, hard: bool) -> Result<(), String> {
+        proc::signal(process, hard)
     }
 
-    /// Everything that can be seen of the guest now.
-    fn evidence(&mut self) -> Evidence;
+    /// The guest's screen, as PPM (P6) or PNG.
+    ///
+    /// # Errors
+    /// A sentence that says why there is none.
+    fn screen(&mut self, limit: Duration) -> Result<Vec<u8>, String>;
 
-    /// Process and monitor only: what is asked again and again while waiting for a change.
-    fn glance(&mut self) -> Evidence {
-        self.evidence()
+    /// What this hypervisor has to tell beyond monitor, screen, host and process: its name, fit for
+    /// a file name, and how to get it.
+    fn probes(&mut self) -> Vec<(&'static str, Probe)>;
+
+    /// The content of a file of the host's kernel, such as `/proc/pressure/io`.
+    ///
+    /// # Errors
+    /// A sentence.
+    fn host(&mut self, file: &str, limit: Duration) -> Result<String, String> {
+        child::file(&PathBuf::from(file), limit)
     }
 
-    /// Captures what a mutating verb would destroy, and hands over each probe as soon as it ended,
-    /// also those that got nothing (with the reason).
-    fn probes(&mut self, sink: &mut dyn FnMut(Probe));
+    /// The probes of host and process that a simulated host can't have.
+    fn probes_of_host(&mut self, process: Option<Process>) -> Vec<(&'static str, Probe)> {
+        crate::forensics::of_host(process)
+    }
+}
 
-    /// Starts the guest; tells what it does on `out`.
-    ///
-    /// # Errors
-    /// When the hypervisor's tool failed or ran out of time. That is a hint, not the verdict.
-    fn start(&mut self, out: &mut dyn Output) -> Result<(), Failure>;
+/// A change that only the hypervisor can make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// A fresh QEMU process.
+    Start,
+    /// The end of the QEMU process, the clean way. Success on a stopped guest.
+    Stop,
+    /// Warm reset within the same QEMU process.
+    Reset,
+    /// Lets a guest go on that is paused, or stands before its first instruction.
+    Resume,
+    /// Lifts a lock for which [`Lock::ours`] is true.
+    Unlock,
+}
 
-    /// Ends the guest's QEMU process; tells what it does on `out`. Success on a stopped guest.
-    ///
-    /// # Errors
-    /// As [`Driver::start`].
-    fn stop(&mut self, out: &mut dyn Output) -> Result<(), Failure>;
-
-    /// Warm reset within the same QEMU process; tells what it does on `out`.
-    ///
-    /// # Errors
-    /// As [`Driver::start`].
-    fn reset(&mut self, out: &mut dyn Output) -> Result<(), Failure>;
+/// How a piece of evidence is got. The gate bounds it in time and size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Probe {
+    /// The end of a file.
+    File(PathBuf),
+    /// The standard output of a program, by its absolute path, with these arguments.
+    Run(PathBuf, Vec<String>),
+    /// State and kernel wait channel of each thread of a process.
+    Threads(u32),
+    /// What the driver knows already, or why it does not.
+    Known(Result<String, String>),
 }
 
 /// Why a change did not go through, by the word of the tool that was asked for it.
@@ -67,14 +112,12 @@ pub struct Failure {
     pub lock: Option<String>,
 }
 
-impl Failure {
+impl From<String> for Failure {
     /// A failure that neither passes by itself nor is due to a lock.
-    #[must_use]
-    pub fn new(message: impl Into<String>) -> Failure {
+    fn from(message: String) -> Failure {
         Failure {
-            message: message.into(),
-            passing: false,
-            lock: None,
+            message,
+            ..Failure::default()
         }
     }
 }

@@ -1,10 +1,42 @@
 //! Processes as the kernel tells of them.
 
 use std::fs;
-use std::io;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::evidence::Process;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::evidence::{Process, Qemu};
+use crate::child;
+
+/// Longest wait for a command line: the kernel needs a lock of the process for it.
+const LINE: Duration = Duration::from_secs(2);
+const GONE: i32 = rustix::io::Errno::SRCH.raw_os_error();
+
+/// The process that is named in one of `places` (a pid file, a `cgroup.procs`) and has `args`, each
+/// ended by NUL, in its command line; else the one that was `known` before, if it is still there:
+/// the hypervisor may have forgotten one that it could not kill.
+pub(crate) fn find(places: &[PathBuf], args: &str, known: &mut Option<Process>) -> Qemu {
+    let look = || -> Result<Option<Process>, String> {
+        for pid in places.iter().flat_map(|place| pids(place)) {
+            if let Some(process) = look(pid)?.filter(|_| has_args(pid, args)) {
+                return Ok(Some(process));
+            }
+        }
+        let Some(known) = *known else { return Ok(None) };
+        let now = self::look(known.pid)?;
+        Ok(now.filter(|now| now.started == known.started))
+    };
+    match look() {
+        Ok(Some(process)) => {
+            *known = Some(process);
+            Qemu::Alive(process)
+        }
+        Ok(None) => Qemu::Absent,
+        Err(why) => Qemu::Unseen(why),
+    }
+}
 
 /// The process `pid`; nothing when there is none.
 ///
@@ -15,13 +47,9 @@ pub(crate) fn look(pid: u32) -> Result<Option<Process>, String> {
     match fs::read_to_string(&path) {
         Ok(stat) => parse(pid, &stat).ok_or_else(|| format!("{path} is not readable")),
         // ESRCH: it ended between open and read.
-        Err(error) if error.kind() == io::ErrorKind::NotFound || is_gone(&error) => Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound || e.raw_os_error() == Some(GONE) => Ok(None),
         Err(error) => Err(format!("{path}: {error}")),
     }
-}
-
-fn is_gone(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
 /// The process in a line of `/proc/PID/stat`. A corpse without any other thread is nothing: it
@@ -29,43 +57,39 @@ fn is_gone(error: &io::Error) -> bool {
 fn parse(pid: u32, stat: &str) -> Option<Option<Process>> {
     // The second field is the program's name in parentheses, and may hold spaces and parentheses.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    let state = fields.next()?.chars().next()?;
+    let mut state = fields.next()?.chars().next()?;
     let threads: u32 = fields.nth(16)?.parse().ok()?;
     let started = fields.nth(1)?.parse().ok()?;
-    let is_corpse = matches!(state, 'Z' | 'X') && threads <= 1;
-    Some((!is_corpse).then_some(Process {
+    let is_dead = matches!(state, 'Z' | 'X');
+    if is_dead && threads > 1 && self::threads(pid).is_ok_and(|threads| threads.contains(" D ")) {
+        // Its first thread has ended, another one sits in the kernel.
+        state = 'D';
+    }
+    Some((!is_dead || threads > 1).then_some(Process {
         pid,
         started,
         state,
     }))
 }
 
-/// Whether process `pid` is the QEMU of `guest`, by its command line (`-id GUEST`). A process that
-/// has lost its command line because it is dying counts: rather a corpse than "no process".
-pub(crate) fn is_qemu_of(guest: &str, pid: u32) -> bool {
-    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
-        return true;
-    };
-    let args: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-    line.is_empty()
-        || args
-            .windows(2)
-            .any(|pair| pair == [b"-id".as_slice(), guest.as_bytes()])
+/// Whether `args` stands in the command line of `pid`. One whose command line is gone or does not
+/// come, because it is dying, counts: rather a corpse than "no process".
+fn has_args(pid: u32, args: &str) -> bool {
+    let line = child::file(Path::new(&format!("/proc/{pid}/cmdline")), LINE);
+    line.map_or(true, |line| line.is_empty() || line.contains(args))
 }
 
-/// The first number in `file`, as in a pid file or a `cgroup.procs`.
-pub(crate) fn first_pid(file: &Path) -> io::Result<Option<u32>> {
-    match fs::read_to_string(file) {
-        Ok(text) => Ok(text
-            .split_ascii_whitespace()
-            .next()
-            .and_then(|word| word.parse().ok())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+/// The numbers in a file; none if it is not there.
+fn pids(place: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(place).unwrap_or_default();
+    let words = text.split_ascii_whitespace();
+    words
+        .filter_map(|word| word.parse().ok())
+        .take(64)
+        .collect()
 }
 
-/// State and kernel wait channel of each thread of `pid`, one line each.
+/// State and kernel wait channel of each thread of `pid`, one line each: `TID STATE NAME CHANNEL`.
 pub(crate) fn threads(pid: u32) -> Result<String, String> {
     let dir = format!("/proc/{pid}/task");
     let tasks = fs::read_dir(&dir).map_err(|error| format!("{dir}: {error}"))?;
@@ -74,16 +98,32 @@ pub(crate) fn threads(pid: u32) -> Result<String, String> {
         let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
         let stat = read("stat");
         let state = stat
-            .rsplit_once(')')
-            .and_then(|(_, rest)| rest.split_whitespace().next());
+            .rsplit_once(") ")
+            .map_or("?", |(_, rest)| rest.split(' ').next().unwrap_or("?"));
         let [name, channel] = ["comm", "wchan"].map(|file| read(file).trim().to_owned());
+        let id = task.file_name();
         text.push_str(&format!(
-            "{} {} {name} {channel}\n",
-            task.file_name().to_string_lossy(),
-            state.unwrap_or("?"),
+            "{} {state} {name} {channel}\n",
+            id.to_string_lossy()
         ));
     }
     Ok(text)
+}
+
+/// Sends SIGKILL if `hard`, else SIGTERM, to `process` and no other: the number is pinned before
+/// the start time is compared.
+pub(crate) fn signal(process: Process, hard: bool) -> Result<(), String> {
+    let signal = if hard { Signal::KILL } else { Signal::TERM };
+    let pid = i32::try_from(process.pid).ok().and_then(Pid::from_raw);
+    let pinned = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+    let Some(Ok(pinned)) = pinned else {
+        return Ok(());
+    };
+    match look(process.pid)? {
+        Some(now) if now.started == process.started => pidfd_send_signal(&pinned, signal)
+            .map_err(|error| format!("process {} can't be signalled: {error}", process.pid)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -119,6 +159,6 @@ mod tests {
         let own = look(std::process::id()).unwrap().unwrap();
         assert!(own.started > 0);
         assert_eq!(look(u32::MAX - 1).unwrap(), None);
-        assert!(!is_qemu_of("102", std::process::id()));
+        assert!(!has_args(std::process::id(), "-id\x00102\0"));
     }
 }

@@ -1,46 +1,29 @@
 //! Proxmox VE: `qm` for changes, the kernel and QEMU's own monitor for the truth.
 //!
 //! `qm status` says `running` of a hung QEMU, and `qm stop` may exit with 0 beside a QEMU that can't
-//! be killed, after it has removed its pid file. So the process is found by pid file, else by its
-//! control group, else by the number and start time seen before; and the monitor is asked directly.
+//! be killed, after it has removed its pid file. So neither is believed: the process is found by its
+//! control group, else by its pid file, else by what was seen before; and the monitor is asked
+//! directly. `qm pending` tells the rest: it prints the whole configuration, with lock and changes.
 
-mod forensics;
+use std::fs;
+use std::time::{Duration, UNIX_EPOCH};
 
-use std::fs::{self, File, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, SystemTime};
+use serde_json::{Value, json};
 
-use breakglass_verbs::Verb;
-
-use super::{Driver, Evidence, Failure, Monitor, Process, Qemu, proc, qmp};
-use crate::child::{self, Bounds};
-use crate::limits::Limits;
-use crate::output::Output;
-use crate::policy::Policy;
-use crate::probe::Probe;
+use super::{Action, Driver, Evidence, Failure, Lock, Probe, Process, Qemu, proc, qmp};
+use crate::child;
+use crate::policy::{Paths, Policy};
 use crate::text;
-use crate::utc;
 
-/// Bytes kept of what `qm` prints.
-const OUTPUT: usize = 256 * 1024;
-/// How long the monitor may take for its run state: a healthy one needs a millisecond.
-const MONITOR: Duration = Duration::from_secs(3);
+/// Largest picture of a screen that is read: 3840 × 2160 in three bytes each.
+const PICTURE: u64 = 32 << 20;
 
 /// The one guest of the policy, on Proxmox VE.
 #[derive(Debug)]
 pub struct QmDriver {
     guest: String,
-    qm: PathBuf,
-    run_dir: PathBuf,
-    cgroup_dir: PathBuf,
-    ha_resources: PathBuf,
-    lock_file: PathBuf,
-    limits: Limits,
-    /// The QEMU process seen last: `qm` forgets one that it could not kill.
+    paths: Paths,
     known: Option<Process>,
-    lock: Option<File>,
 }
 
 impl QmDriver {
@@ -49,218 +32,128 @@ impl QmDriver {
     pub fn new(policy: &Policy) -> QmDriver {
         QmDriver {
             guest: policy.guest.clone(),
-            qm: policy.qm.clone(),
-            run_dir: policy.run_dir.clone(),
-            cgroup_dir: policy.cgroup_dir.clone(),
-            ha_resources: policy.ha_resources.clone(),
-            lock_file: policy.lock_file.clone(),
-            limits: policy.limits,
+            paths: policy.paths.clone(),
             known: None,
-            lock: None,
         }
     }
 
-    /// `qm VERB GUEST EXTRA…` to its end; its standard output.
-    fn qm(&self, verb: &str, extra: &[&str], deadline: Duration) -> Result<String, String> {
-        let args = [&[verb, self.guest.as_str()], extra].concat();
-        child::run(
-            &self.qm,
-            &args,
-            Bounds {
-                deadline,
-                bytes: OUTPUT,
-            },
-        )
-        .map_err(|error| format!("{} can't be started: {error}", self.qm.display()))?
-        .success()
+    fn qm(&self, verb: &str, limit: Duration) -> Result<String, String> {
+        child::run(&self.paths.qm, &[verb, &self.guest], limit)
+            .map_err(|words| format!("qm {verb}: {words}"))
     }
 
-    fn change(&self, verb: &str, deadline: Duration, out: &mut dyn Output) -> Result<(), Failure> {
-        match self.qm(verb, &[], deadline) {
-            Ok(words) => {
-                for line in words.lines() {
-                    out.line(&format!("qm {verb}: {}", text::visible(line, 400)));
-                }
-                Ok(())
-            }
-            Err(words) => Err(classify(format!("qm {verb}: {words}"))),
-        }
-    }
-
-    fn find(&mut self) -> Result<Option<Process>, String> {
-        let scope = format!("{}.scope", self.guest);
-        let places = [
-            self.run_dir.join(format!("{}.pid", self.guest)),
-            self.cgroup_dir.join(scope).join("cgroup.procs"),
-        ];
-        for place in places {
-            let pid = proc::first_pid(&place).map_err(|e| format!("{}: {e}", place.display()))?;
-            if let Some(pid) = pid.filter(|pid| proc::is_qemu_of(&self.guest, *pid))
-                && let Some(process) = proc::look(pid)?
-            {
-                self.known = Some(process);
-                return Ok(Some(process));
-            }
-        }
-        let Some(known) = self.known else {
-            return Ok(None);
-        };
-        let now = proc::look(known.pid)?;
-        Ok(now.filter(|now| now.started == known.started))
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.run_dir.join(format!("{}.qmp", self.guest))
-    }
-
-    fn run_state(&self) -> Monitor {
-        let asked = qmp::Session::open(&self.socket(), MONITOR.min(self.limits.ask))
-            .and_then(|mut session| session.ask("query-status"));
-        match asked {
-            Ok(answer) => match answer.get("status").and_then(serde_json::Value::as_str) {
-                Some(state) => Monitor::Says(state.to_owned()),
-                None => Monitor::Silent("its answer has no run state".to_owned()),
-            },
-            Err(why) => Monitor::Silent(why),
-        }
-    }
-
-    fn is_ha_managed(&self) -> bool {
-        let Ok(resources) = fs::read_to_string(&self.ha_resources) else {
-            return false;
-        };
-        let entry = format!("vm: {}", self.guest);
-        resources.lines().any(|line| line.trim_end() == entry)
+    /// The task of the hypervisor that works on the guest, if one does. A line of the list is
+    /// `UPID:node:pid:pstart:start:type:guest:user:` in hexadecimal, and longer once it has ended.
+    fn task(&self, limit: Duration) -> Option<String> {
+        let list = child::file(&self.paths.tasks, limit).ok()?;
+        let running = |line: &str| line.split(' ').count() < 3;
+        list.lines().filter(|line| running(line)).find_map(|line| {
+            let task: Vec<&str> = line.split(':').collect();
+            let [_, _, pid, _, start, kind, guest, user, ..] = task.as_slice() else {
+                return None;
+            };
+            let [pid, start] = [pid, start].map(|hex| u64::from_str_radix(hex, 16).ok());
+            // A backup of many guests names none.
+            let ours = *guest == self.guest || (guest.is_empty() && *kind == "vzdump");
+            let since = text::utc(UNIX_EPOCH + Duration::from_secs(start?));
+            ours.then_some(format!("{kind} of {user}, process {}, since {since}", pid?))
+        })
     }
 }
 
 impl Driver for QmDriver {
-    fn claim(&mut self, verb: Verb) -> Result<(), String> {
-        let opened = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&self.lock_file);
-        // Without a usable lock file the verb still runs: power is never blocked by bookkeeping,
-        // and `qm` serialises its own commands.
-        let Ok(mut file) = opened else { return Ok(()) };
-        match file.try_lock() {
-            Ok(()) => {
-                let since = utc::rfc3339(SystemTime::now());
-                // The holder's name is a courtesy; the lock itself is the kernel's.
-                let _ = file.rewind().and_then(|()| file.set_len(0));
-                let _ = write!(file, "{verb} runs since {since}");
-                self.lock = Some(file);
-                Ok(())
-            }
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = file.take(200).read_to_string(&mut holder);
-                Err(if holder.is_empty() {
-                    "another verb runs".to_owned()
-                } else {
-                    holder
-                })
-            }
-            Err(TryLockError::Error(_)) => Ok(()),
-        }
+    fn find(&mut self) -> Qemu {
+        let scope = format!("{}.scope/cgroup.procs", self.guest);
+        let pid_file = format!("{}.pid", self.guest);
+        let places = [
+            self.paths.cgroup_dir.join(scope),
+            self.paths.run_dir.join(pid_file),
+        ];
+        proc::find(&places, &format!("-id\0{}\0", self.guest), &mut self.known)
     }
 
-    fn glance(&mut self) -> Evidence {
-        let (qemu, monitor) = match self.find() {
-            Ok(None) => (Qemu::Absent, Monitor::NotAsked),
-            Ok(Some(process)) => (Qemu::Alive(process), self.run_state()),
-            Err(why) => (Qemu::Unseen(why), Monitor::NotAsked),
+    fn ask(&mut self, command: &str, arguments: Value, limit: Duration) -> Result<Value, String> {
+        let socket = self.paths.run_dir.join(format!("{}.qmp", self.guest));
+        qmp::ask(&socket, command, arguments, limit)
+    }
+
+    fn settings(&mut self, seen: &mut Evidence, limit: Duration) {
+        let config = self.qm("pending", limit).unwrap_or_else(|why| {
+            seen.notes.push(why);
+            String::new()
+        });
+        if let Some(kind) = config
+            .lines()
+            .find_map(|line| line.strip_prefix("cur lock: "))
+        {
+            let task = self.task(limit);
+            seen.lock = Some(Lock {
+                kind: kind.to_owned(),
+                // Only a suspension that was cut short by the end of QEMU leaves this one.
+                ours: kind == "suspending" && task.is_none(),
+                holder: task.unwrap_or("no task of this host works on the guest".to_owned()),
+            });
+        }
+        let change = |line: &str| match line.split_once(' ') {
+            Some(("new", change)) => Some(change.to_owned()),
+            Some(("del", change)) => Some(format!("{change} (removed)")),
+            _ => None,
         };
-        Evidence {
-            qemu,
-            monitor,
-            ha_managed: self.is_ha_managed(),
-            ..Evidence::default()
-        }
+        seen.staged = config.lines().filter_map(change).take(50).collect();
+        // The file is there only where high availability was ever set up.
+        let resources = child::file(&self.paths.ha_resources, limit).unwrap_or_default();
+        let entry = format!("vm: {}", self.guest);
+        seen.ha_managed = resources.lines().any(|line| line.trim_end() == entry);
     }
 
-    fn evidence(&mut self) -> Evidence {
-        let this = &*self;
-        let ask = |verb| this.qm(verb, &[], this.limits.ask);
-        // Each takes half a second of Perl's start: together.
-        let [status, config, pending] = thread::scope(|scope| {
-            ["status", "config", "pending"]
-                .map(|verb| scope.spawn(move || ask(verb)))
-                .map(|asked| {
-                    asked
-                        .join()
-                        .unwrap_or_else(|_| Err("the question itself failed".to_owned()))
-                })
-        });
-        let mut seen = self.glance();
-        match config {
-            Ok(config) => seen.lock = value(&config, "lock"),
-            Err(why) => seen.notes.push(format!("qm config: {why}")),
-        }
-        match pending {
-            Ok(pending) => seen.staged = staged(&pending),
-            Err(why) => seen.notes.push(format!("qm pending: {why}")),
-        }
-        seen.notes.push(match status {
-            Ok(words) => format!("qm says {}", words.trim()),
-            Err(why) => format!("qm status: {why}"),
-        });
-        seen
+    fn act(&mut self, action: Action, limit: Duration) -> Result<String, Failure> {
+        let verb = match action {
+            Action::Start => "start",
+            Action::Stop => "stop",
+            Action::Reset => "reset",
+            Action::Resume => "resume",
+            Action::Unlock => "unlock",
+        };
+        self.qm(verb, limit).map_err(classify)
     }
 
-    fn probes(&mut self, sink: &mut dyn FnMut(Probe)) {
-        let process = self.find().ok().flatten();
-        forensics::capture(self, process, sink);
+    fn screen(&mut self, limit: Duration) -> Result<Vec<u8>, String> {
+        let file = self.paths.gate_dir.join(&self.guest).join("screen.ppm");
+        let dump = self.ask("screendump", json!({ "filename": file }), limit);
+        let picture = dump.and_then(|_| child::bytes(&file, PICTURE, limit));
+        // What is left of an earlier picture goes as well.
+        let _ = fs::remove_file(&file);
+        picture
     }
 
-    fn start(&mut self, out: &mut dyn Output) -> Result<(), Failure> {
-        self.change("start", self.limits.start, out)
-    }
-
-    fn stop(&mut self, out: &mut dyn Output) -> Result<(), Failure> {
-        self.change("stop", self.limits.stop, out)
-    }
-
-    fn reset(&mut self, out: &mut dyn Output) -> Result<(), Failure> {
-        self.change("reset", self.limits.ask, out)
+    fn probes(&mut self) -> Vec<(&'static str, Probe)> {
+        let qm = |words: &[&str]| {
+            let words = words.iter().map(|word| (*word).to_owned());
+            Probe::Run(self.paths.qm.clone(), words.collect())
+        };
+        vec![
+            ("qm-status", qm(&["status", &self.guest, "--verbose"])),
+            ("qm-pending", qm(&["pending", &self.guest])),
+            ("serial", Probe::File(self.paths.serial_log.clone())),
+        ]
     }
 }
 
 /// What kind of failure `qm` tells of: its exit code says only that it is one.
 fn classify(message: String) -> Failure {
+    // Held for half a minute by the clean-up after a QEMU that crashed or was killed.
+    let is_busy = message.contains("can't lock file");
     let named = message
         .split_once("VM is locked (")
         .and_then(|(_, rest)| rest.split_once(')'));
-    let lock = match named {
-        Some((lock, _)) => Some(lock.to_owned()),
-        None if message.contains("can't lock file") => Some("another task holds it".to_owned()),
-        None => None,
-    };
+    let lock = named
+        .map(|(lock, _)| lock)
+        .or(is_busy.then_some("another task holds it"));
     Failure {
-        passing: message.contains("timeout waiting on systemd"),
-        lock,
+        passing: is_busy || message.contains("timeout waiting on systemd"),
+        lock: lock.map(str::to_owned),
         message,
     }
-}
-
-/// The value of `key` in lines of `key: value`.
-fn value(config: &str, key: &str) -> Option<String> {
-    config
-        .lines()
-        .find_map(|line| Some(line.strip_prefix(key)?.strip_prefix(": ")?.to_owned()))
-}
-
-/// The changes that wait for a fresh QEMU process, from lines of `cur|new|del key: value`.
-fn staged(pending: &str) -> Vec<String> {
-    let change = |line: &str| {
-        let deleted = line
-            .strip_prefix("del ")
-            .map(|key| format!("{key} (removed)"));
-        line.strip_prefix("new ").map(str::to_owned).or(deleted)
-    };
-    pending.lines().filter_map(change).take(50).collect()
 }
 
 #[cfg(test)]
@@ -278,15 +171,5 @@ mod tests {
         assert_eq!(lock(flock).as_deref(), Some("another task holds it"));
         assert_eq!(lock("VM 102 not running"), None);
         assert!(classify("timeout waiting on systemd".to_owned()).passing);
-    }
-
-    #[test]
-    fn staged_changes_are_read_and_current_values_are_not() {
-        let pending = "cur cores: 1\nnew cores: 2\ndel net1\ncur name: new\n";
-        assert_eq!(staged(pending), ["cores: 2", "net1 (removed)"]);
-        assert_eq!(
-            value("name: lock\nlock: backup\n", "lock").as_deref(),
-            Some("backup")
-        );
     }
 }

@@ -9,8 +9,27 @@ mod qmp;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+/// Everything that a verb said, in order.
+#[derive(Default)]
+pub struct Said(pub Vec<String>);
+
+impl breakglass_gate::Output for Said {
+    fn line(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+
+    fn error(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+
+    fn picture(&mut self, _: &[u8]) {
+        self.0.push("a picture".to_owned());
+    }
+}
 
 pub struct Host {
     dir: TempDir,
@@ -66,6 +85,15 @@ impl Host {
             .ok()
     }
 
+    /// Whether the stand-in's "QEMU" is there, and no corpse.
+    pub fn lives(&self) -> bool {
+        let status = |pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let status = self.pid().map_or(String::new(), status);
+        status
+            .lines()
+            .any(|line| line.starts_with("State:") && !line.contains("Z (zombie)"))
+    }
+
     /// Everything that `qm` was called with since, one line each.
     pub fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.state().join("calls")).unwrap_or_default();
@@ -75,11 +103,7 @@ impl Host {
     /// The calls that change the guest.
     pub fn changes(&self) -> Vec<String> {
         let mut calls = self.calls();
-        calls.retain(|call| {
-            !["status", "config", "pending"]
-                .iter()
-                .any(|v| call.starts_with(v))
-        });
+        calls.retain(|call| !["status", "pending"].iter().any(|v| call.starts_with(v)));
         calls
     }
 
@@ -87,16 +111,23 @@ impl Host {
         fs::read_to_string(self.path("journal")).unwrap_or_default()
     }
 
+    /// The policy of the host, with the lines of `more` in place of those of the same keys.
     pub fn write_policy(&self, more: &str) {
         let root = self.dir.path().display();
-        let policy = format!(
+        let base = format!(
             "driver = \"qm\"\nguest = 102 # web01\nqm = \"{root}/qm\"\nrun_dir = \"{root}/qm-state/run\"\n\
              cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
              forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
-             syslog = \"{root}/log\"\nlock_file = \"{root}/lock\"\nsample_gap_seconds = 0\n\
-             ask_seconds = 3\nsettle_seconds = 3\n{more}"
+             tasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
+             gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 3\n\
+             settle_seconds = 3\n"
         );
-        fs::write(self.path("gate.toml"), policy).unwrap();
+        let key = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        let kept = base
+            .lines()
+            .filter(|line| !more.lines().any(|other| key(other) == key(line)));
+        let kept: Vec<&str> = kept.chain(more.lines()).collect();
+        fs::write(self.path("gate.toml"), kept.join("\n") + "\n").unwrap();
     }
 
     /// The stand-in itself, without environment, as the gate calls it.
@@ -140,7 +171,14 @@ impl Drop for Host {
         // Before its socket goes with the directory: that is how it is told to end.
         self.monitor.take();
         // Ends the stand-in's "QEMU", also one that a test let it forget.
-        for knob in ["hang-stop", "fail-stop", "keep-qemu", "lock"] {
+        for knob in [
+            "hang-stop",
+            "flood-stop",
+            "slow-stop",
+            "fail-stop",
+            "keep-qemu",
+            "lock",
+        ] {
             self.unset(knob);
         }
         let _ = self.qm(&["stop", "102"]);
@@ -149,5 +187,17 @@ impl Drop for Host {
                 .args(["-KILL", forgotten.trim()])
                 .status();
         }
+    }
+}
+
+/// Waits until `done`, at most half a minute.
+pub fn wait_for(done: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        assert!(
+            Instant::now() < deadline,
+            "it did not come to pass within 30 s"
+        );
+        std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -152,6 +152,7 @@ fn config(
         agent: agent(args.agent)?,
         limits: LimitsConfig::default(),
         targets: vec![target],
+        private: Vec::new(),
     })
 }
 

@@ -7,6 +7,7 @@ mod direct;
 mod drill;
 mod incidents;
 mod remote;
+mod runner;
 mod runtime;
 mod serve;
 
@@ -87,6 +88,8 @@ enum Command {
     Incidents(incidents::IncidentsArgs),
     /// Prove the record.
     Audit(audit::AuditArgs),
+    /// Run the agent's CLI in a container of its own, for a server with `agent.runner`.
+    Runner(runner::RunnerArgs),
     /// Hands a connection to the bastion to the agent's SSH client.
     #[command(hide = true)]
     Connect(connect::ConnectArgs),
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Cycle(args) => client::run(Verb::Cycle, &args),
         Command::Incidents(args) => incidents::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Runner(args) => runner::run(&args),
         Command::Connect(args) => connect::run(&args),
         Command::DrillAgent(_) => return breakglass_drill::scripted_agent(),
     };

@@ -26,10 +26,21 @@ pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
         })
 }
 
-/// Makes this process undumpable: another process of the same account, such as the agent's CLI,
-/// can then neither trace it nor read its memory or environment.
+/// Makes this process undumpable, before it reads any secret: another process of the same account,
+/// such as the agent's CLI, can then neither trace it nor read its memory, its environment or what
+/// its descriptors lead to, and no crash writes them to a file.
+///
+/// What is below `/proc/self` belongs to root from then on; a process still sees its own. A child
+/// is dumpable again once it has executed a program, which the sweep for the agent's leftovers
+/// needs: it reads their environment.
 pub(crate) fn seal_memory() -> Result<(), Failure> {
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let no_core = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .and_then(|()| setrlimit(Resource::Core, no_core))
         .map_err(|error| Failure::new(Exit::Failed, format!("memory can't be sealed: {error}")))
 }
 

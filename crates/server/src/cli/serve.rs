@@ -16,8 +16,8 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
-    let config = load(&args.config)?;
     super::runtime::seal_memory()?;
+    let config = load(&args.config)?;
     super::runtime::init_tracing(LevelFilter::INFO);
     super::runtime::block_on(async {
         let listen = config.listen;

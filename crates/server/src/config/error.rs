@@ -57,6 +57,8 @@ impl fmt::Display for Warning {
 pub(super) struct Report {
     pub(super) errors: Vec<ConfigError>,
     pub(super) warnings: Vec<Warning>,
+    /// Files with a secret in them: where each was named, its key and its path.
+    pub(super) secrets: Vec<(Origin, String, PathBuf)>,
 }
 
 impl Report {

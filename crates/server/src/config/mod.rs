@@ -4,6 +4,7 @@
 //! variables over it ([`environment`]), then read it section by section ([`sections`]), noting
 //! every error and going on. A [`Config`] exists only if there was none.
 
+mod agent_user;
 mod environment;
 mod error;
 mod section;
@@ -17,6 +18,7 @@ mod tests;
 use std::ffi::OsString;
 use std::path::Path;
 
+pub(crate) use agent_user::parse_user;
 pub use error::{ConfigError, Origin, Warning};
 pub(crate) use sections::own_rules;
 pub use types::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
@@ -47,7 +49,10 @@ impl Config {
         };
         let config = sections::config(Section::new(String::new(), root, &mut report));
         match config {
-            Some(config) if report.errors.is_empty() => Ok((config, report.warnings)),
+            Some(mut config) if report.errors.is_empty() => {
+                config.private.extend(path.map(Path::to_owned));
+                Ok((config, report.warnings))
+            }
             _ => Err(report.errors),
         }
     }

@@ -76,9 +76,11 @@ impl<'r> Section<'r> {
         self.table.contains_key(key)
     }
 
-    /// A file with a secret in it should be its owner's alone.
-    pub(super) fn warn_if_others_can_read(&mut self, path: &Path, origin: &Origin, key: &str) {
+    /// A file with a secret in it should be its owner's alone, and is kept in mind.
+    pub(super) fn note_secret(&mut self, path: &Path, origin: &Origin, key: &str) {
         use std::os::unix::fs::MetadataExt as _;
+        let secret = (origin.clone(), key.to_owned(), path.to_owned());
+        self.report.secrets.push(secret);
         let mode = std::fs::metadata(path).map_or(0, |meta| meta.mode());
         if mode & 0o004 != 0 {
             let problem = format!("{} can be read by everyone", path.display());
@@ -167,25 +169,29 @@ impl<'r> Section<'r> {
         default: u64,
         range: RangeInclusive<u64>,
     ) -> u64 {
-        let Some(node) = self.take(key) else {
-            return default;
-        };
+        self.optional_integer(key, range).unwrap_or(default)
+    }
+
+    pub(super) fn optional_integer(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let node = self.take(key)?;
         let number = match &node.value {
             Value::Integer(number) => u64::try_from(*number).ok(),
             Value::Text(text) => text.parse().ok(),
             _ => None,
         };
-        match number {
-            Some(number) if range.contains(&number) => number,
-            _ => {
-                let path = self.path(key);
-                let remedy = format!("a whole number from {} to {}", range.start(), range.end());
-                let problem = "is out of range or no whole number";
-                self.report
-                    .error(&node.origin, &path, problem, format!("write {remedy}"));
-                default
-            }
+        let fits = number.filter(|number| range.contains(number));
+        if fits.is_none() {
+            let path = self.path(key);
+            let remedy = format!("a whole number from {} to {}", range.start(), range.end());
+            let problem = "is out of range or no whole number";
+            self.report
+                .error(&node.origin, &path, problem, format!("write {remedy}"));
         }
+        fits
     }
 
     /// A list of texts; in a variable, separated by commas. Each goes through `parse`.

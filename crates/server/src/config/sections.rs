@@ -11,8 +11,11 @@ use breakglass_journal::Autonomy;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::agent_user;
 use super::section::Section;
-use super::types::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
+use super::types::{
+    AgentConfig, AuthConfig, Config, LimitsConfig, SOCKETS_DIR, SOCKETS_NAME, SshConfig,
+};
 use crate::auth::{ApiToken, Identity};
 
 /// The whole configuration; `None` only where an error was reported.
@@ -38,6 +41,11 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let agent = root.section("agent", agent);
     let limits = root.section("limits", limits);
     let targets = targets(&mut root);
+    if let Some(user) = agent.as_ref().and_then(|agent| agent.user) {
+        agent_user::keep_out(user, root.report());
+    }
+    let secrets = root.report().secrets.iter();
+    let private = secrets.map(|(_, _, path)| path.clone()).collect();
     root.finish();
     Some(Config {
         listen,
@@ -48,6 +56,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         agent: agent?,
         limits,
         targets: targets?,
+        private,
     })
 }
 
@@ -85,7 +94,7 @@ fn auth(section: &mut Section<'_>) -> Option<AuthConfig> {
     let token_was_named = section.has("token_file");
     let token = section.file("token_file").and_then(|found| {
         let (path, text) = &found.value;
-        section.warn_if_others_can_read(path, &found.origin, &found.key);
+        section.note_secret(path, &found.origin, &found.key);
         ApiToken::new(text.trim_end_matches(['\r', '\n']))
             .map_err(|weak| {
                 let problem = format!("{}: {weak}", path.display());
@@ -152,7 +161,7 @@ fn ssh(section: &mut Section<'_>, data_dir: &Path) -> Option<SshConfig> {
     }
     if let Some(found) = &key {
         let (path, text) = &found.value;
-        section.warn_if_others_can_read(path, &found.origin, &found.key);
+        section.note_secret(path, &found.origin, &found.key);
         if !text.trim_start().starts_with("-----BEGIN ") {
             let problem = format!("{} holds no private key", path.display());
             let remedy = "name the private half, made with: ssh-keygen -t ed25519";
@@ -202,6 +211,7 @@ fn ssh(section: &mut Section<'_>, data_dir: &Path) -> Option<SshConfig> {
 
 fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
     let defaults = AgentConfig::default();
+    let given = RUNNERS_OWN.map(|key| section.has(key).then_some(key));
     let enabled = section.boolean("enabled", true);
     let command = section
         .path_value("command")
@@ -229,7 +239,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         u32::try_from(section.integer("max_api_retries", 5, 0..=20)).unwrap_or(u32::MAX);
     let api_key = section.file("api_key_file").and_then(|found| {
         let (path, text) = &found.value;
-        section.warn_if_others_can_read(path, &found.origin, &found.key);
+        section.note_secret(path, &found.origin, &found.key);
         let key = text.trim();
         if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
             let problem = format!("{} holds no key", path.display());
@@ -247,6 +257,11 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
             .ok_or_else(|| format!("{text:?} is no http address"))
     });
     let credentials_dir = section.directory("credentials_dir");
+    let user = agent_user::user(section);
+    let runner = runner(section, &given);
+    let runner_uid = section
+        .optional_integer("runner_uid", 0..=u64::from(u32::MAX - 1))
+        .and_then(|uid| u32::try_from(uid).ok());
     let rules = section.file("rules_file").map(|found| {
         let (path, text) = &found.value;
         if let Err(faults) = own_rules(path, text) {
@@ -276,9 +291,43 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         api_key,
         base_url,
         credentials_dir,
+        user,
+        runner,
+        runner_uid,
         rules,
     })
 }
+
+/// Keys that mean something where the CLI is started, which is elsewhere with a runner.
+const RUNNERS_OWN: [&str; 6] = [
+    "command",
+    "args",
+    "api_key_file",
+    "base_url",
+    "credentials_dir",
+    "user",
+];
+
+/// The runner's socket; `given` are the keys of [`RUNNERS_OWN`] that are there.
+fn runner(section: &mut Section<'_>, given: &[Option<&str>]) -> Option<PathBuf> {
+    let socket = section.parsed("runner", RUNNER_REMEDY, |text| {
+        let path = PathBuf::from(text);
+        let shared = path.parent().map_or(0, |dir| dir.as_os_str().len());
+        let short = shared + 1 + SOCKETS_NAME.len() <= SOCKETS_DIR && text.len() <= 107;
+        let fits = path.is_absolute() && path.file_name().is_some();
+        (fits && short)
+            .then_some(path)
+            .ok_or_else(|| format!("{text:?} is no absolute path that is short enough"))
+    })?;
+    for key in given.iter().flatten() {
+        let remedy = "leave it out here, and give it to `breakglass runner`";
+        section.error(key, "belongs to the runner", remedy);
+    }
+    Some(socket)
+}
+
+const RUNNER_REMEDY: &str = "write the socket's path, as in \"/run/breakglass/runner.sock\", in a \
+                             directory whose path has 32 bytes at the most";
 
 /// The built-in rules with the operator's own.
 pub(crate) fn own_rules(path: &Path, text: &str) -> Result<Rules, RulesError> {

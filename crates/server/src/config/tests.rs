@@ -78,7 +78,9 @@ fn the_reference_file_loads_and_its_comments_state_the_defaults() {
     let shown: String = REFERENCE
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(key) if is_setting(key) => format!("{key}\n"),
+            Some(key) if is_setting(key) && !ELSEWHERE.iter().any(|it| key.starts_with(it)) => {
+                format!("{key}\n")
+            }
             _ => format!("{line}\n"),
         })
         .collect();
@@ -87,8 +89,14 @@ fn the_reference_file_loads_and_its_comments_state_the_defaults() {
     assert!(spelled_out.agent.api_key.take().is_some());
     assert!(spelled_out.agent.base_url.take().is_some());
     assert!(spelled_out.agent.credentials_dir.take().is_some());
+    let key = secrets.path().join("anthropic_api_key");
+    assert!(spelled_out.private.contains(&key));
+    spelled_out.private.retain(|path| *path != key);
     assert_eq!(format!("{spelled_out:?}"), format!("{plain:?}"));
 }
+
+/// Keys that need something of the machine, or exclude others.
+const ELSEWHERE: [&str; 4] = ["user = ", "runner = ", "runner_uid = ", "rules_file = "];
 
 fn is_setting(line: &str) -> bool {
     line.split_once(" = ").is_some_and(|(key, _)| {
@@ -504,4 +512,44 @@ fn no_secret_shows_in_a_configuration_or_an_error() {
     fs::write(secrets.path().join("api_token"), weak).unwrap();
     let errors = secrets.load(LEAST, &[]).unwrap_err();
     assert!(!format!("{errors:?}").contains(weak));
+}
+
+#[test]
+fn a_runner_has_what_belongs_to_the_cli_itself() {
+    let secrets = Secrets::new();
+    let runner = "[agent]\nrunner = \"/run/breakglass/runner.sock\"\nrunner_uid = 10002\n";
+    let (config, _) = secrets.load(&format!("{LEAST}{runner}"), &[]).unwrap();
+    let socket = config.agent.runner.unwrap();
+    assert_eq!(socket, Path::new("/run/breakglass/runner.sock"));
+    assert_eq!(config.agent.runner_uid, Some(10_002));
+    let both = "command = \"claude\"\napi_key_file = \"/secrets/anthropic_api_key\"\n";
+    let errors = secrets
+        .load(&format!("{LEAST}{runner}{both}"), &[])
+        .unwrap_err();
+    let keys: Vec<&str> = errors.iter().map(|error| error.key.as_str()).collect();
+    assert_eq!(keys, ["agent.command", "agent.api_key_file"]);
+    for error in &errors {
+        assert!(error.remedy.contains("breakglass runner"), "{error}");
+    }
+}
+
+#[test]
+fn a_runners_socket_has_to_be_a_path_that_a_socket_can_have() {
+    let secrets = Secrets::new();
+    let long = format!("/run/{}", "x".repeat(110));
+    for path in ["runner.sock", "/", &long] {
+        let source = format!("{LEAST}[agent]\nrunner = \"{path}\"\n");
+        let errors = secrets.load(&source, &[]).unwrap_err();
+        assert_eq!(errors[0].key, "agent.runner", "{path}");
+    }
+}
+
+#[test]
+fn an_account_that_the_agent_cant_have_is_an_error_at_its_key() {
+    let secrets = Secrets::new();
+    for user in ["root", "no-such-account-here", "1:x"] {
+        let source = format!("{LEAST}[agent]\nuser = \"{user}\"\n");
+        let errors = secrets.load(&source, &[]).unwrap_err();
+        assert_eq!(errors[0].key, "agent.user", "{user}");
+    }
 }

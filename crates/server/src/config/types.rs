@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderName;
+use breakglass_agent::Account;
 use breakglass_control::{HostKeyPolicy, Target};
 use breakglass_journal::Autonomy;
 use ipnet::IpNet;
@@ -31,6 +32,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The machines to be saved.
     pub targets: Vec<Target>,
+    /// Files that are nobody's but the server's: every secret, and the configuration itself.
+    pub private: Vec<PathBuf>,
 }
 
 /// Who may come in. At least one way is configured.
@@ -90,6 +93,13 @@ pub struct AgentConfig {
     pub base_url: Option<String>,
     /// A directory with the CLI's own sign-in, copied into its cell.
     pub credentials_dir: Option<PathBuf>,
+    /// The account that the CLI runs as, where that is not the server's own.
+    pub user: Option<Account>,
+    /// The socket of a runner that starts the CLI in another container. With one, `command`,
+    /// `args`, `api_key`, `base_url`, `credentials_dir` and `user` are the runner's affair.
+    pub runner: Option<PathBuf>,
+    /// The uid that the CLI has behind the runner: the one that may use the agent's bastion.
+    pub runner_uid: Option<u32>,
     /// A file with rules of the operator's own for what only reads, and its text.
     pub rules: Option<(PathBuf, String)>,
 }
@@ -117,14 +127,29 @@ impl Default for LimitsConfig {
 
 /// The longest directory for the bastion's sockets: a socket's whole path has 107 bytes at the most,
 /// and the names below it take the rest.
-const SOCKETS_DIR: usize = 40;
+pub(super) const SOCKETS_DIR: usize = 40;
+/// Its name.
+pub(super) const SOCKETS_NAME: &str = "bastion";
 
 impl AgentConfig {
-    /// Where the bastion's sockets go: into `data_dir`, or where that path is too long for a socket,
-    /// into a directory of this process below the system's temporary one.
+    /// The uid that the CLI has.
+    #[must_use]
+    pub fn uid(&self) -> u32 {
+        let elsewhere = self.runner.as_ref().and(self.runner_uid);
+        let here = self.user.map(|account| account.uid);
+        elsewhere
+            .or(here)
+            .unwrap_or_else(|| rustix::process::geteuid().as_raw())
+    }
+
+    /// Where the bastion's sockets go: beside the runner's; else into `data_dir`, or where that path
+    /// is too long for a socket, into a directory of this process below the system's temporary one.
     #[must_use]
     pub fn sockets_dir(&self, data_dir: &std::path::Path) -> PathBuf {
-        let usual = data_dir.join("bastion");
+        if let Some(shared) = self.runner.as_ref().and_then(|socket| socket.parent()) {
+            return shared.join(SOCKETS_NAME);
+        }
+        let usual = data_dir.join(SOCKETS_NAME);
         if usual.as_os_str().len() <= SOCKETS_DIR {
             return usual;
         }
@@ -147,6 +172,9 @@ impl Default for AgentConfig {
             api_key: None,
             base_url: None,
             credentials_dir: None,
+            user: None,
+            runner: None,
+            runner_uid: None,
             rules: None,
         }
     }

@@ -71,7 +71,8 @@ async fn a_flood_keeps_head_and_tail_counts_the_middle_and_says_so() {
     let EventBody::CommandFinished { omitted_bytes, .. } = scene.last_end().await else {
         unreachable!()
     };
-    assert_eq!(omitted_bytes as usize + recorded.len(), ran.stdout.len());
+    let passed = (recorded.len() as u64, ran.stdout.len() as u64);
+    assert_eq!(omitted_bytes + passed.0, passed.1);
     scene
         .event(|body| matches!(body, EventBody::Notice { code, .. } if code == "command_output_bounded"))
         .await;

@@ -3,41 +3,64 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use breakglass_rig::claude::claude;
 use breakglass_rig::gate::GateHost;
+use breakglass_rig::sshd::Sshd;
 use tempfile::TempDir;
 
 use super::{Client, breakglass, wait_until};
 
-const TOKEN: &str = "a-token-of-the-tests-0123456789-0123456789-abcdef";
+pub const TOKEN: &str = "a-token-of-the-tests-0123456789-0123456789-abcdef";
 
 /// The server and the host behind it; both end by Drop.
 pub struct Served {
     child: Child,
     pub base: String,
     host: GateHost,
+    _guest: Option<Sshd>,
     dir: TempDir,
 }
 
 impl Served {
     /// A guest that runs, on a host that only the gate answers for.
     pub fn with_gate() -> Served {
+        Served::start(None)
+    }
+
+    /// The same with the real claude CLI, whose model is at `url`, and a guest behind a real sshd.
+    pub fn with_agent(url: &str) -> Served {
+        Served::start(Some(url))
+    }
+
+    fn start(model: Option<&str>) -> Served {
         let dir = tempfile::tempdir().unwrap();
         keygen(&dir.path().join("key"));
         let public = std::fs::read_to_string(dir.path().join("key.pub")).unwrap();
         let host = GateHost::running(public.trim());
-        std::fs::write(dir.path().join("token"), TOKEN).unwrap();
-        std::fs::write(dir.path().join("known_hosts"), host.sshd.known_hosts()).unwrap();
+        let guest = model.map(|_| Sshd::open(public.trim()));
+        let known = |sshd: &Sshd| sshd.known_hosts();
+        let pins = known(&host.sshd) + &guest.as_ref().map(known).unwrap_or_default();
         let address = super::free_address();
-        std::fs::write(
-            dir.path().join("config.toml"),
-            config(dir.path(), &address, &host),
-        )
-        .unwrap();
-        let child = start(dir.path());
+        let agent = agent(dir.path(), model);
+        let guest_or_host = guest.as_ref().unwrap_or(&host.sshd);
+        let machines = [endpoint(guest_or_host), endpoint(&host.sshd)];
+        for (name, text) in [
+            ("token", TOKEN.to_owned()),
+            ("api_key", "sk-of-the-tests".to_owned()),
+            ("known_hosts", pins),
+            (
+                "config.toml",
+                config(dir.path(), &address, &agent, &machines),
+            ),
+        ] {
+            std::fs::write(dir.path().join(name), text).unwrap();
+        }
+        let child = spawn(dir.path());
         let served = Served {
             child,
             base: format!("http://{address}"),
             host,
+            _guest: guest,
             dir,
         };
         served.wait_until_it_answers();
@@ -48,7 +71,7 @@ impl Served {
     pub fn restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = start(self.dir.path());
+        self.child = spawn(self.dir.path());
         self.wait_until_it_answers();
     }
 
@@ -86,7 +109,7 @@ impl Drop for Served {
     }
 }
 
-fn start(dir: &Path) -> Child {
+fn spawn(dir: &Path) -> Child {
     let mut command = breakglass();
     command
         .args(["serve", "--config"])
@@ -94,7 +117,7 @@ fn start(dir: &Path) -> Child {
     command.stdout(Stdio::null()).spawn().unwrap()
 }
 
-fn keygen(path: &Path) {
+pub fn keygen(path: &Path) {
     let status = Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-f"])
         .arg(path)
@@ -106,18 +129,32 @@ fn keygen(path: &Path) {
     );
 }
 
-fn config(dir: &Path, listen: &str, host: &GateHost) -> String {
-    let dir = dir.display();
-    let endpoint = format!(
+fn endpoint(sshd: &Sshd) -> String {
+    format!(
         "{{ host = \"127.0.0.1\", port = {}, user = \"{}\" }}",
-        host.sshd.port,
-        host.sshd.user()
-    );
+        sshd.port,
+        sshd.user()
+    )
+}
+
+fn agent(dir: &Path, model: Option<&str>) -> String {
+    match model {
+        None => "enabled = false\n".to_owned(),
+        Some(url) => format!(
+            "command = \"{}\"\nbase_url = \"{url}\"\napi_key_file = \"{}/api_key\"\n",
+            claude().display(),
+            dir.display()
+        ),
+    }
+}
+
+fn config(dir: &Path, listen: &str, agent: &str, [guest, host]: &[String; 2]) -> String {
+    let dir = dir.display();
     format!(
         "listen = \"{listen}\"\ndata_dir = \"{dir}/data\"\n\
          [auth]\ntoken_file = \"{dir}/token\"\n\
          [ssh]\nkey_file = \"{dir}/key\"\nhost_keys = \"pin\"\nknown_hosts = \"{dir}/known_hosts\"\n\
-         [agent]\nenabled = false\n\
-         [[targets]]\nname = \"devvm\"\nguest = {endpoint}\nhost = {endpoint}\n"
+         [agent]\n{agent}\
+         [[targets]]\nname = \"devvm\"\nguest = {guest}\nhost = {host}\n"
     )
 }

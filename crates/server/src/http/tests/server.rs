@@ -177,6 +177,7 @@ fn config(dir: &std::path::Path, ssh_port: u16, limits: LimitsConfig) -> Config 
         },
         limits,
         targets: vec![Target::new("devvm", endpoint("guest"), endpoint("root"))],
+        private: Vec::new(),
     }
 }
 

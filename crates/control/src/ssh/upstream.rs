@@ -10,9 +10,9 @@ use russh::client::Msg;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use crate::ssh::error::{SshError, Stage};
-use crate::ssh::pool::{Link, Urgency};
-use crate::ssh::{HostKeys, SshOptions};
+use super::error::{SshError, Stage};
+use super::pool::{Link, Urgency};
+use super::{HostKeys, SshOptions};
 use crate::target::Endpoint;
 
 /// Connections to one guest; each carries as many sessions as sshd grants.
@@ -21,14 +21,14 @@ const LINKS: usize = 9;
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// A session on the guest, and the room that it takes.
-pub(super) struct Session {
-    pub(super) channel: Channel<Msg>,
-    pub(super) _room: OwnedSemaphorePermit,
+pub(crate) struct OpenSession {
+    pub(crate) channel: Channel<Msg>,
+    pub(crate) _room: OwnedSemaphorePermit,
 }
 
 /// The way to one guest.
 pub(crate) struct Upstream {
-    pub(super) endpoint: Endpoint,
+    pub(crate) endpoint: Endpoint,
     options: Arc<SshOptions>,
     pins: Arc<HostKeys>,
     links: Mutex<Vec<Arc<Link>>>,
@@ -37,7 +37,7 @@ pub(crate) struct Upstream {
 
 /// Whether the guest's sshd takes the variable by which a command is found again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Marks {
+pub(crate) enum Marks {
     Unknown,
     Taken,
     Refused,
@@ -61,7 +61,7 @@ impl Upstream {
     }
 
     /// Dials early, so that the first command need not wait for it.
-    pub(super) async fn warm(&self) {
+    pub(crate) async fn warm(&self) {
         let (link, _room) = self.roomiest();
         if let Err(error) = link.connection(Urgency::Now).await {
             tracing::debug!(%error, "the agent's way to the guest could not be warmed");
@@ -69,7 +69,7 @@ impl Upstream {
     }
 
     /// A new session on the guest, dialled anew where no warm connection has room.
-    pub(super) async fn open(&self) -> Result<Session, SshError> {
+    pub(crate) async fn open(&self) -> Result<OpenSession, SshError> {
         let opening = async {
             let (link, room) = self.roomiest();
             let room = match room {
@@ -77,7 +77,7 @@ impl Upstream {
                 None => link.room().await?,
             };
             let channel = link.open(Urgency::Now).await?;
-            Ok(Session {
+            Ok(OpenSession {
                 channel,
                 _room: room,
             })
@@ -90,7 +90,7 @@ impl Upstream {
         timeout(LIMIT, opening).await.map_err(|_| late())?
     }
 
-    pub(super) fn marks(&self) -> Marks {
+    pub(crate) fn marks(&self) -> Marks {
         match self.marks.load(Ordering::Relaxed) {
             1 => Marks::Taken,
             2 => Marks::Refused,
@@ -98,7 +98,7 @@ impl Upstream {
         }
     }
 
-    pub(super) fn learn_marks(&self, taken: bool) {
+    pub(crate) fn learn_marks(&self, taken: bool) {
         self.marks
             .store(if taken { 1 } else { 2 }, Ordering::Relaxed);
     }

@@ -1,0 +1,331 @@
+//! The connection, seen from a server that is not one of ours.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::frame::{Frame, Frames, Order, Report, Start, VERSION, encode};
+use super::{Runner, RunnerOptions};
+use crate::cell::Session;
+use crate::start::Plan;
+use crate::{AgentOptions, TargetNames};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A runner whose CLI is a shell script.
+struct Scene {
+    dir: TempDir,
+    end: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Scene {
+    fn start(script: &str) -> Scene {
+        Scene::for_peers(script, vec![rustix::process::geteuid().as_raw()])
+    }
+
+    fn for_peers(script: &str, peers: Vec<u32>) -> Scene {
+        let dir = tempfile::tempdir().unwrap();
+        let command = dir.path().join("cli");
+        std::fs::write(&command, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&command, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut agent = AgentOptions::new(command, dir.path().join("home"));
+        agent.env = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
+        let options = RunnerOptions {
+            socket: dir.path().join("sock"),
+            peers,
+            agent,
+            ssh_dir: dir.path().to_owned(),
+        };
+        let end = CancellationToken::new();
+        let runner = Runner::bind(options, end.clone()).unwrap();
+        let running = tokio::spawn(runner.run());
+        Scene { dir, end, running }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    async fn connect(&self) -> Server {
+        let stream = UnixStream::connect(self.path("sock")).await.unwrap();
+        let (input, output) = stream.into_split();
+        let frames = Frames::new(input);
+        Server { frames, output }
+    }
+
+    async fn end(self) {
+        self.end.cancel();
+        timeout(LIMIT, self.running).await.unwrap().unwrap();
+    }
+}
+
+struct Server {
+    frames: Frames<OwnedReadHalf>,
+    output: OwnedWriteHalf,
+}
+
+impl Server {
+    async fn send(&mut self, order: Order) {
+        self.output
+            .write_all(&encode(&order).unwrap())
+            .await
+            .unwrap();
+    }
+
+    async fn next(&mut self) -> Option<Report> {
+        timeout(LIMIT, self.frames.next()).await.unwrap().unwrap()
+    }
+
+    async fn refusal(&mut self) -> String {
+        match self.next().await {
+            Some(Report::Refused(why)) => why,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    /// Starts what the scene's script does.
+    async fn start(&mut self) {
+        self.send(Order::Start(Box::new(start()))).await;
+        let report = self.next().await;
+        assert!(matches!(report, Some(Report::Started(false))), "{report:?}");
+    }
+
+    /// Reads the process id that the script prints first.
+    async fn pid(&mut self) -> i32 {
+        let mut text = String::new();
+        while !text.ends_with('\n') {
+            let Some(Report::Output(bytes)) = self.next().await else {
+                panic!("no output");
+            };
+            text.push_str(std::str::from_utf8(&bytes).unwrap());
+        }
+        text.trim().parse().unwrap()
+    }
+}
+
+fn start() -> Start {
+    let (guest, host) = ("devvm".to_owned(), "pve".to_owned());
+    Start {
+        version: VERSION,
+        plan: Some(Plan {
+            names: TargetNames { guest, host },
+            session: Session::New(Uuid::nil()),
+            model: "sonnet".to_owned(),
+            env: vec![("BREAKGLASS_BASTION".to_owned(), "/run/x".to_owned())],
+        }),
+        instructions: "Be brief.".to_owned(),
+        ssh_config: "UserKnownHostsFile \"{cell}/known_hosts\"\n".to_owned(),
+        known_hosts: "bastion ssh-ed25519 AAAA\n".to_owned(),
+        max_api_retries: 3,
+    }
+}
+
+async fn until_gone(id: i32) {
+    let gone = async {
+        while lives(id) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LIMIT, gone).await.expect("the process is gone");
+}
+
+/// Whether a process is there and not a zombie.
+fn lives(id: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// Prints its own id, and leaves a process in a session of its own behind.
+const STRAY: &str = "setsid sleep 61 & echo $!; cat";
+
+#[tokio::test]
+async fn a_process_gets_its_files_variables_and_input_and_its_end_is_told() {
+    let scene = Scene::start(
+        "cat \"$HOME/.claude/agents/breakglass-devvm.md\"; echo; echo $BREAKGLASS_BASTION; \
+         read line; echo \"heard $line\"; echo gone wrong >&2; exit 3",
+    );
+    let mut server = scene.connect().await;
+    server.start().await;
+    let mut text = Vec::new();
+    server.send(Order::Input(b"hello\n"[..].into())).await;
+    loop {
+        match server.next().await {
+            Some(Report::Output(bytes)) => text.extend_from_slice(&bytes),
+            Some(Report::Eof) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(
+        String::from_utf8(text).unwrap(),
+        "Be brief.\n/run/x\nheard hello\n"
+    );
+    server.send(Order::Kill).await;
+    let Some(Report::Ended(exit)) = server.next().await else {
+        panic!("no end");
+    };
+    assert_eq!(exit.last_words, "gone wrong");
+    let config = std::fs::read_to_string(scene.path("ssh_config")).unwrap();
+    let known_hosts = scene.path("known_hosts");
+    assert_eq!(
+        config,
+        format!("UserKnownHostsFile \"{}\"\n", known_hosts.display())
+    );
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_takes_its_process_and_what_that_started_along() {
+    let scene = Scene::start(STRAY);
+    let mut server = scene.connect().await;
+    server.start().await;
+    let stray = server.pid().await;
+    drop(server);
+    until_gone(stray).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_runner_that_ends_leaves_no_process_and_no_socket() {
+    let scene = Scene::start(STRAY);
+    let mut server = scene.connect().await;
+    server.start().await;
+    let stray = server.pid().await;
+    let socket = scene.path("sock");
+    scene.end().await;
+    assert!(!lives(stray) && !socket.exists());
+}
+
+#[tokio::test]
+async fn a_flood_that_nobody_reads_waits_in_the_pipe_and_can_be_killed() {
+    let scene = Scene::start("yes");
+    let mut server = scene.connect().await;
+    server.start().await;
+    server.send(Order::Kill).await;
+    let ended = async { while !matches!(server.next().await, Some(Report::Ended(_))) {} };
+    timeout(LIMIT, ended).await.unwrap();
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_before_it_is_listened_to() {
+    let scene = Scene::for_peers("exit 0", vec![4_242_424]);
+    let mut server = scene.connect().await;
+    let why = server.refusal().await;
+    assert!(why.contains("--peer-uid"), "{why}");
+    assert!(server.next().await.is_none());
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_could_become_an_option_a_path_or_another_variable_is_refused() {
+    let scene = Scene::start("exit 0");
+    let changes: [fn(&mut Start, &mut Plan); 6] = [
+        |start, _| start.version = 99,
+        |_, plan| plan.model = "--dangerously-skip-permissions".to_owned(),
+        |_, plan| plan.names.guest = "../../x".to_owned(),
+        |_, plan| plan.env = vec![("LD_PRELOAD".to_owned(), "/x.so".to_owned())],
+        |_, plan| plan.env = vec![("BREAKGLASS_CELL".to_owned(), "x#".to_owned())],
+        |_, plan| plan.env = vec![("BREAKGLASS_A".to_owned(), "a\0b".to_owned())],
+    ];
+    for change in changes {
+        let mut odd = start();
+        let mut plan = odd.plan.take().unwrap();
+        change(&mut odd, &mut plan);
+        odd.plan = Some(plan);
+        let mut server = scene.connect().await;
+        server.send(Order::Start(Box::new(odd))).await;
+        let why = server.refusal().await;
+        assert!(why.contains("does not understand"), "{why}");
+    }
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn what_is_no_frame_ends_the_connection_and_nothing_else() {
+    let scene = Scene::start(STRAY);
+    for garbage in [
+        &b"\xff\xff\xff\xffS"[..],
+        b"\0\0\0\0",
+        b"\0\0\0\x01?",
+        b"\0\0\0\x02S{",
+    ] {
+        let mut server = scene.connect().await;
+        server.output.write_all(garbage).await.unwrap();
+        server.refusal().await;
+    }
+    let mut server = scene.connect().await;
+    server.start().await;
+    let stray = server.pid().await;
+    server.output.write_all(b"\xff\xff\xff\xff").await.unwrap();
+    until_gone(stray).await;
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn more_processes_than_may_live_are_refused() {
+    let scene = Scene::start("cat");
+    let mut servers = Vec::new();
+    for _ in 0..6 {
+        let mut server = scene.connect().await;
+        server.start().await;
+        servers.push(server);
+    }
+    let why = scene.connect().await.refusal().await;
+    assert!(why.contains("all processes"), "{why}");
+    scene.end().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_was_left_behind_is_replaced_and_a_living_one_is_not() {
+    let scene = Scene::start("cat");
+    let options = RunnerOptions {
+        socket: scene.path("sock"),
+        peers: Vec::new(),
+        agent: AgentOptions::new("cat", scene.path("home")),
+        ssh_dir: scene.path(""),
+    };
+    let second = Runner::bind(options.clone(), CancellationToken::new()).unwrap_err();
+    assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+    scene.running.abort();
+    let _ = scene.running.await;
+    assert!(options.socket.exists());
+    Runner::bind(options, CancellationToken::new()).unwrap();
+}
+
+#[test]
+fn a_frame_that_is_too_long_is_never_written() {
+    let error = encode(&Order::Input(vec![0; 300_000].into())).unwrap_err();
+    assert!(error.to_string().contains("longer than"), "{error}");
+}
+
+#[tokio::test]
+async fn every_frame_is_read_as_it_was_written() {
+    let orders = [
+        Order::Start(Box::new(start())),
+        Order::Input(b"a\nb"[..].into()),
+        Order::End(Duration::from_millis(1500)),
+        Order::Kill,
+        Order::Sweep,
+    ];
+    let mut bytes = Vec::new();
+    for order in &orders {
+        bytes.extend_from_slice(&encode(order).unwrap());
+    }
+    let mut frames = Frames::new(&bytes[..]);
+    for order in &orders {
+        assert_eq!(frames.next::<Order>().await.unwrap().as_ref(), Some(order));
+    }
+    assert!(frames.next::<Order>().await.unwrap().is_none());
+    assert!(Report::from_parts(b'?', Default::default()).is_err());
+}

@@ -1,0 +1,98 @@
+//! Starts the CLI: here, or behind a runner.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cell::{self, Session};
+use crate::child::{Child, Launcher, Local};
+use crate::health::has_login;
+use crate::runner::Remote;
+use crate::{AgentOptions, TargetNames};
+
+/// What a process for a conversation is started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) names: TargetNames,
+    pub(crate) session: Session,
+    pub(crate) model: String,
+    /// Variables of this one process, such as the socket of its bastion. Never a secret. A runner
+    /// takes those alone that begin with `BREAKGLASS_`.
+    pub(crate) env: Vec<(String, String)>,
+}
+
+/// A process that runs, and whether the CLI has a login of the model's API where it does.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) child: Child,
+    pub(crate) signed_in: bool,
+}
+
+/// Starts the CLI by `plan`; to say its version and end, where there is none.
+///
+/// # Errors
+/// A sentence: why there is no process, and what to do.
+pub(crate) async fn start(
+    options: &AgentOptions,
+    launcher: &Launcher,
+    plan: Option<&Plan>,
+) -> Result<Started, String> {
+    let instructions = plan
+        .map(|plan| cell::instructions(options, &plan.names))
+        .transpose()
+        .map_err(|error| format!("The agent file can't be read: {error}. Correct agent_file."))?;
+    if let Some(access) = &options.runner {
+        return Remote::start(access, options, plan, instructions).await;
+    }
+    let plan = plan.zip(instructions.as_deref());
+    let child = start_here(options, launcher, plan).await?;
+    Ok(Started {
+        child: Child::Local(Box::new(child)),
+        signed_in: has_login(options),
+    })
+}
+
+/// Starts the CLI on this machine; with a plan come the agent's instructions.
+///
+/// # Errors
+/// Like [`start`].
+pub(crate) async fn start_here(
+    options: &AgentOptions,
+    launcher: &Launcher,
+    plan: Option<(&Plan, &str)>,
+) -> Result<Local, String> {
+    let laid_out = cell::prepare(options).and_then(|()| match plan {
+        Some((plan, instructions)) => cell::instruct(options, &plan.names, instructions),
+        None => Ok(()),
+    });
+    laid_out.map_err(|error| {
+        let home = options.home.display();
+        let remedy = "Free space there or set its owner.";
+        format!("The agent's cell {home} cannot be written: {error}. {remedy}")
+    })?;
+    let command = match plan {
+        Some((plan, _)) => cell::conversation(options, plan),
+        None => cell::version(options),
+    };
+    let mark = options.home.to_string_lossy();
+    Local::spawn(launcher, command, &mark)
+        .await
+        .map_err(|error| not_started(options, &error))
+}
+
+fn not_started(options: &AgentOptions, error: &io::Error) -> String {
+    let command = options.command.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => format!(
+            "The claude CLI is missing: there is no {command}. Install it (npm package \
+             @anthropic-ai/claude-code) or set agent.command. Power and checks work without it."
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "The claude CLI {command} may not be executed. Make it executable or set \
+             agent.command. Power and checks work without it."
+        ),
+        _ => format!(
+            "The claude CLI {command} could not be started: {error}. Power and checks work without it."
+        ),
+    }
+}

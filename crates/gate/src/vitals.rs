@@ -1,0 +1,96 @@
+//! The vital signs of guest and host as one JSON object.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use crate::driver::{Driver, Evidence};
+use crate::policy::Limits;
+use crate::verdict::judge;
+
+/// Longest pause between the two samples of the disk counters: somebody waits.
+const GAP: Duration = Duration::from_secs(1);
+
+/// Samples everything; `took` is how long the monitor took for its run state. What can't be told is
+/// null.
+pub(crate) fn sample(
+    seen: &Evidence,
+    took: Duration,
+    driver: &mut dyn Driver,
+    limits: &Limits,
+) -> Value {
+    let mut vitals = seen.json();
+    let mut add = |key: &str, value| vitals[key] = value;
+    let host =
+        |driver: &mut dyn Driver, file: &str| driver.host(file, limits.ask).unwrap_or_default();
+    let process = seen.process();
+    add("verdict", json!(judge(seen).to_string()));
+    add("monitor_ms", json!(process.map(|_| took.as_millis())));
+    let now = host(driver, "/proc/uptime");
+    let now = now
+        .split('.')
+        .next()
+        .and_then(|seconds| seconds.parse::<u64>().ok());
+    let up = now
+        .zip(process)
+        .map(|(now, process)| now.saturating_sub(process.started / 100));
+    add("uptime_s", json!(up));
+    for resource in ["cpu", "io", "memory"] {
+        let pressure = host(driver, &format!("/proc/pressure/{resource}"));
+        add(&format!("host_{resource}_pressure"), averages(&pressure));
+    }
+    add(
+        "disk",
+        process.map_or(Value::Null, |_| rates(driver, limits)),
+    );
+    vitals
+}
+
+/// The ten-second averages in percent, by `some` and `full`, of lines `some avg10=0.12 avg60=…`.
+fn averages(pressure: &str) -> Value {
+    let average = |line: &str| {
+        let mut words = line.split([' ', '=']);
+        let (name, value) = (words.next()?, words.nth(1)?.parse::<f64>().ok()?);
+        Some((name.to_owned(), json!(value)))
+    };
+    match pressure.lines().filter_map(average).collect::<Map<_, _>>() {
+        averages if averages.is_empty() => Value::Null,
+        averages => averages.into(),
+    }
+}
+
+/// What the guest's disks did per second between two looks at their counters.
+fn rates(driver: &mut dyn Driver, limits: &Limits) -> Value {
+    let mut count = || {
+        let answer = driver
+            .ask("query-blockstats", Value::Null, limits.ask)
+            .ok()?;
+        Some((Instant::now(), answer))
+    };
+    let earlier = count();
+    thread::sleep(limits.sample_gap.min(GAP));
+    let Some(((from, earlier), (to, later))) = earlier.zip(count()) else {
+        return Value::Null;
+    };
+    let ms = u64::try_from((to - from).as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1);
+    let rate = |counter: &str| {
+        let more = sum(&later, counter).saturating_sub(sum(&earlier, counter));
+        more.saturating_mul(1_000) / ms
+    };
+    json!({
+        "writes_per_s": rate("wr_operations"), "bytes_written_per_s": rate("wr_bytes"),
+        "reads_per_s": rate("rd_operations"), "bytes_read_per_s": rate("rd_bytes"),
+        "sampled_ms": ms,
+    })
+}
+
+/// One counter over all disks.
+fn sum(answer: &Value, counter: &str) -> u64 {
+    let disks = answer.as_array().into_iter().flatten();
+    disks
+        .filter_map(|disk| disk.pointer("/stats")?.get(counter)?.as_u64())
+        .sum()
+}

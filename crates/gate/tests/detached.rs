@@ -1,0 +1,211 @@
+//! A mutating verb outlives the connection that asked for it, and there is one at a time.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use support::{Host, wait_for};
+
+fn begin(host: &Host, verb: &str) -> Child {
+    let mut gate = host.gate(verb);
+    gate.stdout(Stdio::piped()).stderr(Stdio::piped());
+    gate.spawn().unwrap()
+}
+
+fn run_file(host: &Host) -> String {
+    fs::read_to_string(host.path("runs/102/run")).unwrap_or_default()
+}
+
+fn has_ended(host: &Host) -> bool {
+    run_file(host)
+        .lines()
+        .last()
+        .is_some_and(|line| line.starts_with('='))
+}
+
+/// The process number of the worker, from the first line of its run.
+fn worker(host: &Host) -> String {
+    run_file(host)
+        .split([' ', '\n'])
+        .nth(2)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn kill(signal: &str, pid: &str) {
+    let status = std::process::Command::new("kill")
+        .args([signal, pid])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_connection_cut_at_any_moment_of_a_cycle_leaves_the_guest_running() {
+    let moments = [
+        0, 3, 10, 20, 40, 80, 120, 180, 250, 350, 500, 700, 900, 1200, 1600,
+    ];
+    let cut = |(number, moment): (usize, &u64)| {
+        let host = Host::running();
+        let before = host.pid();
+        let mut front = begin(&host, "cycle");
+        // A moment of the real cycle is what this is about, not a state to wait for.
+        std::thread::sleep(Duration::from_millis(*moment));
+        let signal = ["-KILL", "-HUP", "-TERM"][number % 3];
+        kill(signal, &front.id().to_string());
+        front.wait().unwrap();
+        if moment < &50 && run_file(&host).is_empty() {
+            // Cut before the worker began: nothing was changed, or it is about to begin.
+            std::thread::sleep(Duration::from_millis(300));
+            if run_file(&host).is_empty() {
+                assert_eq!(host.pid(), before);
+                return;
+            }
+        }
+        wait_for(|| has_ended(&host));
+        assert!(
+            run_file(&host).ends_with("=0\n"),
+            "{moment} ms: {}",
+            run_file(&host)
+        );
+        assert!(host.pid().is_some() && host.pid() != before, "{moment} ms");
+        assert_eq!(host.changes(), ["stop 102", "start 102"], "{moment} ms");
+    };
+    moments.iter().enumerate().for_each(cut);
+}
+
+#[test]
+fn a_cycle_outlives_a_reader_that_closed_its_ears() {
+    let host = Host::running();
+    let before = host.pid();
+    let mut front = begin(&host, "cycle");
+    drop((front.stdout.take(), front.stderr.take()));
+    assert_eq!(front.wait().unwrap().code(), Some(0));
+    assert!(host.pid().is_some() && host.pid() != before);
+}
+
+#[test]
+fn the_worker_has_a_session_of_its_own_no_input_and_a_private_run_file() {
+    let host = Host::running();
+    host.set("slow-stop", "1");
+    let front = begin(&host, "cycle");
+    wait_for(|| host.changes() == ["stop 102"]);
+    let worker = worker(&host);
+    let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
+    let session = stat
+        .rsplit_once(") ")
+        .unwrap()
+        .1
+        .split(' ')
+        .nth(3)
+        .unwrap()
+        .to_owned();
+    assert_eq!(session, worker);
+    let input = fs::read_link(format!("/proc/{worker}/fd/0")).unwrap();
+    assert_eq!(input.to_str(), Some("/dev/null"));
+    let mode = |name: &str| fs::metadata(host.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("runs/102"), mode("runs/102/run")), (0o700, 0o600));
+    assert_eq!(front.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn the_same_verb_attaches_and_tells_all_and_ends_alike() {
+    let host = Host::running();
+    host.set("slow-stop", "1");
+    let first = begin(&host, "cycle");
+    wait_for(|| host.changes() == ["stop 102"]);
+    let (code, out, err) = host.send("cycle --json");
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(
+        out.starts_with("attached to cycle that runs since 20"),
+        "{out}"
+    );
+    let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        last,
+        serde_json::json!({ "verb": "cycle", "verdict": "running", "exit": 0 })
+    );
+    let first = first.wait_with_output().unwrap();
+    let first = String::from_utf8(first.stdout).unwrap();
+    let middle = |text: &str, skip: usize| {
+        let lines: Vec<String> = text.lines().skip(skip).map(str::to_owned).collect();
+        lines[..lines.len() - 1].to_vec()
+    };
+    assert_eq!(middle(&out, 1), middle(&first, 0));
+    assert_eq!(host.changes(), ["stop 102", "start 102"]);
+    assert!(
+        host.journal().contains("attached since=20"),
+        "{}",
+        host.journal()
+    );
+}
+
+#[test]
+fn another_mutating_verb_is_refused_with_what_runs_and_reading_is_not() {
+    let host = Host::running();
+    host.set("slow-stop", "2");
+    let first = begin(&host, "stop");
+    wait_for(|| host.changes() == ["stop 102"]);
+    let (code, out, err) = host.send("cycle");
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.starts_with("refused: stop runs since 20"), "{err}");
+    assert!(err.contains("allowed: status, forensics"), "{err}");
+    let (code, out, _) = host.send("status");
+    assert_eq!(code, 0);
+    assert!(out.starts_with("run: stop runs since 20"), "{out}");
+    assert_eq!(first.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn twenty_presses_at_once_make_one_run() {
+    let host = Host::running();
+    host.set("slow-stop", "2");
+    let fronts: Vec<Child> = (0..20).map(|_| begin(&host, "cycle")).collect();
+    for front in fronts {
+        let output = front.wait_with_output().unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{out}");
+        assert_eq!(out.lines().last(), Some("verdict: running"));
+    }
+    assert_eq!(host.changes(), ["stop 102", "start 102"]);
+}
+
+#[test]
+fn a_worker_that_was_killed_is_told_at_once_and_by_the_next_call_and_repaired_by_it() {
+    let host = Host::running();
+    host.set("slow-start", "3");
+    let front = begin(&host, "cycle");
+    wait_for(|| host.changes() == ["stop 102", "start 102"]);
+    kill("-KILL", &worker(&host));
+    let output = front.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    assert!(
+        err.contains("the worker of cycle is gone before it ended"),
+        "{err}"
+    );
+    assert_eq!(out.lines().last(), Some("verdict: stopped"));
+    let (_, out, _) = host.send("status");
+    assert!(
+        out.contains("its worker is gone before it ended; if the guest is off, start or cycle"),
+        "{out}"
+    );
+    // What the killed worker had asked for still comes to pass, as with the real tool.
+    wait_for(|| host.pid().is_some());
+    host.unset("slow-start");
+    let (code, out, err) = host.send("cycle");
+    assert_eq!(
+        (code, out.lines().last()),
+        (0, Some("verdict: running")),
+        "{out}{err}"
+    );
+    assert!(err.contains("run: cycle began at 20"), "{err}");
+    let (_, out, _) = host.send("status");
+    assert!(!out.contains("run: "), "{out}");
+}

@@ -1,0 +1,317 @@
+//! The agent's cell: what it is given to reach guest and host with, and nothing more.
+//!
+//! ```text
+//! <data_dir>/cell/          0700; 0711 where the agent has an account of its own
+//!   bin/ssh bin/scp …       shims: the stock client, always with the configuration below
+//!   ssh_config known_hosts  everything goes to the bastion, which is known by its key
+//!   home/ work/             the CLI's home and working directory: its account's, and private
+//!   lock                    held by the server whose cell it is
+//!   sign-in.seen            the sign-in that was copied last
+//! ```
+//! OpenSSH reads its configuration from the account's home, not from `$HOME`; hence the shims.
+//! What the agent only reads is the server's own; what lies in its home the server touches with the
+//! agent's rights alone.
+
+mod ssh;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::{Path, PathBuf};
+
+use breakglass_agent::{Account, AgentOptions, Walls, act_as, write_ssh_files};
+use secrecy::{ExposeSecret as _, SecretString};
+
+pub(crate) use ssh::{SOCKETS, client_config};
+
+use crate::config::Config;
+
+/// Where the CLI keeps its sign-in, in its own directory.
+const SIGN_IN: &str = ".credentials.json";
+
+/// The paths of a cell that stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Cell {
+    root: PathBuf,
+    /// Whose the CLI's own directories are, where that is not the server's account.
+    account: Option<Account>,
+}
+
+impl Cell {
+    /// Lays the cell out under `config.data_dir`, anew each time; `bastion` is the line by which the
+    /// bastion's key is known.
+    ///
+    /// # Errors
+    /// When a directory or file of it can't be written.
+    pub(crate) fn build(config: &Config, bastion: &str) -> io::Result<Cell> {
+        let cell = Cell::lay_out(config.data_dir.join("cell"), config.agent.user)?;
+        write_ssh_files(&cell.root, &client_config(), bastion)?;
+        if let Some(source) = &config.agent.credentials_dir {
+            cell.sign_in(source);
+        }
+        Ok(cell)
+    }
+
+    /// Makes its directories below `root`, which `account` is to live in, and its shims.
+    ///
+    /// # Errors
+    /// When a directory or file of it can't be written, or not be reached by the account.
+    pub(crate) fn lay_out(root: PathBuf, account: Option<Account>) -> io::Result<Cell> {
+        let cell = Cell { root, account };
+        for dir in ["", "bin"] {
+            private_dir(&cell.root.join(dir))?;
+        }
+        if account.is_some() {
+            set_mode(&cell.root, 0o711)?;
+            set_mode(&cell.root.join("bin"), 0o755)?;
+        }
+        for dir in [cell.home(), cell.work()] {
+            private_dir(&dir)?;
+            cell.give(&dir)?;
+        }
+        for program in ["ssh", "scp", "sftp"] {
+            if let Some(real) = find_program(program) {
+                cell.write_shim(program, &real)?;
+            }
+        }
+        cell.is_reachable()?;
+        Ok(cell)
+    }
+
+    /// Makes `dir` the CLI's own. What another account has left there stays as it is, since it
+    /// might be more than a cell.
+    fn give(&self, dir: &Path) -> io::Result<()> {
+        let owner = fs::symlink_metadata(dir)?.uid();
+        let wanted = self.account.map_or_else(
+            || rustix::process::geteuid().as_raw(),
+            |account| account.uid,
+        );
+        if owner == wanted {
+            return Ok(());
+        }
+        if fs::read_dir(dir)?.next().is_some() {
+            let dir = dir.display();
+            return Err(io::Error::other(format!(
+                "{dir} belongs to uid {owner} and not to uid {wanted}, who is to live there: chown \
+                 -R {wanted} {dir}, or remove it"
+            )));
+        }
+        match self.account {
+            Some(account) => account.own(dir, 0o700),
+            None => std::os::unix::fs::lchown(dir, Some(wanted), None),
+        }
+    }
+
+    fn is_reachable(&self) -> io::Result<()> {
+        let (home, work) = (self.home(), self.work());
+        act_as(self.account, || {
+            fs::read_dir(&home)?;
+            fs::read_dir(&work).map(drop)
+        })
+        .map_err(|error| {
+            let uid = self.account.map_or(0, |account| account.uid);
+            io::Error::other(format!(
+                "uid {uid}, who is to live in it, can't get there: {error}; every directory above \
+                 has to be open to it (chmod o+x)"
+            ))
+        })
+    }
+
+    /// The CLI changes nothing but what is its own, and reads nothing that is the server's: neither
+    /// what is `private` nor what is beside the cell.
+    fn walls(&self, private: &[PathBuf]) -> Walls {
+        let beside = self.root.parent().map(Path::to_owned);
+        Walls {
+            private: private.iter().cloned().chain(beside).collect(),
+            readable: vec![self.root.clone()],
+            writable: vec![self.home(), self.work()],
+        }
+    }
+
+    /// How a CLI is started that lives here, and that is to read none of the `private` files.
+    pub(crate) fn options(
+        &self,
+        command: PathBuf,
+        private: &[PathBuf],
+        api_key: Option<&SecretString>,
+        base_url: Option<&str>,
+    ) -> AgentOptions {
+        let mut options = AgentOptions::new(command, self.home());
+        options.work_dir = self.work();
+        options.account = self.account;
+        options.lock = self.root.join("lock");
+        options.walls = Some(self.walls(private));
+        options.env = self.environment();
+        // What the CLI needs to reach its model: the one secret that is the agent's own.
+        let key = api_key.map(|key| ("ANTHROPIC_API_KEY", key.expose_secret()));
+        let url = base_url.map(|url| ("ANTHROPIC_BASE_URL", url));
+        let model = key.into_iter().chain(url);
+        let model = model.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        options.env.extend(model);
+        options
+    }
+
+    /// Gives the CLI the sign-in in `source`, unless it has that one: it renews its own copy from
+    /// time to time, and what it was renewed from may be void then. Without a sign-in the agent
+    /// says so itself, and power works on.
+    pub(crate) fn sign_in(&self, source: &Path) {
+        let source = source.join(SIGN_IN);
+        if let Err(error) = self.copy_sign_in(&source) {
+            let source = source.display();
+            tracing::error!(%error, %source, "the agent's sign-in can't be copied into its cell");
+        }
+    }
+
+    fn copy_sign_in(&self, source: &Path) -> io::Result<()> {
+        let offered = fs::read(source)?;
+        let (seen, own) = (self.root.join("sign-in.seen"), self.home().join(".claude"));
+        let has_it = fs::read(&seen).is_ok_and(|seen| seen == offered);
+        act_as(self.account, || {
+            private_dir(&own)?;
+            let own = own.join(SIGN_IN);
+            if has_it && own.exists() {
+                return Ok(());
+            }
+            write_private(&own, &offered)
+        })?;
+        write_private(&seen, &offered)
+    }
+
+    /// Where it stands.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn home(&self) -> PathBuf {
+        self.root.join("home")
+    }
+
+    fn work(&self) -> PathBuf {
+        self.root.join("work")
+    }
+
+    /// The environment that the CLI gets, besides what its crate sets itself.
+    fn environment(&self) -> Vec<(String, String)> {
+        let path = format!(
+            "{}:/usr/local/bin:/usr/bin:/bin",
+            self.root.join("bin").display()
+        );
+        [
+            ("PATH", path),
+            ("LANG", "C.UTF-8".to_owned()),
+            ("TERM", "dumb".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    fn write_shim(&self, program: &str, real: &Path) -> io::Result<()> {
+        let shim = self.root.join("bin").join(program);
+        let text = format!(
+            "#!/bin/sh\nexec '{}' -F '{}' \"$@\"\n",
+            real.display(),
+            self.root.join("ssh_config").display()
+        );
+        fs::write(&shim, text)?;
+        set_mode(&shim, 0o755)
+    }
+}
+
+/// Lets the CLI change what is in `dir` as well.
+pub(crate) fn open_to_writing(options: &mut AgentOptions, dir: PathBuf) {
+    if let Some(walls) = &mut options.walls {
+        walls.writable.push(dir);
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+/// A reader sees the old file or the new one, and nobody but its owner sees either.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("fresh");
+    // One that an earlier end left behind might have another mode.
+    let _ = fs::remove_file(&fresh);
+    let mut file = fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&fresh)?;
+    file.write_all(bytes)?;
+    fs::rename(&fresh, path)
+}
+
+fn private_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}
+
+/// The first `program` on the server's own PATH.
+fn find_program(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(root: &Path) -> Cell {
+        let root = root.to_owned();
+        let account = None;
+        Cell { root, account }
+    }
+
+    fn own(cell: &Cell) -> PathBuf {
+        cell.home().join(".claude").join(SIGN_IN)
+    }
+
+    #[test]
+    fn the_sign_in_is_copied_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join(SIGN_IN);
+        fs::write(&source, "first").unwrap();
+        let cell = cell(&dir.path().join("cell"));
+        cell.sign_in(dir.path());
+        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "first");
+        let mode = fs::metadata(own(&cell)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_sign_in_that_the_cli_renewed_stays_until_another_is_offered() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join(SIGN_IN);
+        fs::write(&source, "first").unwrap();
+        let cell = cell(&dir.path().join("cell"));
+        cell.sign_in(dir.path());
+        fs::write(own(&cell), "renewed").unwrap();
+        // Mounted anew, as by a restart in a cluster: newer by its time, and the same.
+        fs::write(&source, "first").unwrap();
+        cell.sign_in(dir.path());
+        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "renewed");
+        fs::write(&source, "second").unwrap();
+        cell.sign_in(dir.path());
+        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "second");
+        fs::remove_file(own(&cell)).unwrap();
+        cell.sign_in(dir.path());
+        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "second");
+    }
+
+    #[test]
+    fn a_missing_sign_in_leaves_the_clis_own_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let cell = cell(dir.path());
+        fs::create_dir_all(own(&cell).parent().unwrap()).unwrap();
+        fs::write(own(&cell), "own").unwrap();
+        cell.sign_in(&dir.path().join("nowhere"));
+        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "own");
+    }
+}

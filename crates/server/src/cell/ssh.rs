@@ -1,0 +1,23 @@
+//! By what the stock OpenSSH client in the cell reaches guest and host.
+
+use breakglass_control::bastion::HOST_KEY_ALIAS;
+
+/// The variable that holds the directory of the incident's sockets.
+pub(crate) const SOCKETS: &str = "BREAKGLASS_BASTION";
+
+/// The client's configuration: both machines are reached through the bastion's sockets, with no
+/// address, no key and no agent. `{cell}` stands for the directory that it is put into, `{program}`
+/// for this program.
+pub(crate) fn client_config() -> String {
+    format!(
+        "# Written by breakglass at every start.\n\
+         Host *\n  \
+         ProxyCommand '{{program}}' connect \"${{{SOCKETS}}}/%n\"\n  ProxyUseFdpass yes\n  \
+         HostKeyAlias {HOST_KEY_ALIAS}\n  UserKnownHostsFile \"{{cell}}/known_hosts\"\n  \
+         GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n  \
+         PreferredAuthentications none\n  IdentityAgent none\n  IdentityFile none\n  \
+         BatchMode yes\n  ConnectTimeout 20\n  SendEnv LANG LC_*\n  \
+         ControlMaster auto\n  ControlPath ${{{SOCKETS}}}/mux-%n\n  ControlPersist 120\n  \
+         ForwardAgent no\n  ForwardX11 no\n  UpdateHostKeys no\n  LogLevel ERROR\n"
+    )
+}

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# gate.sh   builds breakglass-gate as one static file that runs on any Linux of this architecture,
+#           proves that it is static, and prints its size.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+triple=$(rustc -vV | sed -n 's/^host: //p')
+RUSTFLAGS='-C target-feature=+crt-static' cargo build --release -p breakglass-gate \
+  --target "$triple" --target-dir target/static
+gate=target/static/$triple/release/breakglass-gate
+if readelf -lW "$gate" | grep -q INTERP; then
+  echo "$gate wants a dynamic loader; a static one was asked for" >&2
+  exit 1
+fi
+printf '%s: %s bytes, static\n' "$gate" "$(stat -c %s "$gate")"

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# install-gate.sh HOST GUEST [qm|virsh]   puts the gate and a policy for the one guest on a
+#   hypervisor (HOST as ssh knows it, as root), and has the gate check both. A policy that is there
+#   already stays as it is.
+set -euo pipefail
+host=${1:?usage: install-gate.sh HOST GUEST [qm|virsh]} guest=${2:?which guest?} driver=${3:-qm}
+case $driver:$guest in
+  qm:*[!0-9]* | *:-* | *:*[!A-Za-z0-9._-]*) echo "no such guest can be: $guest" >&2; exit 2 ;;
+  qm:*) ;;
+  virsh:*) guest="\"$guest\"" ;;
+  *) echo "the drivers are qm and virsh, not $driver" >&2; exit 2 ;;
+esac
+gate=$("$(dirname "$0")/gate.sh" | tee /dev/stderr | tail -1 | sed 's/: .*//')
+scp -q "$(dirname "$0")/../$gate" "$host:/usr/local/sbin/breakglass-gate.new"
+ssh "$host" sh -s <<HOST
+set -e
+chown root:root /usr/local/sbin/breakglass-gate.new
+chmod 0755 /usr/local/sbin/breakglass-gate.new
+mv /usr/local/sbin/breakglass-gate.new /usr/local/sbin/breakglass-gate
+install -d -o root -g root -m 0755 /etc/breakglass
+if ! [ -e /etc/breakglass/gate.toml ]; then
+  umask 022
+  printf 'driver = "%s"\nguest = %s\n' '$driver' '$guest' >/etc/breakglass/gate.toml
+fi
+/usr/local/sbin/breakglass-gate --check
+HOST
