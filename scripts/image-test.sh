@@ -38,6 +38,9 @@ clean_up() {
   fi
   [ ${#running[@]} = 0 ] || pod rm --force --time 2 "${running[@]}" >/dev/null || true
   [ -z "$model_pid" ] || kill "$model_pid" 2>/dev/null || true
+  # Each container's monitor tidies up after it, and writes while it does.
+  local end=$((SECONDS + 20))
+  while pgrep -f -- "--root $work/storage" >/dev/null && [ $SECONDS -lt $end ]; do sleep 0.1; done
   rm -rf "$work"
   exit "$status"
 }
