@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/packages.sh
-need buildah=buildah mmdebstrap=mmdebstrap podman=podman runc=runc curl=curl python3=python3 ssh-keygen=openssh-client
+need buildah=buildah mmdebstrap=mmdebstrap podman=podman runc=runc /usr/lib/podman/netavark=netavark pgrep=procps curl=curl python3=python3 ssh-keygen=openssh-client
 [ "$(id -u)" = 0 ] || { echo "image-test: containers with accounts of their own need root" >&2; exit 1; }
 export BIN=${BIN:-target/debug/breakglass}
 model=${MODEL:-target/debug/examples/model}
@@ -64,11 +64,11 @@ STORAGE=$work/storage OUT='' scripts/image.sh
 server=10001 runner=10002 shared=10003
 mkdir "$work"/{server,runner,shared,config,data,home}
 ssh-keygen -q -t ed25519 -N '' -C image-test -f "$work/key"
-head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$work/server/token"
+head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$work/server/api_token"
 mv "$work/key" "$work/server/ssh_key"
 model_key="sk-ant-$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')"
 printf %s "$model_key" >"$work/runner/model_key"
-token=$(cat "$work/server/token")
+token=$(cat "$work/server/api_token")
 key_line=$(sed -n 2p "$work/server/ssh_key")
 
 # What the model says: look at the guest, then for secrets; the last request ends the turn.
@@ -85,25 +85,14 @@ PY
 read -r -t 20 scene <&7 || fail "the model server did not start"
 url=$(json 'it["url"]' <<<"$scene")
 guest_port=$(json 'it["guest"]["port"]' <<<"$scene")
-json 'it["guest"]["known_hosts"]' <<<"$scene" >"$work/server/known_hosts"
+json 'it["guest"]["known_hosts"]' <<<"$scene" >"$work/config/known_hosts"
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 
-cat >"$work/config/config.toml" <<TOML
-listen = "127.0.0.1:$port"
-[auth]
-token_file = "/secrets/token"
-[ssh]
-key_file = "/secrets/ssh_key"
-known_hosts = "/secrets/known_hosts"
-[agent]
-runner = "/run/breakglass/runner.sock"
-runner_uid = $runner
-[[targets]]
-name = "devvm"
-guest = { host = "127.0.0.1", port = $guest_port, user = "root" }
-host = { host = "127.0.0.1", port = $guest_port, user = "root" }
-TOML
-chmod 0444 "$work/config/config.toml"
+# The pod's own configuration, but for addresses.
+here="host = \"127.0.0.1\", port = $guest_port, user = \"root\""
+sed -e "s/0\.0\.0\.0:8080/127.0.0.1:$port/" -e "s/host = \"192\.0\.2\.[0-9]*\", user = \"[a-z]*\"/$here/" \
+  deploy/kubernetes/base/config.toml >"$work/config/config.toml"
+chmod 0444 "$work"/config/*
 chmod 0400 "$work"/server/* "$work"/runner/*
 chown -R $server:$server "$work/server" "$work/data"
 chown -R $runner:$runner "$work/runner" "$work/home"
@@ -169,7 +158,7 @@ proven "its ssh reaches the guest by the server's key, through the bastion"
 for secret in "$token" "$key_line"; do
   ! grep -qF "$secret" "$work/frames" || fail "the agent could read a secret of the server's"
 done
-grep -q "$runner" <<<"$outputs" || fail "the agent is not the runner's account: $outputs"
+grep -q CapEff <<<"$outputs" && grep -q "$runner" <<<"$outputs" || fail "the agent is not the runner's account: $outputs"
 ! grep -qE 'Cap(Prm|Eff|Bnd):[^C]*[1-9a-f]' <<<"$outputs" || fail "the agent has capabilities: $outputs"
 grep -qiE 'touch: .*(read-only|permission)' <<<"$outputs" || fail "the agent can write its image: $outputs"
 proven "the agent finds none of the server's secrets, has no capability and can't change its image"
