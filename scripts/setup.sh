@@ -4,9 +4,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 source scripts/packages.sh
-need ssh=openssh-client /usr/sbin/sshd=openssh-server node=nodejs npm=npm chromium=chromium nginx=nginx-light \
-  rsync=rsync buildah=buildah mmdebstrap=mmdebstrap podman=podman runc=runc /usr/lib/podman/netavark=netavark curl=curl \
-  pgrep=procps python3=python3 systemd-analyze=systemd
+need ssh=openssh-client /usr/sbin/sshd=openssh-server setpriv=util-linux rsync=rsync nginx=nginx-light \
+  node=nodejs npm=npm chromium=chromium
+scripts/lab-packages.sh
 major=$(node -p 'process.versions.node.split(".")[0]')
 [ "$major" -ge 20 ] || { echo "setup: Node $major is too old for the page's build; install Node 20 or newer" >&2; exit 1; }
 
@@ -24,3 +24,6 @@ for dir in web tests/claude tests/browser; do
     cp "$lock" "$stamp"
   fi
 done
+
+# The guest of the tests with a real virtual machine, so that no test waits for a download.
+cargo run --quiet -p breakglass-rig --example lab-images

@@ -13,6 +13,7 @@
 mod bastion;
 mod decode;
 mod fanout;
+mod gate;
 mod page;
 mod raw;
 mod replay;
@@ -25,7 +26,7 @@ mod verb;
 /// A figure by name, and the function that measures and prints it.
 type Figure = (&'static str, fn());
 
-const FIGURES: [Figure; 8] = [
+const FIGURES: [Figure; 9] = [
     ("verb", verb::run),
     ("bastion", bastion::run),
     ("turn", turn::run),
@@ -34,6 +35,7 @@ const FIGURES: [Figure; 8] = [
     ("fanout", fanout::run),
     ("decode", decode::run),
     ("page", page::run),
+    ("gate", gate::run),
 ];
 
 fn main() {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use breakglass_verbs::Request;
 
-use crate::driver::{Driver, qm::QmDriver};
+use crate::driver::{Driver, qm::QmDriver, virsh::VirshDriver};
 use crate::journal::{Asked, FileJournal};
 use crate::output::{Output, Streams};
 use crate::policy::{DEFAULT_PATH, Kind, Policy, PolicyError};
@@ -99,7 +99,8 @@ impl Gate {
         // What can't be made is told by whoever needs it.
         let _ = runs.create();
         let mut driver: Box<dyn Driver> = match policy.kind {
-            Kind::Qm | Kind::Virsh => Box::new(QmDriver::new(policy)),
+            Kind::Qm => Box::new(QmDriver::new(policy)),
+            Kind::Virsh => Box::new(VirshDriver::new(policy)),
         };
         match request.verb.is_mutating() {
             true if self.worker => {

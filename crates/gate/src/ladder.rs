@@ -37,6 +37,10 @@ pub(crate) struct Ladder<'a> {
 impl Ladder<'_> {
     /// Does what `verb` says to a guest that was seen as `before`; returns what stood in the way.
     pub(crate) fn climb(&mut self, verb: Verb, before: &Evidence) -> Option<Failure> {
+        if let (Monitor::CutOff(why), true) = (&before.monitor, verb != Verb::Stop) {
+            // What was stopped now could not be started again.
+            return Some(Failure::from(format!("{why}; the guest was left as it is")));
+        }
         let done = match verb {
             Verb::Start if judge(before) == Verdict::Running => {
                 self.out

@@ -38,6 +38,7 @@ mod vitals;
 pub use command::run;
 pub use driver::{
     Action, Driver, Evidence, Failure, Lock, Monitor, Probe, Process, Qemu, qm::QmDriver,
+    virsh::VirshDriver,
 };
 pub use journal::{Asked, FileJournal, Journal, Silent};
 pub use output::{Output, Streams};

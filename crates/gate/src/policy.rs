@@ -49,6 +49,12 @@ keys! {
         cgroup_dir = "/sys/fs/cgroup/qemu.slice",
         /// The file that lists what high availability manages.
         ha_resources = "/etc/pve/ha/resources.cfg",
+        /// Where libvirt keeps `DOMAIN.pid`, and what it knows of a running domain.
+        libvirt_run_dir = "/run/libvirt/qemu",
+        /// Where libvirt keeps the definitions of its domains.
+        libvirt_config_dir = "/etc/libvirt/qemu",
+        /// Where libvirt keeps what its QEMUs print.
+        libvirt_log_dir = "/var/log/libvirt/qemu",
         /// Proxmox's list of tasks.
         tasks = "/var/log/pve/tasks/active",
         /// What the guest's serial console printed, where QEMU is told to log it.
@@ -114,6 +120,8 @@ pub struct Policy {
     pub kind: Kind,
     /// The only guest, by the hypervisor's id.
     pub guest: String,
+    /// The libvirt that it runs under, as a connection URI.
+    pub connection: String,
     /// Where things are on the host.
     pub paths: Paths,
     /// How long the gate waits.
@@ -144,6 +152,7 @@ impl Policy {
     /// As [`Policy::load`].
     pub fn parse(text: &str, name: &str) -> Result<Policy, PolicyError> {
         let (mut policy, mut seen, mut errors) = (Policy::default(), Vec::new(), Vec::new());
+        "qemu:///system".clone_into(&mut policy.connection);
         for (index, line) in text.lines().map(str::trim).enumerate() {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -196,6 +205,12 @@ impl Policy {
             ("driver", Some("virsh")) => self.kind = Kind::Virsh,
             ("driver", _) => return Err("the drivers are \"qm\" and \"virsh\"".to_owned()),
             ("guest", _) => self.guest = guest(word, number)?,
+            ("connection", Some(uri)) if uri.starts_with("qemu") => {
+                uri.clone_into(&mut self.connection);
+            }
+            ("connection", _) => {
+                return Err("write one like \"qemu:///system\" in quotes".to_owned());
+            }
             _ => {
                 if let Some(slot) = self.paths.slot(key) {
                     *slot = path?.into();

@@ -21,6 +21,9 @@ fn judge_alive(process: Process, monitor: &Monitor) -> Verdict {
         (_, 'D') => Verdict::Unkillable,
         // The first thread has ended; another one may still sit in the kernel.
         (_, 'Z' | 'X') => Verdict::Unknown("QEMU is dying, its process is not gone yet".to_owned()),
+        (Monitor::CutOff(why), _) => {
+            Verdict::Unknown(format!("{why}; QEMU process {} is there", process.pid))
+        }
         (Monitor::Silent(_) | Monitor::NotAsked, _) => Verdict::MonitorDead,
     }
 }
@@ -130,6 +133,10 @@ mod tests {
                 "unknown (QEMU is dying, its process is not gone yet)",
             ),
             (on(QEMU, Monitor::NotAsked), "monitor-dead"),
+            (
+                on(QEMU, Monitor::CutOff("libvirtd hangs".to_owned())),
+                "unknown (libvirtd hangs; QEMU process 7 is there)",
+            ),
             (unseen, "unknown (no /proc)"),
         ] {
             assert_eq!(judge(&evidence).to_string(), verdict, "{evidence:?}");

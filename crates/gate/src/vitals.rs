@@ -40,11 +40,34 @@ pub(crate) fn sample(
         let pressure = host(driver, &format!("/proc/pressure/{resource}"));
         add(&format!("host_{resource}_pressure"), averages(&pressure));
     }
+    // A guest that panicked spins, one that waits for its disk rests: both write nothing.
+    let busy = |driver: &mut dyn Driver| {
+        let stat = driver.host(&format!("/proc/{}/stat", process?.pid), limits.ask);
+        Some((Instant::now(), ticks(&stat.ok()?)?))
+    };
+    let earlier = busy(driver);
     add(
         "disk",
         process.map_or(Value::Null, |_| rates(driver, limits)),
     );
+    let share = earlier
+        .zip(busy(driver))
+        .map(|((from, earlier), (to, later))| {
+            // A tick is a hundredth of a second.
+            later.saturating_sub(earlier) * 1_000
+                / u64::try_from((to - from).as_millis())
+                    .unwrap_or(u64::MAX)
+                    .max(1)
+        });
+    add("cpu_percent", json!(share));
     vitals
+}
+
+/// Processor time of user and kernel in a line of `/proc/PID/stat`.
+fn ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let mut next = || fields.next()?.parse::<u64>().ok();
+    Some(next()? + next()?)
 }
 
 /// The ten-second averages in percent, by `some` and `full`, of lines `some avg10=0.12 avg60=…`.

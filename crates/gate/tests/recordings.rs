@@ -4,7 +4,19 @@
 
 mod support;
 
+use std::process::Output;
+
+use breakglass_rig::lab::{Machine, Proxmox};
 use support::Host;
+
+/// A stand-in for `qm`, over whatever plays its QEMU.
+trait StandIn {
+    fn qm(&self, args: &[&str]) -> Output;
+    fn set(&self, name: &str, text: &str);
+    fn unset(&self, name: &str);
+    /// Does to the guest what the section "panic" was recorded with.
+    fn panic(&self);
+}
 
 #[derive(Debug, Default, PartialEq)]
 struct Exchange {
@@ -21,14 +33,58 @@ enum Step {
 
 #[test]
 fn the_stand_in_answers_every_recorded_exchange_as_qm_did() {
-    let host = Host::running();
+    answers_as_recorded(&Host::running());
+}
+
+#[test]
+fn real_vm_the_stand_in_over_a_real_qemu_answers_every_recorded_exchange_as_qm_did() {
+    answers_as_recorded(&Proxmox::running());
+}
+
+impl StandIn for Host {
+    fn qm(&self, args: &[&str]) -> Output {
+        Host::qm(self, args)
+    }
+
+    fn set(&self, name: &str, text: &str) {
+        Host::set(self, name, text);
+    }
+
+    fn unset(&self, name: &str) {
+        Host::unset(self, name);
+    }
+
+    fn panic(&self) {}
+}
+
+impl StandIn for Proxmox {
+    fn qm(&self, args: &[&str]) -> Output {
+        Proxmox::qm(self, args)
+    }
+
+    fn set(&self, name: &str, text: &str) {
+        Proxmox::set(self, name, text);
+    }
+
+    fn unset(&self, name: &str) {
+        Proxmox::unset(self, name);
+    }
+
+    fn panic(&self) {
+        // The recording's reset of a healthy guest comes right before.
+        self.login().wait();
+        Machine::panic(self);
+    }
+}
+
+fn answers_as_recorded(host: &impl StandIn) {
     let mut compared = 0;
     for step in steps(include_str!("recordings/qm.txt")) {
         match step {
-            Step::Section(name) => prepare(&host, &name),
+            Step::Section(name) => prepare(host, &name),
             Step::Exchange(recorded) => {
-                note_printed(&host, &recorded);
-                assert_eq!(replay(&host, &recorded.command), recorded);
+                note_printed(host, &recorded);
+                assert_eq!(replay(host, &recorded.command), recorded);
                 compared += 1;
             }
         }
@@ -37,17 +93,21 @@ fn the_stand_in_answers_every_recorded_exchange_as_qm_did() {
 }
 
 /// Brings the stand-in to the state in which a section was recorded.
-fn prepare(host: &Host, section: &str) {
+fn prepare(host: &impl StandIn, section: &str) {
     match section {
         "locked (backup)" => host.set("lock", "backup"),
         "lock: migrate" => host.set("lock", "migrate"),
-        "missing VM" | "stopped" | "running" | "panic" | "paused" => host.unset("lock"),
+        "panic" => {
+            host.unset("lock");
+            host.panic();
+        }
+        "missing VM" | "stopped" | "running" | "paused" => host.unset("lock"),
         other => panic!("the recording has a section {other:?} that this test does not know"),
     }
 }
 
 /// What `qm` only prints, and does not decide, is put where the stand-in prints it from.
-fn note_printed(host: &Host, recorded: &Exchange) {
+fn note_printed(host: &impl StandIn, recorded: &Exchange) {
     match recorded.command.as_str() {
         "config 102" => host.set("config", &recorded.stdout),
         "status 102 --verbose" => host.set("verbose", &recorded.stdout),
@@ -55,7 +115,7 @@ fn note_printed(host: &Host, recorded: &Exchange) {
     }
 }
 
-fn replay(host: &Host, command: &str) -> Exchange {
+fn replay(host: &impl StandIn, command: &str) -> Exchange {
     let args: Vec<&str> = command.split(' ').collect();
     let output = host.qm(&args);
     Exchange {

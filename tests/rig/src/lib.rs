@@ -12,6 +12,7 @@
 
 pub mod claude;
 pub mod gate;
+pub mod lab;
 pub mod model;
 pub mod qmp;
 pub mod sshd;

@@ -154,6 +154,20 @@ impl Sshd {
         }
     }
 
+    /// Cuts every connection as a network that is gone does: sshd's own processes end, what they
+    /// started is left to notice that.
+    pub fn cut_connections(&self) {
+        let Some(child) = &self.child else { return };
+        let is_sshd = |pid: &u32| {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm"));
+            name.is_ok_and(|name| name.starts_with("sshd"))
+        };
+        let sessions = self::tree(child.id()).into_iter().filter(is_sshd);
+        for pid in sessions.filter(|pid| *pid != child.id()) {
+            send(pid, Signal::KILL);
+        }
+    }
+
     /// How many connections it has taken and not refused, since it was made.
     #[must_use]
     pub fn logins(&self) -> usize {

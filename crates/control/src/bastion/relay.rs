@@ -19,7 +19,7 @@ use super::caller::{self, Caller, FAILED, STDERR};
 use super::errand::Errand;
 use super::recorder::{Ended, Recorder};
 use super::remote;
-use super::work::{Taken, Work};
+use super::work::{Opened, Taken, Work};
 use crate::ssh::upstream::{Marks, Upstream};
 
 /// How long the guest may take to answer a request on a fresh session.
@@ -38,10 +38,21 @@ enum End {
     Unrecorded,
 }
 
-pub(super) async fn run(work: &Work<'_>, client: &mut ChannelReadHalf, taken: Taken) -> Ended {
+pub(super) async fn run(
+    work: &Work<'_>,
+    client: &mut ChannelReadHalf,
+    (opened, taken): (Opened, Taken),
+) -> Ended {
     let upstream = &work.seat.upstream;
+    let opening = async {
+        match opened {
+            Some(opened) => opened,
+            None => upstream.open().await,
+        }
+    };
     let opening = tokio::select! {
-        opened = upstream.open() => opened,
+        biased;
+        opened = opening => opened,
         () = work.admitted.token.cancelled() => return Ended::because(FAILED, cancelled(work)),
         () = work.caller.gone.cancelled() => return Ended::because(FAILED, "the agent no longer waits for it"),
     };
@@ -51,6 +62,7 @@ pub(super) async fn run(work: &Work<'_>, client: &mut ChannelReadHalf, taken: Ta
     };
     let (mut reading, writing) = session.channel.split();
     if let Err(why) = start(work, &mut reading, &writing).await {
+        let _ = timeout(SEND_LIMIT, writing.close()).await;
         return Ended::because(FAILED, why);
     }
     if let Some(taken) = taken {

@@ -25,7 +25,11 @@ const ANSWER: usize = 4096;
 
 /// POSIX sh without single quotes, so that it can stand between them. Prints `ended N`, `left N`.
 const SCRIPT: &str = r#"
-field() { { read -r s <"/proc/$1/stat"; } 2>/dev/null || return 1; s=${s##*) }; set -- $s; sid=$4; }
+field() {
+  { read -r s <"/proc/$1/stat"; } 2>/dev/null || return 1
+  s=${s##*) }; set -- $s; sid=$4
+  [ "$1" != Z ]
+}
 marked() { grep -Fl $pattern /proc/[0-9]*/environ 2>/dev/null; }
 find_all() {
   all=

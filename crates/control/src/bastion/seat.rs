@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::approvals::Approvals;
 use super::history::Settings;
 use super::policy::{Ruling, Wish, rule};
+use super::work::{Opened, Place};
 use crate::Control;
 use crate::control::Station;
 use crate::rules::Rules;
@@ -139,6 +140,25 @@ impl Seat {
         state.commands.insert(command, admitted.token.clone());
         self.running.send_replace(state.commands.len());
         Ok(admitted)
+    }
+
+    /// Opens a session on the guest for a command that will not have to wait for leave.
+    pub(super) async fn open_early(
+        &self,
+        place: Place,
+        admitted: Option<&Result<Admitted, String>>,
+        gone: &CancellationToken,
+    ) -> Opened {
+        let token = &admitted?.as_ref().ok()?.token;
+        if place == Place::Host || self.state().autonomy != Autonomy::Autonomous {
+            return None;
+        }
+        tokio::select! {
+            biased;
+            opened = self.upstream.open() => Some(opened),
+            () = token.cancelled() => None,
+            () = gone.cancelled() => None,
+        }
     }
 
     /// The turn that runs, and its tool call: for what is recorded without being admitted.

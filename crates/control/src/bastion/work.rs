@@ -7,10 +7,12 @@
 //! recorded as well.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::server::{Handle, Msg};
 use russh::{Channel, ChannelReadHalf};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::approvals::{Answer, Question};
@@ -20,12 +22,16 @@ use super::policy::{Ruling, Wish};
 use super::recorder::{Ended, Opening, Recorder};
 use super::seat::{Admitted, Seat};
 use super::{relay, verb};
+use crate::ssh::SshError;
+use crate::ssh::upstream::OpenSession;
 use crate::target::Target;
 
 /// What a shell says when it may not run a command.
 const NOT_PERMITTED: i32 = 126;
 /// What the gate exits with when it refuses.
 const REFUSED: i32 = 2;
+/// Longest wait for a goodbye to the guest.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Which of a target's two machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +72,9 @@ pub(super) struct Work<'a> {
     pub(super) terminal: Option<&'a Terminal>,
 }
 
+/// A session on the guest, if one was opened early.
+pub(super) type Opened = Option<Result<OpenSession, SshError>>;
+
 /// Where the one who decided waits to hear that it took effect.
 pub(super) type Taken = Option<oneshot::Sender<()>>;
 
@@ -94,9 +103,19 @@ impl Job {
             .as_ref()
             .map_or_else(|_| uuid::Uuid::now_v7(), |admitted| admitted.command);
         let journal = self.seat.journal().clone();
-        let recorder = match Recorder::begin(journal, self.seat.incident, command, opening).await {
+        let fit = self.errand.fault().is_none();
+        // The way to the guest is made while the beginning is written; nothing goes over it before.
+        let (begun, session) = tokio::join!(
+            Recorder::begin(journal, self.seat.incident, command, opening),
+            self.seat
+                .open_early(self.place, fit.then_some(&admitted), &caller.gone),
+        );
+        let recorder = match begun {
             Ok(recorder) => recorder,
-            Err(error) => return caller.finish(&unrecorded(&error)).await,
+            Err(error) => {
+                give_back(session).await;
+                return caller.finish(&unrecorded(&error)).await;
+            }
         };
         let ended = match &admitted {
             Err(why) => Ended::because(NOT_PERMITTED, why.clone()),
@@ -110,7 +129,7 @@ impl Job {
                     variables: &self.variables,
                     terminal: self.terminal.as_ref(),
                 };
-                work.attend(self.place, &mut reading).await
+                work.attend(self.place, &mut reading, session).await
             }
         };
         let ended = match recorder.finish(ended.clone()).await {
@@ -124,7 +143,7 @@ impl Job {
 }
 
 impl Work<'_> {
-    async fn attend(&self, place: Place, reading: &mut ChannelReadHalf) -> Ended {
+    async fn attend(&self, place: Place, reading: &mut ChannelReadHalf, session: Opened) -> Ended {
         if let Some(fault) = self.errand.fault() {
             return Ended::because(NOT_PERMITTED, fault);
         }
@@ -140,11 +159,14 @@ impl Work<'_> {
         };
         let taken = match self.leave(place, wish).await {
             Ok(taken) => taken,
-            Err(ended) => return ended,
+            Err(ended) => {
+                give_back(session).await;
+                return ended;
+            }
         };
         match wish {
             Wish::Verb(verb) => verb::run(self, verb, taken).await,
-            _ => relay::run(self, reading, taken).await,
+            _ => relay::run(self, reading, (session, taken)).await,
         }
     }
 
@@ -190,6 +212,13 @@ impl Work<'_> {
             Errand::Shell => "(a shell)".to_owned(),
             Errand::Subsystem(_) => format!("(the subsystem {})", self.errand.text()),
         }
+    }
+}
+
+/// Closes a session that is not used after all: sshd grants few.
+async fn give_back(session: Opened) {
+    if let Some(Ok(session)) = session {
+        let _ = timeout(CLOSE_LIMIT, session.channel.close()).await;
     }
 }
 

@@ -53,6 +53,9 @@ pub enum Monitor {
     NotAsked,
     /// It did not answer; holds why.
     Silent(String),
+    /// It can't be asked, nor anything be changed: the daemon in front of it does not answer; holds
+    /// why.
+    CutOff(String),
     /// The run state in QEMU's own word: `running`, `paused`, `io-error`, `prelaunch`, …
     Says(String),
 }
@@ -78,7 +81,9 @@ impl Evidence {
                     Some(state) => Monitor::Says(state.to_owned()),
                     None => Monitor::Silent("its answer has no run state".to_owned()),
                 },
-                Err(why) => Monitor::Silent(why),
+                Err(why) => driver
+                    .cut_off()
+                    .map_or(Monitor::Silent(why), Monitor::CutOff),
             },
             Qemu::Absent | Qemu::Unseen(_) => Monitor::NotAsked,
         };
@@ -119,6 +124,7 @@ impl Evidence {
         match &self.monitor {
             Monitor::NotAsked => {}
             Monitor::Silent(why) => lines.push(format!("monitor: no answer: {why}")),
+            Monitor::CutOff(why) => lines.push(format!("monitor: can't be asked: {why}")),
             Monitor::Says(state) => lines.push(format!("monitor: {state}")),
         }
         let lock = |lock: &Lock| format!("lock: {} ({})", lock.kind, lock.holder);
@@ -136,7 +142,7 @@ impl Evidence {
         let process = self.process();
         let (run_state, silence) = match &self.monitor {
             Monitor::Says(state) => (Some(state), None),
-            Monitor::Silent(why) => (None, Some(why)),
+            Monitor::Silent(why) | Monitor::CutOff(why) => (None, Some(why)),
             Monitor::NotAsked => (None, None),
         };
         json!({

@@ -7,6 +7,7 @@ pub(crate) mod evidence;
 pub(crate) mod proc;
 pub(crate) mod qm;
 pub(crate) mod qmp;
+pub(crate) mod virsh;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +30,12 @@ pub trait Driver: Send {
     /// # Errors
     /// A sentence: the monitor's own error, or why there was no answer.
     fn ask(&mut self, command: &str, arguments: Value, limit: Duration) -> Result<Value, String>;
+
+    /// Why QEMU's monitor can't be asked at all, where the only way to it is through a daemon, and
+    /// that does not answer. Asked when the monitor was silent.
+    fn cut_off(&mut self) -> Option<String> {
+        None
+    }
 
     /// Adds what only the hypervisor knows to what was `seen`: lock, staged configuration, high
     /// availability. What can't be asked becomes a note.

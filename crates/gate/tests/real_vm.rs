@@ -1,0 +1,238 @@
+//! From SSH to QEMU, with nothing simulated but the hardware: sshd, gate, virsh, libvirtd, QEMU and
+//! a guest that has every kind of trouble.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::fs;
+
+use breakglass_rig::lab::{Answer, LabHost, Libvirt, Machine, PanicDevice, Proxmox, until};
+use serde_json::Value;
+
+/// A verb that reached its goal and left a guest that runs.
+fn succeeded(answer: &Answer) {
+    let end = (answer.code, answer.verdict());
+    assert_eq!(
+        end,
+        (0, "running".to_owned()),
+        "{}\n{}",
+        answer.text(),
+        answer.err
+    );
+}
+
+fn vitals(host: &LabHost<Libvirt>) -> Value {
+    let answer = host.send("vitals");
+    assert_eq!(answer.code, 0, "{}{}", answer.text(), answer.err);
+    serde_json::from_str(answer.text().lines().next().unwrap()).unwrap()
+}
+
+/// The run state, and whether disk writes and processor stand still.
+fn signs(host: &LabHost<Libvirt>) -> (String, bool, bool) {
+    let vitals = vitals(host);
+    let number = |path: &str| vitals.pointer(path).and_then(Value::as_f64);
+    (
+        vitals["run_state"].as_str().unwrap_or_default().to_owned(),
+        number("/disk/writes_per_s").unwrap() == 0.0,
+        number("/cpu_percent").unwrap() < 60.0,
+    )
+}
+
+fn is_png(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x89PNG\r\n\x1a\n") && bytes.len() > 1_000
+}
+
+#[test]
+fn real_vm_a_panic_shows_in_vitals_and_picture_and_a_cycle_cures_it() {
+    let host = LabHost::running();
+    let healthy = host.send("screenshot");
+    assert!(is_png(&healthy.out), "{}", healthy.err);
+    assert!(!signs(&host).1, "the healthy guest writes");
+
+    host.guest.panic();
+    assert_eq!(signs(&host), ("running".to_owned(), true, false));
+    let picture = host.send("screenshot");
+    assert!(is_png(&picture.out) && picture.out != healthy.out);
+    assert_eq!(host.send("status").verdict(), "running");
+
+    let before = host.guest.qemu();
+    succeeded(&host.send("cycle"));
+    assert_ne!(host.guest.qemu(), before);
+    host.guest.login().wait();
+    assert!(!signs(&host).1, "the cured guest writes");
+    let bundle = fs::read_dir(host.forensics()).unwrap().next().unwrap();
+    let serial = fs::read_to_string(bundle.unwrap().path().join("serial.txt")).unwrap();
+    assert!(serial.contains("Kernel panic"), "{serial}");
+}
+
+#[test]
+fn real_vm_a_frozen_disk_is_told_from_a_panic_and_a_cycle_cures_it() {
+    let host = LabHost::running();
+    host.guest.freeze_disk();
+    assert_eq!(signs(&host), ("running".to_owned(), true, true));
+    succeeded(&host.send("cycle"));
+    host.guest.login().wait();
+    assert!(!signs(&host).1, "the cured guest writes");
+}
+
+#[test]
+fn real_vm_a_qemu_stopped_by_a_signal_has_a_dead_monitor_and_a_cycle_replaces_it() {
+    let host = LabHost::running();
+    host.guest.stop_qemu();
+    let status = host.send("status");
+    assert_eq!(
+        (status.code, status.verdict().as_str()),
+        (0, "monitor-dead")
+    );
+    let reset = host.send("reset");
+    assert_eq!((reset.code, reset.verdict().as_str()), (1, "monitor-dead"));
+    succeeded(&host.send("cycle"));
+    host.guest.login().wait();
+}
+
+#[test]
+fn real_vm_a_hung_libvirtd_is_not_taken_for_a_dead_guest_and_nothing_is_stopped() {
+    let host = LabHost::running();
+    let qemu = host.guest.qemu().unwrap();
+    host.guest.stop_daemon();
+    let cycle = host.send("cycle");
+    assert_eq!(cycle.code, 1);
+    assert!(
+        cycle
+            .verdict()
+            .starts_with("unknown (libvirtd does not answer"),
+        "{}",
+        cycle.verdict()
+    );
+    assert!(
+        cycle
+            .verdict()
+            .contains(&format!("QEMU process {qemu} is there"))
+    );
+    assert_eq!(host.guest.qemu(), Some(qemu));
+    assert!(host.guest.login().greets());
+    host.guest.continue_daemon();
+    succeeded(&host.send("status"));
+}
+
+#[test]
+fn real_vm_stale_files_of_a_dead_qemu_do_not_pass_for_a_guest() {
+    let mut host = LabHost::running();
+    host.guest.kill_daemon();
+    host.guest.kill_qemu();
+    assert!(host.guest.pid_file().exists(), "nobody has removed it");
+    assert_eq!(host.send("status").verdict(), "stopped");
+    // The number belongs to somebody else now.
+    fs::write(host.guest.pid_file(), std::process::id().to_string()).unwrap();
+    assert_eq!(host.send("status").verdict(), "stopped");
+    host.guest.restart_daemon();
+    succeeded(&host.send("start"));
+    host.guest.login().wait();
+}
+
+#[test]
+fn real_vm_a_dead_guest_agent_changes_nothing() {
+    let host = LabHost::running();
+    host.guest.kill_agent();
+    succeeded(&host.send("status"));
+    succeeded(&host.send("reset"));
+    host.guest.login().wait();
+    host.guest.kill_agent();
+    succeeded(&host.send("cycle"));
+    host.guest.login().wait();
+}
+
+#[test]
+fn real_vm_a_paused_guest_goes_on_after_a_reset_although_virsh_leaves_it_paused() {
+    let host = LabHost::running();
+    host.guest.pause();
+    let status = host.send("status");
+    assert_eq!(
+        status.verdict(),
+        "unknown (QEMU is up, the guest is paused)"
+    );
+    succeeded(&host.send("reset"));
+    host.guest.login().wait();
+    host.guest.pause();
+    succeeded(&host.send("start"));
+    assert!(host.guest.login().greets());
+}
+
+#[test]
+fn real_vm_a_guest_that_told_of_its_panic_is_not_running_and_a_reset_cures_it() {
+    let host = LabHost::over(Libvirt::defined(PanicDevice::Present));
+    succeeded(&host.send("start"));
+    host.guest.login().wait();
+    host.guest.panic();
+    assert_eq!(
+        host.send("status").verdict(),
+        "unknown (QEMU is up, the guest is guest-panicked)"
+    );
+    succeeded(&host.send("reset"));
+    host.guest.login().wait();
+}
+
+#[test]
+fn real_vm_while_a_cycle_runs_it_can_be_attached_to_and_every_other_change_is_refused() {
+    let host = LabHost::running();
+    let mut first = host.client("cycle").spawn().unwrap();
+    until("the cycle begins", || host.run_file().starts_with("cycle "));
+    let refused = host.send("reset");
+    assert_eq!(refused.code, 2, "{}", refused.text());
+    assert!(refused.err.contains("cycle runs since"), "{}", refused.err);
+    let attached = host.send("cycle");
+    succeeded(&attached);
+    assert!(
+        attached.text().contains("attached to cycle"),
+        "{}",
+        attached.text()
+    );
+    assert!(first.wait().unwrap().success());
+    host.guest.login().wait();
+}
+
+#[test]
+fn real_vm_a_lock_of_another_task_on_proxmox_is_the_verdict_and_the_guest_is_left_alone() {
+    let host = LabHost::over(Proxmox::running());
+    let qemu = host.guest.qemu();
+    host.guest.set("lock", "backup");
+    for verb in ["cycle", "reset", "stop"] {
+        let answer = host.send(verb);
+        assert_eq!(
+            (answer.code, answer.verdict().as_str()),
+            (1, "locked (backup)")
+        );
+    }
+    assert_eq!(host.guest.qemu(), qemu);
+    assert!(host.guest.login().greets());
+    host.guest.unset("lock");
+    succeeded(&host.send("cycle"));
+    host.guest.login().wait();
+}
+
+#[test]
+fn real_vm_on_proxmox_a_panic_a_stopped_qemu_and_stale_files_are_cured_by_a_cycle() {
+    let host = LabHost::over(Proxmox::running());
+    host.guest.panic();
+    assert_eq!(host.send("status").verdict(), "running");
+    assert!(is_png(&host.send("screenshot").out));
+    succeeded(&host.send("cycle"));
+    host.guest.login().wait();
+
+    host.guest.stop_qemu();
+    assert_eq!(host.send("status").verdict(), "monitor-dead");
+    succeeded(&host.send("cycle"));
+    host.guest.login().wait();
+
+    host.guest.kill_qemu();
+    assert!(
+        host.guest.run_dir().join("102.pid").exists(),
+        "nobody has removed it"
+    );
+    assert!(
+        host.guest.run_dir().join("102.qmp").exists(),
+        "nobody has removed it"
+    );
+    assert_eq!(host.send("status").verdict(), "stopped");
+    succeeded(&host.send("cycle"));
+    host.guest.login().wait();
+}

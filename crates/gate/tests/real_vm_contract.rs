@@ -1,0 +1,70 @@
+//! The contract of the gate over a real QEMU, under libvirt and under the stand-in for `qm`.
+
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+#[macro_use]
+#[path = "../../../tests/rig/src/contract.rs"]
+mod contract;
+
+use breakglass_rig::lab::{Hypervisor, LabHost, Libvirt, Machine, Proxmox};
+use contract::{Answer, Subject};
+
+// What the gate promises holds from the start of QEMU on: the guest may boot meanwhile.
+impl Subject for LabHost<Libvirt> {
+    fn running() -> Self {
+        let guest = Libvirt::stopped();
+        guest.virsh(&["start", "victim"]).unwrap();
+        LabHost::over(guest)
+    }
+
+    fn stopped() -> Self {
+        LabHost::over(Libvirt::stopped())
+    }
+
+    fn send(&self, line: &str) -> Answer {
+        asked(self, line)
+    }
+
+    fn process(&self) -> Option<u64> {
+        self.guest.qemu().map(u64::from)
+    }
+}
+
+impl Subject for LabHost<Proxmox> {
+    fn running() -> Self {
+        let guest = Proxmox::stopped();
+        assert!(guest.qm(&["start", "102"]).status.success());
+        LabHost::over(guest)
+    }
+
+    fn stopped() -> Self {
+        LabHost::over(Proxmox::stopped())
+    }
+
+    fn send(&self, line: &str) -> Answer {
+        asked(self, line)
+    }
+
+    fn process(&self) -> Option<u64> {
+        self.guest.qemu().map(u64::from)
+    }
+}
+
+fn asked<H: Hypervisor>(host: &LabHost<H>, line: &str) -> Answer {
+    let answer = host.send(line);
+    Answer {
+        code: answer.code,
+        out: answer.out,
+        err: answer.err,
+    }
+}
+
+mod real_vm_libvirt {
+    use super::*;
+    contract!(LabHost<Libvirt>);
+}
+
+mod real_vm_qm {
+    use super::*;
+    contract!(LabHost<Proxmox>);
+}

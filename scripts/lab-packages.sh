@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs what the tests with a real virtual machine need: QEMU, libvirt, and tools that build the
+# guest. Safe to run again; asks nothing.
+set -euo pipefail
+
+missing=()
+need() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
+need qemu-system-x86_64 qemu-system-x86
+need libvirtd libvirt-daemon
+need virsh libvirt-clients
+need cpio cpio
+need lz4 lz4
+need xz xz-utils
+need mkfs.ext4 e2fsprogs
+need ssh-keygen openssh-client
+[ -e /usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so ] ||
+  missing+=(libvirt-daemon-driver-qemu)
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+install=($sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends)
+$sudo apt-get update -qq
+
+# All of QEMU's packages have to be of one version. Where a newer qemu-utils was installed from the
+# backports, stable's QEMU would remove it: QEMU comes from the backports too then, and where those
+# can't be had, qemu-utils goes back to stable's version.
+if apt-get install -s --no-install-recommends "${missing[@]}" | grep -q '^Remv qemu-utils '; then
+  release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  list=/etc/apt/sources.list.d/breakglass-backports.list
+  echo "deb http://deb.debian.org/debian $release-backports main" | $sudo tee "$list" >/dev/null
+  if $sudo apt-get update -qq &&
+    "${install[@]}" -t "$release-backports" qemu-system-x86 qemu-utils >/dev/null; then
+    :
+  else
+    $sudo rm -f "$list"
+    $sudo apt-get update -qq
+    stable=$(apt-cache policy qemu-system-x86 | awk '/Candidate:/ { print $2 }')
+    "${install[@]}" --allow-downgrades qemu-system-x86 "qemu-utils=$stable" >/dev/null
+  fi
+fi
+"${install[@]}" "${missing[@]}" >/dev/null
