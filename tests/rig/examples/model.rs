@@ -62,10 +62,7 @@ async fn main() {
         json!({"port": port, "user": user, "known_hosts": known})
     });
     println!("{}", json!({"url": model.url(), "guest": reached}));
-    tokio::task::spawn_blocking(|| std::io::stdin().lock().read_to_end(&mut Vec::new()))
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::task::block_in_place(|| std::io::stdin().lock().read_to_end(&mut Vec::new())).unwrap();
     let requests = model.requests();
     let keys: BTreeSet<&str> = requests.iter().filter_map(key).collect();
     println!("{}", json!({"requests": requests.len(), "keys": keys}));
