@@ -21,7 +21,7 @@ check:
     cargo nextest run --workspace --lib --bins
 
 # Everything: installs what it needs, then runs every test there is.
-test: setup check types page rust browser deny
+test: setup check types page rust browser images manifests deny
     @echo "all tests passed"
 
 # All Rust tests: real sshd, real claude CLI, real server.
@@ -48,6 +48,22 @@ browser:
     cargo build -p breakglass -p breakglass-gate
     cargo build -p breakglass-rig --examples
     cd tests/browser && npm test
+
+# Both container images, built without a daemon, at work together as in a pod.
+images:
+    cargo build -p breakglass
+    cargo build -p breakglass-rig --example model
+    scripts/image-test.sh
+
+# The images for use, as archives in target/images. BASE=… takes another base than one made on the spot.
+image:
+    cargo build --release -p breakglass
+    scripts/image.sh
+
+# The Kubernetes manifests against the API's schemas, the systemd unit by systemd's own word.
+manifests:
+    scripts/manifests.sh
+    scripts/units.sh
 
 # Licences, bans and sources of all dependencies.
 deny:

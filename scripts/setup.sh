@@ -3,20 +3,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-missing=()
-need() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
-need ssh openssh-client
-need node nodejs
-need npm npm
-need chromium chromium
-need nginx nginx-light
-need rsync rsync
-[ -x /usr/sbin/sshd ] || missing+=(openssh-server)
-if [ ${#missing[@]} -gt 0 ]; then
-  sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-  $sudo apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+source scripts/packages.sh
+need ssh=openssh-client /usr/sbin/sshd=openssh-server setpriv=util-linux rsync=rsync nginx=nginx-light \
+  node=nodejs npm=npm chromium=chromium
 scripts/lab-packages.sh
 major=$(node -p 'process.versions.node.split(".")[0]')
 [ "$major" -ge 20 ] || { echo "setup: Node $major is too old for the page's build; install Node 20 or newer" >&2; exit 1; }

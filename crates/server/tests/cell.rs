@@ -110,19 +110,40 @@ impl Scene {
 
     /// Starts a server that is not root, as in a container, and whose secrets are its own.
     fn serve_unprivileged(&mut self, agent: &str) {
+        self.give_to_server(&["shared"]);
+        let mut command = self.breakglass();
+        command.uid(SERVER).gid(SERVER);
+        self.serve_by(command, agent);
+    }
+
+    /// Starts a server that is not root, and may start others' processes, as by the systemd unit.
+    fn serve_with_four_capabilities(&mut self, agent: &str) {
+        self.give_to_server(&["api_key"]);
+        let four = "-all,+chown,+kill,+setgid,+setuid";
+        let mut command = Command::new("setpriv");
+        command.args([format!("--reuid={SERVER}"), format!("--regid={SERVER}")]);
+        command.args(
+            ["inh-caps", "ambient-caps", "bounding-set"].map(|set| format!("--{set}={four}")),
+        );
+        command.args(["--clear-groups", "--no-new-privs"]);
+        command.arg(self.path("breakglass"));
+        self.serve_by(command, agent);
+    }
+
+    fn give_to_server(&self, more: &[&str]) {
         fs::create_dir_all(self.path("data")).unwrap();
-        for name in ["data", "key", "token", "known_hosts", "shared"] {
+        for name in ["data", "key", "token", "known_hosts"].iter().chain(more) {
             std::os::unix::fs::chown(self.path(name), Some(SERVER), Some(SERVER)).unwrap();
         }
-        self.serve_as(Some(SERVER), agent);
     }
 
     /// Starts the server; `agent` is the section's text.
     fn serve(&mut self, agent: &str) {
-        self.serve_as(None, agent);
+        let command = self.breakglass();
+        self.serve_by(command, agent);
     }
 
-    fn serve_as(&mut self, uid: Option<u32>, agent: &str) {
+    fn serve_by(&mut self, mut command: Command, agent: &str) {
         let dir = self.dir.path().display();
         let endpoint = |sshd: &Sshd| {
             let (port, user) = (sshd.port, sshd.user());
@@ -137,13 +158,9 @@ impl Scene {
             endpoint(&self.host.sshd)
         );
         fs::write(self.path("config.toml"), config).unwrap();
-        let mut command = self.breakglass();
         command
             .args(["serve", "--config"])
             .arg(self.path("config.toml"));
-        if let Some(uid) = uid {
-            command.uid(uid).gid(uid);
-        }
         self.server = Some(spawn(command));
         let client = self.client();
         wait_until("the server answers", || client.try_get("/health"));
@@ -346,6 +363,19 @@ async fn every_kind_of_cell_reaches_the_guest_through_the_bastion() {
             scene.server = None;
         }
         drop(runner);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_root_starts_the_cli_in_its_account_by_four_capabilities() {
+    let mut scene = Scene::new().await;
+    tokio::task::block_in_place(|| {
+        scene.serve_with_four_capabilities(&scene.own_account());
+        let who = "id -u; grep Eff /proc/self/status; ssh devvm 'echo on the guest'";
+        let events = scene.have_run(&[who.to_owned()]);
+        let output = events.iter().find_map(|event| event["output"].as_str());
+        let expected = format!("{AGENT}\nCapEff:\t0000000000000000\non the guest");
+        assert_eq!(output.map(str::trim), Some(expected.as_str()), "{events:?}");
     });
 }
 

@@ -2,11 +2,13 @@
 //! exec.
 #![allow(unsafe_code)]
 
+use std::ffi::CString;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::process::{
-    Gid, Pid, Resource, Rlimit, Signal, Uid, getpid, getppid, set_parent_process_death_signal,
-    setrlimit,
+    Gid, Pid, Resource, Rlimit, Signal, Uid, chdir, getpid, getppid,
+    set_parent_process_death_signal, setrlimit,
 };
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set,
@@ -26,23 +28,38 @@ const PROCESSES: u64 = 1024;
 
 /// The child dies with the thread that spawned it, has no capability and gains none, dumps no core
 /// (its memory holds the model's key), has bounds, and becomes `account` if there is one.
-pub(super) fn confine(command: &mut Command, account: Option<Account>) {
+///
+/// # Errors
+/// If the name of its working directory can't be one.
+pub(super) fn confine(command: &mut Command, account: Option<Account>) -> io::Result<()> {
     let parent = getpid();
+    let dir = account.and(command.as_std().get_current_dir());
+    let dir = dir
+        .map(|dir| CString::new(dir.as_os_str().as_bytes()))
+        .transpose()?;
+    if dir.is_some() {
+        // The account's own directory is open to it alone: it is entered as that account, below.
+        command.current_dir("/");
+    }
     let apply = move || -> io::Result<()> {
         set_no_new_privs(true)?;
         limit(account.is_some());
         forget_privileges(account)?;
+        if let Some(dir) = &dir {
+            chdir(dir.as_c_str())?;
+        }
         // Last: the kernel forgets it whenever the ids or the capabilities change.
         die_with(parent)
     };
     // SAFETY: the closure runs in the forked child of a process with many threads, where only
     // async-signal-safe calls are allowed. It makes nothing but direct system calls (prctl, capset,
-    // setgroups, setresgid, setresuid, getppid, prlimit) that change the one thread there is,
+    // setgroups, setresgid, setresuid, chdir, getppid, prlimit) that change the one thread there is,
     // allocates nothing and takes no lock: `getpid` ran before the fork, and both ways to an
     // `io::Error` only store the error's number.
     unsafe {
         command.pre_exec(apply);
     }
+    Ok(())
 }
 
 fn die_with(parent: Pid) -> io::Result<()> {

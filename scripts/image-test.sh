@@ -1,0 +1,195 @@
+#!/usr/bin/env bash
+# image-test.sh   builds both images and has them work together as in a pod: no capability, a root
+# that can't be written, two accounts, and one directory that both share.
+#
+#   BIN=FILE   the binary; default target/debug/breakglass
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/packages.sh
+need buildah=buildah mmdebstrap=mmdebstrap podman=podman runc=runc /usr/lib/podman/netavark=netavark pgrep=procps curl=curl python3=python3 ssh-keygen=openssh-client
+[ "$(id -u)" = 0 ] || { echo "image-test: containers with accounts of their own need root" >&2; exit 1; }
+export BIN=${BIN:-target/debug/breakglass}
+model=${MODEL:-target/debug/examples/model}
+
+# In memory where there is room: it is written once and thrown away.
+free=$(df --output=avail -k /dev/shm 2>/dev/null | tail -1 || echo 0)
+[ "$free" -lt 3000000 ] || export TMPDIR=/dev/shm
+work=$(mktemp -d "${TMPDIR:-/tmp}/breakglass-images.XXXXXX")
+chmod 0755 "$work"
+export TMPDIR=$work CONTAINERS_CONF=$work/containers.conf
+cat >"$CONTAINERS_CONF" <<TOML
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+lock_type = "file"
+[network]
+network_backend = "netavark"
+TOML
+pod() { podman --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$@"; }
+running=()
+model_pid=
+clean_up() {
+  local status=$?
+  if [ "$status" != 0 ]; then
+    for name in "${running[@]}"; do echo "--- $name"; pod logs --tail 40 "$name" || true; done >&2
+  fi
+  [ ${#running[@]} = 0 ] || pod rm --force --time 2 "${running[@]}" >/dev/null || true
+  [ -z "$model_pid" ] || kill "$model_pid" 2>/dev/null || true
+  # Each container's monitor tidies up after it, and writes while it does.
+  local end=$((SECONDS + 20))
+  while pgrep -f -- "--root $work/storage" >/dev/null && [ $SECONDS -lt $end ]; do sleep 0.1; done
+  rm -rf "$work"
+  exit "$status"
+}
+trap clean_up EXIT
+
+fail() { echo "image-test: $*" >&2; exit 1; }
+passed=0
+proven() { passed=$((passed + 1)); echo "  ok: $*"; }
+json() { python3 -c 'import json,sys; print(eval(sys.argv[1], {"it": json.load(sys.stdin)}))' "$1"; }
+until_true() { # what, seconds, command…
+  local what=$1 end=$((SECONDS + $2)); shift 2
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $end ] || fail "$what did not happen in time"
+    sleep 0.1
+  done
+}
+
+STORAGE=$work/storage OUT='' scripts/image.sh
+
+# The server's secrets and the runner's, each for one container; the directory is for both.
+server=10001 runner=10002 shared=10003
+mkdir "$work"/{server,runner,shared,config,data,home}
+ssh-keygen -q -t ed25519 -N '' -C image-test -f "$work/key"
+head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$work/server/api_token"
+mv "$work/key" "$work/server/ssh_key"
+model_key="sk-ant-$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')"
+printf %s "$model_key" >"$work/runner/model_key"
+token=$(cat "$work/server/api_token")
+key_line=$(sed -n 2p "$work/server/ssh_key")
+
+# What the model says: look at the guest, then for secrets; the last request ends the turn.
+coproc rig { exec "$model"; }
+model_pid=$rig_PID
+exec 7<&"${rig[0]}" 8>&"${rig[1]}"
+look='cat /secrets/* /proc/1/environ /proc/*/root/secrets/* 2>/dev/null; id -u; grep -h ^Cap /proc/self/status; touch /usr/made 2>&1'
+python3 - "$(cat "$work/key.pub")" "$token" "$key_line" "$look" >&8 <<'PY'
+import json, sys
+guest, token, key, look = sys.argv[1:]
+replies = [{"bash": "ssh devvm 'echo on the guest'"}, {"bash": look}, {"text": "All is well."}]
+print(json.dumps({"replies": replies, "forbid": [token, key], "guest": guest}))
+PY
+read -r -t 20 scene <&7 || fail "the model server did not start"
+url=$(json 'it["url"]' <<<"$scene")
+guest_port=$(json 'it["guest"]["port"]' <<<"$scene")
+json 'it["guest"]["known_hosts"]' <<<"$scene" >"$work/config/known_hosts"
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+
+# The pod's own configuration, but for addresses.
+here="host = \"127.0.0.1\", port = $guest_port, user = \"root\""
+sed -e "s/0\.0\.0\.0:8080/127.0.0.1:$port/" -e "s/host = \"192\.0\.2\.[0-9]*\", user = \"[a-z]*\"/$here/" \
+  deploy/kubernetes/base/config.toml >"$work/config/config.toml"
+chmod 0444 "$work"/config/*
+chmod 0400 "$work"/server/* "$work"/runner/*
+chown -R $server:$server "$work/server" "$work/data"
+chown -R $runner:$runner "$work/runner" "$work/home"
+chown 0:$shared "$work/shared"
+chmod 2770 "$work/shared"
+
+start() { # name, image, uid, options and arguments…
+  local name=$1 image=$2 uid=$3; shift 3
+  running+=("$name")
+  pod run --detach --pull never --name "$name" --network host --read-only --read-only-tmpfs=false \
+    --cap-drop all --security-opt no-new-privileges \
+    --user "$uid:$uid" --group-add $shared --tmpfs /tmp:rw,mode=1777,size=64m \
+    --volume "$work/shared:/run/breakglass" "${mounts[@]}" "localhost/$image" "$@" >/dev/null
+}
+mounts=(--volume "$work/server:/secrets:ro" --volume "$work/config:/etc/breakglass:ro" --volume "$work/data:/var/lib/breakglass")
+start server breakglass $server
+mounts=(--volume "$work/runner:/secrets:ro" --volume "$work/home:/var/lib/breakglass")
+start runner breakglass-runner $runner --listen /run/breakglass/runner.sock \
+  --peer-uid $server --api-key-file /secrets/model_key --base-url "$url"
+
+base=http://127.0.0.1:$port
+call() { curl --silent --show-error --fail --max-time 20 --config "$work/curl" "$@"; }
+printf 'header = "Authorization: Bearer %s"\n' "$token" >"$work/curl"
+until_true "an answer of the server" 20 call "$base/health"
+[ "$(call "$base/health")" = ok ] || fail "/health does not say ok"
+proven "the server's container answers /health"
+
+pid_of() { pod inspect --format '{{.State.Pid}}' "$1"; }
+for name in server runner; do
+  pid=$(pid_of $name)
+  [ -z "$(grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb)' "/proc/$pid/status" | grep -v '0000000000000000')" ] \
+    || fail "the $name has capabilities"
+  grep -q '^NoNewPrivs:.*1' "/proc/$pid/status" || fail "the $name could gain privileges"
+  [ "$(awk '$5 == "/" { print substr($6, 1, 2) }' "/proc/$pid/mountinfo")" = ro ] \
+    || fail "the $name's root can be written"
+done
+proven "both have no capability, gain none, and can't write their root"
+[ "$(awk '/^Uid/ { print $2 }' "/proc/$(pid_of server)/status")" = $server ] || fail "the server's uid is another"
+[ "$(awk '/^Uid/ { print $2 }' "/proc/$(pid_of runner)/status")" = $runner ] || fail "the runner's uid is another"
+for shell in bin/sh usr/bin/sh bin/bash usr/bin/busybox; do
+  [ ! -e "/proc/$(pid_of server)/root/$shell" ] || fail "the server's image has a shell: $shell"
+done
+proven "each has its own account, and the server's image no shell"
+
+until_true "the runner's socket" 20 test -S "$work/shared/runner.sock"
+incident=$(call -H 'Content-Type: application/json' -d '{"target": "devvm"}' "$base/api/incidents" | json 'it["incident"]')
+call -H 'Content-Type: application/json' -d '{"text": "Look around."}' "$base/api/incidents/$incident/prompts" >/dev/null
+turn_ended() { grep -q '^event: turn_ended' "$work/events"; }
+curl --silent --no-buffer --max-time 90 --config "$work/curl" "$base/api/incidents/$incident/events" >"$work/events" &
+reader=$!
+until_true "the turn's end" 90 turn_ended
+kill $reader
+wait $reader 2>/dev/null || true
+sed -n 's/^data: //p' "$work/events" >"$work/frames"
+ended=$(grep '"kind":"turn_ended"' "$work/frames")
+[ "$(json 'it["outcome"]' <<<"$ended")" = done ] || fail "the turn did not end well: $ended"
+grep -q 'All is well' "$work/frames" || fail "the model's text is not in the record"
+proven "the real CLI runs a turn through the shared socket"
+outputs=$(grep '"kind":"tool_finished"' "$work/frames")
+grep -q '"output":"on the guest' <<<"$outputs" || fail "the guest was not reached: $outputs"
+grep -q '"kind":"command_finished"' "$work/frames" || fail "the bastion's record of it is missing"
+proven "its ssh reaches the guest by the server's key, through the bastion"
+for secret in "$token" "$key_line"; do
+  ! grep -qF "$secret" "$work/frames" || fail "the agent could read a secret of the server's"
+done
+grep -q CapEff <<<"$outputs" && grep -q "$runner" <<<"$outputs" || fail "the agent is not the runner's account: $outputs"
+! grep -qE 'Cap(Prm|Eff|Bnd):[^C]*[1-9a-f]' <<<"$outputs" || fail "the agent has capabilities: $outputs"
+grep -qiE 'touch: .*(read-only|permission)' <<<"$outputs" || fail "the agent can write its image: $outputs"
+proven "the agent finds none of the server's secrets, has no capability and can't change its image"
+
+exec 8>&-
+# The pipe is the coprocess's life: both ends of it, or it would wait for ever.
+eval "exec ${rig[1]}>&-" 2>/dev/null || true
+read -r -t 20 verdict <&7 || fail "the model server gave no verdict"
+wait "$model_pid" || fail "the CLI misbehaved, or a secret got to the model"
+model_pid=
+[ "$(json 'it["keys"]' <<<"$verdict")" = "['$model_key']" ] || fail "the model was shown another key: $verdict"
+server_pid=$(pid_of server)
+! tr '\0' '\n' <"/proc/$server_pid/environ" | grep -qF "$model_key" || fail "the server has the model's key"
+! grep -rqF "$model_key" "$work/server" "$work/data" "$work/config" || fail "the model's key is in the server's files"
+! grep -rqF "$key_line" "$work/runner" "$work/home" "$work/shared" || fail "the SSH key is in the runner's files"
+proven "the model's key is in the runner alone, the SSH key in the server alone"
+
+memory() { # of all processes of a container, in MiB
+  local space pid sum=0 part
+  space=$(readlink "/proc/$(pid_of "$1")/ns/pid")
+  for pid in /proc/[0-9]*; do
+    [ "$(readlink "$pid/ns/pid" 2>/dev/null)" = "$space" ] || continue
+    part=$(awk '/^Pss:/ { print $2 }' "$pid/smaps_rollup" 2>/dev/null) && sum=$((sum + ${part:-0}))
+  done
+  echo "$((sum / 1024)) MiB"
+}
+echo "  memory after the turn: server $(memory server), runner with one CLI $(memory runner)"
+pod stop --time 10 server runner >/dev/null
+for name in server runner; do
+  code=$(pod inspect --format '{{.State.ExitCode}}' "$name")
+  [ "$code" = 0 ] || fail "the $name ended with $code when it was told to"
+done
+proven "both end in time and in order when they are told to"
+echo "images: $passed passed, 0 failed in $SECONDS s"
