@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use breakglass_control::bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
 use breakglass_control::ssh::load_key;
-use breakglass_control::{Control, Endpoint, HostKeyPolicy, Rules, SshOptions, Target};
+use breakglass_control::{Control, Endpoint, HostKeyPolicy, Pictures, Rules, SshOptions, Target};
 use breakglass_journal::{Actor, Autonomy, Journal, Options};
 use breakglass_rig::sshd::Sshd;
 use tempfile::TempDir;
@@ -219,7 +219,14 @@ async fn open(
     };
     let target = Target::new("devvm", endpoint.clone(), endpoint);
     let tracker = TaskTracker::new();
-    let control = Control::new(vec![target], ssh, journal.clone(), cancel, tracker);
+    let control = Control::new(
+        vec![target],
+        ssh,
+        journal.clone(),
+        Pictures::none(),
+        cancel,
+        tracker,
+    );
     let options = BastionOptions {
         sockets: dir.join("b"),
         peer: rustix::process::geteuid().as_raw(),

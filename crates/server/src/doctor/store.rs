@@ -94,7 +94,7 @@ fn space(dir: &Path) -> Check {
     let remedy = format!("free space on the file system of {shown}, or move data_dir");
     match mib {
         ..NONE => Check::red("space", evidence, remedy),
-        ..LITTLE => Check::amber("space", evidence, remedy),
+        NONE..LITTLE => Check::amber("space", evidence, remedy),
         _ => Check::green("space", evidence),
     }
 }
