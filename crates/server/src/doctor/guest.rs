@@ -86,7 +86,7 @@ async fn clock(target: &Target, probe: &Probe) -> Check {
     let evidence = format!("The clocks of guest and server are {apart} s apart.");
     match apart {
         FAR_APART.. => Check::red(name, evidence, remedy),
-        APART.. => Check::amber(name, evidence, remedy),
+        APART..FAR_APART => Check::amber(name, evidence, remedy),
         _ => Check::green(name, evidence),
     }
 }

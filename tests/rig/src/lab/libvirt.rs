@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::images::{CMDLINE, Images, images, scripts};
-use super::login::Login;
+use super::login::{Login, words};
 use super::machine::{Hypervisor, Machine, kill_all, signal, until};
 
 /// The domain `victim`, and the libvirtd that it runs under.
@@ -111,12 +111,7 @@ impl Libvirt {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() {
-            Ok(text(&output.stdout))
-        } else {
-            Err(format!("{}: {}", output.status, text(&output.stderr)))
-        }
+        words(&output)
     }
 
     /// Stops libvirtd by a signal: every `virsh` hangs.

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,12 +46,7 @@ impl Login {
             .stdin(Stdio::null())
             .output()
             .unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() {
-            Ok(text(&output.stdout))
-        } else {
-            Err(format!("{}: {}", output.status, text(&output.stderr)))
-        }
+        words(&output)
     }
 
     /// Waits until somebody can log in; how long that took.
@@ -84,5 +79,15 @@ impl Login {
         let mut greeting = [0; 4];
         let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
         stream.read_exact(&mut greeting).is_ok() && &greeting == b"SSH-"
+    }
+}
+
+/// What a program printed, or how it failed.
+pub(super) fn words(output: &Output) -> Result<String, String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(format!("{}: {}", output.status, text(&output.stderr)))
     }
 }
