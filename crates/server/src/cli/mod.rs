@@ -77,6 +77,8 @@ enum Command {
     Status(client::VerbArgs),
     /// Capture the evidence on the host; changes nothing.
     Forensics(client::VerbArgs),
+    /// What the host measures: writes, pressure, monitor, lock; changes nothing.
+    Vitals(client::VerbArgs),
     /// Start a stopped guest.
     Start(client::VerbArgs),
     /// End the guest's QEMU process; unsaved work in the guest is lost.
@@ -126,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Drill(args) => drill::run(&args),
         Command::Status(args) => client::run(Verb::Status, &args),
         Command::Forensics(args) => client::run(Verb::Forensics, &args),
+        Command::Vitals(args) => client::run(Verb::Vitals, &args),
         Command::Start(args) => client::run(Verb::Start, &args),
         Command::Stop(args) => client::run(Verb::Stop, &args),
         Command::Reset(args) => client::run(Verb::Reset, &args),
