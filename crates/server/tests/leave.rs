@@ -31,6 +31,14 @@ fn open(client: &Client) -> String {
     opened.body["incident"].as_str().unwrap().to_owned()
 }
 
+/// An incident whose agent has to ask before it changes anything.
+fn open_and_ask_first(client: &Client) -> String {
+    let incident = open(client);
+    let setting = json!({ "autonomy": "approve-mutations" });
+    set(client, &incident, "autonomy", &setting);
+    incident
+}
+
 fn set(client: &Client, incident: &str, what: &str, body: &Value) {
     let path = format!("/api/incidents/{incident}/{what}");
     let answer = client.post(&path, body);
@@ -87,13 +95,7 @@ async fn the_clis_own_question_is_a_card_by_the_same_policy() {
     let (model, served) = served(replies).await;
     tokio::task::block_in_place(|| {
         let client = served.client();
-        let incident = open(&client);
-        set(
-            &client,
-            &incident,
-            "autonomy",
-            &json!({ "autonomy": "approve-mutations" }),
-        );
+        let incident = open_and_ask_first(&client);
         let mut events = client.ask(&incident, "Write a file.");
         let question = question(&mut events);
         assert_eq!(question.data["place"], "cell");
@@ -119,13 +121,7 @@ async fn what_changes_the_guest_is_asked_about_once_and_runs_when_allowed() {
     let (_model, served) = served(vec![Reply::bash(&call), Reply::text("Made.")]).await;
     tokio::task::block_in_place(|| {
         let client = served.client();
-        let incident = open(&client);
-        set(
-            &client,
-            &incident,
-            "autonomy",
-            &json!({ "autonomy": "approve-mutations" }),
-        );
+        let incident = open_and_ask_first(&client);
         let mut events = client.ask(&incident, "Make it.");
         let question = question(&mut events);
         assert_eq!(question.data["place"], "devvm");
@@ -180,13 +176,7 @@ async fn a_question_that_was_open_when_the_server_died_is_void_after_its_restart
     let (_model, mut served) = served(vec![Reply::bash("ssh devvm reboot")]).await;
     tokio::task::block_in_place(|| {
         let client = served.client();
-        let incident = open(&client);
-        set(
-            &client,
-            &incident,
-            "autonomy",
-            &json!({ "autonomy": "approve-mutations" }),
-        );
+        let incident = open_and_ask_first(&client);
         let question = question(&mut client.ask(&incident, "Reboot."));
         served.restart();
         let client = served.client();
