@@ -29,7 +29,7 @@ mod work;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -123,6 +123,11 @@ impl Bastion {
             .recursive(true)
             .mode(0o711)
             .create(&sockets)?;
+        // Below a directory that others can write to, somebody may have made it first.
+        if fs::symlink_metadata(&sockets)?.uid() != rustix::process::geteuid().as_raw() {
+            let taken = format!("{} belongs to another account", sockets.display());
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, taken));
+        }
         let key = generate_key()?;
         let public = key.public_key().to_openssh().map_err(io::Error::other)?;
         Ok(Bastion(Arc::new(Inner {
