@@ -29,7 +29,7 @@ use futures_util::future::join_all;
 
 pub(crate) use agent::{examine as examine_agent, judge as judge_agent};
 pub(crate) use check::{Check, State};
-pub(crate) use watch::{Findings, watch};
+pub(crate) use watch::{Change, Findings, watch};
 
 use crate::config::Config;
 
