@@ -5,6 +5,8 @@ mod client;
 mod connect;
 mod direct;
 mod doctor;
+#[cfg(test)]
+mod documents;
 mod drill;
 mod incidents;
 mod remote;
