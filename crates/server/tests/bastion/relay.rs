@@ -1,11 +1,19 @@
 //! What passes looks as if nothing stood between.
 
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::Stdio;
 
 use breakglass_journal::CommandStream;
-use tokio::io::AsyncWriteExt as _;
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::Command;
+use tokio::time::timeout;
 
-use crate::scene::{Scene, err, out};
+use crate::scene::{LIMIT, Scene, err, out};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_and_exit_code_arrive_apart_and_unchanged() {
@@ -68,6 +76,54 @@ async fn a_terminal_is_a_terminal_with_the_clients_kind() {
     client.env("TERM", "vt220");
     let ran = scene.ended(client).await;
     assert!(out(&ran).contains("tty vt220\r\n"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_changes_its_size_changes_it_on_the_guest() {
+    let scene = Scene::start().await;
+    let (ours, theirs) = terminal(24, 80);
+    let mut client = Command::new("setsid");
+    // The kernel tells a change to whoever has the terminal for its own.
+    client.args(["--wait", "--ctty", "ssh", "-F"]);
+    client.arg(scene.config()).args([
+        "-tt",
+        "devvm",
+        "stty size; until [ \"$(stty size)\" = '40 132' ]; do sleep 0.1; done; echo changed",
+    ]);
+    client.stdin(theirs.try_clone().unwrap());
+    client.stdout(Stdio::piped()).kill_on_drop(true);
+    let mut child = client.spawn().expect("apt-get install util-linux");
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let first = lines.next_line().await.unwrap().unwrap();
+    assert_eq!(first.trim(), "24 80");
+    resize(&ours, 40, 132);
+    let changed = timeout(LIMIT, lines.next_line()).await;
+    assert_eq!(changed.unwrap().unwrap().unwrap().trim(), "changed");
+    assert!(child.wait().await.unwrap().success());
+}
+
+/// A terminal of this size: our end of it, and a program's.
+fn terminal(rows: u16, columns: u16) -> (OwnedFd, File) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    resize(&ours, rows, columns);
+    let name = ptsname(&ours, Vec::new()).unwrap();
+    let mut options = File::options();
+    options.read(true).write(true);
+    options.custom_flags(OFlags::NOCTTY.bits().cast_signed());
+    let theirs = options.open(name.to_str().unwrap());
+    (ours, theirs.unwrap())
+}
+
+fn resize(terminal: &OwnedFd, rows: u16, columns: u16) {
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(terminal, size).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
