@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -20,19 +21,28 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     let config = load(&args.config)?;
     super::runtime::init_tracing(LevelFilter::INFO);
     super::runtime::block_on(async {
-        let listen = config.listen;
+        let (listen, metrics) = (config.listen, config.metrics_listen);
         let app = App::build(config, Mode::Serve)
             .await
             .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-        let listener = TcpListener::bind(listen).await.map_err(|error| {
-            let message =
-                format!("can't listen on {listen}: {error}; change `listen` or end what holds it");
-            Failure::new(Exit::Usage, message)
-        })?;
+        let listener = bind("listen", listen).await?;
+        let metrics = match metrics {
+            Some(address) => Some(bind("metrics_listen", address).await?),
+            None => None,
+        };
         tracing::info!(%listen, "serving");
-        app.run(listener, super::runtime::interrupted()).await;
+        app.run(listener, metrics, super::runtime::interrupted())
+            .await;
         Ok(Exit::Done)
     })?
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let message =
+            format!("can't listen on {address}: {error}; change `{key}` or end what holds it");
+        Failure::new(Exit::Usage, message)
+    })
 }
 
 /// The configuration, or every error in it at once.

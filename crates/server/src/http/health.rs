@@ -60,8 +60,24 @@ pub(super) async fn ready(
     State(state): State<AppState>,
     _: Identity,
 ) -> (StatusCode, Json<Readiness>) {
+    let checks = checks(&state).await;
+    let ready = checks
+        .values()
+        .all(|check| check.state < doctor::State::Red);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let links = checks.into_iter();
+    let checks = links.map(|(name, check)| (name, check.into())).collect();
+    (status, Json(Readiness { ready, checks }))
+}
+
+/// Every check by name: those of the last examination, and those that are live.
+pub(super) async fn checks(state: &AppState) -> BTreeMap<String, Check> {
     let mut checks = BTreeMap::new();
-    let now = live(&state).await;
+    let now = live(state).await;
     for check in now.into_iter().chain(state.findings.last()) {
         match checks.entry(check.name.clone()) {
             Entry::Vacant(free) => {
@@ -74,17 +90,7 @@ pub(super) async fn ready(
             Entry::Occupied(_) => {}
         }
     }
-    let ready = checks
-        .values()
-        .all(|check| check.state < doctor::State::Red);
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    let links = checks.into_iter();
-    let checks = links.map(|(name, check)| (name, check.into())).collect();
-    (status, Json(Readiness { ready, checks }))
+    checks
 }
 
 impl From<Check> for Link {
