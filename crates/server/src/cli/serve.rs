@@ -7,7 +7,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, say_error};
 use crate::app::{App, Mode};
-use crate::config::Config;
+use crate::config::{Config, Warning};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -18,8 +18,11 @@ pub(crate) struct ServeArgs {
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     super::runtime::seal_memory()?;
-    let config = load(&args.config)?;
     super::runtime::init_tracing(LevelFilter::INFO);
+    let (config, warnings) = read(&args.config)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     super::runtime::block_on(async {
         let (listen, metrics) = (config.listen, config.metrics_listen);
         let app = App::build(config, Mode::Serve)
@@ -47,17 +50,17 @@ async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
 
 /// The configuration, or every error in it at once.
 pub(crate) fn load(path: &std::path::Path) -> Result<Config, Failure> {
-    match Config::load(Some(path), std::env::vars_os()) {
-        Ok((config, warnings)) => {
-            for warning in warnings {
-                say_error(&format!("warning: {warning}"));
-            }
-            Ok(config)
-        }
-        Err(errors) => {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            let message = format!("the configuration does not hold:\n{}", lines.join("\n"));
-            Err(Failure::new(Exit::Usage, message))
-        }
+    let (config, warnings) = read(path)?;
+    for warning in warnings {
+        say_error(&format!("warning: {warning}"));
     }
+    Ok(config)
+}
+
+fn read(path: &std::path::Path) -> Result<(Config, Vec<Warning>), Failure> {
+    Config::load(Some(path), std::env::vars_os()).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let message = format!("the configuration does not hold:\n{}", lines.join("\n"));
+        Failure::new(Exit::Usage, message)
+    })
 }

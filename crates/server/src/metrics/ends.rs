@@ -35,18 +35,31 @@ pub struct Ends {
 
 impl Default for Ends {
     fn default() -> Ends {
-        Ends {
+        let ends = Ends {
             verbs: Family::default(),
             verb_seconds: Family::new_with_constructor(|| Histogram::new(VERB_SECONDS)),
             checks: Family::default(),
             turns: Family::default(),
             turn_seconds: Family::new_with_constructor(|| Histogram::new(TURN_SECONDS)),
             approvals: Family::default(),
-        }
+        };
+        ends.begin_at_zero();
+        ends
     }
 }
 
 impl Ends {
+    /// A rate can't be told of a series that begins at 1.
+    fn begin_at_zero(&self) {
+        use TurnOutcome::{Done, Failed, Interrupted, Stopped, TimedOut};
+        for outcome in [Done, Failed, Stopped, TimedOut, Interrupted].map(turn_outcome) {
+            let _began = self.turns.get_or_create(&[("outcome", outcome)]);
+        }
+        for decision in [Decision::Allow, Decision::Deny, Decision::Void].map(decision_word) {
+            let _began = self.approvals.get_or_create(&[("decision", decision)]);
+        }
+    }
+
     /// What the log is to tell its ends to.
     pub(crate) fn sink(&self) -> EndSink {
         let ends = self.clone();
