@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use breakglass_agent::AgentHealth;
 use breakglass_journal::{Vital, VitalState};
+use schemars::JsonSchema;
 use serde::Serialize;
 use ts_rs::TS;
 
@@ -22,7 +23,7 @@ const AGENT_LIMIT: Duration = Duration::from_secs(3);
 const REMEDY: &str = "breakglass doctor --config FILE tells which link is broken";
 
 /// Whether each link of the chain holds.
-#[derive(Debug, Serialize, TS)]
+#[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct Readiness {
     /// Whether all of them do: none is red.
@@ -33,7 +34,7 @@ pub(super) struct Readiness {
 }
 
 /// One link of the chain.
-#[derive(Debug, Serialize, TS)]
+#[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct Link {
     /// Whether it holds: it is not red.

@@ -9,6 +9,7 @@ mod incidents;
 mod leave;
 pub mod listen;
 mod metrics;
+mod openapi;
 mod operations;
 mod pictures;
 mod problem;

@@ -12,14 +12,15 @@ use axum::routing::{get, post};
 use super::problem::Problem;
 use super::state::AppState;
 use super::{
-    events, headers, health, incidents, leave, metrics, operations, pictures, report, session, targets,
+    events, headers, health, incidents, leave, metrics, openapi, operations, pictures, report, session, targets,
 };
 use crate::web;
 
 /// Every route that needs an identity, with its methods; what a test walks through.
-pub const PROTECTED: [(&str, &str); 24] = [
+pub const PROTECTED: [(&str, &str); 25] = [
     ("GET", "/ready"),
     ("GET", "/metrics"),
+    ("GET", "/api/openapi.json"),
     ("GET", "/api/me"),
     ("POST", "/api/logout"),
     ("GET", "/api/targets"),
@@ -69,6 +70,7 @@ pub fn router(state: AppState) -> Router {
 
 fn protected() -> Router<AppState> {
     Router::new()
+        .route("/openapi.json", get(openapi::show))
         .route("/me", get(session::me))
         .route("/logout", post(session::logout))
         .route("/targets", get(targets::list))
