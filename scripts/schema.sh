@@ -15,4 +15,4 @@ if [ "$(cat "$tools/.installed" 2>/dev/null)" != "$wanted" ]; then
   "$tools/bin/pip" install --quiet --no-deps --requirement tests/schema/requirements.txt
   printf '%s\n' "$wanted" >"$tools/.installed"
 fi
-exec "$tools/bin/python" tests/schema/run.py
+exec "$tools/bin/python" tests/schema/run.py "$@"

@@ -19,9 +19,9 @@ use crate::power::runner::Run;
 use crate::power::table::{Operation, Stage, Table};
 use crate::power::{Accepted, IdempotencyKey, OperationKind, OperationState, OperationView};
 use crate::screen::{self, NoPicture};
-use crate::ssh::{Dials, SshOptions};
 use crate::ssh::pool::{Link, Urgency};
 use crate::ssh::upstream::Upstream;
+use crate::ssh::{Dials, SshOptions};
 use crate::target::Target;
 use crate::vitals;
 

@@ -12,12 +12,22 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let file = std::env::args().nth(1).ok_or("name the public key's file")?;
+    let file = std::env::args()
+        .nth(1)
+        .ok_or("name the public key's file")?;
     let key = PublicKey::from_openssh(std::fs::read_to_string(file)?.trim())?;
     let simulation = Simulation::start(Scenario::DiskFull, key, CancellationToken::new()).await?;
     let keys = simulation.host_keys();
-    println!("guest {} {}", simulation.guest_addr(), keys.guest.to_openssh()?);
-    println!("host {} {}", simulation.host_addr(), keys.host.to_openssh()?);
+    println!(
+        "guest {} {}",
+        simulation.guest_addr(),
+        keys.guest.to_openssh()?
+    );
+    println!(
+        "host {} {}",
+        simulation.host_addr(),
+        keys.host.to_openssh()?
+    );
     let end = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
     tokio::task::spawn_blocking(end).await??;
     Ok(())

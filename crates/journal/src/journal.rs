@@ -172,10 +172,9 @@ impl Journal {
     /// line on standard error and reaches attached readers as [`Frame::Unrecorded`].
     pub async fn record(&self, incident: IncidentId, actor: Actor, body: EventBody) {
         let encoded = Encoded::new(&actor, &body);
-        let ended = encoded.as_ref().map_or_else(
-            |_| Ended::of(&body),
-            |encoded| encoded.ended.clone(),
-        );
+        let ended = encoded
+            .as_ref()
+            .map_or_else(|_| Ended::of(&body), |encoded| encoded.ended.clone());
         let reason = match (self.0.shared.health.failing(), encoded) {
             (Some(reason), _) => reason,
             (None, Err(error)) => error.to_string(),

@@ -27,11 +27,7 @@ impl Outlet {
         {
             tracing::error!(%error, outlet = name, "no thread for the outlet: its lines are lost");
         }
-        Outlet {
-            lines,
-            lost,
-            name,
-        }
+        Outlet { lines, lost, name }
     }
 
     pub(crate) fn send(&self, line: Vec<u8>) {

@@ -179,7 +179,13 @@ impl App {
             ..ListenLimits::default()
         };
         let turned = self.state.turned.clone();
-        let serving = http::serve(listener, router, limits.clone(), turned, self.cancel.clone());
+        let serving = http::serve(
+            listener,
+            router,
+            limits.clone(),
+            turned,
+            self.cancel.clone(),
+        );
         self.tracker.spawn(serving);
         if let Some(listener) = metrics {
             let (router, turned) = (http::metrics_router(self.state.clone()), Turned::default());

@@ -35,14 +35,20 @@ fn a_verb_a_check_and_a_turn_move_their_counters() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     let before = scrape(&client);
-    let done = [("verb", "status"), ("verdict", "running"), ("outcome", "done")];
+    let done = [
+        ("verb", "status"),
+        ("verdict", "running"),
+        ("outcome", "done"),
+    ];
     let ended = [("outcome", "done")];
     assert_eq!(before.value("breakglass_verbs_total", &done), None);
     assert_eq!(before.value("breakglass_turns_total", &ended), Some(0.0));
 
     assert_eq!(client.verb("status").body["outcome"], "done");
     client.post("/api/targets/devvm/checks/disk?wait=true", &json!({}));
-    client.ask(&client.incident(), "Triage.").until("turn_ended");
+    client
+        .ask(&client.incident(), "Triage.")
+        .until("turn_ended");
 
     let after = scrape(&client);
     assert_eq!(after.value("breakglass_verbs_total", &done), Some(1.0));
@@ -79,7 +85,9 @@ fn every_metric_is_in_the_document_and_every_one_of_the_document_is_there() {
     let client = drill.sign_in();
     client.verb("status");
     client.post("/api/targets/devvm/checks/disk?wait=true", &json!({}));
-    client.ask(&client.incident(), "Triage.").until("turn_ended");
+    client
+        .ask(&client.incident(), "Triage.")
+        .until("turn_ended");
     let exported = scrape(&client).families();
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate.md");
     let document = std::fs::read_to_string(document).unwrap();
@@ -138,7 +146,9 @@ impl Beside {
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }
-        self.printed.each_ref().map(|lines| lines.lock().unwrap().clone())
+        self.printed
+            .each_ref()
+            .map(|lines| lines.lock().unwrap().clone())
     }
 }
 
@@ -238,14 +248,20 @@ fn hostile_agent(dir: &std::path::Path) -> String {
 fn a_dial_that_fails_is_counted_by_its_reason() {
     let served = Served::with_gate();
     // An sshd that takes no key of ours, where the guest is said to be.
-    let stranger = Sshd::open("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGzCq9sR1jQ0tS2Hq7mW6S1zZbQ8i1oE1m0q8mQ2bV3C nobody");
+    let stranger = Sshd::open(
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGzCq9sR1jQ0tS2Hq7mW6S1zZbQ8i1oE1m0q8mQ2bV3C nobody",
+    );
     let port = stranger.port.to_string();
     let variables = [
         ("BREAKGLASS_TARGETS__0__GUEST__PORT", port.as_str()),
         ("BREAKGLASS_SSH__HOST_KEYS", "accept-any"),
     ];
     let beside = Beside::start(&served, &variables);
-    let refused = [("target", "devvm"), ("machine", "guest"), ("result", "key_refused")];
+    let refused = [
+        ("target", "devvm"),
+        ("machine", "guest"),
+        ("result", "key_refused"),
+    ];
     wait_until("the refused key is counted", || {
         scrape(&beside.client).value("breakglass_ssh_dials_total", &refused)
     });

@@ -85,8 +85,7 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
     say(&format!(
         "Open this once, within 15 minutes; it signs you in. Ctrl-C ends the drill.\n\n  http://{address}/#sign-in={code}\n"
     ));
-    app.run(listener, None, super::runtime::interrupted())
-        .await;
+    app.run(listener, None, super::runtime::interrupted()).await;
     cancel.cancel();
     Ok(Exit::Done)
 }

@@ -12,7 +12,8 @@ use axum::routing::{get, post};
 use super::problem::Problem;
 use super::state::AppState;
 use super::{
-    events, headers, health, incidents, leave, metrics, openapi, operations, pictures, report, session, targets,
+    events, headers, health, incidents, leave, metrics, openapi, operations, pictures, report,
+    session, targets,
 };
 use crate::web;
 

@@ -16,9 +16,7 @@ type Seconds<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 /// ladder.
 const VERB_SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0];
 /// Upper bounds in seconds: from a short answer to the usual limit of a turn and beyond.
-const TURN_SECONDS: [f64; 9] = [
-    5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1200.0, 1800.0, 7200.0,
-];
+const TURN_SECONDS: [f64; 9] = [5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1200.0, 1800.0, 7200.0];
 /// What stands for a word that this version does not know.
 const OTHER: &str = "other";
 

@@ -1,7 +1,11 @@
 //! The Prometheus text format (version 0.0.4), read strictly: what a scraper would refuse or
 //! misunderstand is a panic.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a panic is the report")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code: a panic is the report"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +61,8 @@ impl Exposition {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let labels: Labels = labels.iter().map(owned).collect();
         let mut all = self.of(name);
-        all.find(|sample| sample.labels == labels).map(|sample| sample.value)
+        all.find(|sample| sample.labels == labels)
+            .map(|sample| sample.value)
     }
 
     /// Over all labels.
@@ -66,12 +71,19 @@ impl Exposition {
     }
 
     fn of<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s Sample> {
-        self.samples.iter().filter(move |sample| sample.name == name)
+        self.samples
+            .iter()
+            .filter(move |sample| sample.name == name)
     }
 
     fn check(&self) {
         let mut seen = BTreeSet::new();
-        for Sample { name, labels, value } in &self.samples {
+        for Sample {
+            name,
+            labels,
+            value,
+        } in &self.samples
+        {
             let series = format!("{name} {labels:?}");
             assert!(seen.insert(series.clone()), "{series} comes twice");
             assert!(value.is_finite() && *value >= 0.0, "{series} is {value}");
@@ -93,13 +105,21 @@ impl Exposition {
             let (mut last, mut bound) = (0.0, f64::NEG_INFINITY);
             for bucket in self.of(&buckets) {
                 let mut of = bucket.labels.clone();
-                let le: f64 = of.remove("le").unwrap().replace("+Inf", "inf").parse().unwrap();
+                let le: f64 = of
+                    .remove("le")
+                    .unwrap()
+                    .replace("+Inf", "inf")
+                    .parse()
+                    .unwrap();
                 if of == *labels {
                     assert!(le > bound && bucket.value >= last, "{name} at {le}");
                     (bound, last) = (le, bucket.value);
                 }
             }
-            assert!(bound.is_infinite() && last == *value, "{name}: {last} of {value}");
+            assert!(
+                bound.is_infinite() && last == *value,
+                "{name}: {last} of {value}"
+            );
         }
     }
 }
@@ -108,7 +128,9 @@ impl Exposition {
 fn family(name: &str, kinds: &BTreeMap<String, String>) -> String {
     let histogram = |name: &&str| kinds.get(*name).is_some_and(|kind| kind == "histogram");
     let ends = ["_bucket", "_sum", "_count"].iter();
-    let of = ends.filter_map(|end| name.strip_suffix(end)).find(histogram);
+    let of = ends
+        .filter_map(|end| name.strip_suffix(end))
+        .find(histogram);
     of.unwrap_or(name).to_owned()
 }
 
@@ -119,7 +141,9 @@ fn sample(line: &str) -> Sample {
         None => (series, Labels::new()),
     };
     assert_name(name, ':');
-    let value = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+    let value = value
+        .parse()
+        .unwrap_or_else(|_| panic!("no number: {line}"));
     Sample {
         name: name.to_owned(),
         labels,

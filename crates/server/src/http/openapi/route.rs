@@ -107,12 +107,22 @@ impl Route {
     }
 
     /// Takes this in the query; unknown names are refused.
-    pub(super) fn query(self, name: &'static str, description: &'static str, schema: Value) -> Route {
+    pub(super) fn query(
+        self,
+        name: &'static str,
+        description: &'static str,
+        schema: Value,
+    ) -> Route {
         self.parameter("query", name, description, schema)
     }
 
     /// Takes this header.
-    pub(super) fn header(self, name: &'static str, description: &'static str, schema: Value) -> Route {
+    pub(super) fn header(
+        self,
+        name: &'static str,
+        description: &'static str,
+        schema: Value,
+    ) -> Route {
         self.parameter("header", name, description, schema)
     }
 
@@ -144,7 +154,12 @@ impl Route {
     }
 
     /// Answers with bytes of this media type.
-    pub(super) fn bytes(self, status: u16, media: &'static str, description: &'static str) -> Route {
+    pub(super) fn bytes(
+        self,
+        status: u16,
+        media: &'static str,
+        description: &'static str,
+    ) -> Route {
         self.answer(status, description, Content::Bytes(media))
     }
 
@@ -170,7 +185,10 @@ impl Route {
     }
 
     /// The last answer has these headers.
-    pub(super) fn with_headers(mut self, headers: &'static [(&'static str, &'static str)]) -> Route {
+    pub(super) fn with_headers(
+        mut self,
+        headers: &'static [(&'static str, &'static str)],
+    ) -> Route {
         if let Some(answer) = self.answers.last_mut() {
             answer.headers = headers;
         }
@@ -209,8 +227,12 @@ impl Route {
 
     /// The method and the path in letters and underscores.
     fn id(&self) -> String {
-        let words = self.path.split(|letter: char| !letter.is_ascii_alphanumeric());
-        let words: Vec<&str> = words.filter(|word| !word.is_empty() && *word != "api").collect();
+        let words = self
+            .path
+            .split(|letter: char| !letter.is_ascii_alphanumeric());
+        let words: Vec<&str> = words
+            .filter(|word| !word.is_empty() && *word != "api")
+            .collect();
         format!("{}_{}", self.method.to_ascii_lowercase(), words.join("_"))
     }
 
@@ -332,7 +354,8 @@ fn problem(status: u16, description: &str) -> Value {
         "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
     if status == 401 {
-        let header = json!({ "required": true, "schema": { "type": "string", "enum": ["Bearer"] } });
+        let header =
+            json!({ "required": true, "schema": { "type": "string", "enum": ["Bearer"] } });
         problem["headers"] = json!({ "WWW-Authenticate": header });
     }
     problem

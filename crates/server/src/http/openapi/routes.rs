@@ -49,7 +49,10 @@ fn of_the_server() -> Vec<Route> {
 }
 
 fn of_targets() -> Vec<Route> {
-    let verb = post("/api/targets/{target}/verbs/{verb}", "Run a verb on the host");
+    let verb = post(
+        "/api/targets/{target}/verbs/{verb}",
+        "Run a verb on the host",
+    );
     let check = post("/api/targets/{target}/checks/{check}", "Look at the guest");
     vec![
         get("/api/targets", "The machines to be saved").json::<Vec<TargetView>>(200, "All"),
@@ -60,11 +63,17 @@ fn of_targets() -> Vec<Route> {
             .problem(503, "The host can't be reached"),
         run(verb),
         run(check),
-        get("/api/operations/{operation}", "One run of a verb or a check")
-            .json::<OperationView>(200, "As it stands"),
-        get("/api/operations/{operation}/screenshot", "The screen before a verb")
-            .bytes(200, "image/png", "The picture")
-            .problem(503, "It can't be read"),
+        get(
+            "/api/operations/{operation}",
+            "One run of a verb or a check",
+        )
+        .json::<OperationView>(200, "As it stands"),
+        get(
+            "/api/operations/{operation}/screenshot",
+            "The screen before a verb",
+        )
+        .bytes(200, "image/png", "The picture")
+        .problem(503, "It can't be read"),
     ]
 }
 
@@ -84,7 +93,10 @@ fn run(route: Route) -> Route {
         .problem(408, "The body did not arrive in time")
         .problem(409, CONFLICT)
         .problem(413, "The body is too large")
-        .problem(422, "The key belongs to another request, or there is a body")
+        .problem(
+            422,
+            "The key belongs to another request, or there is a body",
+        )
         .problem(503, "The server is ending")
 }
 

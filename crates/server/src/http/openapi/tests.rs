@@ -51,9 +51,7 @@ fn every_reference_leads_to_a_schema_and_every_operation_has_a_name_of_its_own()
 #[test]
 fn only_what_asks_for_no_identity_is_told_to_be_open() {
     let document = document(&facts(), "1");
-    let open = |path: &str, method: &str| {
-        document["paths"][path][method]["security"] == json!([])
-    };
+    let open = |path: &str, method: &str| document["paths"][path][method]["security"] == json!([]);
     assert!(open("/health", "get") && open("/api/login", "post"));
     for (method, path) in PROTECTED {
         assert!(!open(path, &method.to_lowercase()), "{method} {path}");

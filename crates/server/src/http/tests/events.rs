@@ -265,7 +265,9 @@ async fn whoever_reads_too_late_is_cut_off_and_counted() {
     while late.more().await {}
     let metrics = server.as_token("GET", "/metrics", "").await;
     assert!(
-        metrics.body.contains("\nbreakglass_lagging_readers_total 1\n"),
+        metrics
+            .body
+            .contains("\nbreakglass_lagging_readers_total 1\n"),
         "{}",
         metrics.body
     );
