@@ -21,13 +21,19 @@ check:
     cargo nextest run --workspace --lib --bins
 
 # Everything: installs what it needs, then runs every test there is.
-test: setup check types page rust browser images manifests deny
+test: setup check types page rust schema browser images manifests deny
     @echo "all tests passed"
 
 # All Rust tests: real sshd, real claude CLI, real server.
 rust:
     cargo build --workspace --bins
     cargo nextest run --workspace
+
+# The interface against its own OpenAPI document: schemathesis, on a real server.
+schema *ARGS:
+    cargo build -p breakglass --bins
+    cargo build -p breakglass-drill --example machine
+    scripts/schema.sh {{ARGS}}
 
 # The page: types, logic, and that web/dist comes from web/src.
 page:

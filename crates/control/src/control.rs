@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use breakglass_journal::{Actor, IncidentId, Journal, OperationId, Vitals, clock};
 use breakglass_verbs::Verb;
+use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +19,9 @@ use crate::power::runner::Run;
 use crate::power::table::{Operation, Stage, Table};
 use crate::power::{Accepted, IdempotencyKey, OperationKind, OperationState, OperationView};
 use crate::screen::{self, NoPicture};
-use crate::ssh::SshOptions;
 use crate::ssh::pool::{Link, Urgency};
 use crate::ssh::upstream::Upstream;
+use crate::ssh::{Dials, SshOptions};
 use crate::target::Target;
 use crate::vitals;
 
@@ -43,6 +44,7 @@ pub(crate) struct Inner {
     pub(crate) table: Table,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
+    dials: Dials,
     queue: Mutex<Queue>,
 }
 
@@ -126,7 +128,8 @@ impl Control {
         cancel: CancellationToken,
         tracker: TaskTracker,
     ) -> Control {
-        let (pins, ssh) = (ssh.pins(), Arc::new(ssh));
+        let (pins, dials) = (ssh.pins(), ssh.dials.clone());
+        let ssh = Arc::new(ssh);
         let station = |target| Arc::new(Station::new(target, &ssh, &pins));
         let stations = targets.into_iter().map(station).collect();
         let (table, queue) = (Table::default(), Mutex::default());
@@ -137,12 +140,18 @@ impl Control {
             table,
             tracker,
             cancel,
+            dials,
             queue,
         });
         for station in &inner.stations {
             vitals::watch(&inner, station, &inner.cancel);
         }
         Control { inner }
+    }
+
+    /// Lists what was dialled in `metrics`.
+    pub fn register(&self, metrics: &mut Registry) {
+        self.inner.dials.register(metrics);
     }
 
     /// The configured targets.

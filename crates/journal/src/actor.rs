@@ -1,5 +1,6 @@
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ts_rs::TS;
 
@@ -43,5 +44,19 @@ impl<'de> Deserialize<'de> for Actor {
                 None => Err(serde::de::Error::custom(format!("unknown actor {other:?}"))),
             },
         }
+    }
+}
+
+impl JsonSchema for Actor {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Actor".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Who did something: `agent`, `system`, or `operator:` and the identity.",
+            "type": "string",
+            "pattern": "^(agent$|system$|operator:)",
+        })
     }
 }

@@ -171,7 +171,10 @@ impl Cursor {
 
     async fn tail(&mut self) -> Option<Bytes> {
         let found = self.live.look(self.position, false);
-        let entries = found.entries?;
+        let Some(entries) = found.entries else {
+            self.shared.figures.lagging.inc();
+            return None;
+        };
         if entries.is_empty() {
             if found.ended {
                 return None;

@@ -6,7 +6,10 @@
 //!
 //! `seq` and `kind` come first so that a reader finds both without parsing the rest.
 
+use std::sync::Arc;
+
 use crate::actor::Actor;
+use crate::ended::Ended;
 use crate::error::JournalError;
 use crate::event::{EventBody, IncidentId, OperationId, TurnNumber};
 use crate::frame::Frame;
@@ -15,11 +18,12 @@ use crate::options::MAX_EVENT_BYTES;
 /// A body that waits for its place in the log.
 #[derive(Debug)]
 pub(crate) struct Encoded {
-    kind: &'static str,
+    pub(crate) kind: &'static str,
     actor: String,
     /// The body's own fields, from the comma or the closing brace on.
     rest: Vec<u8>,
     pub(crate) effect: Effect,
+    pub(crate) ended: Option<Arc<Ended>>,
 }
 
 /// What an event does beside being in the log.
@@ -97,6 +101,7 @@ impl Encoded {
             actor,
             rest,
             effect: Effect::of(body),
+            ended: Ended::of(body),
         })
     }
 

@@ -1,5 +1,6 @@
 //! What passes and is not kept: never replayed, replaced by the next durable event.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -9,7 +10,7 @@ use crate::machine::Machine;
 
 /// A frame without a sequence number. On the wire it is an SSE frame without `id`, whose
 /// `event` is [`Frame::name`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "frame", rename_all = "snake_case")]
 #[ts(export)]
 pub enum Frame {
@@ -54,7 +55,7 @@ impl Frame {
 }
 
 /// Vital signs of a target; each is `unknown` until it was first looked at.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(export)]
 pub struct Vitals {
     /// The target.
@@ -75,7 +76,7 @@ pub struct Vitals {
 }
 
 /// A conclusion from vital signs alone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(export)]
 pub struct SignsFinding {
     /// The rule.
@@ -91,7 +92,7 @@ pub struct SignsFinding {
 }
 
 /// One vital sign.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(export)]
 pub struct Vital {
     /// How it is.
@@ -105,7 +106,7 @@ pub struct Vital {
 }
 
 /// How a vital sign is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[ts(export)]
 pub enum VitalState {

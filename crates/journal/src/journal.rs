@@ -1,13 +1,16 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use prometheus_client::registry::Registry as Metrics;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::attach::Attachment;
 use crate::canonical::Encoded;
 use crate::clock;
+use crate::ended::{Ended, Endings};
+use crate::figures::Figures;
 use crate::health::Health;
 use crate::live::{Bounds, Hub};
 use crate::options::MAX_KEY_BYTES;
@@ -57,6 +60,9 @@ impl Journal {
     pub fn open(options: Options) -> Journal {
         let registry = Registry::default();
         let opened = open_store(&options, &registry);
+        let figures = Figures::default();
+        let unrecorded = options.on_unrecorded.unwrap_or_else(stderr);
+        let unrecorded = Outlet::new("journal-lost", unrecorded, figures.lost("stderr"));
         let shared = Arc::new(Shared {
             hub: Arc::new(Hub::new(Bounds {
                 frames: options.ring_frames,
@@ -66,7 +72,9 @@ impl Journal {
             registry,
             shipping: options
                 .on_event
-                .map(|sink| Outlet::new("journal-ship", sink)),
+                .map(|sink| Outlet::new("journal-ship", sink, figures.lost("stdout"))),
+            figures,
+            endings: Endings(options.on_end),
         });
         let (commands, waiting) = mpsc::channel(MAX_WAITING);
         let (done, drained) = blocking::sync_channel(1);
@@ -81,7 +89,7 @@ impl Journal {
             drained: Mutex::new(drained),
             reader: Reader::start(opened.place),
             shared,
-            unrecorded: Outlet::new("journal-lost", options.on_unrecorded.unwrap_or_else(stderr)),
+            unrecorded,
         }))
     }
 
@@ -95,6 +103,11 @@ impl Journal {
     #[must_use]
     pub fn watch_degraded(&self) -> watch::Receiver<Option<String>> {
         self.0.shared.health.watch()
+    }
+
+    /// Lists what the log counts of its own work in `metrics`.
+    pub fn register(&self, metrics: &mut Metrics) {
+        self.0.shared.figures.register(metrics);
     }
 
     /// Begins an incident's log. On a log that lives in memory for want of its file, a notice
@@ -151,34 +164,45 @@ impl Journal {
         actor: Actor,
         body: EventBody,
     ) -> Result<u64, JournalError> {
-        self.write(incident, &actor, &body).await
+        self.write(incident, Encoded::new(&actor, &body)?).await
     }
 
     /// Records what a person's power did. Never fails and holds up its caller for 2 s at most,
     /// and not at all while the store is known to fail: what cannot be appended leaves as a JSON
     /// line on standard error and reaches attached readers as [`Frame::Unrecorded`].
     pub async fn record(&self, incident: IncidentId, actor: Actor, body: EventBody) {
-        let reason = match self.0.shared.health.failing() {
-            Some(reason) => reason,
-            None => {
-                match tokio::time::timeout(RECORD_PATIENCE, self.write(incident, &actor, &body))
-                    .await
-                {
-                    Ok(Ok(_)) => return,
-                    Ok(Err(error)) => error.to_string(),
-                    Err(_) => {
-                        let reason = "the store gave no answer within 2 s";
-                        self.0.shared.health.fail(reason, clock::now());
-                        reason.to_owned()
-                    }
-                }
-            }
+        let encoded = Encoded::new(&actor, &body);
+        let ended = encoded
+            .as_ref()
+            .map_or_else(|_| Ended::of(&body), |encoded| encoded.ended.clone());
+        let reason = match (self.0.shared.health.failing(), encoded) {
+            (Some(reason), _) => reason,
+            (None, Err(error)) => error.to_string(),
+            (None, Ok(encoded)) => match self.write_soon(incident, encoded).await {
+                Ok(()) => return,
+                Err(reason) => reason,
+            },
         };
+        self.0.shared.endings.tell(ended.as_ref());
         self.unrecorded(incident, actor, body, &reason);
+    }
+
+    async fn write_soon(&self, incident: IncidentId, body: Encoded) -> Result<(), String> {
+        match tokio::time::timeout(RECORD_PATIENCE, self.write(incident, body)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => {
+                let reason = "the store gave no answer within 2 s";
+                self.0.shared.health.fail(reason, clock::now());
+                self.0.shared.figures.failed();
+                Err(reason.to_owned())
+            }
+        }
     }
 
     fn unrecorded(&self, incident: IncidentId, actor: Actor, body: EventBody, reason: &str) {
         self.0.shared.health.lose(incident);
+        self.0.shared.figures.unrecorded();
         let at = clock::now();
         let line = serde_json::json!({
             "unrecorded": reason, "incident": incident, "at": at, "actor": actor, "event": body,
@@ -330,19 +354,21 @@ impl Journal {
         &self.0.reader
     }
 
-    async fn write(
-        &self,
-        incident: IncidentId,
-        actor: &Actor,
-        body: &EventBody,
-    ) -> Result<u64, JournalError> {
-        let body = Encoded::new(actor, body)?;
-        self.command(|reply| Command::Append {
+    async fn write(&self, incident: IncidentId, body: Encoded) -> Result<u64, JournalError> {
+        let (asked, figures) = (Instant::now(), &self.0.shared.figures);
+        let append = |reply| Command::Append {
             incident,
             body,
             reply,
-        })
-        .await
+        };
+        let written = self.command(append).await;
+        match &written {
+            Ok(_) => figures.appended(asked.elapsed()),
+            Err(JournalError::Unwritable { .. } | JournalError::Stopped) => figures.failed(),
+            // The log is sound, and the caller asked for what it can't take.
+            Err(_) => {}
+        }
+        written
     }
 
     async fn command<T>(

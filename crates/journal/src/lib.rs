@@ -7,8 +7,10 @@ mod attach;
 mod canonical;
 mod chain;
 pub mod clock;
+mod ended;
 mod error;
 mod event;
+mod figures;
 mod frame;
 mod health;
 mod journal;
@@ -24,6 +26,7 @@ mod verify;
 
 pub use actor::Actor;
 pub use attach::Attachment;
+pub use ended::EndSink;
 pub use error::JournalError;
 pub use event::*;
 pub use frame::*;

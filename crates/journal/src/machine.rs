@@ -1,10 +1,11 @@
 //! What the host's gate measures of a guest's machine, beyond its verdict.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 /// A machine as it was at the last look. What could not be told is missing.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(default)]
 #[ts(export, optional_fields)]
 pub struct Machine {

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::ended::EndSink;
+
 /// A callback that gets whole JSON lines, newline included, on a thread of its own.
 pub type LineSink = Box<dyn Fn(&[u8]) + Send>;
 
@@ -19,6 +21,9 @@ pub struct Options {
     pub on_event: Option<LineSink>,
     /// Gets each event that could not be recorded, as one JSON line. `None` is standard error.
     pub on_unrecorded: Option<LineSink>,
+    /// Is told once of each end of a turn, a verb, a check or a question: when it is durable, or
+    /// when it could not be recorded. Called on the way, so it must return at once.
+    pub on_end: Option<EndSink>,
     /// The most bytes that the store may grow to; beyond it, appends fail as on a full disk.
     pub max_bytes: u64,
     /// The most frames that a reader may lag behind before it is cut off.
@@ -44,6 +49,7 @@ impl Options {
             path: None,
             on_event: None,
             on_unrecorded: None,
+            on_end: None,
             max_bytes: 4 << 30,
             ring_frames: 4096,
             ring_bytes: 4 << 20,

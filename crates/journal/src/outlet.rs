@@ -1,6 +1,7 @@
 use std::io::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+
+use prometheus_client::metrics::counter::Counter;
 
 use crate::options::LineSink;
 
@@ -12,12 +13,12 @@ const MAX_WAITING: usize = 256;
 #[derive(Debug)]
 pub(crate) struct Outlet {
     lines: SyncSender<Vec<u8>>,
-    lost: AtomicU64,
+    lost: Counter,
     name: &'static str,
 }
 
 impl Outlet {
-    pub(crate) fn new(name: &'static str, sink: LineSink) -> Outlet {
+    pub(crate) fn new(name: &'static str, sink: LineSink, lost: Counter) -> Outlet {
         let (lines, waiting) = sync_channel::<Vec<u8>>(MAX_WAITING);
         let drain = move || waiting.iter().for_each(|line| sink(&line));
         if let Err(error) = std::thread::Builder::new()
@@ -26,18 +27,14 @@ impl Outlet {
         {
             tracing::error!(%error, outlet = name, "no thread for the outlet: its lines are lost");
         }
-        Outlet {
-            lines,
-            lost: AtomicU64::new(0),
-            name,
-        }
+        Outlet { lines, lost, name }
     }
 
     pub(crate) fn send(&self, line: Vec<u8>) {
         if self.lines.try_send(line).is_ok() {
             return;
         }
-        let lost = self.lost.fetch_add(1, Ordering::Relaxed) + 1;
+        let lost = self.lost.inc() + 1;
         if lost.is_power_of_two() {
             tracing::warn!(
                 lost,

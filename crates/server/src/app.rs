@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use breakglass_agent::{AgentOptions, Agents, RunnerAccess, TargetNames};
 use breakglass_control::bastion::{Bastion, BastionOptions};
-use breakglass_control::ssh::PrivateKey;
+use breakglass_control::ssh::{Dials, PrivateKey};
 use breakglass_control::{Control, Pictures, Rules, RulesError, SshOptions, Target};
 use breakglass_journal::{Actor, EventBody, Journal, Level};
 use tokio::net::TcpListener;
@@ -18,7 +18,7 @@ use crate::auth::Auth;
 use crate::cell::{self, Cell};
 use crate::config::{self, Config};
 use crate::doctor;
-use crate::http::{self, AppState, ListenLimits, NoAgent, Services};
+use crate::http::{self, AppState, Ends, ListenLimits, NoAgent, Services, Turned};
 use crate::warden::BastionWarden;
 
 /// The record's file name under `data_dir`.
@@ -84,7 +84,8 @@ impl App {
         let tracker = TaskTracker::new();
         let key = Arc::new(breakglass_control::ssh::load_key(&config.ssh.key_file)?);
         let auth = Auth::new(&config.auth, &config.allowed_hosts)?;
-        let journal = Journal::open(journal_options(&config, &mode));
+        let ends = Ends::default();
+        let journal = Journal::open(journal_options(&config, &mode, &ends));
         if let Err(error) = journal.recover().await {
             tracing::error!(%error, "what an earlier end left open was not closed");
         }
@@ -107,6 +108,7 @@ impl App {
             agents,
             bastion,
             auth,
+            ends,
         };
         let drill = mode != Mode::Serve;
         let state = AppState::new(&config, services, drill, fingerprint, cancel.clone());
@@ -162,15 +164,34 @@ impl App {
 
     /// Serves until `end` resolves, then drains: no new work, verbs to their end or the limit,
     /// turns stopped, streams closed, the record written.
-    pub async fn run(self, listener: TcpListener, end: impl Future<Output = ()>) {
+    ///
+    /// `metrics` serves `/metrics` to whoever gets there; without it they need an identity.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        metrics: Option<TcpListener>,
+        end: impl Future<Output = ()>,
+    ) {
         let router = http::router(self.state.clone());
         let connections = self.config.limits.connections;
         let limits = ListenLimits {
             connections,
             ..ListenLimits::default()
         };
-        let serving = http::serve(listener, router, limits, self.cancel.clone());
+        let turned = self.state.turned.clone();
+        let serving = http::serve(
+            listener,
+            router,
+            limits.clone(),
+            turned,
+            self.cancel.clone(),
+        );
         self.tracker.spawn(serving);
+        if let Some(listener) = metrics {
+            let (router, turned) = (http::metrics_router(self.state.clone()), Turned::default());
+            let serving = http::serve(listener, router, limits, turned, self.cancel.clone());
+            self.tracker.spawn(serving);
+        }
         if self.mode == Mode::Serve {
             let (findings, cancel) = (self.state.findings.clone(), self.cancel.clone());
             let watching = async move { cancel.run_until_cancelled(doctor::watch(findings)).await };
@@ -201,8 +222,9 @@ fn unwritable(path: &std::path::Path, source: std::io::Error) -> StartError {
     }
 }
 
-fn journal_options(config: &Config, mode: &Mode) -> breakglass_journal::Options {
+fn journal_options(config: &Config, mode: &Mode, ends: &Ends) -> breakglass_journal::Options {
     let mut options = breakglass_journal::Options::at(config.data_dir.join(RECORD_FILE));
+    options.on_end = Some(ends.sink());
     if *mode == Mode::Serve {
         options.on_event = Some(Box::new(ship));
     }
@@ -224,6 +246,7 @@ pub(crate) fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
         known_hosts: config.ssh.known_hosts.clone(),
         connect_timeout: config.ssh.connect_timeout,
         keepalive: config.ssh.keepalive,
+        dials: Dials::of(&config.targets),
     }
 }
 

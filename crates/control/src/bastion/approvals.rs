@@ -163,6 +163,10 @@ impl Approvals {
         Ok(())
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.open().len()
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<Told>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

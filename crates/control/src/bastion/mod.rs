@@ -143,6 +143,13 @@ impl Bastion {
         })))
     }
 
+    /// How many questions wait for an answer now.
+    #[must_use]
+    pub fn open_questions(&self) -> usize {
+        let seats = self.0.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.values().map(|seat| seat.approvals.count()).sum()
+    }
+
     /// The line by which OpenSSH's client knows the bastion, with [`HOST_KEY_ALIAS`].
     #[must_use]
     pub fn known_hosts(&self) -> &str {

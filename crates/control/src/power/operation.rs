@@ -1,9 +1,10 @@
 use breakglass_journal::{Actor, IncidentId, OperationId, OutputStream, VerbOutcome};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 /// What was begun, or had been begun before under the same key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(export)]
 pub struct Accepted {
     /// Names the run.
@@ -46,7 +47,7 @@ impl IdempotencyKey {
 }
 
 /// One run of a verb or check, as it stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(export)]
 pub struct OperationView {
     /// Names the run.
@@ -88,7 +89,7 @@ pub struct OperationView {
 }
 
 /// Whether an operation is a verb on the host or a check on the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[ts(export)]
 pub enum OperationKind {
@@ -99,7 +100,7 @@ pub enum OperationKind {
 }
 
 /// Whether an operation still runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[ts(export)]
 pub enum OperationState {
@@ -110,7 +111,7 @@ pub enum OperationState {
 }
 
 /// One line that an operation printed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(export)]
 pub struct OutputLine {
     /// Where it was printed.

@@ -65,6 +65,18 @@ pub(crate) async fn dial(
     options: &SshOptions,
     host_keys: &Arc<HostKeys>,
 ) -> Result<Connection, SshError> {
+    let began = Instant::now();
+    let dialled = enter(endpoint, options, host_keys).await;
+    let failed = dialled.as_ref().err();
+    options.dials.note(endpoint, failed, began.elapsed());
+    dialled
+}
+
+async fn enter(
+    endpoint: &Endpoint,
+    options: &SshOptions,
+    host_keys: &Arc<HostKeys>,
+) -> Result<Connection, SshError> {
     let deadline = Instant::now() + options.connect_timeout;
     let late = |stage| SshError::TimedOut {
         endpoint: endpoint.clone(),

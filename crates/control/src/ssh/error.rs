@@ -90,6 +90,20 @@ pub enum SshError {
 }
 
 impl SshError {
+    /// The kind of failure in a word, out of a closed set.
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            SshError::Unreachable { .. } => "unreachable",
+            SshError::KeyRefused { .. } => "key_refused",
+            SshError::HostKeyUnknown { .. } => "host_key_unknown",
+            SshError::HostKeyChanged { .. } => "host_key_changed",
+            SshError::HostKeyFile { .. } => "host_key_file",
+            SshError::TimedOut { .. } => "timed_out",
+            SshError::Lost { .. } => "lost",
+            SshError::Protocol { .. } => "protocol",
+        }
+    }
+
     /// Whether the command had been sent and its fate is unknown.
     pub(crate) const fn while_running(&self) -> bool {
         matches!(

@@ -10,6 +10,7 @@
 //! channels never leave `exec`, whose loop always reads and whose sinks never wait.
 
 mod dial;
+mod dials;
 pub(crate) mod error;
 pub(crate) mod exec;
 mod host_keys;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use dials::Dials;
 pub use error::SshError;
 pub use host_keys::HostKeyPolicy;
 pub(crate) use host_keys::HostKeys;
@@ -44,6 +46,8 @@ pub struct SshOptions {
     pub connect_timeout: Duration,
     /// How often a quiet connection is probed; three unanswered probes end it.
     pub keepalive: Duration,
+    /// What counts the dials.
+    pub dials: Dials,
 }
 
 impl SshOptions {
@@ -56,6 +60,7 @@ impl SshOptions {
             known_hosts: known_hosts.into(),
             connect_timeout: Duration::from_secs(10),
             keepalive: Duration::from_secs(5),
+            dials: Dials::of(&[]),
         }
     }
 

@@ -1,10 +1,12 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::place;
 use crate::canonical::{Effect, Encoded};
 use crate::chain::{self, Hash};
+use crate::ended::Ended;
 use crate::error::JournalError;
 use crate::event::IncidentId;
 
@@ -28,6 +30,8 @@ pub(super) struct Applied {
     pub(super) canonical: String,
     pub(super) hash: Hash,
     pub(super) effect: Effect,
+    pub(super) kind: &'static str,
+    pub(super) ended: Option<Arc<Ended>>,
 }
 
 /// Why a command was not applied.
@@ -102,6 +106,8 @@ impl Batch<'_> {
             canonical,
             hash: head.hash,
             effect: body.effect.clone(),
+            kind: body.kind,
+            ended: body.ended.clone(),
         })
     }
 

@@ -11,8 +11,10 @@ use super::{Registry, schema};
 use crate::actor::Actor;
 use crate::canonical::{self, Effect, Encoded};
 use crate::clock;
+use crate::ended::Endings;
 use crate::error::JournalError;
 use crate::event::{EventBody, IncidentId, Level};
+use crate::figures::Figures;
 use crate::health::{Failure, Health};
 use crate::live::Hub;
 use crate::outlet::Outlet;
@@ -68,6 +70,8 @@ pub(crate) struct Shared {
     pub(crate) health: Health,
     pub(crate) registry: Registry,
     pub(crate) shipping: Option<Outlet>,
+    pub(crate) figures: Figures,
+    pub(crate) endings: Endings,
 }
 
 /// The one thread that writes the log.
@@ -208,6 +212,8 @@ impl Writer {
     }
 
     fn show(&self, event: &Applied) {
+        self.shared.figures.committed(event.kind);
+        self.shared.endings.tell(event.ended.as_ref());
         let canonical = event.canonical.as_bytes();
         if event.seq == 1
             && let Some(head) = self.heads.get(&event.incident)

@@ -85,7 +85,7 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
     say(&format!(
         "Open this once, within 15 minutes; it signs you in. Ctrl-C ends the drill.\n\n  http://{address}/#sign-in={code}\n"
     ));
-    app.run(listener, super::runtime::interrupted()).await;
+    app.run(listener, None, super::runtime::interrupted()).await;
     cancel.cancel();
     Ok(Exit::Done)
 }
@@ -133,6 +133,7 @@ fn config(
     target.drill = true;
     Ok(Config {
         listen: args.listen,
+        metrics_listen: None,
         data_dir,
         allowed_hosts: Vec::new(),
         auth: AuthConfig {

@@ -44,7 +44,7 @@ pub(crate) fn seal_memory() -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Failed, format!("memory can't be sealed: {error}")))
 }
 
-/// Logs to standard error as JSON, one event a line; `BREAKGLASS_LOG` overrides `default`, for
+/// Logs to standard error as JSON, one event a line, a panic too; `BREAKGLASS_LOG` overrides `default`, for
 /// all or by module: `info,breakglass_control=debug`.
 pub(crate) fn init_tracing(default: LevelFilter) {
     let asked = std::env::var("BREAKGLASS_LOG").ok();
@@ -59,6 +59,10 @@ pub(crate) fn init_tracing(default: LevelFilter) {
     let _ = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .try_init();
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        tracing::error!(%backtrace, "{panic}");
+    }));
 }
 
 /// Resolves at the first SIGINT or SIGTERM.

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -6,7 +7,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, say_error};
 use crate::app::{App, Mode};
-use crate::config::Config;
+use crate::config::{Config, Warning};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -17,37 +18,49 @@ pub(crate) struct ServeArgs {
 
 pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     super::runtime::seal_memory()?;
-    let config = load(&args.config)?;
     super::runtime::init_tracing(LevelFilter::INFO);
+    let (config, warnings) = read(&args.config)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     super::runtime::block_on(async {
-        let listen = config.listen;
+        let (listen, metrics) = (config.listen, config.metrics_listen);
         let app = App::build(config, Mode::Serve)
             .await
             .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-        let listener = TcpListener::bind(listen).await.map_err(|error| {
-            let message =
-                format!("can't listen on {listen}: {error}; change `listen` or end what holds it");
-            Failure::new(Exit::Usage, message)
-        })?;
+        let listener = bind("listen", listen).await?;
+        let metrics = match metrics {
+            Some(address) => Some(bind("metrics_listen", address).await?),
+            None => None,
+        };
         tracing::info!(%listen, "serving");
-        app.run(listener, super::runtime::interrupted()).await;
+        app.run(listener, metrics, super::runtime::interrupted())
+            .await;
         Ok(Exit::Done)
     })?
 }
 
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let message =
+            format!("can't listen on {address}: {error}; change `{key}` or end what holds it");
+        Failure::new(Exit::Usage, message)
+    })
+}
+
 /// The configuration, or every error in it at once.
 pub(crate) fn load(path: &std::path::Path) -> Result<Config, Failure> {
-    match Config::load(Some(path), std::env::vars_os()) {
-        Ok((config, warnings)) => {
-            for warning in warnings {
-                say_error(&format!("warning: {warning}"));
-            }
-            Ok(config)
-        }
-        Err(errors) => {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            let message = format!("the configuration does not hold:\n{}", lines.join("\n"));
-            Err(Failure::new(Exit::Usage, message))
-        }
+    let (config, warnings) = read(path)?;
+    for warning in warnings {
+        say_error(&format!("warning: {warning}"));
     }
+    Ok(config)
+}
+
+fn read(path: &std::path::Path) -> Result<(Config, Vec<Warning>), Failure> {
+    Config::load(Some(path), std::env::vars_os()).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let message = format!("the configuration does not hold:\n{}", lines.join("\n"));
+        Failure::new(Exit::Usage, message)
+    })
 }

@@ -20,16 +20,9 @@ use crate::auth::{ApiToken, Identity};
 
 /// The whole configuration; `None` only where an error was reported.
 pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
-    let listen = root
-        .parsed(
-            "listen",
-            "write an address and a port, as in \"127.0.0.1:8080\"",
-            |text| {
-                text.parse::<SocketAddr>()
-                    .map_err(|_| format!("{text:?} is no address with a port"))
-            },
-        )
-        .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let listen = address(&mut root, "listen");
+    let listen = listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+    let metrics_listen = address(&mut root, "metrics_listen");
     let data_dir = root
         .path_value("data_dir")
         .map_or_else(|| PathBuf::from("/var/lib/breakglass"), |found| found.value);
@@ -49,6 +42,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     root.finish();
     Some(Config {
         listen,
+        metrics_listen,
         data_dir,
         allowed_hosts,
         auth: auth?,
@@ -58,6 +52,14 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         targets: targets?,
         private: secrets.clone(),
         secrets,
+    })
+}
+
+fn address(root: &mut Section<'_>, key: &'static str) -> Option<SocketAddr> {
+    let remedy = "write an address and a port, as in \"127.0.0.1:8080\"";
+    root.parsed(key, remedy, |text| {
+        let none = |_| format!("{text:?} is no address with a port");
+        text.parse().map_err(none)
     })
 }
 

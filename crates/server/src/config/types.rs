@@ -17,6 +17,8 @@ use crate::auth::ApiToken;
 pub struct Config {
     /// Where HTTP is served.
     pub listen: SocketAddr,
+    /// Where `/metrics` is served as well, to whoever gets there.
+    pub metrics_listen: Option<SocketAddr>,
     /// Holds the record, the pinned host keys and the agent's cell.
     pub data_dir: PathBuf,
     /// Names under which the page is reached, lower case, without port; addresses and

@@ -1,13 +1,15 @@
 //! What one check found.
 
 use breakglass_journal::clock;
+use schemars::JsonSchema;
 use serde::Serialize;
 use ts_rs::TS;
 
 /// How a check stands; the worse is the greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, TS)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, TS, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[ts(export, rename = "CheckState")]
+#[schemars(rename = "CheckState")]
 pub(crate) enum State {
     /// It holds.
     Green,

@@ -93,7 +93,9 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get("last-event-id") else {
         return Ok(None);
     };
-    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = value.to_str().ok().filter(digits);
+    let number = number.and_then(|text| text.parse().ok());
     let malformed = || Problem::malformed("Last-Event-ID is not the number of an event.");
     number.map(Some).ok_or_else(malformed)
 }

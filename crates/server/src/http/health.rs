@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use breakglass_agent::AgentHealth;
 use breakglass_journal::{Vital, VitalState};
+use schemars::JsonSchema;
 use serde::Serialize;
 use ts_rs::TS;
 
@@ -22,7 +23,7 @@ const AGENT_LIMIT: Duration = Duration::from_secs(3);
 const REMEDY: &str = "breakglass doctor --config FILE tells which link is broken";
 
 /// Whether each link of the chain holds.
-#[derive(Debug, Serialize, TS)]
+#[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct Readiness {
     /// Whether all of them do: none is red.
@@ -33,7 +34,7 @@ pub(super) struct Readiness {
 }
 
 /// One link of the chain.
-#[derive(Debug, Serialize, TS)]
+#[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct Link {
     /// Whether it holds: it is not red.
@@ -60,8 +61,24 @@ pub(super) async fn ready(
     State(state): State<AppState>,
     _: Identity,
 ) -> (StatusCode, Json<Readiness>) {
+    let checks = checks(&state).await;
+    let ready = checks
+        .values()
+        .all(|check| check.state < doctor::State::Red);
+    let status = if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let links = checks.into_iter();
+    let checks = links.map(|(name, check)| (name, check.into())).collect();
+    (status, Json(Readiness { ready, checks }))
+}
+
+/// Every check by name: those of the last examination, and those that are live.
+pub(super) async fn checks(state: &AppState) -> BTreeMap<String, Check> {
     let mut checks = BTreeMap::new();
-    let now = live(&state).await;
+    let now = live(state).await;
     for check in now.into_iter().chain(state.findings.last()) {
         match checks.entry(check.name.clone()) {
             Entry::Vacant(free) => {
@@ -74,17 +91,7 @@ pub(super) async fn ready(
             Entry::Occupied(_) => {}
         }
     }
-    let ready = checks
-        .values()
-        .all(|check| check.state < doctor::State::Red);
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
-    let links = checks.into_iter();
-    let checks = links.map(|(name, check)| (name, check.into())).collect();
-    (status, Json(Readiness { ready, checks }))
+    checks
 }
 
 impl From<Check> for Link {

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use breakglass_agent::PromptError;
 use breakglass_control::CloseRefusal;
 use breakglass_journal::{IncidentId, IncidentSummary, JournalError, TurnNumber};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -20,7 +21,7 @@ use crate::auth::Identity;
 pub const MAX_PROMPT: usize = 16 * 1024;
 
 /// What opening an incident takes.
-#[derive(Deserialize, TS)]
+#[derive(Deserialize, TS, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub(super) struct OpenIncident {
@@ -29,7 +30,7 @@ pub(super) struct OpenIncident {
 }
 
 /// An incident that was opened.
-#[derive(Serialize, TS)]
+#[derive(Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct IncidentOpened {
     /// Its id.
@@ -37,18 +38,19 @@ pub(super) struct IncidentOpened {
 }
 
 /// What asking the agent takes.
-#[derive(Deserialize, TS)]
+#[derive(Deserialize, TS, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export, optional_fields)]
 pub(super) struct Prompt {
     /// The operator's words, 1 byte to 16 KiB.
+    #[schemars(length(max = 16_384), regex(pattern = r"\S"))]
     text: String,
     /// The model, one of those that `/api/me` lists.
     model: Option<String>,
 }
 
 /// A prompt that was taken.
-#[derive(Serialize, TS)]
+#[derive(Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct PromptTaken {
     /// The turn that it began.
@@ -56,7 +58,7 @@ pub(super) struct PromptTaken {
 }
 
 /// What became of a wish to stop.
-#[derive(Serialize, TS)]
+#[derive(Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct Stopped {
     /// Whether a turn was running; it has ended now.

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use breakglass_control::bastion::{Bastion, BastionError, DecideError};
 use breakglass_journal::{Autonomy, Decision, IncidentId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -18,19 +19,21 @@ use crate::auth::Identity;
 const MAX_NOTE: usize = 4096;
 
 /// What deciding on a question takes.
-#[derive(Deserialize, TS)]
+#[derive(Deserialize, TS, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export, optional_fields)]
 pub(super) struct DecideApproval {
     /// `allow` or `deny`.
     #[ts(type = "\"allow\" | \"deny\"")]
+    #[schemars(extend("enum" = ["allow", "deny"]))]
     decision: Decision,
     /// What the agent is told, at most 4 KiB.
+    #[schemars(length(max = 4096))]
     note: Option<String>,
 }
 
 /// A decision that took effect.
-#[derive(Serialize, TS)]
+#[derive(Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct ApprovalTaken {
     /// The question.
@@ -40,7 +43,7 @@ pub(super) struct ApprovalTaken {
 }
 
 /// How much the agent may do without asking.
-#[derive(Serialize, Deserialize, TS)]
+#[derive(Serialize, Deserialize, TS, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub(super) struct AutonomySetting {
@@ -49,7 +52,7 @@ pub(super) struct AutonomySetting {
 }
 
 /// Whether the agent is cut off.
-#[derive(Serialize, Deserialize, TS)]
+#[derive(Serialize, Deserialize, TS, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub(super) struct CutOffSetting {

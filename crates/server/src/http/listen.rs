@@ -21,6 +21,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use hyper_util::service::TowerToHyperService;
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use crate::auth::Peer;
+use crate::metrics::Turned;
 
 /// What a connection may take.
 #[derive(Debug, Clone)]
@@ -66,6 +68,7 @@ pub async fn serve(
     listener: TcpListener,
     app: Router,
     limits: ListenLimits,
+    turned: Turned,
     cancel: CancellationToken,
 ) {
     let graceful = GracefulShutdown::new();
@@ -88,12 +91,14 @@ pub async fn serve(
             }
         };
         if connections.len() >= limits.connections {
+            turned.refused.inc();
             tracing::warn!(%peer, "refused a connection: too many are open");
             // One try: a client that can't take 150 bytes at once goes without.
             let _ = stream.try_write(FULL);
             continue;
         }
         let busy = Arc::new(AtomicBool::new(false));
+        let stream = patient(stream, &limits, &turned);
         let connection = connect(stream, Peer(peer), app.clone(), &limits, &busy);
         let connection = graceful.watch(connection);
         let cancel = cancel.clone();
@@ -128,19 +133,23 @@ async fn abandoned(cancel: &CancellationToken, busy: &AtomicBool) {
     }
 }
 
+fn patient(stream: TcpStream, limits: &ListenLimits, turned: &Turned) -> Patience {
+    tune(&stream, limits.stall);
+    Patience {
+        stream,
+        limit: limits.stall,
+        waiting: None,
+        stalled: turned.stalled.clone(),
+    }
+}
+
 fn connect(
-    stream: TcpStream,
+    stream: Patience,
     peer: Peer,
     app: Router,
     limits: &ListenLimits,
     busy: &Arc<AtomicBool>,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send + use<> {
-    tune(&stream, limits.stall);
-    let io = TokioIo::new(Patience {
-        stream,
-        limit: limits.stall,
-        waiting: None,
-    });
     let (begins, ends) = (Arc::clone(busy), Arc::clone(busy));
     let service = app.map_request(move |request: Request<Incoming>| {
         begins.store(true, Ordering::Relaxed);
@@ -156,7 +165,7 @@ fn connect(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header)
         .max_buf_size(128 * 1024)
-        .serve_connection(io, TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
 }
 
 /// Sends small frames at once, and notices a peer that is gone although nothing is sent. What
@@ -178,6 +187,7 @@ struct Patience {
     stream: TcpStream,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
+    stalled: Counter,
 }
 
 impl Patience {
@@ -195,6 +205,8 @@ impl Patience {
             .waiting
             .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
         ready!(waiting.as_mut().poll(context));
+        self.waiting = None;
+        self.stalled.inc();
         let error = io::Error::new(io::ErrorKind::TimedOut, "the client does not read");
         Poll::Ready(Err(error))
     }

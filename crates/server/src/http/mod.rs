@@ -8,6 +8,8 @@ mod health;
 mod incidents;
 mod leave;
 pub mod listen;
+mod metrics;
+mod openapi;
 mod operations;
 mod pictures;
 mod problem;
@@ -21,8 +23,10 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
+pub use crate::metrics::{Ends, Turned};
 pub use incidents::MAX_PROMPT;
 pub use listen::{ListenLimits, serve};
+pub use metrics::metrics_router;
 pub use problem::{Problem, ProblemBody};
 pub use report::render as render_report;
 pub use router::{PROTECTED, router};

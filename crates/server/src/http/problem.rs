@@ -2,6 +2,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use breakglass_journal::{IncidentId, OperationId, TurnNumber};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
 use ts_rs::TS;
@@ -12,8 +13,9 @@ use ts_rs::TS;
 pub struct Problem(Box<ProblemBody>);
 
 /// The body of every error.
-#[derive(Debug, Clone, Serialize, TS)]
+#[derive(Debug, Clone, Serialize, TS, JsonSchema)]
 #[ts(export, rename = "Problem", optional_fields)]
+#[schemars(rename = "Problem")]
 pub struct ProblemBody {
     /// What kind of problem, for programs: `urn:breakglass:busy`.
     #[serde(rename = "type")]

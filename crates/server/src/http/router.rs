@@ -1,5 +1,5 @@
 //! Which path is whose. Everything below `/api` but signing in stands behind the guard, found
-//! or not, and so does `/ready`; each handler takes an [`Identity`](crate::auth::Identity) as
+//! or not, and so do `/ready` and `/metrics`; each handler takes an [`Identity`](crate::auth::Identity) as
 //! well, so a route moved out of the guard's reach answers 401 rather than anyone.
 
 use axum::Router;
@@ -12,13 +12,16 @@ use axum::routing::{get, post};
 use super::problem::Problem;
 use super::state::AppState;
 use super::{
-    events, headers, health, incidents, leave, operations, pictures, report, session, targets,
+    events, headers, health, incidents, leave, metrics, openapi, operations, pictures, report,
+    session, targets,
 };
 use crate::web;
 
 /// Every route that needs an identity, with its methods; what a test walks through.
-pub const PROTECTED: [(&str, &str); 23] = [
+pub const PROTECTED: [(&str, &str); 25] = [
     ("GET", "/ready"),
+    ("GET", "/metrics"),
+    ("GET", "/api/openapi.json"),
     ("GET", "/api/me"),
     ("POST", "/api/logout"),
     ("GET", "/api/targets"),
@@ -48,6 +51,7 @@ pub fn router(state: AppState) -> Router {
     let guarded = protected().layer(from_fn_with_state(state.clone(), guard));
     let ready = Router::new()
         .route("/ready", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .layer(from_fn_with_state(state.clone(), guard));
     let named = Router::new()
         .route("/api/login", post(session::login))
@@ -67,6 +71,7 @@ pub fn router(state: AppState) -> Router {
 
 fn protected() -> Router<AppState> {
     Router::new()
+        .route("/openapi.json", get(openapi::show))
         .route("/me", get(session::me))
         .route("/logout", post(session::logout))
         .route("/targets", get(targets::list))
@@ -114,12 +119,12 @@ async fn only_our_names(
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-async fn unknown_path(request: Request) -> Response {
+pub(super) async fn unknown_path(request: Request) -> Response {
     let path = request.uri().path();
     Problem::not_found(format!("There is nothing at {path}; the page is at /.")).into_response()
 }
 
-async fn wrong_method(request: Request) -> Response {
+pub(super) async fn wrong_method(request: Request) -> Response {
     let detail = format!(
         "{} does not take {}.",
         request.uri().path(),

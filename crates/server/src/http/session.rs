@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -18,7 +19,7 @@ use crate::auth::Identity;
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What signing in takes.
-#[derive(Deserialize, TS)]
+#[derive(Deserialize, TS, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub(super) struct Login {
@@ -27,7 +28,7 @@ pub(super) struct Login {
 }
 
 /// Who one is, and what one is talking to.
-#[derive(Debug, Serialize, TS)]
+#[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct Me {
     /// The name.
@@ -43,7 +44,7 @@ pub(super) struct Me {
 }
 
 /// The agent, as the page shows it.
-#[derive(Debug, Serialize, TS)]
+#[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct AgentInfo {
     /// Whether a prompt would be taken.

@@ -1,15 +1,18 @@
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use breakglass_agent::Agents;
 use breakglass_control::Control;
 use breakglass_control::bastion::Bastion;
 use breakglass_journal::{Autonomy, Journal};
+use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use super::streams::Streams;
 use crate::auth::Auth;
 use crate::config::{Config, LimitsConfig};
 use crate::doctor::Findings;
+use crate::metrics::{Ends, Metrics, Turned};
 
 /// What every handler works with. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +33,10 @@ pub struct AppState {
     pub(crate) findings: Findings,
     /// Counts open event streams per identity.
     pub streams: Streams,
+    /// What is measured.
+    pub(crate) metrics: Metrics,
+    /// What the listener turned away or cut off.
+    pub turned: Turned,
     /// Ends the event streams, which would otherwise never end.
     pub shutdown: CancellationToken,
 }
@@ -51,6 +58,8 @@ pub struct About {
     pub key_fingerprint: String,
     /// Bounds on what a client may hold.
     pub limits: LimitsConfig,
+    /// Since when this server has been running.
+    pub started: SystemTime,
 }
 
 /// The parts that do the work.
@@ -65,6 +74,8 @@ pub struct Services {
     pub bastion: Option<Bastion>,
     /// Who is asking.
     pub auth: Auth,
+    /// Counts what the journal says has ended.
+    pub ends: Ends,
 }
 
 /// Why there is no agent, as a sentence.
@@ -96,7 +107,14 @@ impl AppState {
             autonomy: config.agent.autonomy,
             key_fingerprint,
             limits: config.limits.clone(),
+            started: SystemTime::now(),
         };
+        let turned = Turned::default();
+        let register = |registry: &mut Registry| {
+            services.journal.register(registry);
+            services.control.register(registry);
+        };
+        let metrics = Metrics::new(register, &services.ends, &turned);
         AppState {
             journal: services.journal,
             control: services.control,
@@ -105,6 +123,8 @@ impl AppState {
             auth: services.auth,
             findings: Findings::new(config),
             streams: Streams::new(config.limits.streams_per_identity),
+            metrics,
+            turned,
             about: Arc::new(about),
             shutdown,
         }

@@ -24,6 +24,12 @@ impl Streams {
         }
     }
 
+    /// How many are open.
+    pub(super) fn open(&self) -> usize {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values().sum()
+    }
+
     #[cfg(test)]
     pub(super) fn is_full(&self, name: &str) -> bool {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,6 +11,7 @@ use breakglass_control::{
 };
 use breakglass_journal::{IncidentId, Vitals};
 use breakglass_verbs::Verb;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -23,7 +24,7 @@ use crate::auth::Identity;
 const WAIT: Duration = Duration::from_secs(15 * 60);
 
 /// One machine to be saved.
-#[derive(Debug, Serialize, TS)]
+#[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export, optional_fields)]
 pub(super) struct TargetView {
     /// Its name.
@@ -45,7 +46,7 @@ pub(super) struct TargetView {
 }
 
 /// One thing that can be done to a target.
-#[derive(Debug, Serialize, TS)]
+#[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct VerbView {
     /// The word.
@@ -57,7 +58,7 @@ pub(super) struct VerbView {
 }
 
 /// One read-only diagnosis of the guest.
-#[derive(Debug, Serialize, TS)]
+#[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct CheckView {
     /// The word.

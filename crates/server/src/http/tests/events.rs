@@ -251,6 +251,26 @@ async fn whoever_does_not_read_is_cut_off_while_others_go_on() {
     timeout(DEADLINE, gone)
         .await
         .expect("the sleeper still holds its place");
+    assert_eq!(server.state.turned.stalled.get(), 1);
+}
+
+#[tokio::test]
+async fn whoever_reads_too_late_is_cut_off_and_counted() {
+    let server = Server::start().await;
+    let incident = server.open_incident().await;
+    let mut late = Reader::attach(&server, incident, &[]).await;
+    late.until_caught_up().await;
+    // More than both ends of the connection and the ring can hold, before it reads again.
+    fill(&server, incident, 300, &"x".repeat(100_000)).await;
+    while late.more().await {}
+    let metrics = server.as_token("GET", "/metrics", "").await;
+    assert!(
+        metrics
+            .body
+            .contains("\nbreakglass_lagging_readers_total 1\n"),
+        "{}",
+        metrics.body
+    );
 }
 
 /// One server and one long incident for every case: a case only reads.

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::{ApiToken, Auth};
 use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
-use crate::http::{AppState, ListenLimits, Services, router, serve};
+use crate::http::{AppState, Ends, ListenLimits, Services, router, serve};
 
 pub(super) const TOKEN: &str = "Aq3xK9mZ7vB2nC5hJ8kL1pO4iU6yT0rE";
 /// The address from which a client is a trusted proxy.
@@ -69,7 +69,11 @@ impl Server {
         let config = config(dir.path(), port, limits);
         let cancel = CancellationToken::new();
         let auth = Auth::new(&config.auth, &config.allowed_hosts).unwrap();
-        let journal = Journal::open(Options::in_memory());
+        let ends = Ends::default();
+        let journal = Journal::open(Options {
+            on_end: Some(ends.sink()),
+            ..Options::in_memory()
+        });
         let control = control(&config, &journal, watching);
         let services = Services {
             journal,
@@ -77,6 +81,7 @@ impl Server {
             bastion: None,
             agents: Err(crate::http::NoAgent::SwitchedOff),
             auth,
+            ends,
         };
         let key = "SHA256:test".to_owned();
         let state = AppState::new(&config, services, false, key, cancel.clone());
@@ -86,6 +91,7 @@ impl Server {
             listener,
             router(state.clone()),
             listen,
+            state.turned.clone(),
             cancel.clone(),
         ));
         Server {
@@ -155,6 +161,7 @@ fn config(dir: &std::path::Path, ssh_port: u16, limits: LimitsConfig) -> Config 
     };
     Config {
         listen: "127.0.0.1:0".parse().unwrap(),
+        metrics_listen: None,
         data_dir: dir.to_owned(),
         allowed_hosts: vec!["rescue.example.org".to_owned()],
         auth: AuthConfig {

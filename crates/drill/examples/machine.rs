@@ -1,0 +1,34 @@
+//! A simulated machine for a server of one's own: `cargo run -p breakglass-drill --example machine
+//! PUBLIC_KEY_FILE`. Prints `guest` and `host`, each with its address and host key, and ends with its
+//! standard input.
+
+#![allow(clippy::print_stdout, reason = "what it prints is what it is for")]
+
+use std::error::Error;
+
+use breakglass_drill::{Scenario, Simulation};
+use russh::keys::PublicKey;
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let file = std::env::args()
+        .nth(1)
+        .ok_or("name the public key's file")?;
+    let key = PublicKey::from_openssh(std::fs::read_to_string(file)?.trim())?;
+    let simulation = Simulation::start(Scenario::DiskFull, key, CancellationToken::new()).await?;
+    let keys = simulation.host_keys();
+    println!(
+        "guest {} {}",
+        simulation.guest_addr(),
+        keys.guest.to_openssh()?
+    );
+    println!(
+        "host {} {}",
+        simulation.host_addr(),
+        keys.host.to_openssh()?
+    );
+    let end = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    tokio::task::spawn_blocking(end).await??;
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! What came to an end, counted as the log says it.
+
+use breakglass_control::Check;
+use breakglass_journal::{Decision, EndSink, EventBody, Level, TurnOutcome, VerbOutcome};
+use breakglass_verbs::{Verb, Verdict};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+type Counts<const N: usize> = Family<Labels<N>, Counter>;
+type Seconds<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
+
+/// Upper bounds in seconds: from a `status` on a warm connection to a `stop` that climbs its whole
+/// ladder.
+const VERB_SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0];
+/// Upper bounds in seconds: from a short answer to the usual limit of a turn and beyond.
+const TURN_SECONDS: [f64; 9] = [5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1200.0, 1800.0, 7200.0];
+/// What stands for a word that this version does not know.
+const OTHER: &str = "other";
+
+/// The counters. Cheap to clone; every clone is the same.
+#[derive(Debug, Clone)]
+pub struct Ends {
+    verbs: Counts<3>,
+    verb_seconds: Seconds<1>,
+    checks: Counts<2>,
+    turns: Counts<1>,
+    turn_seconds: Seconds<1>,
+    approvals: Counts<1>,
+}
+
+impl Default for Ends {
+    fn default() -> Ends {
+        let ends = Ends {
+            verbs: Family::default(),
+            verb_seconds: Family::new_with_constructor(|| Histogram::new(VERB_SECONDS)),
+            checks: Family::default(),
+            turns: Family::default(),
+            turn_seconds: Family::new_with_constructor(|| Histogram::new(TURN_SECONDS)),
+            approvals: Family::default(),
+        };
+        ends.begin_at_zero();
+        ends
+    }
+}
+
+impl Ends {
+    /// A rate can't be told of a series that begins at 1.
+    fn begin_at_zero(&self) {
+        use TurnOutcome::{Done, Failed, Interrupted, Stopped, TimedOut};
+        for outcome in [Done, Failed, Stopped, TimedOut, Interrupted].map(turn_outcome) {
+            let _began = self.turns.get_or_create(&[("outcome", outcome)]);
+        }
+        for decision in [Decision::Allow, Decision::Deny, Decision::Void].map(decision_word) {
+            let _began = self.approvals.get_or_create(&[("decision", decision)]);
+        }
+    }
+
+    /// What the log is to tell its ends to.
+    pub(crate) fn sink(&self) -> EndSink {
+        let ends = self.clone();
+        Box::new(move |body| ends.count(body))
+    }
+
+    fn count(&self, body: &EventBody) {
+        match body {
+            EventBody::VerbFinished {
+                verb,
+                outcome,
+                verdict,
+                duration_ms,
+                ..
+            } => {
+                let verb = ("verb", verb_word(verb));
+                let labels = [
+                    verb,
+                    ("verdict", verdict_word(verdict.as_deref())),
+                    ("outcome", verb_outcome(*outcome)),
+                ];
+                self.verbs.get_or_create(&labels).inc();
+                observe(&self.verb_seconds, &[verb], *duration_ms);
+            }
+            EventBody::CheckFinished { check, level, .. } => {
+                let labels = [("check", check_word(check)), ("level", level_word(*level))];
+                self.checks.get_or_create(&labels).inc();
+            }
+            EventBody::TurnEnded {
+                outcome,
+                duration_ms,
+                ..
+            } => {
+                let labels = [("outcome", turn_outcome(*outcome))];
+                self.turns.get_or_create(&labels).inc();
+                observe(&self.turn_seconds, &labels, *duration_ms);
+            }
+            EventBody::ApprovalDecided { decision, .. } => {
+                let labels = [("decision", decision_word(*decision))];
+                self.approvals.get_or_create(&labels).inc();
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "verbs",
+            "Verbs that ended, by verb, verdict of the gate and outcome",
+            self.verbs.clone(),
+        );
+        registry.register(
+            "verb_seconds",
+            "How long verbs ran, by verb",
+            self.verb_seconds.clone(),
+        );
+        registry.register(
+            "checks",
+            "Checks of the guest that ended, by check and what they found",
+            self.checks.clone(),
+        );
+        registry.register(
+            "turns",
+            "Turns of the agent that ended, by outcome",
+            self.turns.clone(),
+        );
+        registry.register(
+            "turn_seconds",
+            "From prompt to end of a turn, by outcome",
+            self.turn_seconds.clone(),
+        );
+        registry.register(
+            "approvals",
+            "Questions of the agent that were settled, by decision",
+            self.approvals.clone(),
+        );
+    }
+}
+
+fn observe<const N: usize>(seconds: &Seconds<N>, labels: &Labels<N>, millis: u64) {
+    let took = std::time::Duration::from_millis(millis);
+    seconds.get_or_create(labels).observe(took.as_secs_f64());
+}
+
+fn verb_word(verb: &str) -> &'static str {
+    Verb::parse(verb).map_or(OTHER, Verb::as_str)
+}
+
+fn check_word(check: &str) -> &'static str {
+    Check::named(check).map_or(OTHER, Check::as_str)
+}
+
+/// The verdict without what it names: a lock's name would make a label without bounds.
+fn verdict_word(verdict: Option<&str>) -> &'static str {
+    match verdict.map(Verdict::parse) {
+        None => "none",
+        Some(None) => OTHER,
+        Some(Some(verdict)) => match verdict {
+            Verdict::Running => "running",
+            Verdict::Stopped => "stopped",
+            Verdict::MonitorDead => "monitor-dead",
+            Verdict::Unkillable => "unkillable",
+            Verdict::Locked(_) => "locked",
+            Verdict::HaManaged => "ha-managed",
+            Verdict::Unknown(_) => "unknown",
+        },
+    }
+}
+
+const fn verb_outcome(outcome: VerbOutcome) -> &'static str {
+    match outcome {
+        VerbOutcome::Done => "done",
+        VerbOutcome::Failed => "failed",
+        VerbOutcome::Refused => "refused",
+        VerbOutcome::Unreachable => "unreachable",
+        VerbOutcome::Interrupted => "interrupted",
+    }
+}
+
+const fn turn_outcome(outcome: TurnOutcome) -> &'static str {
+    match outcome {
+        TurnOutcome::Done => "done",
+        TurnOutcome::Failed => "failed",
+        TurnOutcome::Stopped => "stopped",
+        TurnOutcome::TimedOut => "timed_out",
+        TurnOutcome::Interrupted => "interrupted",
+    }
+}
+
+const fn decision_word(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Allow => "allow",
+        Decision::Deny => "deny",
+        Decision::Void => "void",
+    }
+}
+
+const fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::Info => "info",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_a_known_word_whatever_an_event_says() {
+        assert_eq!(verdict_word(Some("locked (backup of tuesday)")), "locked");
+        assert_eq!(verdict_word(Some("anything")), OTHER);
+        assert_eq!(verdict_word(None), "none");
+        assert_eq!(verb_word("rm"), OTHER);
+        assert_eq!(verb_word("cycle"), "cycle");
+        assert_eq!(check_word("disk\n"), OTHER);
+    }
+}
