@@ -2,22 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use breakglass_agent::AgentHealth;
 use breakglass_journal::{Vital, VitalState};
 use serde::Serialize;
 use ts_rs::TS;
 
-use super::state::{AppState, NoAgent};
+use super::state::AppState;
 use crate::auth::Identity;
 use crate::doctor::{self, Check};
 
-/// Longest wait for the agent's CLI to say how it is.
-const AGENT_LIMIT: Duration = Duration::from_secs(3);
+/// The name of the agent's check.
+const AGENT: &str = "agent";
 /// What tells which link is broken.
 const REMEDY: &str = "breakglass doctor --config FILE tells which link is broken";
 
@@ -60,9 +58,36 @@ pub(super) async fn ready(
     State(state): State<AppState>,
     _: Identity,
 ) -> (StatusCode, Json<Readiness>) {
+    let readiness = readiness(&state).await;
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(readiness))
+}
+
+/// `GET /api/readiness`: the same for people; that something is broken is no failure of the answer.
+pub(super) async fn show(State(state): State<AppState>, _: Identity) -> Json<Readiness> {
+    Json(readiness(&state).await)
+}
+
+/// `POST /api/readiness/check`: the same after another examination; in a drill there is none.
+pub(super) async fn check(State(state): State<AppState>, _: Identity) -> Json<Readiness> {
+    if !state.about.drill {
+        let wait = state.shutdown.run_until_cancelled(state.findings.try_now());
+        wait.await;
+    }
+    Json(readiness(&state).await)
+}
+
+/// What is live, and what the last examination found.
+async fn readiness(state: &AppState) -> Readiness {
     let mut checks = BTreeMap::new();
-    let now = live(&state).await;
-    for check in now.into_iter().chain(state.findings.last()) {
+    let now = live(state).await;
+    // How the agent is, is known better now.
+    let examined = state.findings.last().into_iter().filter(|check| check.name != AGENT);
+    for check in now.into_iter().chain(examined) {
         match checks.entry(check.name.clone()) {
             Entry::Vacant(free) => {
                 free.insert(check);
@@ -77,14 +102,9 @@ pub(super) async fn ready(
     let ready = checks
         .values()
         .all(|check| check.state < doctor::State::Red);
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
     let links = checks.into_iter();
     let checks = links.map(|(name, check)| (name, check.into())).collect();
-    (status, Json(Readiness { ready, checks }))
+    Readiness { ready, checks }
 }
 
 impl From<Check> for Link {
@@ -101,7 +121,9 @@ impl From<Check> for Link {
 
 /// What is known without dialling anybody.
 async fn live(state: &AppState) -> Vec<Check> {
-    let mut checks = vec![store(state), agent(state).await];
+    let config = &state.findings.config().agent;
+    let agent = doctor::live_agent(&state.agents, config).await;
+    let mut checks = vec![store(state), agent];
     let fingerprint = &state.about.key_fingerprint;
     checks.push(Check::green("ssh_key", format!("Loaded: {fingerprint}.")));
     for target in state.control.targets() {
@@ -122,23 +144,6 @@ fn store(state: &AppState) -> Check {
             Check::red("store", why, remedy)
         }
     }
-}
-
-async fn agent(state: &AppState) -> Check {
-    let silent = || AgentHealth {
-        available: false,
-        version: None,
-        message: "The agent's command does not say how it is; try again.".to_owned(),
-    };
-    let health = match &state.agents {
-        Err(off @ NoAgent::SwitchedOff) => return Check::green("agent", off.to_string()),
-        Err(NoAgent::Broken(why)) => {
-            return Check::red("agent", why, "mend it and start breakglass again");
-        }
-        Ok(agents) => tokio::time::timeout(AGENT_LIMIT, agents.health()).await,
-    };
-    let config = &state.findings.config().agent;
-    doctor::judge_agent(&health.unwrap_or_else(|_| silent()), config)
 }
 
 fn vital(name: String, vital: Option<Vital>) -> Check {

@@ -17,8 +17,10 @@ use super::{
 use crate::web;
 
 /// Every route that needs an identity, with its methods; what a test walks through.
-pub const PROTECTED: [(&str, &str); 23] = [
+pub const PROTECTED: [(&str, &str); 25] = [
     ("GET", "/ready"),
+    ("GET", "/api/readiness"),
+    ("POST", "/api/readiness/check"),
     ("GET", "/api/me"),
     ("POST", "/api/logout"),
     ("GET", "/api/targets"),
@@ -69,6 +71,8 @@ fn protected() -> Router<AppState> {
     Router::new()
         .route("/me", get(session::me))
         .route("/logout", post(session::logout))
+        .route("/readiness", get(health::show))
+        .route("/readiness/check", post(health::check))
         .route("/targets", get(targets::list))
         .route("/targets/{target}", get(targets::show))
         .route("/targets/{target}/screenshot", get(pictures::now))
