@@ -32,7 +32,9 @@ impl Config {
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         let private = self.private.iter().map(std::path::PathBuf::as_path);
-        private.filter(|path| !self.secrets.iter().any(|secret| secret == path)).last()
+        private
+            .filter(|path| !self.secrets.iter().any(|secret| secret == path))
+            .last()
     }
 
     /// Reads the file, if one is named, and the variables over it.

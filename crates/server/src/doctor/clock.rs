@@ -35,7 +35,8 @@ impl Asked {
         }
         let (seconds, way) = (off / 1_000, if apart < 0 { "behind" } else { "ahead of" });
         let evidence = format!("The {machine}'s clock is {seconds} s {way} the server's.");
-        let remedy = format!("on the {machine}, or here if this clock is wrong: timedatectl set-ntp true");
+        let remedy =
+            format!("on the {machine}, or here if this clock is wrong: timedatectl set-ntp true");
         match off {
             ..=FAR_APART => Check::amber(name, evidence, remedy),
             _ => Check::red(name, evidence, remedy),
@@ -67,7 +68,9 @@ impl Told {
 /// long that it may be right.
 fn apart(asked: i64, told: Told, answered: i64) -> i64 {
     let ahead = told.at.saturating_sub(answered).max(0);
-    let behind = asked.saturating_sub(told.at.saturating_add(told.blur)).max(0);
+    let behind = asked
+        .saturating_sub(told.at.saturating_add(told.blur))
+        .max(0);
     ahead.saturating_sub(behind)
 }
 

@@ -94,7 +94,9 @@ fn listen(config: &Config) -> Check {
     }
     Check::amber(
         NAME,
-        format!("{listen} is open to a network, where everything passes unencrypted, the token too."),
+        format!(
+            "{listen} is open to a network, where everything passes unencrypted, the token too."
+        ),
         "set listen to an address of loopback; or let an edge speak TLS before it, and say so: \
          auth.trusted_proxies where it signs people in, else auth.secure_cookie = true",
     )

@@ -106,7 +106,9 @@ impl Place {
         let text = serde_json::to_vec(practice)?;
         self.draft.write_all(&text)?;
         self.draft.as_file().sync_all()?;
-        self.draft.persist(&self.file).map_err(|error| error.error)?;
+        self.draft
+            .persist(&self.file)
+            .map_err(|error| error.error)?;
         Ok(self.file)
     }
 }

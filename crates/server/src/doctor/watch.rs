@@ -102,7 +102,12 @@ impl Findings {
 
     /// Examines everything once; tells how long to wait for the next time. `wanted` says that
     /// somebody waits for it.
-    async fn round(&self, agents: &Result<Agents, NoAgent>, pause: Duration, wanted: bool) -> Duration {
+    async fn round(
+        &self,
+        agents: &Result<Agents, NoAgent>,
+        pause: Duration,
+        wanted: bool,
+    ) -> Duration {
         let examining = async {
             let (mut checks, agent) = tokio::join!(
                 examine(&self.config),
@@ -119,7 +124,11 @@ impl Findings {
             self.tell(check);
         };
         let (changed, ()) = tokio::join!(examining, asking);
-        let red = self.found().examined.iter().any(|check| check.state == State::Red);
+        let red = self
+            .found()
+            .examined
+            .iter()
+            .any(|check| check.state == State::Red);
         // Who asked meanwhile gets this one's result.
         let _ = timeout(Duration::ZERO, self.wanted.notified()).await;
         self.rounds.send_modify(|rounds| *rounds += 1);
@@ -213,7 +222,7 @@ mod tests {
 
     #[test]
     fn what_has_turned_red_is_tried_after_a_minute_and_then_ever_later() {
-        let minutes = |minutes| Duration::from_secs(60 * minutes);
+        let minutes = |minutes| Duration::from_secs(60_u64 * minutes);
         let mut waited = Vec::new();
         let mut last = pause(PERIOD, true, true);
         for _ in 0..6 {

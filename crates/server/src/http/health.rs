@@ -86,7 +86,11 @@ async fn readiness(state: &AppState) -> Readiness {
     let mut checks = BTreeMap::new();
     let now = live(state).await;
     // How the agent is, is known better now.
-    let examined = state.findings.last().into_iter().filter(|check| check.name != AGENT);
+    let examined = state
+        .findings
+        .last()
+        .into_iter()
+        .filter(|check| check.name != AGENT);
     for check in now.into_iter().chain(examined) {
         match checks.entry(check.name.clone()) {
             Entry::Vacant(free) => {
