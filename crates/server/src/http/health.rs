@@ -17,7 +17,7 @@ use crate::doctor::{self, Check};
 /// The name of the agent's check.
 const AGENT: &str = "agent";
 /// What tells which link is broken.
-const REMEDY: &str = "breakglass doctor --config FILE tells which link is broken";
+const REMEDY: &str = "the checks of guest and host tell which link is broken; so does breakglass doctor --config FILE";
 
 /// Whether each link of the chain holds.
 #[derive(Debug, Serialize, TS)]
@@ -44,6 +44,10 @@ pub(super) struct Link {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     remedy: Option<String>,
+    /// Whether it could not be tried, since another check comes first, which the message names.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[ts(optional, as = "Option<bool>")]
+    untried: bool,
     /// When it was looked at, RFC 3339 in UTC.
     at: String,
 }
@@ -118,6 +122,7 @@ impl From<Check> for Link {
             state: check.state,
             message: check.evidence,
             remedy: check.remedy,
+            untried: check.untried,
             at: check.at,
         }
     }
