@@ -12,7 +12,7 @@ import {
   SMALL_PHONE,
 } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { ask, holdButton, openPower } from './support/page.js';
+import { ask, holdButton, misfits, openPower } from './support/page.js';
 import { startProxy } from './support/proxy.js';
 
 after(closeBrowser);
@@ -59,16 +59,7 @@ test('on a small phone nothing is wider than the screen, and every target is lar
   await ask(page, 'What is wrong?');
   await page.locator('[data-outcome="done"]').waitFor({ timeout: 60_000 });
   await openPower(page);
-  const { wide, small } = await page.evaluate(() => ({
-    wide: document.documentElement.scrollWidth > innerWidth,
-    small: [...document.querySelectorAll('button, select, a, input, textarea')]
-      .map((element) => ({ element, box: element.getBoundingClientRect() }))
-      .filter(({ box }) => box.width > 0 && (box.width < 44 || box.height < 44))
-      .filter(({ element }) => element.closest('.markdown') === null)
-      .map(({ element }) => element.outerHTML.slice(0, 100)),
-  }));
-  assert.equal(wide, false);
-  assert.deepEqual(small, []);
+  assert.deepEqual(await misfits(page), []);
   await screenshot(page, 'small-phone-power');
 });
 

@@ -60,6 +60,12 @@ pub(crate) fn utc(at: SystemTime) -> String {
     format!("{year:04}-{month:02}-{:02}T{h:02}:{m:02}:{s:02}Z", day + 1)
 }
 
+/// [`utc`] with milliseconds: `2026-11-23T20:45:07.042Z`.
+pub(crate) fn utc_ms(at: SystemTime) -> String {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    utc(at).replace('Z', &format!(".{:03}Z", since.subsec_millis()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,5 +97,7 @@ mod tests {
         ] {
             assert_eq!(utc(UNIX_EPOCH + Duration::from_secs(seconds)), text);
         }
+        let precise = UNIX_EPOCH + Duration::from_millis(1_795_455_967_042);
+        assert_eq!(utc_ms(precise), "2026-11-23T17:46:07.042Z");
     }
 }

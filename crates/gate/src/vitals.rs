@@ -1,12 +1,13 @@
 //! The vital signs of guest and host as one JSON object.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Map, Value, json};
 
 use crate::driver::{Driver, Evidence};
 use crate::policy::Limits;
+use crate::text;
 use crate::verdict::judge;
 
 /// Longest pause between the two samples of the disk counters: somebody waits.
@@ -60,6 +61,7 @@ pub(crate) fn sample(
                     .max(1)
         });
     add("cpu_percent", json!(share));
+    add("time", json!(text::utc_ms(SystemTime::now())));
     vitals
 }
 

@@ -290,6 +290,21 @@ pub enum EventBody {
         /// The fingerprint it showed.
         shown: String,
     },
+    /// A check of what an emergency needs stands otherwise than before.
+    ReadinessChanged {
+        /// Its name, as readiness has it: `devvm.guest.sudo`.
+        check: String,
+        /// How it stood; what had not been looked at counts as green.
+        before: CheckState,
+        /// How it stands.
+        now: CheckState,
+        /// What was seen, as a sentence.
+        evidence: String,
+        /// What to do; none where all is well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        remedy: Option<String>,
+    },
     /// Something that the operator has to know.
     Notice {
         /// How grave.
@@ -328,6 +343,7 @@ impl EventBody {
             EventBody::AutonomyChanged { .. } => "autonomy_changed",
             EventBody::CutOffChanged { .. } => "cut_off_changed",
             EventBody::HostKeyChanged { .. } => "host_key_changed",
+            EventBody::ReadinessChanged { .. } => "readiness_changed",
             EventBody::Notice { .. } => "notice",
             EventBody::IncidentClosed {} => "incident_closed",
         }
@@ -392,6 +408,33 @@ pub enum Level {
     Warning,
     /// It does not work.
     Error,
+}
+
+/// How a check of readiness stands; the worse is the greater.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[ts(export)]
+pub enum CheckState {
+    /// It holds.
+    Green,
+    /// It works and will bite later, or it could not be tried.
+    Amber,
+    /// It does not hold: in an emergency something would not work, or somebody has too much leave.
+    Red,
+}
+
+impl CheckState {
+    /// The word on the wire and on the command line.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CheckState::Green => "green",
+            CheckState::Amber => "amber",
+            CheckState::Red => "red",
+        }
+    }
 }
 
 /// Which of a command's standard streams.

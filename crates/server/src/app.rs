@@ -121,6 +121,12 @@ impl App {
         })
     }
 
+    /// The log of its incidents.
+    #[must_use]
+    pub fn journal(&self) -> Journal {
+        self.state.journal.clone()
+    }
+
     /// A code that signs one browser in, once.
     ///
     /// # Errors
@@ -193,9 +199,13 @@ impl App {
             self.tracker.spawn(serving);
         }
         if self.mode == Mode::Serve {
-            let (findings, cancel) = (self.state.findings.clone(), self.cancel.clone());
-            let watching = async move { cancel.run_until_cancelled(doctor::watch(findings)).await };
-            self.tracker.spawn(watching);
+            let (state, cancel) = (&self.state, self.cancel.clone());
+            let telling = doctor::tell_incidents(state.findings.changes(), state.journal.clone());
+            let watching = doctor::watch(state.findings.clone(), state.agents.clone());
+            self.tracker.spawn(async move {
+                let both = async { tokio::join!(telling, watching) };
+                cancel.run_until_cancelled(both).await;
+            });
         }
         end.await;
         tracing::info!("ending: no new work is taken");

@@ -94,3 +94,15 @@ export async function deny(card, reason) {
   // The second half of a double tap is not taken for an answer; a later one is.
   await confirm.click({ delay: DOUBLE_TAP_MS });
 }
+
+/** What is wider than the screen, or too small for a thumb. */
+export const misfits = (page) =>
+  page.evaluate(() => {
+    const wide = document.documentElement.scrollWidth > innerWidth ? ['the page'] : [];
+    const small = [...document.querySelectorAll('button, select, a, input, textarea, summary')]
+      .map((element) => ({ element, box: element.getBoundingClientRect() }))
+      .filter(({ box }) => box.width > 0 && (box.width < 44 || box.height < 44))
+      .filter(({ element }) => element.closest('.markdown') === null)
+      .map(({ element }) => element.outerHTML.slice(0, 100));
+    return [...wide, ...small];
+  });

@@ -172,6 +172,7 @@ pub fn vitals_are_one_object_and_the_verdict<S: Subject>() {
         for (key, kind) in [
             ("staged", vitals["staged"].is_array()),
             ("ha_managed", vitals["ha_managed"].is_boolean()),
+            ("time", vitals["time"].is_string()),
         ] {
             assert!(kind, "{key}: {vitals}");
         }

@@ -1,9 +1,13 @@
 /** What the page shows. It lives in the fragment, so the server has one page to serve. */
-export type Route = { view: 'now' } | { view: 'history' } | { view: 'replay'; incident: string };
+export type Route =
+  | { view: 'now' }
+  | { view: 'history' }
+  | { view: 'readiness' }
+  | { view: 'replay'; incident: string };
 
 function parse(hash: string): Route {
   const [view, incident] = hash.replace(/^#\/?/, '').split('/');
-  if (view === 'history') return { view };
+  if (view === 'history' || view === 'readiness') return { view };
   if (view === 'incident' && incident) return { view: 'replay', incident };
   return { view: 'now' };
 }

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fmt;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -10,6 +11,7 @@ use subtle::ConstantTimeEq as _;
 pub struct ApiToken {
     hash: [u8; 32],
     session_key: [u8; 32],
+    made_up: bool,
 }
 
 /// Why a text is refused as a token.
@@ -51,6 +53,7 @@ impl ApiToken {
         Ok(ApiToken {
             hash: digest(text),
             session_key,
+            made_up: is_made_up(text.as_bytes()),
         })
     }
 
@@ -60,9 +63,24 @@ impl ApiToken {
         self.hash.ct_eq(&digest(presented)).into()
     }
 
+    /// Whether it repeats itself or counts up, which chance does in one of ten thousand.
+    #[must_use]
+    pub const fn is_made_up(&self) -> bool {
+        self.made_up
+    }
+
     pub(super) const fn session_key(&self) -> [u8; 32] {
         self.session_key
     }
+}
+
+/// Whether six characters in a row come twice, or count up.
+fn is_made_up(token: &[u8]) -> bool {
+    let mut seen = HashSet::new();
+    token.windows(6).any(|six| {
+        let counts = six.windows(2).all(|two| two[0].wrapping_add(1) == two[1]);
+        counts || !seen.insert(six)
+    })
 }
 
 impl fmt::Debug for ApiToken {
@@ -121,6 +139,20 @@ mod tests {
             ApiToken::new(&format!("{GOOD} é")).unwrap_err(),
             WeakToken::Unprintable
         );
+    }
+
+    #[test]
+    fn a_token_that_somebody_made_up_is_told_from_a_random_one() {
+        let made_up = |text| ApiToken::new(text).unwrap().is_made_up();
+        for text in [GOOD, "open-sesame-1-open-sesame-2-open-sesame"] {
+            assert!(made_up(text), "{text}");
+        }
+        for text in [
+            "b1f5c0d29e7a48366c3e0fd41797a25b80c4e6d9131fa7527be85d0c99436e21",
+            "q9Zt3vLw0xKsR7bYhN2cJfU6mPaEgD1V",
+        ] {
+            assert!(!made_up(text), "{text}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::http::HeaderName;
 use breakglass_control::{Endpoint, HostKeyPolicy, Target, ssh};
 use breakglass_drill::{Scenario, Simulation};
+use breakglass_journal::clock;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::{Exit, Failure, say};
 use crate::app::{App, Mode};
 use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
+use crate::doctor::{Place, Practice};
 
 const KEY: &str = "key";
 const KNOWN_HOSTS: &str = "known_hosts";
@@ -34,6 +36,10 @@ pub(crate) struct DrillArgs {
     /// Keep the record here instead of in a directory that goes with the drill.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Note the drill for the server with this configuration: its readiness tells when people last
+    /// practised. A drill counts where somebody asked the agent or ran a verb.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -57,6 +63,7 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
         .data_dir
         .clone()
         .unwrap_or_else(|| scratch.path().join("data"));
+    let place = place(args)?;
     let cancel = CancellationToken::new();
     let simulation = simulate(args.scenario, scratch.path(), cancel.clone()).await?;
     let config = config(args, &simulation, scratch.path(), data_dir)?;
@@ -85,9 +92,42 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
     say(&format!(
         "Open this once, within 15 minutes; it signs you in. Ctrl-C ends the drill.\n\n  http://{address}/#sign-in={code}\n"
     ));
-    app.run(listener, None, super::runtime::interrupted()).await;
+    let (journal, since) = (app.journal(), clock::now());
+    let mut practised = Ok(None);
+    let ended = async {
+        super::runtime::interrupted().await;
+        practised = Practice::of(&journal, &args.scenario.to_string(), &since).await;
+    };
+    app.run(listener, None, ended).await;
     cancel.cancel();
+    if let Some(place) = place {
+        note(place, practised.map_err(failed("what was practised"))?)?;
+    }
     Ok(Exit::Done)
+}
+
+/// Where the drill is to be noted, if it is.
+fn place(args: &DrillArgs) -> Result<Option<Place>, Failure> {
+    let Some(file) = &args.config else {
+        return Ok(None);
+    };
+    let data_dir = super::serve::load(file)?.data_dir;
+    let place = Place::prepare(&data_dir);
+    place.map(Some).map_err(|error| {
+        let dir = data_dir.display();
+        let message = format!("the drill can't be noted in {dir}: {error}; make it writable");
+        Failure::new(Exit::Usage, message)
+    })
+}
+
+fn note(place: Place, practised: Option<Practice>) -> Result<(), Failure> {
+    let Some(practice) = practised else {
+        say("Nobody asked the agent or ran a verb, so this drill is not noted.");
+        return Ok(());
+    };
+    let file = place.note(&practice).map_err(failed("the drill's note"))?;
+    say(&format!("This drill is noted in {}.", file.display()));
+    Ok(())
 }
 
 /// Starts the machine; leaves its key and its pinned host keys in `scratch`.
@@ -153,6 +193,7 @@ fn config(
         agent: agent(args.agent)?,
         limits: LimitsConfig::default(),
         targets: vec![target],
+        drill_max_age_days: 0,
         private: Vec::new(),
         secrets: Vec::new(),
     })

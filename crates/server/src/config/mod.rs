@@ -28,6 +28,15 @@ use section::Section;
 use tree::{Node, Table, Value};
 
 impl Config {
+    /// The file that it was read from, if it was one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        let private = self.private.iter().map(std::path::PathBuf::as_path);
+        private
+            .filter(|path| !self.secrets.iter().any(|secret| secret == path))
+            .last()
+    }
+
     /// Reads the file, if one is named, and the variables over it.
     ///
     /// `environment` is passed in rather than read, so that a test needs no process of its own:

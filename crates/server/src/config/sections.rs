@@ -33,6 +33,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let ssh = root.section("ssh", |section| ssh(section, &data_dir));
     let agent = root.section("agent", agent);
     let limits = root.section("limits", limits);
+    let drill_days = root.integer("drill_max_age_days", 90, 0..=3650);
     let targets = targets(&mut root);
     if let Some(user) = agent.as_ref().and_then(|agent| agent.user) {
         agent_user::keep_out(user, root.report());
@@ -50,6 +51,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         agent: agent?,
         limits,
         targets: targets?,
+        drill_max_age_days: u16::try_from(drill_days).unwrap_or(u16::MAX),
         private: secrets.clone(),
         secrets,
     })
@@ -265,6 +267,8 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
     let runner_uid = section
         .optional_integer("runner_uid", 0..=u64::from(u32::MAX - 1))
         .and_then(|uid| u32::try_from(uid).ok());
+    let hours = section.integer("model_check_hours", 24, 0..=8760);
+    let model_check = (hours > 0).then(|| Duration::from_secs(hours * 3600));
     let rules = section.file("rules_file").map(|found| {
         let (path, text) = &found.value;
         if let Err(faults) = own_rules(path, text) {
@@ -297,6 +301,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         user,
         runner,
         runner_uid,
+        model_check,
         rules,
     })
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The machines to be saved.
     pub targets: Vec<Target>,
+    /// How old the last drill may be, in days; 0: nobody wants to know.
+    pub drill_max_age_days: u16,
     /// Files that are nobody's but the server's: every secret, and the configuration itself.
     pub private: Vec<PathBuf>,
     /// Of these, the files with a secret in them.
@@ -104,6 +106,8 @@ pub struct AgentConfig {
     pub runner: Option<PathBuf>,
     /// The uid that the CLI has behind the runner: the one that may use the agent's bastion.
     pub runner_uid: Option<u32>,
+    /// How often a running server puts one short question to the model; none: never.
+    pub model_check: Option<Duration>,
     /// A file with rules of the operator's own for what only reads, and its text.
     pub rules: Option<(PathBuf, String)>,
 }
@@ -179,6 +183,7 @@ impl Default for AgentConfig {
             user: None,
             runner: None,
             runner_uid: None,
+            model_check: Some(Duration::from_secs(24 * 3600)),
             rules: None,
         }
     }

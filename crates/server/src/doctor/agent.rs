@@ -5,18 +5,25 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use breakglass_agent::{AgentHealth, AgentOptions, RunnerAccess, try_cli, try_model};
+use breakglass_agent::{AgentHealth, AgentOptions, Agents, RunnerAccess, try_cli, try_model};
 use tempfile::TempDir;
 
 use super::check::Check;
+use super::model::Answer;
 use crate::cell::{self, Cell};
 use crate::config::{AgentConfig, Config};
+use crate::http::NoAgent;
+
+/// The name of the model's check.
+pub(super) const MODEL: &str = "agent.model";
+/// Longest wait for a running server's agent to say how it is.
+const LIVE_LIMIT: Duration = Duration::from_secs(3);
 
 /// Longest wait for the model's answer.
 const MODEL_LIMIT: Duration = Duration::from_secs(60);
 
 /// All of it, in a cell of its own beside a running server's, which stays as it is. `ask_model` puts
-/// one short question to the model.
+/// one short question to the model; else its last answer to the server stands.
 pub(crate) async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
     if !config.agent.enabled {
         let off = "The agent is switched off (agent.enabled = false).";
@@ -61,8 +68,25 @@ pub(crate) async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
     }
 }
 
+/// How a running server's agent is, without asking the model.
+pub(crate) async fn live(agents: &Result<Agents, NoAgent>, config: &AgentConfig) -> Check {
+    let health = match agents {
+        Err(off @ NoAgent::SwitchedOff) => return Check::green("agent", off.to_string()),
+        Err(NoAgent::Broken(why)) => {
+            return Check::red("agent", why, "mend it and start breakglass again");
+        }
+        Ok(agents) => tokio::time::timeout(LIVE_LIMIT, agents.health()).await,
+    };
+    let silent = || AgentHealth {
+        available: false,
+        version: None,
+        message: "The agent's command does not say how it is; try again.".to_owned(),
+    };
+    judge(&health.unwrap_or_else(|_| silent()), config)
+}
+
 /// What the health of the CLI says, with its remedy.
-pub(crate) fn judge(health: &AgentHealth, agent: &AgentConfig) -> Check {
+fn judge(health: &AgentHealth, agent: &AgentConfig) -> Check {
     if health.available {
         return Check::green("agent", &health.message);
     }
@@ -88,21 +112,28 @@ async fn of_cli(config: &Config, mut options: AgentOptions, ask_model: bool) -> 
     options.max_api_retries = 1;
     let health = try_cli(&options).await;
     let mut checks = vec![judge(&health, &config.agent)];
-    if ask_model {
-        checks.push(match (health.available, &options.model) {
-            (false, _) => Check::untried("agent.model", "agent"),
-            (true, model) => match try_model(&options, MODEL_LIMIT).await {
-                Ok(said) => Check::green("agent.model", format!("{model} answers: {said:?}.")),
-                Err(why) => Check::red(
-                    "agent.model",
-                    format!("{model} gives no answer: {why}"),
-                    "check the login, agent.model and agent.base_url, and that the model's API can be \
-                     reached from here; power works without it",
-                ),
-            },
-        });
+    if !ask_model {
+        checks.extend(Answer::kept(config).map(|answer| answer.check));
+    } else if health.available {
+        checks.push(model(&options).await);
+    } else {
+        checks.push(Check::untried(MODEL, "agent"));
     }
     checks
+}
+
+/// Asks it one short question.
+async fn model(options: &AgentOptions) -> Check {
+    let model = &options.model;
+    match try_model(options, MODEL_LIMIT).await {
+        Ok(said) => Check::green(MODEL, format!("{model} answers: {said:?}.")),
+        Err(why) => Check::red(
+            MODEL,
+            format!("{model} gives no answer: {why}"),
+            "check the login, agent.model and agent.base_url, and that the model's API can be \
+             reached from here; power works without it",
+        ),
+    }
 }
 
 /// A cell in a directory that goes with the guard.

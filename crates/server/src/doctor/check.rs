@@ -1,38 +1,11 @@
 //! What one check found.
 
+pub(crate) use breakglass_journal::CheckState as State;
 use breakglass_journal::clock;
-use schemars::JsonSchema;
-use serde::Serialize;
-use ts_rs::TS;
-
-/// How a check stands; the worse is the greater.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, TS, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[ts(export, rename = "CheckState")]
-#[schemars(rename = "CheckState")]
-pub(crate) enum State {
-    /// It holds.
-    Green,
-    /// It works and will bite later, or it could not be tried.
-    Amber,
-    /// It does not hold: in an emergency something would not work, or somebody has too much leave.
-    Red,
-}
-
-impl State {
-    /// The word on the wire and on the command line.
-    #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            State::Green => "green",
-            State::Amber => "amber",
-            State::Red => "red",
-        }
-    }
-}
+use serde::{Deserialize, Serialize};
 
 /// One named check: how it stands, by what evidence, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Check {
     /// Its name: `ssh_key`, or after a target's name `devvm.guest.sudo`.
     pub(crate) name: String,
@@ -41,10 +14,13 @@ pub(crate) struct Check {
     /// What was seen, as a sentence.
     pub(crate) evidence: String,
     /// What to do, with the file or command; none where all is well.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) remedy: Option<String>,
     /// When it was looked at, RFC 3339 in UTC.
     pub(crate) at: String,
+    /// Whether it was not tried, since another one has to hold first: it tells nothing new.
+    #[serde(skip)]
+    pub(crate) untried: bool,
 }
 
 impl Check {
@@ -56,6 +32,7 @@ impl Check {
             evidence: evidence.into(),
             remedy: None,
             at: clock::now(),
+            untried: false,
         }
     }
 
@@ -80,7 +57,10 @@ impl Check {
     /// A check that waits for another one to hold.
     pub(crate) fn untried(name: impl Into<String>, first: &str) -> Check {
         let evidence = format!("Not tried: {first} comes first.");
-        Check::amber(name, evidence, format!("mend {first}"))
+        Check {
+            untried: true,
+            ..Check::amber(name, evidence, format!("mend {first}"))
+        }
     }
 
     fn not_green(state: State, name: String, evidence: String, remedy: String) -> Check {
@@ -89,6 +69,33 @@ impl Check {
             state,
             remedy,
             ..Check::green(name, evidence)
+        }
+    }
+}
+
+/// The target that a check's name begins with, if it is the check of one.
+pub(crate) fn target_of(check: &str) -> Option<&str> {
+    let (target, rest) = check.split_once('.')?;
+    let machine = rest.split('.').next()?;
+    // As they are now, by their vital signs, or examined.
+    matches!(machine, "guest" | "host" | "ssh" | "vm").then_some(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_belongs_to_the_target_that_it_is_named_after() {
+        for (name, target) in [
+            ("devvm.guest.sudo", Some("devvm")),
+            ("agent.host.no_shell", Some("agent")),
+            ("devvm.vm", Some("devvm")),
+            ("agent.model", None),
+            ("config.host_keys", None),
+            ("store", None),
+        ] {
+            assert_eq!(target_of(name), target, "{name}");
         }
     }
 }

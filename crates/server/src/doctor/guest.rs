@@ -1,19 +1,14 @@
 //! The guest: reached, entered, with leave to repair, and with the right time.
 
-use std::time::SystemTime;
-
 use breakglass_control::ssh::Probe;
 use breakglass_control::{SshOptions, Target};
 
 use super::check::Check;
+use super::clock::{Asked, Told};
 use super::reach::{self, LINKS};
 
 /// What is tried once the guest is entered.
 const WITHIN: [&str; 2] = ["sudo", "clock"];
-/// More seconds than this, and two logs no longer tell what came first.
-const APART: u64 = 5;
-/// More than this, and certificates and tickets fail.
-const FAR_APART: u64 = 300;
 
 /// The names of all checks of the guest.
 pub(super) fn names(target: &Target) -> Vec<String> {
@@ -66,34 +61,19 @@ async fn sudo(target: &Target, probe: &Probe) -> Check {
 
 async fn clock(target: &Target, probe: &Probe) -> Check {
     let name = name(target, "clock");
-    let remedy = "on the guest and here: timedatectl set-ntp true";
-    let before = seconds();
-    let theirs = match probe.run("date +%s").await {
-        Ok(answer) => answer.stdout.trim().parse::<u64>().ok(),
+    let asked = Asked::now();
+    let told = match probe.run("date '+%s %N'").await {
+        Ok(answer) => Told::by_date(&answer.stdout),
         Err(_) => None,
     };
-    let Some(theirs) = theirs else {
-        return Check::amber(
+    match told {
+        Some(told) => asked.compare(name, "guest", told),
+        None => Check::amber(
             name,
             "The guest does not tell its time.",
-            "try on it: date +%s",
-        );
-    };
-    // Its answer was true somewhen between the two.
-    let apart = before
-        .saturating_sub(theirs)
-        .max(theirs.saturating_sub(seconds()));
-    let evidence = format!("The clocks of guest and server are {apart} s apart.");
-    match apart {
-        FAR_APART.. => Check::red(name, evidence, remedy),
-        APART..FAR_APART => Check::amber(name, evidence, remedy),
-        _ => Check::green(name, evidence),
+            "try on it: date '+%s %N'",
+        ),
     }
-}
-
-fn seconds() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 /// What a command said last.

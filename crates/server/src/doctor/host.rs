@@ -5,14 +5,16 @@ use std::time::Duration;
 use breakglass_control::ssh::Probe;
 use breakglass_control::{SshOptions, Target};
 use breakglass_verbs::Verdict;
+use serde_json::Value;
 
 use super::check::Check;
+use super::clock::{Asked, Told};
 use super::forced;
 use super::guest::last_line;
 use super::reach::{self, LINKS};
 
 /// What is asked of the gate.
-const OF_THE_GATE: [&str; 2] = ["gate", "vitals"];
+const OF_THE_GATE: [&str; 3] = ["gate", "vitals", "clock"];
 /// What holds the key to the gate, in authorized_keys.
 pub(super) const HELD: &str = "command=\"/usr/local/sbin/breakglass-gate\",restrict";
 /// Longest wait for the gate: it waits 10 s itself for a monitor that is dead.
@@ -48,26 +50,26 @@ pub(super) async fn checks(target: &Target, options: &SshOptions) -> Vec<Check> 
 }
 
 /// That it answers with a verdict; and if so, that it knows the newer words.
-async fn gate(target: &Target, probe: &Probe) -> [Check; 2] {
-    let [gate, vitals] = OF_THE_GATE.map(|check| name(target, check));
+async fn gate(target: &Target, probe: &Probe) -> [Check; 3] {
+    let [gate, vitals, clock] = OF_THE_GATE.map(|check| name(target, check));
+    let broken = |check: Check| {
+        let untried = [vitals.clone(), clock.clone()].map(|name| Check::untried(name, &gate));
+        let [vitals, clock] = untried;
+        [check, vitals, clock]
+    };
     let answer = match probe.run_for("status", GATE_LIMIT).await {
         Ok(answer) => answer,
         Err(error) => {
-            let untried = Check::untried(vitals, &gate);
-            return [
-                Check::red(gate, format!("{error}."), no_gate(target)),
-                untried,
-            ];
+            let check = Check::red(gate.clone(), format!("{error}."), no_gate(target));
+            return broken(check);
         }
     };
     let last = last_line(&answer.stdout);
     let verdict = last.strip_prefix("verdict: ").and_then(Verdict::parse);
     if let Some(verdict) = verdict {
         let evidence = format!("The gate answers: the guest is {verdict}.");
-        return [
-            Check::green(gate, evidence),
-            age(target, probe, vitals).await,
-        ];
+        let [vitals, clock] = newer(target, probe, [vitals, clock]).await;
+        return [Check::green(gate, evidence), vitals, clock];
     }
     let said = match answer.stderr.is_empty() {
         true => last,
@@ -79,14 +81,24 @@ async fn gate(target: &Target, probe: &Probe) -> [Check; 2] {
         false => no_gate(target),
     };
     let evidence = format!("`status` brought no verdict, but: {said}.");
-    let untried = Check::untried(vitals, &gate);
-    [Check::red(gate, evidence, remedy), untried]
+    broken(Check::red(gate.clone(), evidence, remedy))
 }
 
-async fn age(target: &Target, probe: &Probe, name: String) -> Check {
+/// That it knows `vitals`, and that the time in it is ours.
+async fn newer(target: &Target, probe: &Probe, names: [String; 2]) -> [Check; 2] {
+    let [vitals, clock] = names;
+    let asked = Asked::now();
+    let remedy = format!("{}, the newer one", install(target));
     let evidence = match probe.run_for("vitals", GATE_LIMIT).await {
         Ok(answer) if answer.code != Some(2) && answer.stdout.starts_with('{') => {
-            return Check::green(name, "The gate knows `vitals`.");
+            let clock = match time_in(&answer.stdout) {
+                Some(told) => asked.compare(clock, "host", told),
+                None => {
+                    let evidence = "The gate is an older one, which does not tell the host's time.";
+                    Check::amber(clock, evidence, remedy)
+                }
+            };
+            return [Check::green(vitals, "The gate knows `vitals`."), clock];
         }
         Ok(answer) => format!(
             "The gate is an older one, without `vitals`: {}.",
@@ -94,11 +106,14 @@ async fn age(target: &Target, probe: &Probe, name: String) -> Check {
         ),
         Err(error) => format!("{error}."),
     };
-    Check::amber(
-        name,
-        evidence,
-        format!("{}, the newer one", install(target)),
-    )
+    let untried = Check::untried(clock, &vitals);
+    [Check::amber(vitals, evidence, remedy), untried]
+}
+
+/// The host's time as `vitals` has it.
+fn time_in(vitals: &str) -> Option<Told> {
+    let vitals: Value = serde_json::from_str(vitals.lines().next()?).ok()?;
+    Told::by_text(vitals.get("time")?.as_str()?)
 }
 
 fn no_gate(target: &Target) -> String {

@@ -1,6 +1,8 @@
 //! Settings that work and will bite later.
 
+use std::fs;
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use breakglass_control::{Endpoint, HostKeyPolicy};
@@ -15,9 +17,10 @@ const NARROW_V4: u8 = 16;
 const NARROW_V6: u8 = 48;
 
 /// One check a setting.
-pub(super) fn checks(config: &Config) -> [Check; 5] {
+pub(super) fn checks(config: &Config) -> [Check; 6] {
     [
         proxies(&config.auth.trusted_proxies),
+        token(config),
         host_keys(config),
         listen(config),
         secrets(config),
@@ -44,35 +47,59 @@ fn proxies(trusted: &[IpNet]) -> Check {
     }
 }
 
+/// What is too short or a placeholder does not even load.
+fn token(config: &Config) -> Check {
+    const NAME: &str = "config.token";
+    match &config.auth.token {
+        None => Check::green(NAME, "There is no API token; a proxy signs people in."),
+        Some(token) if token.is_made_up() => Check::amber(
+            NAME,
+            "The API token repeats itself or counts up, as one that was made up: it may be guessed.",
+            "make another one for auth.token_file: openssl rand -hex 32",
+        ),
+        Some(_) => Check::green(NAME, "The API token is long, and looks random."),
+    }
+}
+
 fn host_keys(config: &Config) -> Check {
     const NAME: &str = "config.host_keys";
     let file = config.ssh.known_hosts.display();
+    let mode = fs::metadata(&config.ssh.known_hosts).map_or(0, |meta| meta.mode());
     match config.ssh.host_keys {
-        HostKeyPolicy::Pin => Check::green(NAME, format!("Only keys in {file} are taken.")),
-        HostKeyPolicy::TrustFirst => Check::green(
-            NAME,
-            format!("First keys are pinned in {file}, then kept to."),
-        ),
         HostKeyPolicy::AcceptAny => Check::amber(
             NAME,
             "Any host key is taken: whoever stands in between is let in.",
             format!("set ssh.host_keys = \"pin\", with the machines' keys in {file}"),
+        ),
+        _ if mode & 0o022 != 0 => Check::red(
+            NAME,
+            format!("{file} can be written by others, who then choose which machine is believed."),
+            format!("chmod go-w {file}"),
+        ),
+        HostKeyPolicy::Pin => Check::green(NAME, format!("Only keys in {file} are taken.")),
+        HostKeyPolicy::TrustFirst => Check::green(
+            NAME,
+            format!("First keys are pinned in {file}, then kept to."),
         ),
     }
 }
 
 fn listen(config: &Config) -> Check {
     const NAME: &str = "config.listen";
-    let listen = config.listen;
-    if listen.ip().is_unspecified() && config.auth.trusted_proxies.is_empty() {
-        return Check::amber(
-            NAME,
-            format!("{listen} is every network of this machine, and no proxy signs people in."),
-            "set listen to the one address that is meant, or put a proxy that signs people in before \
-             it (auth.trusted_proxies)",
-        );
+    let (listen, auth) = (config.listen, &config.auth);
+    // Either says that something before it speaks TLS.
+    let edge = auth.secure_cookie || !auth.trusted_proxies.is_empty();
+    if listen.ip().is_loopback() || edge {
+        return Check::green(NAME, format!("It listens on {listen}."));
     }
-    Check::green(NAME, format!("It listens on {listen}."))
+    Check::amber(
+        NAME,
+        format!(
+            "{listen} is open to a network, where everything passes unencrypted, the token too."
+        ),
+        "set listen to an address of loopback; or let an edge speak TLS before it, and say so: \
+         auth.trusted_proxies where it signs people in, else auth.secure_cookie = true",
+    )
 }
 
 /// The files of token and API key; the SSH key has a check of its own.

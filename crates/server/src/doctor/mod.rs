@@ -2,20 +2,24 @@
 //! with its evidence and its remedy.
 //!
 //! ```text
-//! local: key, store, lint ──┐
-//! each target: guest, host ─┼─ examine ─┬─ breakglass doctor (with the agent)
-//!   (over SSH, of its own)  │           └─ watch ── findings ── GET /ready (with what is live)
-//! agent ────────────────────┘
+//! local: key, store, lint, drill ─┐
+//! each target: guest, host ───────┼─ examine ─┬─ breakglass doctor
+//!   (over SSH, of its own)        │           └─ watch ── findings ─┬─ readiness (with what is live)
+//! agent, and at times its model ──┘                                 └─ changes
 //! ```
 //! Every check has a deadline and an answer; one that waits for another says so.
 
 mod agent;
 mod check;
+mod clock;
 mod files;
 mod forced;
 mod guest;
 mod host;
+mod incidents;
 mod lint;
+mod model;
+mod practice;
 mod reach;
 mod store;
 mod watch;
@@ -27,8 +31,10 @@ use breakglass_control::SshOptions;
 use breakglass_control::Target;
 use futures_util::future::join_all;
 
-pub(crate) use agent::{examine as examine_agent, judge as judge_agent};
+pub(crate) use agent::{examine as examine_agent, live as live_agent};
 pub(crate) use check::{Check, State};
+pub(crate) use incidents::tell_incidents;
+pub(crate) use practice::{Place, Practice};
 pub(crate) use watch::{Change, Findings, watch};
 
 use crate::config::Config;
@@ -43,6 +49,7 @@ pub(crate) async fn examine(config: &Config) -> Vec<Check> {
     let mut checks = vec![key_check];
     checks.extend(store::checks(&config.data_dir).await);
     checks.extend(lint::checks(config));
+    checks.extend(practice::check(config));
     let options = key.map(|key| SshOptions {
         connect_timeout: config.ssh.connect_timeout.min(LIMIT),
         ..crate::app::ssh_options(config, Arc::new(key))

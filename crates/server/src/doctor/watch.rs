@@ -1,21 +1,38 @@
 //! The last result, and the task that renews it.
+//!
+//! ```text
+//! at the start, then by `pause` ──┐
+//! try_now (page, CLI) ── wanted ──┴─ round: examine ∥ model ── post ─┬─ last (GET /ready, metrics)
+//!        ▲                             one at a time                 └─ changes (log, incidents, …)
+//!        └───────────── rounds ──────────────┘
+//! ```
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::broadcast;
+use breakglass_agent::Agents;
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::{sleep, timeout};
 
 use super::check::{Check, State};
-use super::examine;
+use super::{agent, examine, model};
 use crate::config::Config;
+use crate::http::NoAgent;
 
 /// How often everything is tried anew.
 const PERIOD: Duration = Duration::from_secs(15 * 60);
+/// How soon it is where something has just turned red: somebody mends it.
+const SOON: Duration = Duration::from_secs(60);
+/// The shortest pause between two examinations, whoever asks for them.
+const REST: Duration = Duration::from_secs(10);
+/// Longest wait of somebody who asked for an examination.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The most changes that wait for whoever follows them; who lags loses the oldest.
 const MAX_WAITING: usize = 256;
 
-/// A check that stands otherwise than the last time.
+/// A check that stands otherwise than the last time that it was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     /// How it stood. What was never looked at counts as green.
@@ -28,16 +45,33 @@ pub(crate) struct Change {
 #[derive(Debug, Clone)]
 pub(crate) struct Findings {
     config: Arc<Config>,
-    last: Arc<Mutex<Vec<Check>>>,
+    found: Arc<Mutex<Found>>,
     changes: broadcast::Sender<Change>,
+    wanted: Arc<Notify>,
+    /// Counts the examinations that have ended.
+    rounds: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    examined: Vec<Check>,
+    model: Option<model::Answer>,
+    /// How each check stood when it was last tried.
+    stood: BTreeMap<String, State>,
 }
 
 impl Findings {
     pub(crate) fn new(config: &Config) -> Findings {
+        let found = Found {
+            model: model::Answer::kept(config),
+            ..Found::default()
+        };
         Findings {
             config: Arc::new(config.clone()),
-            last: Arc::default(),
+            found: Arc::new(Mutex::new(found)),
             changes: broadcast::Sender::new(MAX_WAITING),
+            wanted: Arc::default(),
+            rounds: watch::Sender::new(0),
         }
     }
 
@@ -48,10 +82,9 @@ impl Findings {
 
     /// The checks of the last time.
     pub(crate) fn last(&self) -> Vec<Check> {
-        self.last
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let found = self.found();
+        let model = found.model.iter().map(|answer| &answer.check);
+        found.examined.iter().chain(model).cloned().collect()
     }
 
     /// What changes from now on.
@@ -59,34 +92,101 @@ impl Findings {
         self.changes.subscribe()
     }
 
-    fn post(&self, checks: Vec<Check>) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        for check in &checks {
-            let earlier = last.iter().find(|earlier| earlier.name == check.name);
-            let before = earlier.map_or(State::Green, |earlier| earlier.state);
+    /// Has everything examined, unless that is being done; returns when it is, or after 45 s. There
+    /// are at least 10 s between two examinations, so it may begin that much later.
+    pub(crate) async fn try_now(&self) {
+        let mut rounds = self.rounds.subscribe();
+        self.wanted.notify_one();
+        let _ = timeout(PATIENCE, rounds.changed()).await;
+    }
+
+    /// Examines everything once; tells how long to wait for the next time. `wanted` says that
+    /// somebody waits for it.
+    async fn round(
+        &self,
+        agents: &Result<Agents, NoAgent>,
+        pause: Duration,
+        wanted: bool,
+    ) -> Duration {
+        let examining = async {
+            let (mut checks, agent) = tokio::join!(
+                examine(&self.config),
+                agent::live(agents, &self.config.agent)
+            );
+            checks.push(agent);
+            self.post(checks)
+        };
+        let asking = async {
+            let last = self.found().model.clone();
+            let answer = model::renew(&self.config, last, wanted).await;
+            let check = answer.iter().map(|answer| answer.check.clone()).collect();
+            self.found().model = answer;
+            self.tell(check);
+        };
+        let (changed, ()) = tokio::join!(examining, asking);
+        let red = self
+            .found()
+            .examined
+            .iter()
+            .any(|check| check.state == State::Red);
+        // Who asked meanwhile gets this one's result.
+        let _ = timeout(Duration::ZERO, self.wanted.notified()).await;
+        self.rounds.send_modify(|rounds| *rounds += 1);
+        self::pause(pause, red, changed)
+    }
+
+    fn post(&self, checks: Vec<Check>) -> bool {
+        self.found().examined.clone_from(&checks);
+        self.tell(checks)
+    }
+
+    /// Tells what stands otherwise than when it was last tried; whether anything does.
+    fn tell(&self, checks: Vec<Check>) -> bool {
+        let mut changed = false;
+        for check in checks.into_iter().filter(|check| !check.untried) {
+            let before = self.found().stood.insert(check.name.clone(), check.state);
+            let before = before.unwrap_or(State::Green);
             if before != check.state {
-                let check = check.clone();
+                changed = true;
                 let change = Change { before, check };
-                tell(&change);
+                log(&change);
                 // Nobody has to follow.
                 let _ = self.changes.send(change);
             }
         }
-        *last = checks;
+        changed
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Tries everything now and every 15 minutes; ends when it is dropped.
-pub(crate) async fn watch(findings: Findings) {
+/// Tries everything now, then every 15 minutes; sooner while something is red, and where somebody asks
+/// for it. Ends when it is dropped.
+pub(crate) async fn watch(findings: Findings, agents: Result<Agents, NoAgent>) {
+    let (mut pause, mut wanted) = (PERIOD, false);
     loop {
-        let checks = examine(findings.config()).await;
-        findings.post(checks);
-        tokio::time::sleep(PERIOD).await;
+        pause = findings.round(&agents, pause, wanted).await;
+        sleep(REST).await;
+        let waited = timeout(pause.saturating_sub(REST), findings.wanted.notified());
+        wanted = waited.await.is_ok();
+    }
+}
+
+/// The pause after an examination: a minute once something has changed and is red, then twice as
+/// long each time, up to the usual one. What is mended is seen soon, and what stays broken is not
+/// dialled all night.
+fn pause(last: Duration, red: bool, changed: bool) -> Duration {
+    match (red, changed) {
+        (false, _) => PERIOD,
+        (true, true) => SOON,
+        (true, false) => last.saturating_mul(2).min(PERIOD),
     }
 }
 
 /// One log line.
-fn tell(change: &Change) {
+fn log(change: &Change) {
     let check = &change.check;
     let (name, evidence) = (&check.name, &check.evidence);
     let (before, now) = (change.before.as_str(), check.state.as_str());
@@ -113,5 +213,24 @@ fn tell(change: &Change) {
                 "a check is red"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_turned_red_is_tried_after_a_minute_and_then_ever_later() {
+        let minutes = |minutes| Duration::from_secs(60_u64 * minutes);
+        let mut waited = Vec::new();
+        let mut last = pause(PERIOD, true, true);
+        for _ in 0..6 {
+            waited.push(last);
+            last = pause(last, true, false);
+        }
+        assert_eq!(waited, [1, 2, 4, 8, 15, 15].map(minutes));
+        assert_eq!(pause(minutes(8), true, true), minutes(1));
+        assert_eq!(pause(minutes(1), false, true), minutes(15));
     }
 }

@@ -2,25 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use breakglass_agent::AgentHealth;
 use breakglass_journal::{Vital, VitalState};
 use schemars::JsonSchema;
 use serde::Serialize;
 use ts_rs::TS;
 
-use super::state::{AppState, NoAgent};
+use super::state::AppState;
 use crate::auth::Identity;
 use crate::doctor::{self, Check};
 
-/// Longest wait for the agent's CLI to say how it is.
-const AGENT_LIMIT: Duration = Duration::from_secs(3);
+/// The name of the agent's check.
+const AGENT: &str = "agent";
 /// What tells which link is broken.
-const REMEDY: &str = "breakglass doctor --config FILE tells which link is broken";
+const REMEDY: &str = "the checks of guest and host tell which link is broken; so does breakglass doctor --config FILE";
 
 /// Whether each link of the chain holds.
 #[derive(Debug, Serialize, TS, JsonSchema)]
@@ -47,6 +45,10 @@ pub(super) struct Link {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     remedy: Option<String>,
+    /// Whether it could not be tried, since another check comes first, which the message names.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[ts(optional, as = "Option<bool>")]
+    untried: bool,
     /// When it was looked at, RFC 3339 in UTC.
     at: String,
 }
@@ -61,25 +63,50 @@ pub(super) async fn ready(
     State(state): State<AppState>,
     _: Identity,
 ) -> (StatusCode, Json<Readiness>) {
-    let checks = checks(&state).await;
-    let ready = checks
-        .values()
-        .all(|check| check.state < doctor::State::Red);
-    let status = if ready {
+    let readiness = readiness(&state).await;
+    let status = if readiness.ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let links = checks.into_iter();
-    let checks = links.map(|(name, check)| (name, check.into())).collect();
-    (status, Json(Readiness { ready, checks }))
+    (status, Json(readiness))
 }
 
-/// Every check by name: those of the last examination, and those that are live.
+/// `GET /api/readiness`: the same for people; that something is broken is no failure of the answer.
+pub(super) async fn show(State(state): State<AppState>, _: Identity) -> Json<Readiness> {
+    Json(readiness(&state).await)
+}
+
+/// `POST /api/readiness/check`: the same after another examination; in a drill there is none.
+pub(super) async fn check(State(state): State<AppState>, _: Identity) -> Json<Readiness> {
+    if !state.about.drill {
+        let wait = state.shutdown.run_until_cancelled(state.findings.try_now());
+        wait.await;
+    }
+    Json(readiness(&state).await)
+}
+
+async fn readiness(state: &AppState) -> Readiness {
+    let checks = checks(state).await;
+    let ready = checks
+        .values()
+        .all(|check| check.state < doctor::State::Red);
+    let links = checks.into_iter();
+    let checks = links.map(|(name, check)| (name, check.into())).collect();
+    Readiness { ready, checks }
+}
+
+/// Every check by name: what is live, and what the last examination found.
 pub(super) async fn checks(state: &AppState) -> BTreeMap<String, Check> {
     let mut checks = BTreeMap::new();
     let now = live(state).await;
-    for check in now.into_iter().chain(state.findings.last()) {
+    // How the agent is, is known better now.
+    let examined = state
+        .findings
+        .last()
+        .into_iter()
+        .filter(|check| check.name != AGENT);
+    for check in now.into_iter().chain(examined) {
         match checks.entry(check.name.clone()) {
             Entry::Vacant(free) => {
                 free.insert(check);
@@ -101,6 +128,7 @@ impl From<Check> for Link {
             state: check.state,
             message: check.evidence,
             remedy: check.remedy,
+            untried: check.untried,
             at: check.at,
         }
     }
@@ -108,7 +136,9 @@ impl From<Check> for Link {
 
 /// What is known without dialling anybody.
 async fn live(state: &AppState) -> Vec<Check> {
-    let mut checks = vec![store(state), agent(state).await];
+    let config = &state.findings.config().agent;
+    let agent = doctor::live_agent(&state.agents, config).await;
+    let mut checks = vec![store(state), agent];
     let fingerprint = &state.about.key_fingerprint;
     checks.push(Check::green("ssh_key", format!("Loaded: {fingerprint}.")));
     for target in state.control.targets() {
@@ -129,23 +159,6 @@ fn store(state: &AppState) -> Check {
             Check::red("store", why, remedy)
         }
     }
-}
-
-async fn agent(state: &AppState) -> Check {
-    let silent = || AgentHealth {
-        available: false,
-        version: None,
-        message: "The agent's command does not say how it is; try again.".to_owned(),
-    };
-    let health = match &state.agents {
-        Err(off @ NoAgent::SwitchedOff) => return Check::green("agent", off.to_string()),
-        Err(NoAgent::Broken(why)) => {
-            return Check::red("agent", why, "mend it and start breakglass again");
-        }
-        Ok(agents) => tokio::time::timeout(AGENT_LIMIT, agents.health()).await,
-    };
-    let config = &state.findings.config().agent;
-    doctor::judge_agent(&health.unwrap_or_else(|_| silent()), config)
 }
 
 fn vital(name: String, vital: Option<Vital>) -> Check {

@@ -280,6 +280,21 @@ fn describe_rest(body: &EventBody) -> (String, Option<String>) {
             format!("{} shows another key", code(host)),
             Some(format!("{pinned}\n{shown}")),
         ),
+        EventBody::ReadinessChanged {
+            check,
+            before,
+            now,
+            evidence,
+            remedy,
+        } => {
+            let (before, now) = (before.as_str(), now.as_str());
+            let remedy = remedy.iter().map(|remedy| format!("\n→ {remedy}"));
+            let what = format!("readiness: {} is {now}, was {before}", code(check));
+            (
+                what,
+                Some(remedy.fold(evidence.clone(), |all, it| all + &it)),
+            )
+        }
         EventBody::Notice { level, message, .. } => {
             (format!("notice ({level:?})"), Some(message.clone()))
         }

@@ -18,10 +18,12 @@ use super::{
 use crate::web;
 
 /// Every route that needs an identity, with its methods; what a test walks through.
-pub const PROTECTED: [(&str, &str); 25] = [
+pub const PROTECTED: [(&str, &str); 27] = [
     ("GET", "/ready"),
     ("GET", "/metrics"),
     ("GET", "/api/openapi.json"),
+    ("GET", "/api/readiness"),
+    ("POST", "/api/readiness/check"),
     ("GET", "/api/me"),
     ("POST", "/api/logout"),
     ("GET", "/api/targets"),
@@ -74,6 +76,8 @@ fn protected() -> Router<AppState> {
         .route("/openapi.json", get(openapi::show))
         .route("/me", get(session::me))
         .route("/logout", post(session::logout))
+        .route("/readiness", get(health::show))
+        .route("/readiness/check", post(health::check))
         .route("/targets", get(targets::list))
         .route("/targets/{target}", get(targets::show))
         .route("/targets/{target}/screenshot", get(pictures::now))

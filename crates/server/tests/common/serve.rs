@@ -1,6 +1,6 @@
 //! `breakglass serve` with a configuration file, against a real sshd with the real gate.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use breakglass_rig::claude::claude;
@@ -27,12 +27,18 @@ impl Served {
         Served::start(None)
     }
 
-    /// The same with the real claude CLI, whose model is at `url`, and a guest behind a real sshd.
+    /// The same with the real claude CLI, whose model is at `url`, and a guest behind a real sshd. The
+    /// model is asked by the agent alone.
     pub fn with_agent(url: &str) -> Served {
-        Served::start(Some(url))
+        Served::start(Some((url, 0)))
     }
 
-    fn start(model: Option<&str>) -> Served {
+    /// The same, where the server asks the model every so many hours whether it answers.
+    pub fn with_model_check(url: &str, hours: u32) -> Served {
+        Served::start(Some((url, hours)))
+    }
+
+    fn start(model: Option<(&str, u32)>) -> Served {
         let dir = tempfile::tempdir().unwrap();
         keygen(&dir.path().join("key"));
         let public = std::fs::read_to_string(dir.path().join("key.pub")).unwrap();
@@ -97,6 +103,10 @@ impl Served {
         self.dir.path().join("token").display().to_string()
     }
 
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
     pub fn config_file(&self) -> String {
         self.dir.path().join("config.toml").display().to_string()
     }
@@ -109,7 +119,8 @@ impl Drop for Served {
     }
 }
 
-fn spawn(dir: &Path) -> Child {
+/// Starts a server by the `config.toml` in `dir`.
+pub fn spawn(dir: &Path) -> Child {
     let mut command = breakglass();
     command
         .args(["serve", "--config"])
@@ -137,11 +148,12 @@ fn endpoint(sshd: &Sshd) -> String {
     )
 }
 
-fn agent(dir: &Path, model: Option<&str>) -> String {
+fn agent(dir: &Path, model: Option<(&str, u32)>) -> String {
     match model {
         None => "enabled = false\n".to_owned(),
-        Some(url) => format!(
-            "command = \"{}\"\nbase_url = \"{url}\"\napi_key_file = \"{}/api_key\"\n",
+        Some((url, hours)) => format!(
+            "command = \"{}\"\nbase_url = \"{url}\"\napi_key_file = \"{}/api_key\"\n\
+             model_check_hours = {hours}\n",
             claude().display(),
             dir.display()
         ),

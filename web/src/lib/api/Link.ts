@@ -22,6 +22,10 @@ message: string,
  */
 remedy?: string, 
 /**
+ * Whether it could not be tried, since another check comes first, which the message names.
+ */
+untried?: boolean, 
+/**
  * When it was looked at, RFC 3339 in UTC.
  */
 at: string, };

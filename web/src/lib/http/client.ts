@@ -7,6 +7,7 @@ import type { IncidentSummary } from '../api/IncidentSummary';
 import type { Me } from '../api/Me';
 import type { OperationView } from '../api/OperationView';
 import type { PromptTaken } from '../api/PromptTaken';
+import type { Readiness } from '../api/Readiness';
 import type { Stopped } from '../api/Stopped';
 import type { TargetView } from '../api/TargetView';
 
@@ -14,6 +15,9 @@ import type { TargetView } from '../api/TargetView';
 const PATIENCE_MS = 10_000;
 /** A picture comes from the host: the server itself waits for it longer. */
 const PICTURE_PATIENCE_MS = 20_000;
+
+/** An examination dials guest and host, and begins some seconds after the last one. */
+const EXAMINATION_PATIENCE_MS = 60_000;
 
 /** What an operator can say to the agent's question. */
 export type Answer = Exclude<Decision, 'void'>;
@@ -89,6 +93,14 @@ export const api = {
   screen: (target: string) => picture(path('targets', target, 'screenshot')),
   /** The screen as it was just before an operation. */
   kept: (operation: string) => picture(pictureUrl(operation)),
+  /** How everything stands that an emergency needs. */
+  readiness: () => call<Readiness>(path('readiness')),
+  /** The same after everything was tried anew. */
+  examine: () =>
+    call<Readiness>(path('readiness', 'check'), {
+      method: 'POST',
+      patience: EXAMINATION_PATIENCE_MS,
+    }),
   targets: () => call<TargetView[]>(path('targets')),
   incidents: () => call<IncidentSummary[]>(path('incidents')),
   openIncident: (target: string) =>

@@ -3,6 +3,7 @@ import type { EventBody } from '../api/EventBody';
 import type { Frame } from '../api/Frame';
 import type { JsonValue } from '../api/serde_json/JsonValue';
 import type { Arrival } from '../live/decode';
+import { nameOfCheck, WORDS } from '../readiness';
 import { applyApproval, voidApprovals } from './approvals';
 import { abandonCommands, applyCommand } from './commands';
 import {
@@ -71,6 +72,8 @@ function apply(draft: Draft, from: Origin, body: EventBody): void {
       return note(draft, from, body.level, body.code, body.message);
     case 'host_key_changed':
       return note(draft, from, 'error', body.kind, hostKeyChanged(body));
+    case 'readiness_changed':
+      return note(draft, from, GRAVITY[body.now], body.kind, readinessChanged(body));
     case 'prompt':
     case 'turn_started':
     case 'text':
@@ -101,6 +104,13 @@ function apply(draft: Draft, from: Origin, body: EventBody): void {
       draft.cutOff = body.cut_off;
       return note(draft, from, body.cut_off ? 'warning' : 'info', body.kind, cutOff(body.cut_off));
   }
+}
+
+const GRAVITY = { green: 'info', amber: 'warning', red: 'error' } as const;
+
+function readinessChanged(body: Of<'readiness_changed'>): string {
+  const told = `Readiness: ${nameOfCheck(body.check)} ${WORDS[body.now]}. ${body.evidence}`;
+  return body.remedy === undefined ? told : `${told} Remedy: ${body.remedy}`;
 }
 
 const MAY: Record<Autonomy, string> = {

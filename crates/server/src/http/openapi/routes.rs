@@ -32,6 +32,9 @@ fn of_the_server() -> Vec<Route> {
         get("/ready", "Readiness, each check by name")
             .json::<Readiness>(200, "No check is red")
             .json::<Readiness>(503, "A check is red"),
+        get("/api/readiness", "Readiness, for people").json::<Readiness>(200, "As it stands"),
+        post("/api/readiness/check", "Have everything examined, and wait")
+            .json::<Readiness>(200, "As it stands then"),
         get("/metrics", "Metrics as Prometheus text")
             .text(200, "text/plain", "Version 0.0.4 of the format")
             .problem(503, "Could not be written"),

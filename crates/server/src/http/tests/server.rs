@@ -184,6 +184,7 @@ fn config(dir: &std::path::Path, ssh_port: u16, limits: LimitsConfig) -> Config 
         },
         limits,
         targets: vec![Target::new("devvm", endpoint("guest"), endpoint("root"))],
+        drill_max_age_days: 0,
         private: Vec::new(),
         secrets: Vec::new(),
     }
