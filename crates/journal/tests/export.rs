@@ -21,8 +21,6 @@ use common::{Killed, append, child, notice, opened};
 use futures_util::StreamExt;
 use rusqlite::Connection;
 
-const MAX: u64 = 4 << 30;
-
 /// Two records and a file between them.
 struct Scene {
     directory: tempfile::TempDir,
@@ -66,7 +64,7 @@ impl Scene {
     }
 
     fn import(&self, file: &Path) -> Result<Imported, ExportError> {
-        import(file, &self.path("theirs.db"), MAX)
+        import(file, &self.path("theirs.db"))
     }
 }
 
@@ -154,7 +152,7 @@ async fn a_tampered_export_is_refused_and_the_event_is_named() {
         (|lines| drop(lines.remove(2)), "at event 2"),
         (|lines| lines.swap(2, 3), "at event 2"),
         (|lines| lines.push(lines[7].clone()), "at event 8"),
-        (|lines| lines[6].push_str("\n"), "at event 7"),
+        (|lines| lines[6].push('\n'), "at event 7"),
         (
             |lines| lines[2] = lines[2].replace("\"}", "\" }"),
             "at event 2: event 2 does not end in its hash",
@@ -207,7 +205,7 @@ async fn an_incident_that_is_there_with_other_events_is_left_alone() {
     let Scene { directory, journal } = scene;
     drop(journal);
     until_alone(&ours);
-    let refused = import(&file, &ours, MAX).unwrap_err().to_string();
+    let refused = import(&file, &ours).unwrap_err().to_string();
     assert!(refused.contains("it has 5 events"), "{refused}");
     assert_eq!(written(&ours, incident), before);
     drop(directory);
@@ -318,7 +316,6 @@ fn a_child_imports_until_it_is_killed() {
     import(
         &directory.join("export.jsonl"),
         &directory.join("theirs.db"),
-        MAX,
     )
     .unwrap();
 }

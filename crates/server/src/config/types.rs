@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::HeaderName;
 use breakglass_agent::Account;
 use breakglass_control::{HostKeyPolicy, Target};
-use breakglass_journal::Autonomy;
+use breakglass_journal::{Autonomy, Retention};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
@@ -30,6 +30,8 @@ pub struct Config {
     pub agent: AgentConfig,
     /// What one server and one identity may hold.
     pub limits: LimitsConfig,
+    /// How long the record keeps closed incidents.
+    pub record: RecordConfig,
     /// The machines to be saved.
     pub targets: Vec<Target>,
     /// Files that are nobody's but the server's: every secret, and the configuration itself.
@@ -123,6 +125,24 @@ impl Default for LimitsConfig {
             streams_per_identity: 32,
             connections: 1024,
             body_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// How long the record keeps closed incidents. Open ones are kept in any case.
+#[derive(Debug, Clone)]
+pub struct RecordConfig {
+    /// By age and by number.
+    pub keep: Retention,
+    /// Most bytes of the record; from nine tenths on, the oldest closed incidents go.
+    pub max_bytes: u64,
+}
+
+impl Default for RecordConfig {
+    fn default() -> RecordConfig {
+        RecordConfig {
+            keep: Retention::default(),
+            max_bytes: 4 << 30,
         }
     }
 }
