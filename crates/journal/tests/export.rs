@@ -11,6 +11,7 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use breakglass_journal::{
@@ -19,6 +20,7 @@ use breakglass_journal::{
 };
 use common::{Killed, append, child, notice, opened};
 use futures_util::StreamExt;
+use proptest::prelude::*;
 use rusqlite::Connection;
 
 /// Two records and a file between them.
@@ -186,6 +188,51 @@ async fn a_tampered_export_is_refused_and_the_event_is_named() {
     };
     let refused = refused_after(foreign).await;
     assert!(refused.contains("at event 1"), "{refused}");
+}
+
+/// An export, made once.
+fn sample() -> &'static [u8] {
+    static SAMPLE: OnceLock<Vec<u8>> = OnceLock::new();
+    SAMPLE.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let scene = Scene::new();
+            let incident = scene.incident(4, true).await;
+            std::fs::read(scene.exported(incident).await).unwrap()
+        })
+    })
+}
+
+fn holds(bytes: &[u8]) -> bool {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("export.jsonl");
+    std::fs::write(&file, bytes).unwrap();
+    verify_export(&file).is_ok_and(|proved| proved.fault.is_none())
+}
+
+proptest! {
+    #[test]
+    fn any_flipped_bit_of_an_export_is_found(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let mut bytes = sample().to_vec();
+        prop_assert!(holds(&bytes));
+        let header = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        let version = header - format!("{}\"}}", env!("CARGO_PKG_VERSION")).len();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        // The version of the program that wrote it is said and not proved.
+        prop_assume!(!(version..header).contains(&at));
+        prop_assert!(!holds(&bytes), "byte {} of {}", at, String::from_utf8_lossy(&bytes));
+    }
+
+    #[test]
+    fn any_bytes_are_read_as_an_export_without_panic(head in any::<bool>(), bytes: Vec<u8>) {
+        let line = sample().split_inclusive(|byte| *byte == b'\n').next().unwrap();
+        let front = if head { line } else { &[] };
+        prop_assert!(!holds(&[front, &bytes].concat()));
+    }
 }
 
 #[tokio::test]

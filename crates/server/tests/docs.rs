@@ -166,7 +166,13 @@ fn every_link_in_the_documents_leads_somewhere() {
     let adrs = fs::read_dir(root().join("docs/adr")).unwrap();
     let adrs = adrs.map(|entry| format!("docs/adr/{}", entry.unwrap().file_name().display()));
     let top = ["README.md", "ARCHITECTURE.md", "CONTEXT.md", "CHANGELOG.md"].map(str::to_owned);
-    let docs = ["docs/api.md", "docs/gate.md", "docs/threat-model.md"].map(str::to_owned);
+    let docs = [
+        "docs/api.md",
+        "docs/gate.md",
+        "docs/record.md",
+        "docs/threat-model.md",
+    ]
+    .map(str::to_owned);
     for name in adrs.chain(top).chain(docs) {
         let folder = root().join(&name).parent().unwrap().to_owned();
         let document = read(&name);

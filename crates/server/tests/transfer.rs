@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use common::serve::Served;
-use common::{Drill, audit, breakglass, run};
+use common::{Drill, audit, breakglass, run, wait_until};
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -185,4 +185,70 @@ fn a_server_hands_out_exports_and_reports_to_the_command_line() {
     let file = dir.path().join("it.jsonl");
     std::fs::write(&file, export).unwrap();
     assert_eq!(run(&["audit", "verify", "--file", text(&file)]).0, Some(0));
+}
+
+/// A cycle whose screen of before is kept, in a closed incident, and a younger closed one.
+fn cycled(dir: &Path) -> (String, String) {
+    let mut drill = Drill::in_dir(dir);
+    let client = drill.sign_in();
+    let incident = client.incident();
+    let cycle = client.verb("cycle").body;
+    let operation = cycle["operation"].as_str().unwrap().to_owned();
+    for incident in [incident.clone(), {
+        let opened = client.post("/api/incidents", &serde_json::json!({ "target": "devvm" }));
+        opened.body["incident"].as_str().unwrap().to_owned()
+    }] {
+        let path = format!("/api/incidents/{incident}/close");
+        assert_eq!(client.post(&path, &serde_json::json!({})).status, 204);
+    }
+    assert_eq!(drill.terminate(), Some(0));
+    (incident, operation)
+}
+
+/// Puts the drill's data and a `[record]` section into the server's directory.
+fn adopt(drill: &Path, server: &Path) {
+    let data = server.join("data");
+    for side in ["record.db-wal", "record.db-shm"] {
+        let _ = std::fs::remove_file(data.join(side));
+    }
+    std::fs::copy(drill.join("record.db"), data.join("record.db")).unwrap();
+    std::fs::create_dir_all(data.join("pictures")).unwrap();
+    for picture in std::fs::read_dir(drill.join("pictures")).unwrap() {
+        let picture = picture.unwrap();
+        let kept = data.join("pictures").join(picture.file_name());
+        std::fs::copy(picture.path(), kept).unwrap();
+    }
+    let file = server.join("config.toml");
+    let config = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, config + "[record]\nkeep_incidents = 1\n").unwrap();
+}
+
+#[test]
+fn a_server_lets_old_incidents_go_with_their_pictures_and_says_which_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let (incident, operation) = cycled(dir.path());
+    let picture = format!("pictures/{operation}.png");
+    assert!(dir.path().join(&picture).exists());
+    let mut served = Served::with_gate();
+    served.restart_after(|server| adopt(dir.path(), server));
+    let client = served.client();
+    let path = format!("/api/incidents/{incident}");
+    let gone = wait_until("retention removes the incident", || {
+        let answer = client.get(&path);
+        (answer.status == 404).then_some(answer)
+    });
+    let detail = gone.body["detail"].as_str().unwrap();
+    assert!(detail.contains("removed by retention on"), "{detail}");
+    wait_until("the picture goes too", || {
+        let shown = client.bytes(&format!("/api/operations/{operation}/screenshot"));
+        (shown.0 == 404).then_some(())
+    });
+    let data = Path::new(&served.config_file()).with_file_name("data");
+    assert!(!data.join(&picture).exists());
+    let (code, said) = audit(&data);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains(&format!("{incident} devvm removed by retention")),
+        "{said}"
+    );
 }

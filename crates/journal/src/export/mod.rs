@@ -46,12 +46,19 @@ struct Header {
 }
 
 impl Header {
+    /// The header's line, without its end.
+    fn written(&self) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(self)
+    }
+
     /// The header of this line, or why it is none.
     fn parse(line: &[u8]) -> Result<Header, String> {
         let header: Header =
             serde_json::from_slice(line).map_err(|error| format!("{NOT_ONE}: {error}"))?;
         match header.breakglass_export {
-            FORMAT => Ok(header),
+            // Written in one way alone, so that a header that was touched is never the same.
+            FORMAT if header.written().is_ok_and(|written| written == line) => Ok(header),
+            FORMAT => Err(format!("{NOT_ONE}: its header is not as it was written")),
             newer => Err(format!(
                 "it has export format {newer} and this breakglass knows {FORMAT}; install the newer one"
             )),

@@ -54,7 +54,8 @@ pub(super) fn begin(
     let Some((header, progress)) = found else {
         return Ok(None);
     };
-    let mut line = serde_json::to_vec(&header)
+    let mut line = header
+        .written()
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     line.push(b'\n');
     Ok(Some((line, progress)))

@@ -50,7 +50,7 @@ enum IncidentsCommand {
     /// --data-dir no server is needed, and none is disturbed. What it holds is as secret as the record.
     #[command(after_help = "Examples:
   breakglass incidents export 01a20a48-ff12-76e4-b170-59185cf2be2e --output incident.jsonl
-  breakglass incidents export 01a20a48-ff12-76e4-b170-59185cf2be2e --data-dir /var/lib/breakglass > incident.jsonl
+  breakglass incidents export 01a20a48-ff12-76e4-b170-59185cf2be2e --data-dir /data > it.jsonl
   breakglass audit verify --file incident.jsonl  # proves it, anywhere")]
     Export(transfer::ExportArgs),
     /// Take an exported incident into the record of a server that is down.

@@ -11,8 +11,7 @@ use clap_mangen::Man;
 use super::{Cli, Exit, Failure};
 
 /// The numbers are part of the interface, for every command.
-const EXIT_CODES: &str = "\
-  0  done
+const EXIT_CODES: &str = "  0  done
   1  it ran and failed, a check is red, or the record does not hold
   2  wrong use or configuration; nothing was started
   3  refused by the gate, by the identity check, or because another verb runs
@@ -111,7 +110,9 @@ fn pages(command: &Command, dir: &Path) -> io::Result<()> {
 }
 
 fn page(command: &Command) -> io::Result<Vec<u8>> {
-    let man = Man::new(command.clone()).manual("breakglass");
+    let man = Man::new(command.clone())
+        .source(concat!("breakglass ", env!("CARGO_PKG_VERSION")))
+        .manual("breakglass");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -178,6 +179,7 @@ mod tests {
                 missing.push(path.to_owned());
             }
             for example in shown {
+                assert!(example.len() < 98, "it would be wrapped: {example}");
                 let words = example.split("  #").next().unwrap_or_default();
                 let words = words.split([';', '|', '>']).next().unwrap_or_default();
                 if let Err(error) = Cli::try_parse_from(words.split_whitespace()) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use breakglass_journal::clock::ms_between;
-use breakglass_journal::{Decision, IncidentSummary};
+use breakglass_journal::{Decision, IncidentSummary, Level};
 
 use super::facts::{Agent, Facts, Listed, Question, Run};
 use super::markdown::{code, count, duration, head, row, short};
@@ -54,7 +54,7 @@ fn rows(
         ("closed", closed),
         ("lasted", duration(ms_between(&incident.opened_at, until))),
         ("took part", actors(&facts.actors)),
-        ("found", count(facts.findings.all, "finding")),
+        ("found", found(facts)),
         ("done", count(facts.runs.all, "verb")),
         ("ended", ended(facts)),
         ("agent", agent(facts)),
@@ -66,6 +66,14 @@ fn rows(
         rows.insert(4, ("imported", value));
     }
     rows
+}
+
+fn found(facts: &Facts) -> String {
+    let ill = facts.checks.shown.iter();
+    let ill = ill.filter(|check| check.level != Level::Info).count();
+    let checks = count(facts.checks.all, "check");
+    let findings = count(facts.findings.all, "finding");
+    format!("{findings}; {checks}, {ill} not well")
 }
 
 fn list(out: &mut String, title: &str, lines: impl Iterator<Item = String>, all: u64) {

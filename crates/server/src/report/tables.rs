@@ -197,11 +197,17 @@ fn forensic(bundle: &Bundle, run: Option<&Run>) -> [String; 5] {
         let pieces: Vec<String> = pieces.map(|(name, _)| short(name)).collect();
         pieces.join(", ")
     };
+    let running = run.is_some_and(|run| run.end.is_none());
+    let missing = if running {
+        "being taken"
+    } else {
+        "not kept there"
+    };
     let place = bundle.place.as_deref();
     [
         run.map(|run| short(&run.verb)).unwrap_or_default(),
         code(&bundle.operation.to_string()),
-        place.map_or("not kept there".to_owned(), short),
+        place.map_or(missing.to_owned(), short),
         named(true),
         named(false),
     ]
