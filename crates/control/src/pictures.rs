@@ -62,6 +62,17 @@ impl Pictures {
         kept.is_ok() && path(dir, operation).exists()
     }
 
+    /// Lets the picture of `operation` go, if one is kept.
+    pub fn forget(&self, operation: OperationId) {
+        let Some(dir) = &self.dir else { return };
+        match fs::remove_file(path(dir, operation)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%operation, %error, dir = %dir.display(), "a picture of a removed incident is still there");
+            }
+            _ => {}
+        }
+    }
+
     /// The picture that is kept for `operation`, if one is.
     ///
     /// # Errors
@@ -111,7 +122,11 @@ fn make_room(dir: &Path) -> io::Result<()> {
         let entry = entry?;
         let path = entry.path();
         match path.extension().and_then(|ending| ending.to_str()) {
-            Some(ENDING) => pictures.push((path, entry.metadata()?.len())),
+            Some(ENDING) => match entry.metadata() {
+                // It was forgotten in this moment.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                found => pictures.push((path, found?.len())),
+            },
             Some(UNFINISHED) => fs::remove_file(path)?,
             _ => {}
         }
@@ -153,6 +168,19 @@ mod tests {
             let permissions = fs::metadata(&path).unwrap().permissions();
             assert_eq!(permissions.mode() & 0o777, mode, "{}", path.display());
         }
+    }
+
+    #[test]
+    fn a_forgotten_picture_is_gone_and_its_neighbour_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let pictures = Pictures::under(dir.path());
+        for number in 1..3 {
+            assert!(pictures.keep(operation(number), b"png"));
+        }
+        pictures.forget(operation(1));
+        pictures.forget(operation(1));
+        assert_eq!(pictures.read(operation(1)).unwrap(), None);
+        assert!(pictures.read(operation(2)).unwrap().is_some());
     }
 
     #[test]

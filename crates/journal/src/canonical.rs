@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use crate::actor::Actor;
+use crate::chain::Hash;
 use crate::ended::Ended;
 use crate::error::JournalError;
 use crate::event::{EventBody, IncidentId, OperationId, TurnNumber};
@@ -153,9 +154,48 @@ const HEX: [[u8; 2]; 256] = {
     hex
 };
 
+/// Lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| HEX[usize::from(*byte)]);
+    digits.map(char::from).collect()
+}
+
+/// What [`splice`] appends between the canonical bytes and their hash.
+const HASH_NAME: &[u8] = br#","hash":""#;
+
+/// The canonical bytes and the hash of a whole event, where it has the shape that [`splice`] gives.
+pub(crate) fn unsplice(whole: &[u8]) -> Option<(Vec<u8>, Hash)> {
+    let rest = whole.strip_suffix(br#""}"#)?;
+    let (front, digits) = rest.split_at_checked(rest.len().checked_sub(64)?)?;
+    let mut canonical = front.strip_suffix(HASH_NAME)?.to_vec();
+    canonical.push(b'}');
+    Some((canonical, unhex_bytes(digits)?))
+}
+
+/// The hash that these 64 lower-case digits stand for.
+pub(crate) fn unhex(digits: &str) -> Option<Hash> {
+    unhex_bytes(digits.as_bytes())
+}
+
+fn unhex_bytes(digits: &[u8]) -> Option<Hash> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    if digits.len() != 64 {
+        return None;
+    }
+    let mut hash = Hash::default();
+    for (byte, [high, low]) in hash.iter_mut().zip(digits.as_chunks().0) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(hash)
+}
+
 /// Appends the whole event as JSON: the canonical bytes with the hash spliced in.
 pub(crate) fn splice(out: &mut Vec<u8>, canonical: &[u8], hash: &[u8]) {
-    const NAME: &[u8] = br#","hash":""#;
+    const NAME: &[u8] = HASH_NAME;
     const TAIL_BYTES: usize = NAME.len() + 64 + 2;
     let mut tail = [0; TAIL_BYTES];
     let (name, rest) = tail.split_at_mut(NAME.len());
@@ -210,7 +250,6 @@ pub(crate) fn ephemeral(frame: &Frame) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::Hash;
     use crate::event::{Event, Level};
     use proptest::prelude::*;
 
@@ -224,14 +263,16 @@ mod tests {
             let mut json = Vec::new();
             splice(&mut json, canonical.as_bytes(), &hash);
             prop_assert!(!json.contains(&b'\n'));
+            prop_assert_eq!(unsplice(&json), Some((canonical.clone().into_bytes(), hash)));
             let event: Event = serde_json::from_slice(&json).unwrap();
             prop_assert_eq!((event.seq, event.actor, event.body), (seq, actor, body));
             prop_assert_eq!(event.hash.len(), 64);
         }
 
         #[test]
-        fn a_kind_is_looked_for_in_any_bytes_without_panic(bytes: Vec<u8>) {
+        fn a_kind_and_a_hash_are_looked_for_in_any_bytes_without_panic(bytes: Vec<u8>) {
             kind_of(&bytes);
+            unsplice(&bytes);
         }
     }
 

@@ -29,6 +29,17 @@ pub fn seconds_between(since: &str, now: Timestamp) -> u64 {
     u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0)
 }
 
+/// Milliseconds from `start` to `end`, both as events write them; 0 where one is no time or they are
+/// the wrong way round.
+#[must_use]
+pub fn ms_between(start: &str, end: &str) -> u64 {
+    let at = |text: &str| text.parse::<Timestamp>().map(Timestamp::as_millisecond);
+    match (at(start), at(end)) {
+        (Ok(start), Ok(end)) => (end - start).max(0).cast_unsigned(),
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

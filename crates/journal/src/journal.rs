@@ -15,9 +15,10 @@ use crate::health::Health;
 use crate::live::{Bounds, Hub};
 use crate::options::MAX_KEY_BYTES;
 use crate::outlet::{Outlet, stderr};
-use crate::store::{self, Command, Place, Reader, Registry, Shared, Writer};
+use crate::store::{self, Command, Keeper, Place, Reader, Registry, Shared, Writer};
 use crate::{
-    Actor, Event, EventBody, Frame, IncidentId, IncidentSummary, JournalError, Level, Options,
+    Actor, Event, EventBody, Export, Frame, IncidentId, IncidentSummary, JournalError, Level,
+    Options, Tombstone,
 };
 
 /// The most commands that wait for the writer; beyond it, callers wait for room.
@@ -80,7 +81,9 @@ impl Journal {
         let (done, drained) = blocking::sync_channel(1);
         match opened.connection {
             Some(connection) => {
-                start_writer(Writer::new(connection, waiting, Arc::clone(&shared)), done);
+                let keeper = Keeper::new(options.keep, opened.limit, options.on_forgotten);
+                let writer = Writer::new(connection, waiting, Arc::clone(&shared), keeper);
+                start_writer(writer, done);
             }
             None => drop((waiting, done)),
         }
@@ -330,6 +333,34 @@ impl Journal {
             .await
     }
 
+    /// Lets retention look whether something is to be removed, as it does at the start and whenever
+    /// an incident is closed. For whoever knows that time went by; returns at once.
+    pub fn tend(&self) {
+        // A queue that is full is looked through soon anyway.
+        if let Ok(commands) = self.commands() {
+            let _ = commands.try_send(Command::Tend);
+        }
+    }
+
+    /// What is left of an incident that retention removed.
+    ///
+    /// # Errors
+    /// [`JournalError::Unreadable`].
+    pub async fn tombstone(&self, incident: IncidentId) -> Result<Option<Tombstone>, JournalError> {
+        self.0
+            .reader
+            .ask(move |connection| store::tombstone_of(connection, incident))
+            .await
+    }
+
+    /// An incident's log as it stands now, as a file for another record: see [`Export`].
+    ///
+    /// # Errors
+    /// [`JournalError::NotFound`], [`JournalError::Unreadable`].
+    pub async fn export(&self, incident: IncidentId) -> Result<Export, JournalError> {
+        Export::begin(incident, self.0.reader.clone()).await
+    }
+
     /// Writes what is queued, then ends every stream. Blocks for 5 s at most.
     pub fn shutdown(&self) {
         drop(
@@ -415,6 +446,8 @@ impl Journal {
 
 struct Opened {
     connection: Option<rusqlite::Connection>,
+    /// The most bytes that it may have.
+    limit: u64,
     place: Place,
     degraded: Option<String>,
 }
@@ -428,6 +461,7 @@ fn open_store(options: &Options, registry: &Registry) -> Opened {
                 Ok(connection) => {
                     return Opened {
                         connection: Some(connection),
+                        limit: options.max_bytes,
                         place,
                         degraded: None,
                     };
@@ -441,11 +475,13 @@ fn open_store(options: &Options, registry: &Registry) -> Opened {
     match place.open(limit, registry) {
         Ok(connection) => Opened {
             connection: Some(connection),
+            limit,
             place,
             degraded,
         },
         Err(reason) => Opened {
             connection: None,
+            limit,
             place,
             degraded: Some(format!("there is no incident log at all: {reason}")),
         },

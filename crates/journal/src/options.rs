@@ -2,9 +2,14 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::ended::EndSink;
+use crate::event::OperationId;
+use crate::retention::Retention;
 
 /// A callback that gets whole JSON lines, newline included, on a thread of its own.
 pub type LineSink = Box<dyn Fn(&[u8]) + Send>;
+
+/// A callback that is told of an operation.
+pub type OperationSink = Box<dyn Fn(OperationId) + Send>;
 
 /// The most bytes that one event's JSON may have, without its hash.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
@@ -24,8 +29,15 @@ pub struct Options {
     /// Is told once of each end of a turn, a verb, a check or a question: when it is durable, or
     /// when it could not be recorded. Called on the way, so it must return at once.
     pub on_end: Option<EndSink>,
-    /// The most bytes that the store may grow to; beyond it, appends fail as on a full disk.
+    /// The most bytes that the store may grow to. From nine tenths of it on, the oldest closed
+    /// incidents go; where there is none, appends fail beyond it as on a full disk.
     pub max_bytes: u64,
+    /// How long closed incidents are kept.
+    pub keep: Retention,
+    /// Called for each operation of a removed incident whose screen was kept, before its events
+    /// are gone; again for the same one after a crash in between. On the writer's thread: it has to
+    /// be quick.
+    pub on_forgotten: Option<OperationSink>,
     /// The most frames that a reader may lag behind before it is cut off.
     pub ring_frames: usize,
     /// The most bytes that a reader may lag behind before it is cut off.
@@ -51,6 +63,8 @@ impl Options {
             on_unrecorded: None,
             on_end: None,
             max_bytes: 4 << 30,
+            keep: Retention::default(),
+            on_forgotten: None,
             ring_frames: 4096,
             ring_bytes: 4 << 20,
         }
@@ -62,6 +76,7 @@ impl fmt::Debug for Options {
         f.debug_struct("Options")
             .field("path", &self.path)
             .field("max_bytes", &self.max_bytes)
+            .field("keep", &self.keep)
             .field("ring_frames", &self.ring_frames)
             .field("ring_bytes", &self.ring_bytes)
             .finish_non_exhaustive()

@@ -1,5 +1,6 @@
 use rusqlite::Connection;
 
+use crate::clock::ms_between;
 use crate::event::{Decision, IncidentId, OperationId, TurnNumber, TurnOutcome, VerbOutcome};
 use crate::{Actor, EventBody, Journal, JournalError, Recovered};
 
@@ -116,7 +117,7 @@ impl Turn {
             turn: self.turn,
             outcome: TurnOutcome::Interrupted,
             reason: Some("breakglass died while this turn ran; ask again to go on".to_owned()),
-            duration_ms: between(&self.started_at, &self.last_at),
+            duration_ms: ms_between(&self.started_at, &self.last_at),
             cost_usd: None,
         }
     }
@@ -136,7 +137,7 @@ impl Verb {
             verdict: None,
             exit_code: None,
             message,
-            duration_ms: between(&self.started_at, &self.last_at),
+            duration_ms: ms_between(&self.started_at, &self.last_at),
             omitted_lines: 0,
             picture: false,
         }
@@ -176,15 +177,4 @@ fn verbs(connection: &Connection) -> rusqlite::Result<Vec<Verb>> {
         })
     };
     connection.prepare(&sql)?.query_map([], read)?.collect()
-}
-
-fn between(start: &str, end: &str) -> u64 {
-    let at = |text: &str| {
-        text.parse::<jiff::Timestamp>()
-            .map(jiff::Timestamp::as_millisecond)
-    };
-    match (at(start), at(end)) {
-        (Ok(start), Ok(end)) => (end - start).max(0).cast_unsigned(),
-        _ => 0,
-    }
 }

@@ -29,6 +29,10 @@ pub struct IncidentSummary {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub running_turn: Option<TurnNumber>,
+    /// When it came from another record, RFC 3339, milliseconds; absent where it happened here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub imported_at: Option<String>,
 }
 
 /// What a start found unfinished and ended.

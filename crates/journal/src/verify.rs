@@ -3,16 +3,27 @@ use std::path::Path;
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 
-use crate::chain::{self, Hash};
-use crate::event::{Event, EventBody, IncidentId};
-use crate::store::{open_read_only, place};
+use crate::chain;
+use crate::event::IncidentId;
+use crate::store::{format_of, open_read_only, place};
+use crate::tombstone::{self, Tombstone};
+use crate::walk::{Fault, Walk};
 
-/// Why the log could not be examined at all.
+/// Why a log could not be examined at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the incident log {path} cannot be examined: {reason}")]
+#[error("{path} cannot be examined: {reason}")]
 pub struct VerifyError {
     path: String,
     reason: String,
+}
+
+impl VerifyError {
+    pub(crate) fn new(path: &Path, reason: impl Into<String>) -> VerifyError {
+        VerifyError {
+            path: path.display().to_string(),
+            reason: reason.into(),
+        }
+    }
 }
 
 /// What an audit found.
@@ -20,6 +31,8 @@ pub struct VerifyError {
 pub struct VerifyReport {
     /// Every incident, oldest first.
     pub incidents: Vec<VerifiedIncident>,
+    /// What retention removed, in the order in which it did.
+    pub removed: Vec<Tombstone>,
     /// Faults that belong to no incident that is there, as sentences.
     pub faults: Vec<String>,
 }
@@ -40,13 +53,17 @@ pub struct VerifiedIncident {
     pub fault: Option<Fault>,
 }
 
-/// Where a log departs from its chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// The first `seq` that does not hold.
-    pub seq: u64,
-    /// What is wrong with it.
-    pub message: String,
+impl VerifiedIncident {
+    /// What `walk` found, and what ended it.
+    pub(crate) fn after(walk: &Walk, target: String, fault: Option<Fault>) -> VerifiedIncident {
+        VerifiedIncident {
+            incident: walk.incident(),
+            target,
+            events: walk.events,
+            head_hash: crate::canonical::hex(&walk.hash),
+            fault,
+        }
+    }
 }
 
 impl VerifyReport {
@@ -67,53 +84,131 @@ impl VerifyReport {
 /// # Errors
 /// [`VerifyError`] if the file cannot be read as a log.
 pub fn verify(path: &Path) -> Result<VerifyReport, VerifyError> {
-    let failed = |error: rusqlite::Error| VerifyError {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    };
+    let failed = |error: rusqlite::Error| VerifyError::new(path, error.to_string());
     let mut connection = open_read_only(path).map_err(failed)?;
     // One transaction: a server that goes on writing is seen at one moment.
     let transaction = connection.transaction().map_err(failed)?;
-    examine(&transaction).map_err(failed)
+    let format = format_of(&transaction).map_err(|reason| VerifyError::new(path, reason))?;
+    examine(&transaction, format).map_err(failed)
 }
 
-fn examine(connection: &Connection) -> rusqlite::Result<VerifyReport> {
+fn examine(connection: &Connection, format: i64) -> rusqlite::Result<VerifyReport> {
     let mut report = VerifyReport {
         incidents: Vec::new(),
+        removed: Vec::new(),
         faults: Vec::new(),
     };
     let mut statement = connection.prepare(
         "SELECT number, id, target, drill, head, head_hash FROM incident ORDER BY number",
     )?;
     let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        report
+            .incidents
+            .push(Claim::read(row)?.examine(connection)?);
+    }
+    // The first format knew no retention.
+    let retains = format > 1;
+    if retains {
+        tombstones(connection, &mut report)?;
+    }
+    gaps(connection, retains, &mut report.faults)?;
+    orphans(connection, retains, &mut report.faults)?;
+    Ok(report)
+}
+
+/// Every tombstone, and where their own chain does not hold.
+fn tombstones(connection: &Connection, report: &mut VerifyReport) -> rusqlite::Result<()> {
+    let all = "SELECT entry, number, incident, json, hash FROM tombstone ORDER BY entry";
+    let mut statement = connection.prepare(all)?;
+    let mut rows = statement.query([])?;
+    let (mut expected, mut hash) = (1, tombstone::genesis());
+    while let Some(row) = rows.next()? {
+        let (entry, number): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let incident: IncidentId = row.get(2)?;
+        let json = row.get_ref(3)?.as_bytes()?;
+        hash = chain::link(&hash, json);
+        let whole = serde_json::from_slice::<Tombstone>(json).ok();
+        match whole.filter(|it| it.number == number && it.incident == incident) {
+            Some(it) if entry == expected && hash == row.get_ref(4)?.as_bytes()? => {
+                report.removed.push(it);
+            }
+            _ => {
+                report.faults.push(format!(
+                    "tombstone {expected} is not what was recorded, or is missing"
+                ));
+                return Ok(());
+            }
+        }
+        expected += 1;
+    }
+    let issued = issued(connection, "tombstone")?;
+    if issued >= expected {
+        report.faults.push(format!(
+            "tombstones {expected} to {issued} were removed themselves"
+        ));
+    }
+    Ok(())
+}
+
+/// Incidents that are neither there nor have a tombstone.
+fn gaps(connection: &Connection, retains: bool, faults: &mut Vec<String>) -> rusqlite::Result<()> {
+    let known = if retains {
+        "SELECT number FROM incident UNION ALL SELECT number FROM tombstone ORDER BY number"
+    } else {
+        "SELECT number FROM incident ORDER BY number"
+    };
+    let mut statement = connection.prepare(known)?;
+    let mut rows = statement.query([])?;
     let mut expected = 1;
     while let Some(row) = rows.next()? {
-        let claim = Claim::read(row)?;
-        if claim.number != expected {
-            report.faults.push(format!(
+        let number: i64 = row.get(0)?;
+        if number < expected {
+            faults.push(format!(
+                "incident {number} is there and has a tombstone as well"
+            ));
+        } else if number != expected {
+            faults.push(format!(
                 "incidents {expected} to {} were removed",
-                claim.number - 1
+                number - 1
             ));
         }
-        expected = claim.number + 1;
-        report.incidents.push(claim.examine(connection)?);
+        expected = number + 1;
     }
-    let issued = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'incident'";
-    let issued: i64 = connection.query_row(issued, [], |row| row.get(0))?;
+    let issued = issued(connection, "incident")?;
     if issued >= expected {
-        report
-            .faults
-            .push(format!("incidents {expected} to {issued} were removed"));
+        faults.push(format!("incidents {expected} to {issued} were removed"));
     }
-    let orphans =
-        "SELECT count(*) FROM event WHERE place >> 32 NOT IN (SELECT number FROM incident)";
-    let orphans: i64 = connection.query_row(orphans, [], |row| row.get(0))?;
+    Ok(())
+}
+
+/// The highest number that a table ever gave.
+fn issued(connection: &Connection, table: &str) -> rusqlite::Result<i64> {
+    let issued = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = ?1";
+    connection.query_row(issued, [table], |row| row.get(0))
+}
+
+/// Events of no incident; those of one that is being removed are on their way out.
+fn orphans(
+    connection: &Connection,
+    retains: bool,
+    faults: &mut Vec<String>,
+) -> rusqlite::Result<()> {
+    let going = if retains {
+        " AND place >> 32 NOT IN (SELECT number FROM purge)"
+    } else {
+        ""
+    };
+    let orphans = format!(
+        "SELECT count(*) FROM event WHERE place >> 32 NOT IN (SELECT number FROM incident){going}"
+    );
+    let orphans: i64 = connection.query_row(&orphans, [], |row| row.get(0))?;
     if orphans > 0 {
-        report.faults.push(format!(
+        faults.push(format!(
             "{orphans} events belong to no incident that is there"
         ));
     }
-    Ok(report)
+    Ok(())
 }
 
 /// What an incident's row says of its log.
@@ -141,105 +236,30 @@ impl Claim {
     }
 
     fn examine(self, connection: &Connection) -> rusqlite::Result<VerifiedIncident> {
-        let mut hash = chain::genesis(self.incident);
-        let mut events = 0;
+        let mut walk = Walk::new("row", self.incident, &self.target, self.drill);
         let mut fault = None;
         let mut statement = connection.prepare_cached(
             "SELECT place, json, hash FROM event WHERE place > ?1 AND place < ?2 ORDER BY place",
         )?;
         let mut rows = statement.query([place(self.number, 0), place(self.number + 1, 0)])?;
-        while let Some(row) = rows.next()? {
-            match self.check(row, &hash, events + 1)? {
-                Ok(link) => (hash, events) = (link, events + 1),
-                Err(message) => {
-                    fault = Some(Fault {
-                        seq: events + 1,
-                        message,
-                    });
-                    break;
-                }
-            }
+        while let (None, Some(row)) = (&fault, rows.next()?) {
+            fault = take(&mut walk, row)?;
         }
-        let fault = fault.or_else(|| self.check_head(events, &hash));
-        let head_hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(VerifiedIncident {
-            incident: self.incident,
-            target: self.target,
-            events,
-            head_hash,
-            fault,
-        })
+        let fault = fault.or_else(|| walk.end(self.head, &self.head_hash));
+        Ok(VerifiedIncident::after(&walk, self.target, fault))
     }
+}
 
-    /// The next link, or what is wrong with this row.
-    fn check(
-        &self,
-        row: &Row<'_>,
-        previous: &Hash,
-        seq: u64,
-    ) -> rusqlite::Result<Result<Hash, String>> {
-        let json = row.get_ref(1)?.as_bytes()?;
-        let hash = row.get_ref(2)?.as_bytes()?;
-        let found = row.get::<_, i64>(0)?.cast_unsigned() & 0xffff_ffff;
-        if found != seq {
-            return Ok(Err(format!(
-                "event {seq} is missing; the next one is {found}"
-            )));
-        }
-        let link = chain::link(previous, json);
-        if link != hash {
-            return Ok(Err(format!(
-                "event {seq} is not what was recorded: its hash does not follow from its content and the event before it"
-            )));
-        }
-        let mut whole = Vec::new();
-        crate::canonical::splice(&mut whole, json, hash);
-        Ok(match serde_json::from_slice::<Event>(&whole) {
-            Ok(event) => self.check_event(&event, seq).map(|()| link),
-            Err(error) => Err(format!("event {seq} is no event: {error}")),
-        })
+/// Takes the row's event; what is wrong with it.
+fn take(walk: &mut Walk, row: &Row<'_>) -> rusqlite::Result<Option<Fault>> {
+    let (json, hash) = (row.get_ref(1)?.as_bytes()?, row.get_ref(2)?.as_bytes()?);
+    let found = row.get::<_, i64>(0)?.cast_unsigned() & 0xffff_ffff;
+    let seq = walk.events + 1;
+    if found != seq {
+        let message = format!("event {seq} is missing; the next one is {found}");
+        return Ok(Some(Fault { seq, message }));
     }
-
-    fn check_event(&self, event: &Event, seq: u64) -> Result<(), String> {
-        if event.seq != seq {
-            return Err(format!("event {seq} says that it is event {}", event.seq));
-        }
-        match &event.body {
-            EventBody::IncidentOpened { target, drill }
-                if *target == self.target && *drill == self.drill =>
-            {
-                Ok(())
-            }
-            EventBody::IncidentOpened { .. } => {
-                Err("the incident's row names another target than its first event".to_owned())
-            }
-            _ if seq == 1 => Err("the log does not begin with incident_opened".to_owned()),
-            _ => Ok(()),
-        }
-    }
-
-    fn check_head(&self, events: u64, hash: &Hash) -> Option<Fault> {
-        let (seq, message) = if events < self.head {
-            (
-                events + 1,
-                format!(
-                    "the log was cut: it ends at {events} and its row says {}",
-                    self.head
-                ),
-            )
-        } else if events > self.head {
-            (
-                self.head + 1,
-                format!("the log goes on to {events} and its row says {}", self.head),
-            )
-        } else if self.head_hash != hash {
-            (
-                events,
-                "the row's hash is not that of the newest event".to_owned(),
-            )
-        } else {
-            return None;
-        };
-        Some(Fault { seq, message })
-    }
+    let mut whole = Vec::new();
+    crate::canonical::splice(&mut whole, json, hash);
+    Ok(walk.take(json, hash, &whole).err())
 }

@@ -27,6 +27,9 @@ pub const RECORD_FILE: &str = "record.db";
 /// The directory under `data_dir` for the screen as it was before each verb.
 const PICTURES: &str = "pictures";
 
+/// How often retention looks whether incidents have become too old.
+const TEND_EVERY: Duration = Duration::from_secs(3600);
+
 /// How long running verbs, turns and streams are waited for when the server ends.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
@@ -207,6 +210,9 @@ impl App {
                 cancel.run_until_cancelled(both).await;
             });
         }
+        let (journal, cancel) = (self.state.journal.clone(), self.cancel.clone());
+        let tending = async move { cancel.run_until_cancelled(tend(journal)).await };
+        self.tracker.spawn(tending);
         end.await;
         tracing::info!("ending: no new work is taken");
         self.cancel.cancel();
@@ -235,10 +241,22 @@ fn unwritable(path: &std::path::Path, source: std::io::Error) -> StartError {
 fn journal_options(config: &Config, mode: &Mode, ends: &Ends) -> breakglass_journal::Options {
     let mut options = breakglass_journal::Options::at(config.data_dir.join(RECORD_FILE));
     options.on_end = Some(ends.sink());
+    (options.keep, options.max_bytes) = (config.record.keep, config.record.max_bytes);
+    let pictures = Pictures::under(config.data_dir.join(PICTURES));
+    options.on_forgotten = Some(Box::new(move |operation| pictures.forget(operation)));
     if *mode == Mode::Serve {
         options.on_event = Some(Box::new(ship));
     }
     options
+}
+
+/// Lets the record notice that time went by.
+async fn tend(journal: Journal) {
+    let mut ticks = tokio::time::interval(TEND_EVERY);
+    loop {
+        ticks.tick().await;
+        journal.tend();
+    }
 }
 
 /// Each durable event as one line on standard output, for whatever ships logs.

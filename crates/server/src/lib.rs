@@ -13,5 +13,6 @@ pub mod config;
 mod doctor;
 pub mod http;
 mod metrics;
+mod report;
 mod warden;
 mod web;

@@ -170,6 +170,7 @@ fn every_link_in_the_documents_leads_somewhere() {
         "docs/api.md",
         "docs/gate.md",
         "docs/operate.md",
+        "docs/record.md",
         "docs/threat-model.md",
     ]
     .map(str::to_owned);

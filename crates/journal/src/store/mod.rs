@@ -8,12 +8,16 @@
 //! ```
 
 mod apply;
+mod keeper;
 mod reader;
 mod schema;
 mod writer;
 
-pub(crate) use reader::{Answer, Block, Reader, list, one, open_of, read_events, receive};
-pub(crate) use schema::{Place, open_read_only};
+pub(crate) use keeper::Keeper;
+pub(crate) use reader::{
+    Answer, Block, Reader, list, one, open_of, read_events, receive, tombstone_of,
+};
+pub(crate) use schema::{Place, format_of, open_read_only};
 pub(crate) use writer::{Command, Shared, Writer};
 
 use std::collections::HashMap;
@@ -39,6 +43,13 @@ impl Registry {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(incident, number);
+    }
+
+    pub(crate) fn remove(&self, incident: IncidentId) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&incident);
     }
 
     pub(crate) fn clear(&self) {

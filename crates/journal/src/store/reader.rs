@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rusqlite::{CachedStatement, Connection, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Place, place};
@@ -9,6 +9,7 @@ use crate::canonical;
 use crate::error::JournalError;
 use crate::event::{Event, IncidentId};
 use crate::summary::IncidentSummary;
+use crate::tombstone::Tombstone;
 
 /// From this size on, a block of replay is handed over.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -190,8 +191,7 @@ pub(crate) fn read_events(
     Ok(events)
 }
 
-const SUMMARY: &str =
-    "SELECT id, target, drill, opened_at, closed_at, head, last_at, turn FROM incident";
+const SUMMARY: &str = "SELECT id, target, drill, opened_at, closed_at, head, last_at, turn, imported_at FROM incident";
 
 fn summary(row: &Row<'_>) -> rusqlite::Result<IncidentSummary> {
     Ok(IncidentSummary {
@@ -203,11 +203,12 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<IncidentSummary> {
         head: row.get::<_, i64>(5)?.cast_unsigned(),
         last_at: row.get(6)?,
         running_turn: row.get(7)?,
+        imported_at: row.get(8)?,
     })
 }
 
 pub(crate) fn list(connection: &Connection) -> rusqlite::Result<Vec<IncidentSummary>> {
-    let sql = format!("{SUMMARY} ORDER BY number DESC LIMIT {MAX_LISTED}");
+    let sql = format!("{SUMMARY} ORDER BY opened_at DESC, number DESC LIMIT {MAX_LISTED}");
     connection
         .prepare_cached(&sql)?
         .query_map([], summary)?
@@ -233,4 +234,18 @@ pub(crate) fn open_of(connection: &Connection, target: &str) -> rusqlite::Result
         .prepare_cached(sql)?
         .query_map((target, MAX_OPEN), |row| row.get(0))?
         .collect()
+}
+
+/// What is left of an incident that retention removed; the newest, should it have come back and
+/// gone again.
+pub(crate) fn tombstone_of(
+    connection: &Connection,
+    incident: IncidentId,
+) -> rusqlite::Result<Option<Tombstone>> {
+    let sql = "SELECT json FROM tombstone WHERE incident = ?1 ORDER BY entry DESC LIMIT 1";
+    let json: Option<String> = connection
+        .prepare_cached(sql)?
+        .query_row([incident], |row| row.get(0))
+        .optional()?;
+    Ok(json.and_then(|json| serde_json::from_str(&json).ok()))
 }

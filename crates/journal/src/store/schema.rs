@@ -10,7 +10,7 @@ use super::Registry;
 
 /// `BGJL`, so that another program's database is never taken for a log.
 const APPLICATION: i64 = 0x4247_4a4c;
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const PAGE_BYTES: u64 = 8192;
 /// Below the time that a verb's record waits, so that a locked store is told from a stuck one.
 const BUSY: Duration = Duration::from_secs(1);
@@ -41,6 +41,21 @@ CREATE TABLE remembered (key TEXT PRIMARY KEY, value TEXT NOT NULL, at_ms INTEGE
 CREATE INDEX remembered_at ON remembered (at_ms);
 CREATE TABLE pulse (one INTEGER PRIMARY KEY CHECK (one = 1), beats INTEGER NOT NULL) STRICT;
 INSERT INTO pulse VALUES (1, 0);
+";
+
+/// What the second format adds: what retention leaves behind, the logs whose events are still
+/// to be deleted, and when an incident came from another record.
+const SECOND: &str = "
+CREATE TABLE tombstone (
+  entry INTEGER PRIMARY KEY AUTOINCREMENT,
+  number INTEGER NOT NULL UNIQUE,
+  incident BLOB NOT NULL,
+  json TEXT NOT NULL,
+  hash BLOB NOT NULL
+) STRICT;
+CREATE INDEX tombstone_incident ON tombstone (incident);
+CREATE TABLE purge (number INTEGER PRIMARY KEY) STRICT;
+ALTER TABLE incident ADD COLUMN imported_at TEXT;
 ";
 
 /// Where the log is.
@@ -83,6 +98,25 @@ impl Place {
             })
     }
 
+    /// Opens the log for this process alone, made ready. The sentence says why it cannot be used;
+    /// one reason is that another process has it open.
+    pub(crate) fn open_alone(&self, max_bytes: u64) -> Result<Connection, String> {
+        if let Place::File(path) = self {
+            prepare(path)
+                .map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let text = |error: rusqlite::Error| error.to_string();
+        let mut connection = self.connect(flags).map_err(text)?;
+        // Before the first look at the file: whoever has it open keeps it from being locked.
+        connection
+            .pragma_update_and_check(None, "locking_mode", "exclusive", |_| Ok(()))
+            .map_err(text)?;
+        ready(&mut connection, max_bytes)?;
+        beat(&connection).map_err(text)?;
+        Ok(connection)
+    }
+
     pub(crate) fn open_reader(&self) -> rusqlite::Result<Connection> {
         // SQLite's in-memory files know no read-only opening; `query_only` holds for both.
         let connection = self.connect(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -98,6 +132,22 @@ pub(crate) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(BUSY)?;
     Ok(connection)
+}
+
+/// The format of the log behind `connection`, or why it is none that is known here.
+pub(crate) fn format_of(connection: &Connection) -> Result<i64, String> {
+    let number = |name: &str| {
+        let value = connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        value.map_err(|error| error.to_string())
+    };
+    match (number("application_id")?, number("user_version")?) {
+        (0, 0) => Ok(0),
+        (APPLICATION, format @ 1..=VERSION) => Ok(format),
+        (APPLICATION, newer) => Err(format!(
+            "it has format {newer} and this breakglass knows {VERSION}; install the newer one"
+        )),
+        _ => Err("it is another program's database".to_owned()),
+    }
 }
 
 /// Makes directory and file for their owner alone; SQLite gives its side files the same mode.
@@ -122,48 +172,50 @@ fn prepare(path: &Path) -> std::io::Result<()> {
 /// Settings and tables.
 fn ready(connection: &mut Connection, max_bytes: u64) -> Result<(), String> {
     let text = |error: rusqlite::Error| error.to_string();
-    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let (application, version) = (
-        number("application_id").map_err(text)?,
-        number("user_version").map_err(text)?,
-    );
-    match (application, version) {
-        (0, 0) | (APPLICATION, VERSION) => {}
-        (APPLICATION, newer) => {
-            return Err(format!(
-                "it has format {newer} and this breakglass knows {VERSION}; install the newer one"
-            ));
-        }
-        _ => return Err("it is another program's database".to_owned()),
+    connection.busy_timeout(BUSY).map_err(text)?;
+    let format = format_of(connection)?;
+    settle(connection).map_err(text)?;
+    if format < VERSION {
+        bring_up(connection, format).map_err(text)?;
     }
-    settle(connection, max_bytes).map_err(text)?;
-    if version == 0 {
-        create(connection).map_err(text)
-    } else {
-        Ok(())
-    }
+    // Last, so that a full log can still be brought up to this format.
+    limit(connection, max_bytes).map_err(text)
 }
 
-fn settle(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY)?;
+fn settle(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "page_size", PAGE_BYTES.cast_signed())?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "cache_size", -512)?;
-    connection.pragma_update(None, "journal_size_limit", 8 << 20)?;
-    let pages = (max_bytes / PAGE_BYTES).max(1).cast_signed();
-    connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
+    connection.pragma_update(None, "journal_size_limit", 8 << 20)
 }
 
-fn create(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Lets the log grow to this size, or keep the one it has.
+pub(super) fn limit(connection: &Connection, max_bytes: u64) -> rusqlite::Result<()> {
+    let pages = (max_bytes / PAGE_BYTES).max(1).min(u64::from(u32::MAX) - 1);
+    connection.pragma_update_and_check(None, "max_page_count", pages.cast_signed(), |_| Ok(()))
+}
+
+/// The bytes of the log that hold something.
+pub(super) fn used(connection: &Connection) -> rusqlite::Result<u64> {
+    let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let pages = number("page_count")? - number("freelist_count")?;
+    Ok(pages.max(0).cast_unsigned() * PAGE_BYTES)
+}
+
+/// Makes the tables that a log of `format` lacks, all or none; `0`: it is a new file.
+fn bring_up(connection: &mut Connection, format: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    let objects: i64 =
-        transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if objects > 0 {
-        return Err(rusqlite::Error::InvalidQuery);
+    if format == 0 {
+        let objects: i64 =
+            transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        if objects > 0 {
+            return Err(rusqlite::Error::InvalidQuery);
+        }
+        transaction.execute_batch(TABLES)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
     }
-    transaction.execute_batch(TABLES)?;
-    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.execute_batch(SECOND)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()
 }

@@ -7,6 +7,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::apply::{Applied, Batch, Fault, Head};
+use super::keeper::{Keeper, Step};
 use super::{Registry, schema};
 use crate::actor::Actor;
 use crate::canonical::{self, Effect, Encoded};
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     },
     /// Look whether the store can be written again.
     Beat,
+    /// Look whether retention has something to do.
+    Tend,
 }
 
 /// What happened to a command inside its transaction; holds until the commit.
@@ -60,6 +63,7 @@ enum Outcome {
     Event(Applied, Reply<u64>),
     Remembered(Option<String>, Reply<Option<String>>),
     Refused(JournalError, Reply<u64>),
+    Tend,
     Nothing,
 }
 
@@ -82,6 +86,9 @@ pub(crate) struct Writer {
     heads: HashMap<IncidentId, Head>,
     /// SQLite's count of other connections' writes: when it moves, the heads may be stale.
     foreign: i64,
+    keeper: Keeper,
+    /// What the store fails with is that it is full.
+    full: bool,
 }
 
 impl Writer {
@@ -89,6 +96,7 @@ impl Writer {
         connection: Connection,
         commands: mpsc::Receiver<Command>,
         shared: Arc<Shared>,
+        keeper: Keeper,
     ) -> Writer {
         Writer {
             connection,
@@ -96,6 +104,8 @@ impl Writer {
             shared,
             heads: HashMap::new(),
             foreign: 0,
+            keeper,
+            full: false,
         }
     }
 
@@ -111,6 +121,10 @@ impl Writer {
                 batch.push(command);
             }
             self.write(batch);
+            // A queue that is never empty must not fill the store while there is something to remove.
+            if self.keeper.pressed {
+                self.tend();
+            }
         }
         if let Err(error) = schema::fold(&self.connection) {
             tracing::warn!(%error, "the newest events stay in the file beside the incident log");
@@ -119,7 +133,10 @@ impl Writer {
 
     fn next(&mut self) -> Option<Command> {
         if self.shared.health.failing().is_none() {
-            return self.commands.blocking_recv();
+            return self.next_while_sound();
+        }
+        if self.full {
+            self.tend();
         }
         let beat = Instant::now() + BEAT;
         while Instant::now() < beat {
@@ -132,10 +149,44 @@ impl Writer {
         Some(Command::Beat)
     }
 
+    /// The next command; retention takes its steps while there is none.
+    fn next_while_sound(&mut self) -> Option<Command> {
+        while self.keeper.restless {
+            match self.commands.try_recv() {
+                Ok(command) => return Some(command),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => self.tend(),
+            }
+        }
+        self.commands.blocking_recv()
+    }
+
+    /// One step of retention. What fails is tried again when there is a new reason to.
+    fn tend(&mut self) {
+        match self.keeper.step(&mut self.connection) {
+            Ok(Step::Removed(gone)) => {
+                self.shared.registry.remove(gone.incident);
+                self.heads.remove(&gone.incident);
+                tracing::info!(
+                    incident = %gone.incident, target = gone.target, events = gone.events,
+                    closed_at = gone.closed_at, head_hash = gone.head_hash, reason = ?gone.reason,
+                    "retention removed an incident"
+                );
+            }
+            Ok(Step::Purged | Step::Nothing) => {}
+            Err(error) => tracing::warn!(%error, "retention could not remove anything"),
+        }
+    }
+
     fn write(&mut self, batch: Vec<Command>) {
         let mut outcomes = Vec::with_capacity(batch.len());
         match self.transact(batch, &mut outcomes) {
             Ok(()) => {
+                self.keeper.weigh(&self.connection);
+                self.full = false;
+                if outcomes.iter().any(Outcome::stirs_retention) {
+                    self.keeper.wake();
+                }
                 outcomes
                     .into_iter()
                     .for_each(|outcome| self.acknowledge(outcome));
@@ -145,6 +196,11 @@ impl Writer {
             }
             Err((error, unapplied)) => {
                 self.heads.clear();
+                self.full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+                if self.full {
+                    self.keeper.wake();
+                    self.keeper.weigh(&self.connection);
+                }
                 let reason = error.to_string();
                 self.tell_failing(&reason);
                 let fallen = unapplied.into_iter().map(refuse(&reason));
@@ -207,7 +263,7 @@ impl Writer {
             }
             Outcome::Remembered(known, reply) => drop(reply.send(Ok(known))),
             Outcome::Refused(error, reply) => drop(reply.send(Err(error))),
-            Outcome::Nothing => {}
+            Outcome::Tend | Outcome::Nothing => {}
         }
     }
 
@@ -326,6 +382,7 @@ fn apply(batch: &mut Batch<'_>, command: Command) -> rusqlite::Result<Outcome> {
             };
         }
         Command::Beat => return schema::beat(batch.connection).map(|()| Outcome::Nothing),
+        Command::Tend => return Ok(Outcome::Tend),
     };
     match applied {
         Ok(event) => Ok(Outcome::Event(event, reply)),
@@ -352,7 +409,7 @@ fn fall(outcome: Outcome, reason: &str) {
         Outcome::Event(_, reply) => drop(reply.send(Err(unwritable(reason)))),
         Outcome::Remembered(_, reply) => drop(reply.send(Err(unwritable(reason)))),
         Outcome::Refused(error, reply) => drop(reply.send(Err(error))),
-        Outcome::Nothing => {}
+        Outcome::Tend | Outcome::Nothing => {}
     }
 }
 
@@ -363,11 +420,20 @@ fn refuse(reason: &str) -> impl Fn(Command) + '_ {
             drop(reply.send(Err(unwritable(reason))));
         }
         Command::Remember { reply, .. } => drop(reply.send(Err(unwritable(reason)))),
-        Command::Beat => {}
+        Command::Beat | Command::Tend => {}
     }
 }
 
 impl Outcome {
+    /// Whether there may be something to remove after it.
+    fn stirs_retention(&self) -> bool {
+        match self {
+            Outcome::Event(event, _) => event.effect == Effect::Closes,
+            Outcome::Tend => true,
+            _ => false,
+        }
+    }
+
     fn incident(&self) -> Option<IncidentId> {
         match self {
             Outcome::Event(event, _) => Some(event.incident),

@@ -1,6 +1,9 @@
 //! What the journal's tests share.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
+use std::io::{BufRead, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use breakglass_journal::{Actor, Attachment, EventBody, IncidentId, Journal, Level};
@@ -98,4 +101,38 @@ fn parse(frame: &str) -> Sse {
         }
     }
     sse
+}
+
+/// A test of this binary in a process of its own, killed by Drop.
+pub struct Killed {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+/// Runs the test `name` alone, with `value` in the variable that makes it do something.
+pub fn child(name: &str, variable: &str, value: &Path) -> Killed {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(variable, value)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    Killed { child, lines }
+}
+
+impl Killed {
+    /// Waits until it has printed `word` so many times.
+    pub fn lines(&mut self, word: &str, count: usize) {
+        let printed = self.lines.by_ref().map_while(Result::ok);
+        let found = printed.filter(|line| line == word).take(count).count();
+        assert_eq!(found, count, "the child goes on");
+    }
+}
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

@@ -16,7 +16,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, say};
 use crate::app::{App, Mode};
-use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
+use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, RecordConfig, SshConfig};
 use crate::doctor::{Place, Practice};
 
 const KEY: &str = "key";
@@ -192,6 +192,7 @@ fn config(
         },
         agent: agent(args.agent)?,
         limits: LimitsConfig::default(),
+        record: RecordConfig::default(),
         targets: vec![target],
         drill_max_age_days: 0,
         private: Vec::new(),

@@ -13,12 +13,14 @@ mod remote;
 mod runner;
 mod runtime;
 mod serve;
+mod teach;
+mod transfer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use breakglass_verbs::Verb;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 
 /// How a command ended. The numbers are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +62,12 @@ impl Failure {
     propagate_version = true,
     max_term_width = 100
 )]
-#[command(
-    after_help = "Exit codes: 0 done; 1 the verb or check failed; 2 usage or config; \
-    3 refused; 4 unreachable.\nStart with `breakglass drill`: it needs nothing and touches nothing."
-)]
+#[command(after_help = "Examples:
+  breakglass drill  # start here: it needs nothing and touches nothing
+  breakglass doctor --config breakglass.toml  # does everything hold that an emergency needs?
+  breakglass cycle --direct --config breakglass.toml  # save the machine without any server
+
+`breakglass help COMMAND` tells each command with examples.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -72,31 +76,117 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server: page, API, power and agent.
+    ///
+    /// For the place that is up when the machine to be saved is down; docs/deploy.md has three. Every
+    /// error of the configuration is said at once, and then nothing starts. Ends on SIGTERM or Ctrl-C,
+    /// when what runs has ended, within 20 seconds.
+    #[command(after_help = "Examples:
+  breakglass serve --config /etc/breakglass/config.toml")]
     Serve(serve::ServeArgs),
     /// Rehearse an incident on a simulated machine: no config, no root, no key, no network.
+    ///
+    /// To learn breakglass, and to rehearse before the emergency. Everything is wired as in earnest: the
+    /// page, SSH, the gate, the agent's bastion; the machine alone is simulated. It prints a link that
+    /// signs you in. Ctrl-C ends it, and nothing is left.
+    #[command(after_help = "Examples:
+  breakglass drill
+  breakglass drill --scenario io-stall
+  breakglass drill --agent claude  # the real CLI; ANTHROPIC_API_KEY pays for it")]
     Drill(drill::DrillArgs),
     /// Tell the guest's run state; changes nothing.
+    ///
+    /// The first thing to ask: is there a QEMU process, does its monitor answer, and what is the verdict?
+    /// Through a server, or with --direct straight to the host when there is none.
+    #[command(after_help = "Examples:
+  breakglass status --server https://rescue.example.org --token-file token
+  breakglass status --direct --config breakglass.toml  # no server needed
+  breakglass status --target devvm --json | jq .verdict")]
     Status(client::VerbArgs),
     /// Capture the evidence on the host; changes nothing.
+    ///
+    /// When you want to keep what is, and decide later: QEMU's answers, the screen, backtraces, pressure
+    /// and the kernel's log, in a directory on the host. Each verb that changes something does the same
+    /// first, by itself.
+    #[command(after_help = "Examples:
+  breakglass forensics --target devvm
+  breakglass forensics --direct --config breakglass.toml")]
     Forensics(client::VerbArgs),
     /// What the host measures: writes, pressure, monitor, lock; changes nothing.
+    ///
+    /// When the guest does not answer and you want to know whether it works or hangs: asked twice, it
+    /// shows whether its disks still complete writes.
+    #[command(after_help = "Examples:
+  breakglass vitals --target devvm
+  breakglass vitals --direct --config breakglass.toml")]
     Vitals(client::VerbArgs),
     /// Start a stopped guest.
+    ///
+    /// For a guest whose status says `stopped`. One that runs is left alone.
+    #[command(after_help = "Examples:
+  breakglass start --target devvm
+  breakglass start --direct --config breakglass.toml")]
     Start(client::VerbArgs),
     /// End the guest's QEMU process; unsaved work in the guest is lost.
+    ///
+    /// For a guest that does harm, or that is to stay down. Clean first, then by signals, and evidence is
+    /// kept before. To bring a wedged guest back, use `cycle`.
+    #[command(after_help = "Examples:
+  breakglass stop --target devvm
+  breakglass stop --direct --config breakglass.toml")]
     Stop(client::VerbArgs),
     /// Warm reset: the QEMU process stays; does not cure an I/O stall.
+    ///
+    /// For a kernel that panicked or hangs while QEMU is well. Staged changes of the configuration do not
+    /// apply. If `vitals` says that no disk completes a write, use `cycle`.
+    #[command(after_help = "Examples:
+  breakglass reset --target devvm
+  breakglass reset --direct --config breakglass.toml")]
     Reset(client::VerbArgs),
     /// Full stop and start: a fresh QEMU process; cures an I/O stall.
+    ///
+    /// The cure for a guest that does not come back by itself. Evidence is kept first, and the verb ends
+    /// on the host even if the connection breaks; asked again meanwhile, it attaches.
+    #[command(after_help = "Examples:
+  breakglass cycle --server https://rescue.example.org --token-file token
+  breakglass cycle --direct --config breakglass.toml  # no server needed")]
     Cycle(client::VerbArgs),
-    /// List, show and export incidents of a server.
+    /// List, show, report, export and import incidents.
     Incidents(incidents::IncidentsArgs),
     /// Try everything that an emergency needs, and say what to mend; exit 1 if a check is red.
+    ///
+    /// Before the emergency: after setting up, after each change of key, host or network, and now and
+    /// then. Each link is tried for real, also that the key opens nothing else. A remedy stands below
+    /// what is not green.
+    #[command(after_help = "Examples:
+  breakglass doctor --config /etc/breakglass/config.toml
+  breakglass doctor --config breakglass.toml --json
+  breakglass doctor --config breakglass.toml --ask-model  # one short question to the model too")]
     Doctor(doctor::DoctorArgs),
-    /// Prove the record.
+    /// Prove the record, or an exported incident.
     Audit(audit::AuditArgs),
     /// Run the agent's CLI in a container of its own, for a server with `agent.runner`.
+    ///
+    /// Where the model's login and the SSH key should not be in one place: the runner has the first alone
+    /// and shares nothing with the server but a socket.
+    #[command(after_help = "Examples:
+  breakglass runner --listen /run/breakglass/runner.sock --api-key-file /secrets/model_key")]
     Runner(runner::RunnerArgs),
+    /// Print completions for a shell.
+    ///
+    /// Once, when breakglass is installed, and again after each update.
+    #[command(after_help = "Examples:
+  breakglass completions bash > /usr/share/bash-completion/completions/breakglass
+  breakglass completions zsh > /usr/share/zsh/site-functions/_breakglass
+  breakglass completions fish > /usr/share/fish/vendor_completions.d/breakglass.fish")]
+    Completions(teach::CompletionsArgs),
+    /// Print the man page, or write one for each command.
+    ///
+    /// Once, when breakglass is installed, and again after each update: there may be no network to look
+    /// things up when they are needed.
+    #[command(after_help = "Examples:
+  breakglass man | man -l -
+  breakglass man --dir /usr/local/share/man/man1")]
+    Man(teach::ManArgs),
     /// Hands a connection to the bastion to the agent's SSH client.
     #[command(hide = true)]
     Connect(connect::ConnectArgs),
@@ -116,16 +206,23 @@ struct DrillAgentArgs {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
     /// The server's address, such as http://127.0.0.1:8080.
-    #[arg(long, env = "BREAKGLASS_SERVER", value_name = "URL")]
+    #[arg(long, env = "BREAKGLASS_SERVER", value_name = "URL", global = true)]
     pub(crate) server: Option<String>,
     /// File that holds the API token; it never goes on the command line.
-    #[arg(long, env = "BREAKGLASS_TOKEN_FILE", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "BREAKGLASS_TOKEN_FILE",
+        value_name = "FILE",
+        global = true
+    )]
     pub(crate) token_file: Option<PathBuf>,
 }
 
 /// Parses the process's arguments, runs the command, and reports.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let matches = teach::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Drill(args) => drill::run(&args),
         Command::Status(args) => client::run(Verb::Status, &args),
@@ -139,6 +236,8 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Runner(args) => runner::run(&args),
+        Command::Completions(args) => teach::completions(&args),
+        Command::Man(args) => teach::man(&args),
         Command::Connect(args) => connect::run(&args),
         Command::DrillAgent(_) => return breakglass_drill::scripted_agent(),
     };
@@ -148,6 +247,15 @@ pub fn main() -> ExitCode {
             say_error(&failure.message);
             ExitCode::from(failure.exit as u8)
         }
+    }
+}
+
+/// The record of a data directory, or the record itself.
+pub(crate) fn record_file(data_dir: &Path) -> PathBuf {
+    if data_dir.is_dir() {
+        data_dir.join(crate::app::RECORD_FILE)
+    } else {
+        data_dir.to_owned()
     }
 }
 

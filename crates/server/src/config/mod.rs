@@ -21,7 +21,7 @@ use std::path::Path;
 pub(crate) use agent_user::parse_user;
 pub use error::{ConfigError, Origin, Warning};
 pub(crate) use sections::own_rules;
-pub use types::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
+pub use types::{AgentConfig, AuthConfig, Config, LimitsConfig, RecordConfig, SshConfig};
 
 use error::Report;
 use section::Section;

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use axum::http::HeaderName;
 use breakglass_control::{Endpoint, HostKeyPolicy, Rules, RulesError, Target};
-use breakglass_journal::Autonomy;
+use breakglass_journal::{Autonomy, Retention};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::agent_user;
 use super::section::Section;
 use super::types::{
-    AgentConfig, AuthConfig, Config, LimitsConfig, SOCKETS_DIR, SOCKETS_NAME, SshConfig,
+    AgentConfig, AuthConfig, Config, LimitsConfig, RecordConfig, SOCKETS_DIR, SOCKETS_NAME,
+    SshConfig,
 };
 use crate::auth::{ApiToken, Identity};
 
@@ -34,6 +35,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let agent = root.section("agent", agent);
     let limits = root.section("limits", limits);
     let drill_days = root.integer("drill_max_age_days", 90, 0..=3650);
+    let record = root.section("record", record);
     let targets = targets(&mut root);
     if let Some(user) = agent.as_ref().and_then(|agent| agent.user) {
         agent_user::keep_out(user, root.report());
@@ -50,6 +52,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         ssh: ssh?,
         agent: agent?,
         limits,
+        record,
         targets: targets?,
         drill_max_age_days: u16::try_from(drill_days).unwrap_or(u16::MAX),
         private: secrets.clone(),
@@ -367,6 +370,27 @@ fn limits(section: &mut Section<'_>) -> LimitsConfig {
         ),
         connections: count("connections", defaults.connections, 8..=100_000),
         body_bytes: count("body_bytes", defaults.body_bytes, 32 * 1024..=1024 * 1024),
+    }
+}
+
+/// Smaller, and the record is nearly full from its first incident on.
+const LEAST_RECORD: u64 = 64 << 20;
+
+fn record(section: &mut Section<'_>) -> RecordConfig {
+    let mut count =
+        |key, most: u64| u32::try_from(section.integer(key, 0, 0..=most)).unwrap_or_default();
+    let keep = Retention {
+        keep_days: count("keep_days", 36_500),
+        keep_incidents: count("keep_incidents", 1_000_000),
+    };
+    let bytes = section.integer("max_bytes", RecordConfig::default().max_bytes, 0..=1 << 45);
+    if (1..LEAST_RECORD).contains(&bytes) {
+        let remedy = "write 67108864 (64 MiB) or more, or 0 for no bound";
+        section.error("max_bytes", "is too small for one incident", remedy);
+    }
+    RecordConfig {
+        keep,
+        max_bytes: if bytes == 0 { u64::MAX } else { bytes },
     }
 }
 

@@ -109,7 +109,7 @@ fn is_setting(line: &str) -> bool {
 #[test]
 fn the_reference_file_names_every_key() {
     let secrets = Secrets::new();
-    for section in ["", "auth", "ssh", "agent", "limits"] {
+    for section in ["", "auth", "ssh", "agent", "limits", "record"] {
         let header = if section.is_empty() {
             String::new()
         } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::HeaderName;
 use breakglass_agent::Account;
 use breakglass_control::{HostKeyPolicy, Target};
-use breakglass_journal::Autonomy;
+use breakglass_journal::{Autonomy, Retention};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub agent: AgentConfig,
     /// What one server and one identity may hold.
     pub limits: LimitsConfig,
+    /// How long the record keeps closed incidents.
+    pub record: RecordConfig,
     /// The machines to be saved.
     pub targets: Vec<Target>,
     /// How old the last drill may be, in days; 0: nobody wants to know.
@@ -129,6 +131,24 @@ impl Default for LimitsConfig {
             streams_per_identity: 32,
             connections: 1024,
             body_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// How long the record keeps closed incidents. Open ones are kept in any case.
+#[derive(Debug, Clone)]
+pub struct RecordConfig {
+    /// By age and by number.
+    pub keep: Retention,
+    /// Most bytes of the record; from nine tenths on, the oldest closed incidents go.
+    pub max_bytes: u64,
+}
+
+impl Default for RecordConfig {
+    fn default() -> RecordConfig {
+        RecordConfig {
+            keep: Retention::default(),
+            max_bytes: 4 << 30,
         }
     }
 }

@@ -57,19 +57,8 @@ pub(super) async fn stream(
         );
         return Err(Problem::conflict("ahead", "Ahead of the log", detail));
     }
-    let Some(place) = state.streams.take(identity.name()) else {
-        let status = StatusCode::TOO_MANY_REQUESTS;
-        let detail = format!(
-            "{} has as many event streams open as is allowed.",
-            identity.name()
-        );
-        return Err(Problem::new(
-            status,
-            "too-many-streams",
-            "Too many streams",
-            detail,
-        ));
-    };
+    let place = state.streams.take(identity.name());
+    let place = place.ok_or_else(|| Problem::too_many_streams(identity.name()))?;
     let attachment = state.journal.attach(incident, after)?;
     let mut tick = tokio::time::interval(KEEP_ALIVE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -109,8 +109,13 @@ pub(super) async fn find(
     state: &AppState,
     incident: IncidentId,
 ) -> Result<IncidentSummary, Problem> {
-    let found = state.journal.incident(incident).await?;
-    found.ok_or_else(|| unknown(incident))
+    if let Some(found) = state.journal.incident(incident).await? {
+        return Ok(found);
+    }
+    Err(match state.journal.tombstone(incident).await? {
+        Some(gone) => Problem::not_found(format!("Incident {incident} was {gone}.")),
+        None => unknown(incident),
+    })
 }
 
 /// In whose log an operation is recorded: the incident that was asked for, unless it is closed

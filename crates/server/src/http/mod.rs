@@ -2,6 +2,7 @@
 //! services; nothing is decided here that a service could decide.
 
 mod events;
+mod export;
 mod extract;
 mod headers;
 mod health;
@@ -28,7 +29,6 @@ pub use incidents::MAX_PROMPT;
 pub use listen::{ListenLimits, serve};
 pub use metrics::metrics_router;
 pub use problem::{Problem, ProblemBody};
-pub use report::render as render_report;
 pub use router::{PROTECTED, router};
 pub use state::{About, AppState, NoAgent, Services};
 pub use streams::Streams;

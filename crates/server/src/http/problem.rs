@@ -149,6 +149,13 @@ impl Problem {
         Problem::new(StatusCode::CONFLICT, kind, title, detail)
     }
 
+    /// 429: `name` has as many streams open as one identity may.
+    pub(super) fn too_many_streams(name: &str) -> Problem {
+        let status = StatusCode::TOO_MANY_REQUESTS;
+        let detail = format!("{name} has as many event streams and exports open as is allowed.");
+        Problem::new(status, "too-many-streams", "Too many streams", detail)
+    }
+
     /// 503.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Problem {

@@ -75,8 +75,14 @@ impl Served {
 
     /// `kill -9`, and another server on the same data.
     pub fn restart(&mut self) {
+        self.restart_after(|_| {});
+    }
+
+    /// The same, after `change` was done to the directory with configuration and data.
+    pub fn restart_after(&mut self, change: impl FnOnce(&Path)) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        change(self.dir.path());
         self.child = spawn(self.dir.path());
         self.wait_until_it_answers();
     }

@@ -35,4 +35,8 @@ last_at: string,
 /**
  * The turn that has a prompt and no end yet.
  */
-running_turn?: number, };
+running_turn?: number, 
+/**
+ * When it came from another record, RFC 3339, milliseconds; absent where it happened here.
+ */
+imported_at?: string, };

@@ -123,6 +123,16 @@ fn of_incidents() -> Vec<Route> {
         get("/api/incidents/{incident}/report.md", "The report")
             .text(200, "text/markdown", "At most 4 MiB or little more")
             .problem(503, UNAVAILABLE),
+        get(
+            "/api/incidents/{incident}/export",
+            "The log as a file that proves itself",
+        )
+        .text(
+            200,
+            "application/jsonl",
+            "A head, and each event as it is chained",
+        )
+        .problem(503, UNAVAILABLE),
     ]
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{ApiToken, Auth};
-use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
+use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, RecordConfig, SshConfig};
 use crate::http::{AppState, Ends, ListenLimits, Services, router, serve};
 
 pub(super) const TOKEN: &str = "Aq3xK9mZ7vB2nC5hJ8kL1pO4iU6yT0rE";
@@ -183,6 +183,7 @@ fn config(dir: &std::path::Path, ssh_port: u16, limits: LimitsConfig) -> Config 
             ..AgentConfig::default()
         },
         limits,
+        record: RecordConfig::default(),
         targets: vec![Target::new("devvm", endpoint("guest"), endpoint("root"))],
         drill_max_age_days: 0,
         private: Vec::new(),

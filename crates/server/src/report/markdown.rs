@@ -1,0 +1,118 @@
+//! Text from outside as Markdown that is nothing but text.
+
+use std::fmt::Write as _;
+
+use breakglass_journal::{bounded, visible};
+
+/// Most bytes of a text in a table or a list.
+const SHORT: usize = 240;
+
+/// A code span that its content can't leave.
+pub(super) fn code(text: &str) -> String {
+    let text = plain(text);
+    let ticks = "`".repeat(longest_run(&text) + 1);
+    let pad = if text.starts_with('`') || text.ends_with('`') || text.trim().is_empty() {
+        " "
+    } else {
+        ""
+    };
+    format!("{ticks}{pad}{text}{pad}{ticks}")
+}
+
+/// The same, and never longer than a table bears.
+pub(super) fn short(text: &str) -> String {
+    if text.len() <= SHORT {
+        return code(text);
+    }
+    let end = text.floor_char_boundary(SHORT);
+    code(&format!("{}…", &text[..end]))
+}
+
+/// `text` in a fence that it can't leave, at most `limit` bytes of it.
+pub(super) fn fence(out: &mut String, text: &str, limit: usize) {
+    let (text, _) = bounded(text, limit);
+    let text = visible(&text);
+    let fence = "`".repeat(3.max(longest_run(&text) + 1));
+    let _ = writeln!(out, "\n{fence}text\n{}\n{fence}", text.trim_end());
+}
+
+/// A table's head; its rows follow by [`row`].
+pub(super) fn head<const N: usize>(out: &mut String, names: [&str; N]) {
+    let _ = writeln!(out, "\n| {} |\n|{}", names.join(" | "), " --- |".repeat(N));
+}
+
+/// A row; each cell is ours, or comes from [`code`] or [`short`].
+pub(super) fn row<const N: usize>(out: &mut String, cells: &[String; N]) {
+    let _ = writeln!(out, "| {} |", cells.join(" | "));
+}
+
+/// `ms` for people: seconds to a tenth, longer times in whole seconds.
+pub(super) fn duration(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0..60 => format!("{seconds}.{} s", ms % 1000 / 100),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// `n thing` or `n things`.
+pub(super) fn count(n: u64, thing: &str) -> String {
+    match n {
+        1 => format!("1 {thing}"),
+        n => format!("{n} {thing}s"),
+    }
+}
+
+/// One line, without what would end a table cell. A backslash before the bar would end it in some
+/// readers and not in others.
+fn plain(text: &str) -> String {
+    visible(text).replace('|', "¦").replace(['\n', '\t'], " ")
+}
+
+fn longest_run(text: &str) -> usize {
+    text.split(|c| c != '`').map(str::len).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_can_leave_its_fence_or_its_code_span() {
+        for text in [
+            "```\n# forged",
+            "````",
+            "a ` b `` c",
+            "x\n~~~\n# forged",
+            "\u{1b}[31m",
+        ] {
+            let mut fenced = String::new();
+            fence(&mut fenced, text, 1000);
+            let marks = fenced.trim_start().split("text").next().unwrap().to_owned();
+            let inner = fenced.trim().strip_prefix(&format!("{marks}text\n"));
+            let inner = inner.unwrap().strip_suffix(&marks).unwrap();
+            assert!(!inner.contains(&marks), "{text:?}");
+            assert!(!fenced.contains('\u{1b}'));
+            let span = code(text);
+            let ticks: String = span.chars().take_while(|&c| c == '`').collect();
+            assert!(!span.contains('\n'));
+            assert!(
+                !span[ticks.len()..span.len() - ticks.len()].contains(&ticks),
+                "{span}"
+            );
+        }
+    }
+
+    #[test]
+    fn durations_are_for_people() {
+        for (ms, text) in [
+            (0, "0.0 s"),
+            (59_940, "59.9 s"),
+            (61_000, "1 min 1 s"),
+            (3_723_000, "1 h 2 min"),
+        ] {
+            assert_eq!(duration(ms), text);
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! The report's structure is ours, whatever stands in the events; and it says what happened.
+
+use breakglass_journal::{
+    Actor, CommandMode, CommandStream, Decision, Event, EventBody, IncidentSummary, Level,
+    OutputStream, TurnOutcome, VerbOutcome,
+};
+use proptest::prelude::*;
+use pulldown_cmark::{Event as Piece, HeadingLevel, Options, Parser, Tag, TagEnd};
+use uuid::Uuid;
+
+use super::Report;
+
+/// In every hostile text, and in none of ours.
+const MARK: &str = "ZQ";
+
+/// What Markdown would obey.
+const ATTACKS: [&str; 22] = [
+    "\n# forged\n",
+    "\n## Summary\n",
+    "|",
+    "\\|",
+    "\\",
+    "`",
+    "``",
+    "```\n",
+    "~~~\n",
+    "\n\n---\n",
+    "\n===\n",
+    "[a](http://b)",
+    "![a](http://b)",
+    "<script>",
+    "<!--",
+    "**b**",
+    "_b_",
+    "\r\n# f",
+    "\u{2028}# f",
+    "\n| a | b |\n| --- | --- |\n",
+    "\n> q\n",
+    "\t",
+];
+
+fn hostile() -> impl Strategy<Value = String> {
+    let attack = prop::sample::select(ATTACKS.to_vec()).prop_map(str::to_owned);
+    let piece = prop_oneof![
+        attack,
+        "\\PC{0,6}",
+        "forensics: (in )?[a-z/`|]{0,9}( on the host)?"
+    ];
+    let pieces = prop::collection::vec(piece, 0..6);
+    (pieces, 0usize..3).prop_map(|(pieces, place)| {
+        let mut pieces = pieces;
+        pieces.insert(place.min(pieces.len()), MARK.to_owned());
+        pieces.concat()
+    })
+}
+
+fn id() -> impl Strategy<Value = Uuid> {
+    (0u128..4).prop_map(Uuid::from_u128)
+}
+
+fn verbs() -> impl Strategy<Value = EventBody> {
+    (id(), hostile(), hostile(), hostile(), any::<bool>(), 0u8..3).prop_map(
+        |(operation, target, verb, line, picture, kind)| match kind {
+            0 => EventBody::VerbStarted {
+                operation,
+                target,
+                verb,
+            },
+            1 => EventBody::VerbOutput {
+                operation,
+                stream: OutputStream::Stdout,
+                line: if picture {
+                    format!("forensics: {line}: 7 bytes: {verb}")
+                } else {
+                    format!("forensics: in {line} on the host")
+                },
+            },
+            _ => EventBody::VerbFinished {
+                operation,
+                target,
+                verb,
+                outcome: VerbOutcome::Failed,
+                verdict: picture.then(|| line.clone()),
+                exit_code: None,
+                message: line,
+                duration_ms: 70_000,
+                omitted_lines: 0,
+                picture,
+            },
+        },
+    )
+}
+
+fn commands() -> impl Strategy<Value = EventBody> {
+    (id(), hostile(), hostile(), hostile(), any::<bool>(), 0u8..3).prop_map(
+        |(command, host, text, call, exec, kind)| match kind {
+            0 => EventBody::CommandStarted {
+                command,
+                turn: 1,
+                tool_call: Some(call),
+                host,
+                mode: if exec {
+                    CommandMode::Exec
+                } else {
+                    CommandMode::Subsystem
+                },
+                text,
+            },
+            1 => EventBody::CommandOutput {
+                command,
+                stream: CommandStream::Stdout,
+                text,
+                raw: None,
+            },
+            _ => EventBody::CommandFinished {
+                command,
+                exit_code: None,
+                signal: Some(text),
+                duration_ms: 1,
+                omitted_bytes: 0,
+                message: Some(host),
+            },
+        },
+    )
+}
+
+fn questions() -> impl Strategy<Value = EventBody> {
+    (0u8..3, hostile(), hostile(), hostile(), any::<bool>()).prop_map(
+        |(approval, place, command, touches, asks)| {
+            let approval = approval.to_string();
+            if asks {
+                EventBody::ApprovalRequested {
+                    approval,
+                    turn: 1,
+                    tool_call: None,
+                    place,
+                    command,
+                    touches,
+                }
+            } else {
+                EventBody::ApprovalDecided {
+                    approval,
+                    decision: Decision::Deny,
+                    note: Some(touches),
+                }
+            }
+        },
+    )
+}
+
+fn evidence() -> impl Strategy<Value = EventBody> {
+    (hostile(), hostile(), hostile(), any::<bool>()).prop_map(|(check, summary, evidence, is)| {
+        if is {
+            EventBody::CheckFinished {
+                check,
+                level: Level::Warning,
+                summary,
+                evidence,
+            }
+        } else {
+            EventBody::Finding {
+                check: None,
+                signature: check,
+                summary,
+                evidence: vec![evidence.clone()],
+                recommend: Some(evidence),
+            }
+        }
+    })
+}
+
+fn words() -> impl Strategy<Value = EventBody> {
+    (0u8..10, hostile(), hostile()).prop_map(|(kind, text, other)| match kind {
+        0 => EventBody::Prompt { turn: 1, text },
+        1 => EventBody::Text { turn: 1, text },
+        2 => EventBody::TurnStarted {
+            turn: 1,
+            model: text,
+            session: Uuid::nil(),
+        },
+        3 => EventBody::ToolStarted {
+            turn: 1,
+            tool_call: other.clone(),
+            tool: text,
+            summary: other,
+            input: serde_json::Value::Null,
+        },
+        4 => EventBody::ToolFinished {
+            turn: 1,
+            tool_call: other,
+            is_error: true,
+            output: text,
+            omitted_bytes: 0,
+        },
+        5 => EventBody::TurnEnded {
+            turn: 1,
+            outcome: TurnOutcome::Failed,
+            reason: Some(text),
+            duration_ms: 5,
+            cost_usd: Some(0.5),
+        },
+        6 => EventBody::HostKeyChanged {
+            host: text,
+            pinned: other.clone(),
+            shown: other,
+        },
+        7 => EventBody::Notice {
+            level: Level::Error,
+            code: "record_degraded".to_owned(),
+            message: text,
+        },
+        8 => EventBody::IncidentOpened {
+            target: text,
+            drill: false,
+        },
+        _ => EventBody::IncidentClosed {},
+    })
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let body = prop_oneof![verbs(), commands(), questions(), evidence(), words()];
+    (body, hostile(), hostile()).prop_map(|(body, name, at)| Event {
+        seq: 1,
+        at,
+        actor: Actor::Operator(name),
+        body,
+        hash: "ab".repeat(32),
+    })
+}
+
+fn incident(target: &str) -> IncidentSummary {
+    IncidentSummary {
+        incident: Uuid::nil(),
+        target: target.to_owned(),
+        drill: true,
+        opened_at: "2026-11-25T02:00:00.000Z".to_owned(),
+        closed_at: Some("2026-11-25T03:02:00.000Z".to_owned()),
+        head: 9,
+        last_at: "2026-11-25T03:02:00.000Z".to_owned(),
+        running_turn: None,
+        imported_at: None,
+    }
+}
+
+fn written(target: &str, degraded: Option<&str>, events: &[Event]) -> String {
+    let mut report = Report::begin(incident(target), degraded.map(str::to_owned));
+    events.iter().for_each(|event| report.add(event));
+    report.end()
+}
+
+/// The headings, in order, with what is not code in them.
+fn headings(report: &str) -> Vec<(HeadingLevel, String)> {
+    let mut found = Vec::new();
+    let mut open: Option<(HeadingLevel, String)> = None;
+    for piece in Parser::new_ext(report, Options::all()) {
+        match piece {
+            Piece::Start(Tag::Heading { level, .. }) => open = Some((level, String::new())),
+            Piece::End(TagEnd::Heading(_)) => found.extend(open.take()),
+            Piece::Text(text) => {
+                if let Some((_, words)) = &mut open {
+                    words.push_str(&text);
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Whether anything but headings, paragraphs, tables, lists and code is in it, or a hostile word
+/// outside of code.
+fn foreign(report: &str) -> Option<String> {
+    let mut in_code = false;
+    for piece in Parser::new_ext(report, Options::all()) {
+        match &piece {
+            Piece::Start(Tag::CodeBlock(_)) => in_code = true,
+            Piece::End(TagEnd::CodeBlock) => in_code = false,
+            Piece::Text(text) if !in_code && text.contains(MARK) => return Some(text.to_string()),
+            Piece::Start(
+                Tag::Heading { .. }
+                | Tag::Paragraph
+                | Tag::Table(_)
+                | Tag::TableHead
+                | Tag::TableRow
+                | Tag::TableCell
+                | Tag::List(_)
+                | Tag::Item,
+            )
+            | Piece::End(_)
+            | Piece::Text(_)
+            | Piece::Code(_)
+            | Piece::SoftBreak => {}
+            other => return Some(format!("{other:?}")),
+        }
+    }
+    None
+}
+
+/// How many tables a reader sees, and the rows of all of them, heads not counted.
+fn tables(report: &str) -> (usize, usize) {
+    let pieces: Vec<_> = Parser::new_ext(report, Options::all()).collect();
+    let count = |wanted: fn(&Piece<'_>) -> bool| pieces.iter().filter(|it| wanted(it)).count();
+    (
+        count(|piece| matches!(piece, Piece::Start(Tag::Table(_)))),
+        count(|piece| matches!(piece, Piece::Start(Tag::TableRow))),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn whatever_the_events_say_the_structure_is_ours(
+        target in hostile(),
+        degraded in prop::option::of(hostile()),
+        events in prop::collection::vec(event(), 0..14),
+    ) {
+        let report = written(&target, degraded.as_deref(), &events);
+        prop_assert_eq!(foreign(&report), None, "{}", report);
+        let found = headings(&report);
+        let names: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
+        prop_assert_eq!(names, [
+            "Incident on  (DRILL)", "Summary", "What was found", "What was done", "Verbs",
+            "Commands", "Checks and findings", "Approvals", "Forensics", "Timeline",
+        ], "{}", report);
+        let rows = |is: fn(&EventBody) -> bool| events.iter().filter(|it| is(&it.body)).count();
+        let runs = rows(|body| matches!(body, EventBody::VerbStarted { .. }));
+        let commands = rows(|body| matches!(body, EventBody::CommandStarted { .. }));
+        let asked = rows(|body| matches!(body, EventBody::ApprovalRequested { .. }));
+        let found = rows(|body| matches!(body, EventBody::CheckFinished { .. } | EventBody::Finding { .. }));
+        let (seen, all_rows) = tables(&report);
+        let bundles = all_rows - 12 - runs - commands - asked - found;
+        prop_assert!(bundles <= 4, "{}", report);
+        let kept = [runs, commands, asked, found, bundles];
+        prop_assert_eq!(seen, 1 + kept.iter().filter(|rows| **rows > 0).count());
+    }
+}
+
+fn at(time: &str, actor: Actor, body: EventBody) -> Event {
+    Event {
+        seq: 1,
+        at: format!("2026-11-25T{time}.000Z"),
+        actor,
+        body,
+        hash: "ab".repeat(32),
+    }
+}
+
+fn ann() -> Actor {
+    Actor::Operator("ann".to_owned())
+}
+
+/// A cycle with forensics, as the gate prints them.
+fn cycle(operation: Uuid) -> Vec<Event> {
+    let (target, verb) = ("devvm".to_owned(), "cycle".to_owned());
+    let started = EventBody::VerbStarted {
+        operation,
+        target: target.clone(),
+        verb: verb.clone(),
+    };
+    let lines = [
+        "forensics: query-status: 42 bytes: {",
+        "forensics: qemu-backtrace: 40 bytes: missing: /usr/bin/gdb is not installed",
+        "forensics: in /var/lib/breakglass/forensics/20261125T020100Z-cycle on the host",
+        "verdict: running",
+    ];
+    let output = lines.map(|line| {
+        let line = line.to_owned();
+        let stream = OutputStream::Stdout;
+        at(
+            "02:01:01",
+            Actor::System,
+            EventBody::VerbOutput {
+                operation,
+                stream,
+                line,
+            },
+        )
+    });
+    let finished = EventBody::VerbFinished {
+        operation,
+        target,
+        verb,
+        outcome: VerbOutcome::Done,
+        verdict: Some("running".to_owned()),
+        exit_code: Some(0),
+        message: "cycle done; the guest: running.".to_owned(),
+        duration_ms: 12_300,
+        omitted_lines: 0,
+        picture: true,
+    };
+    let mut events = vec![at("02:01:00", ann(), started)];
+    events.extend(output);
+    events.push(at("02:01:12", Actor::System, finished));
+    events
+}
+
+#[test]
+fn the_summary_says_who_did_what_with_which_verdict_and_how_it_ended() {
+    let operation = Uuid::from_u128(7);
+    let mut events = cycle(operation);
+    let command = Uuid::from_u128(8);
+    events.extend([
+        at(
+            "02:02:00",
+            Actor::Agent,
+            EventBody::TurnStarted {
+                turn: 1,
+                model: "sonnet".to_owned(),
+                session: command,
+            },
+        ),
+        at(
+            "02:02:01",
+            Actor::Agent,
+            EventBody::CommandStarted {
+                command,
+                turn: 1,
+                tool_call: Some("toolu_1".to_owned()),
+                host: "devvm".to_owned(),
+                mode: CommandMode::Exec,
+                text: "df -h | tail -1".to_owned(),
+            },
+        ),
+        at(
+            "02:02:02",
+            Actor::System,
+            EventBody::CommandFinished {
+                command,
+                exit_code: Some(1),
+                signal: None,
+                duration_ms: 900,
+                omitted_bytes: 0,
+                message: None,
+            },
+        ),
+        at(
+            "02:02:03",
+            Actor::Agent,
+            EventBody::TurnEnded {
+                turn: 1,
+                outcome: TurnOutcome::Done,
+                reason: None,
+                duration_ms: 3000,
+                cost_usd: Some(0.0123),
+            },
+        ),
+        at("02:03:00", ann(), EventBody::IncidentClosed {}),
+    ]);
+    let report = written("devvm", None, &events);
+    for line in [
+        "| lasted | 1 h 2 min |",
+        "| took part | `operator:ann`, `system`, `agent` |",
+        "| ended | `cycle` done, `running`, at `02:01:12`: `cycle done; the guest: running.` |",
+        "| agent | 1 turn (1 done), 1 command (1 failed), 0.0123 USD |",
+        "| approvals | none asked |",
+        "1. `02:01:00` `cycle` by `operator:ann`: done, `running`",
+        "| `02:01:00` | `cycle` | `operator:ann` | done | `running` | 12.3 s | `00000000-0000-0000-0000-000000000007` |",
+        "| `02:02:01` | `devvm` | `df -h ¦ tail -1` | 1 | 0.9 s | turn 1, `toolu_1` |",
+        "| `cycle` | `00000000-0000-0000-0000-000000000007` | `/var/lib/breakglass/forensics/20261125T020100Z-cycle` | `query-status` | `qemu-backtrace` |",
+    ] {
+        assert!(report.contains(line), "{line}\n{report}");
+    }
+    assert!(report.contains("| record | sound: 9 events, the last hash is `abab"));
+    let degraded = written("devvm", Some("the disk is full"), &events);
+    assert!(degraded.contains("| record | DEGRADED now: `the disk is full`; 9 events"));
+}
+
+#[test]
+fn a_report_of_endless_output_is_bounded_and_says_what_it_left_out() {
+    let output = |n: usize| EventBody::Text {
+        turn: 1,
+        text: format!("{n} {}", "x".repeat(50_000)),
+    };
+    let mut report = Report::begin(incident("devvm"), None);
+    for n in 0..2_000 {
+        report.add(&at("02:00:00", Actor::Agent, output(n)));
+    }
+    for n in 0..2_000 {
+        for event in cycle(Uuid::from_u128(n)) {
+            report.add(&event);
+        }
+    }
+    let text = report.end();
+    assert!(text.len() < 6 << 20, "{} bytes", text.len());
+    assert!(text.contains("| done | 2000 verbs |"));
+    assert!(text.contains("1500 more are in the log and not here."));
+    assert!(text.contains("more events are in the log and not here."));
+}
