@@ -2,12 +2,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::attach::Attachment;
 use crate::canonical::Encoded;
 use crate::clock;
+use crate::follow::Unrecorded;
 use crate::health::Health;
 use crate::live::{Bounds, Hub};
 use crate::options::MAX_KEY_BYTES;
@@ -27,6 +28,8 @@ const RECORD_PATIENCE: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_secs(5);
 /// The most events in one answer.
 const MAX_EVENTS: usize = 10_000;
+/// The most events that could not be recorded and wait for whoever follows them.
+const MAX_UNRECORDED: usize = 256;
 /// What a log that is kept in memory because its file is unusable may grow to.
 const MAX_MEMORY: u64 = 256 << 20;
 
@@ -64,6 +67,8 @@ impl Journal {
             })),
             health: Health::new(opened.degraded),
             registry,
+            appended: watch::Sender::new(0),
+            unrecorded: broadcast::Sender::new(MAX_UNRECORDED),
             shipping: options
                 .on_event
                 .map(|sink| Outlet::new("journal-ship", sink)),
@@ -184,6 +189,13 @@ impl Journal {
             "unrecorded": reason, "incident": incident, "at": at, "actor": actor, "event": body,
         });
         self.0.unrecorded.send(format!("{line}\n").into_bytes());
+        // Nobody has to follow.
+        let _ = self.0.shared.unrecorded.send(Unrecorded {
+            incident,
+            at: at.clone(),
+            actor: actor.clone(),
+            body: body.clone(),
+        });
         self.0
             .shared
             .hub
@@ -330,6 +342,10 @@ impl Journal {
         &self.0.reader
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
     async fn write(
         &self,
         incident: IncidentId,
@@ -378,7 +394,7 @@ impl Journal {
         commands.clone().ok_or(JournalError::Stopped)
     }
 
-    fn number(&self, incident: IncidentId) -> Result<i64, JournalError> {
+    pub(crate) fn number(&self, incident: IncidentId) -> Result<i64, JournalError> {
         self.0
             .shared
             .registry

@@ -12,7 +12,9 @@ mod reader;
 mod schema;
 mod writer;
 
-pub(crate) use reader::{Answer, Block, Reader, list, one, open_of, read_events, receive};
+pub(crate) use reader::{
+    Answer, Block, Reader, active_since, list, one, open_of, read_events, receive, select,
+};
 pub(crate) use schema::{Place, open_read_only};
 pub(crate) use writer::{Command, Shared, Writer};
 
