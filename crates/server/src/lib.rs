@@ -12,5 +12,6 @@ pub mod cli;
 pub mod config;
 mod doctor;
 pub mod http;
+mod notify;
 mod warden;
 mod web;

@@ -15,7 +15,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, say};
 use crate::app::{App, Mode};
-use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
+use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, NotifyConfig, SshConfig};
 
 const KEY: &str = "key";
 const KNOWN_HOSTS: &str = "known_hosts";
@@ -151,6 +151,7 @@ fn config(
         },
         agent: agent(args.agent)?,
         limits: LimitsConfig::default(),
+        notify: NotifyConfig::default(),
         targets: vec![target],
         private: Vec::new(),
         secrets: Vec::new(),

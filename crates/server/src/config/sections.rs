@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::agent_user;
+use super::notify::notify;
 use super::section::Section;
 use super::types::{
     AgentConfig, AuthConfig, Config, LimitsConfig, SOCKETS_DIR, SOCKETS_NAME, SshConfig,
@@ -41,6 +42,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let agent = root.section("agent", agent);
     let limits = root.section("limits", limits);
     let targets = targets(&mut root);
+    let notify = notify(&mut root);
     if let Some(user) = agent.as_ref().and_then(|agent| agent.user) {
         agent_user::keep_out(user, root.report());
     }
@@ -56,6 +58,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         agent: agent?,
         limits,
         targets: targets?,
+        notify,
         private: secrets.clone(),
         secrets,
     })
@@ -423,7 +426,7 @@ fn target(section: &mut Section<'_>, taken: &mut Taken) -> Option<Target> {
     Some(target)
 }
 
-fn plain_name(text: &str) -> Result<String, String> {
+pub(super) fn plain_name(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let valid = text.len() <= 63 && !text.starts_with('-') && text.bytes().all(fits);
     valid

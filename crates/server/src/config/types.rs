@@ -9,6 +9,7 @@ use breakglass_journal::Autonomy;
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::notify::NotifyConfig;
 use crate::auth::ApiToken;
 
 /// Everything that `serve` needs to know, checked: a value of this type is a whole configuration.
@@ -32,6 +33,8 @@ pub struct Config {
     pub limits: LimitsConfig,
     /// The machines to be saved.
     pub targets: Vec<Target>,
+    /// What is told to receivers outside.
+    pub notify: NotifyConfig,
     /// Files that are nobody's but the server's: every secret, and the configuration itself.
     pub private: Vec<PathBuf>,
     /// Of these, the files with a secret in them.

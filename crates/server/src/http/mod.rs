@@ -8,6 +8,7 @@ mod health;
 mod incidents;
 mod leave;
 pub mod listen;
+mod notifications;
 mod operations;
 mod pictures;
 mod problem;

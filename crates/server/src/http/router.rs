@@ -12,12 +12,13 @@ use axum::routing::{get, post};
 use super::problem::Problem;
 use super::state::AppState;
 use super::{
-    events, headers, health, incidents, leave, operations, pictures, report, session, targets,
+    events, headers, health, incidents, leave, notifications, operations, pictures, report,
+    session, targets,
 };
 use crate::web;
 
 /// Every route that needs an identity, with its methods; what a test walks through.
-pub const PROTECTED: [(&str, &str); 23] = [
+pub const PROTECTED: [(&str, &str); 24] = [
     ("GET", "/ready"),
     ("GET", "/api/me"),
     ("POST", "/api/logout"),
@@ -39,6 +40,7 @@ pub const PROTECTED: [(&str, &str); 23] = [
     ("POST", "/api/incidents/{incident}/cut-off"),
     ("POST", "/api/incidents/{incident}/close"),
     ("GET", "/api/incidents/{incident}/report.md"),
+    ("GET", "/api/notifications"),
     ("GET", "/api/no-such-thing"),
     ("POST", "/api/no-such-thing"),
 ];
@@ -89,6 +91,7 @@ fn protected() -> Router<AppState> {
         .route("/incidents/{incident}/cut-off", post(leave::cut_off))
         .route("/incidents/{incident}/close", post(incidents::close))
         .route("/incidents/{incident}/report.md", get(report::show))
+        .route("/notifications", get(notifications::show))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
 }

@@ -10,6 +10,7 @@ use super::streams::Streams;
 use crate::auth::Auth;
 use crate::config::{Config, LimitsConfig};
 use crate::doctor::Findings;
+use crate::notify::Notifier;
 
 /// What every handler works with. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct AppState {
     pub about: Arc<About>,
     /// What the last examination of everything found.
     pub(crate) findings: Findings,
+    /// Who is told outside of what happens here.
+    pub(crate) notifier: Notifier,
     /// Counts open event streams per identity.
     pub streams: Streams,
     /// Ends the event streams, which would otherwise never end.
@@ -104,6 +107,7 @@ impl AppState {
             bastion: services.bastion,
             auth: services.auth,
             findings: Findings::new(config),
+            notifier: Notifier::new(config),
             streams: Streams::new(config.limits.streams_per_identity),
             about: Arc::new(about),
             shutdown,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{ApiToken, Auth};
-use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, SshConfig};
+use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, NotifyConfig, SshConfig};
 use crate::http::{AppState, ListenLimits, Services, router, serve};
 
 pub(super) const TOKEN: &str = "Aq3xK9mZ7vB2nC5hJ8kL1pO4iU6yT0rE";
@@ -176,6 +176,7 @@ fn config(dir: &std::path::Path, ssh_port: u16, limits: LimitsConfig) -> Config 
             ..AgentConfig::default()
         },
         limits,
+        notify: NotifyConfig::default(),
         targets: vec![Target::new("devvm", endpoint("guest"), endpoint("root"))],
         private: Vec::new(),
         secrets: Vec::new(),
