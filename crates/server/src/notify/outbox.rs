@@ -46,8 +46,6 @@ struct Kept {
     delivered: u64,
     given_up: u64,
     dropped: u64,
-    /// Given up or dropped since the last that was delivered.
-    missed: u64,
     last_error: Option<LastError>,
     last_success: Option<String>,
 }
@@ -57,6 +55,9 @@ struct Queue {
     kept: Kept,
     /// Attempts in a row that failed.
     failures: u32,
+    /// Given up or dropped since the last that was delivered, or since this server's start: what was
+    /// wrong with the configuration may be mended.
+    missed: u64,
     /// Until when the receiver is left alone.
     rest: Option<Instant>,
     /// Why the file is not up to date.
@@ -82,6 +83,7 @@ impl Outbox {
         let queue = Queue {
             kept: store::load(&path).unwrap_or_default(),
             failures: 0,
+            missed: 0,
             rest: None,
             unsaved: None,
         };
@@ -208,7 +210,7 @@ impl Queue {
         self.take(id);
         (self.failures, self.rest) = (0, None);
         self.kept.delivered += 1;
-        self.kept.missed = 0;
+        self.missed = 0;
         self.kept.last_success = Some(clock::now());
     }
 
@@ -261,7 +263,7 @@ impl Queue {
 
     fn lose(&mut self, name: &str, id: &str, loss: Loss) {
         self.take(id);
-        self.kept.missed += 1;
+        self.missed += 1;
         let (count, why) = match loss {
             Loss::GivenUp => (&mut self.kept.given_up, "given up"),
             Loss::Dropped => (&mut self.kept.dropped, "dropped: too many wait"),
@@ -288,7 +290,7 @@ impl Queue {
             delivered: kept.delivered,
             given_up: kept.given_up,
             dropped: kept.dropped,
-            missed: kept.missed,
+            missed: self.missed,
             failures: self.failures,
             last_error: kept.last_error.clone(),
             last_success: kept.last_success.clone(),

@@ -8,7 +8,7 @@ use crate::doctor::Check;
 
 /// What became of one receiver's notifications. Never holds its address.
 #[derive(Debug, Clone, Serialize, TS)]
-#[ts(export)]
+#[ts(export, rename = "NotificationReceiver")]
 pub(crate) struct ReceiverStatus {
     /// Its name in the configuration.
     pub(crate) name: String,
@@ -27,7 +27,7 @@ pub(crate) struct ReceiverStatus {
     /// How many made room for newer ones.
     #[ts(type = "number")]
     pub(crate) dropped: u64,
-    /// How many of both since it last took one.
+    /// How many of both since it last took one, or since the server's start.
     #[ts(type = "number")]
     pub(crate) missed: u64,
     /// How many attempts in a row have failed until now.
@@ -92,7 +92,7 @@ pub(super) fn check(status: &ReceiverStatus) -> Check {
                   or token in [[notify]]";
     if status.missed > 0 {
         let missed = status.missed;
-        let evidence = format!("Not delivered since it last took one: {missed}.{last}");
+        let evidence = format!("Not delivered, and nothing since: {missed}.{last}");
         return Check::red(name, evidence, remedy);
     }
     if status.failures > 0 {

@@ -72,15 +72,21 @@ impl<'a> Watch<'a> {
         let mut degraded = journal.watch_degraded();
         let mut unrecorded = journal.watch_unrecorded();
         let mut changes = self.sources.findings.changes();
-        let mut open = true;
         // What happened while nobody watched comes first.
-        self.look(Vec::new()).await;
-        while open {
-            let mut lost = Vec::new();
+        let (mut open, mut moved, mut lost) = (true, true, Vec::new());
+        loop {
+            self.look(lost, moved).await;
+            if !open {
+                return;
+            }
+            (moved, lost) = (false, Vec::new());
             tokio::select! {
-                () = end.cancelled() => open = false,
-                // None of the senders ends before this does; what lagged is looked at all the same.
-                _ = appended.changed() => sleep(SETTLE).await,
+                () = end.cancelled() => (open, moved) = (false, true),
+                // No sender ends before this does.
+                _ = appended.changed() => {
+                    moved = true;
+                    sleep(SETTLE).await;
+                }
                 _ = degraded.changed() => sleep(SETTLE).await,
                 _ = changes.recv() => sleep(SETTLE).await,
                 event = unrecorded.recv() => match event {
@@ -90,23 +96,23 @@ impl<'a> Watch<'a> {
                 },
                 () = sleep(TICK) => {}
             }
+            moved |= appended.has_changed().unwrap_or(true);
             appended.mark_unchanged();
             drain(&mut changes);
             drain_into(&mut lost, &mut unrecorded);
-            self.look(lost).await;
         }
     }
 
-    /// Everything once: what is to be told goes into each outbox, and then it counts as told.
-    async fn look(&mut self, lost: Vec<Unrecorded>) {
+    /// Everything once, the log where it moved: what is to be told goes into each outbox, and then it
+    /// counts as told.
+    async fn look(&mut self, lost: Vec<Unrecorded>, moved: bool) {
         let mut told: Vec<Notification> = lost.iter().filter_map(of_unrecorded).collect();
-        match self.read_log(&mut told).await {
-            Ok(()) => self.log_fails = false,
-            Err(error) if !self.log_fails => {
-                self.log_fails = true;
+        if moved || self.log_fails {
+            let read = self.read_log(&mut told).await;
+            if let (Err(error), false) = (&read, self.log_fails) {
                 tracing::warn!(%error, "the log can't be read for notifications; it is tried again");
             }
-            Err(_) => {}
+            self.log_fails = read.is_err();
         }
         told.extend(self.readiness());
         told.extend(self.guests());

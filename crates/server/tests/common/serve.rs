@@ -18,21 +18,27 @@ pub struct Served {
     pub base: String,
     host: GateHost,
     _guest: Option<Sshd>,
+    prelude: String,
     dir: TempDir,
 }
 
 impl Served {
     /// A guest that runs, on a host that only the gate answers for.
     pub fn with_gate() -> Served {
-        Served::start(None)
+        Served::start(None, "", "")
+    }
+
+    /// The same with more of a configuration, in a shell that `prelude` sets limits in.
+    pub fn with_gate_and(more: &str, prelude: &str) -> Served {
+        Served::start(None, more, prelude)
     }
 
     /// The same with the real claude CLI, whose model is at `url`, and a guest behind a real sshd.
     pub fn with_agent(url: &str) -> Served {
-        Served::start(Some(url))
+        Served::start(Some(url), "", "")
     }
 
-    fn start(model: Option<&str>) -> Served {
+    fn start(model: Option<&str>, more: &str, prelude: &str) -> Served {
         let dir = tempfile::tempdir().unwrap();
         keygen(&dir.path().join("key"));
         let public = std::fs::read_to_string(dir.path().join("key.pub")).unwrap();
@@ -50,17 +56,18 @@ impl Served {
             ("known_hosts", pins),
             (
                 "config.toml",
-                config(dir.path(), &address, &agent, &machines),
+                config(dir.path(), &address, &agent, &machines) + more,
             ),
         ] {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let child = spawn(dir.path());
+        let child = spawn(dir.path(), prelude);
         let served = Served {
             child,
             base: format!("http://{address}"),
             host,
             _guest: guest,
+            prelude: prelude.to_owned(),
             dir,
         };
         served.wait_until_it_answers();
@@ -71,7 +78,7 @@ impl Served {
     pub fn restart(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.child = spawn(self.dir.path());
+        self.child = spawn(self.dir.path(), &self.prelude);
         self.wait_until_it_answers();
     }
 
@@ -93,6 +100,10 @@ impl Served {
         &mut self.host
     }
 
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     pub fn token_file(&self) -> String {
         self.dir.path().join("token").display().to_string()
     }
@@ -109,11 +120,16 @@ impl Drop for Served {
     }
 }
 
-fn spawn(dir: &Path) -> Child {
-    let mut command = breakglass();
+fn spawn(dir: &Path, prelude: &str) -> Child {
+    let mut command = Command::new("sh");
     command
-        .args(["serve", "--config"])
-        .arg(dir.join("config.toml"));
+        .args([
+            "-c",
+            &format!("{prelude} exec \"$0\" serve --config \"$1\""),
+        ])
+        .arg(breakglass().get_program())
+        .arg(dir.join("config.toml"))
+        .env_remove("BREAKGLASS_SERVER");
     command.stdout(Stdio::null()).spawn().unwrap()
 }
 
