@@ -36,7 +36,7 @@ given_up: number,
  */
 dropped: number, 
 /**
- * How many of both since it last took one.
+ * How many of both since it last took one, or since the server's start.
  */
 missed: number, 
 /**
