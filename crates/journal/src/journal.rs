@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc as blocking};
 use std::time::{Duration, Instant};
 
 use prometheus_client::registry::Registry as Metrics;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::attach::Attachment;
@@ -11,6 +11,7 @@ use crate::canonical::Encoded;
 use crate::clock;
 use crate::ended::{Ended, Endings};
 use crate::figures::Figures;
+use crate::follow::Unrecorded;
 use crate::health::Health;
 use crate::live::{Bounds, Hub};
 use crate::options::MAX_KEY_BYTES;
@@ -31,6 +32,8 @@ const RECORD_PATIENCE: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_secs(5);
 /// The most events in one answer.
 const MAX_EVENTS: usize = 10_000;
+/// The most events that could not be recorded and wait for whoever follows them.
+const MAX_UNRECORDED: usize = 256;
 /// What a log that is kept in memory because its file is unusable may grow to.
 const MAX_MEMORY: u64 = 256 << 20;
 
@@ -71,6 +74,8 @@ impl Journal {
             })),
             health: Health::new(opened.degraded),
             registry,
+            appended: watch::Sender::new(0),
+            unrecorded: broadcast::Sender::new(MAX_UNRECORDED),
             shipping: options
                 .on_event
                 .map(|sink| Outlet::new("journal-ship", sink, figures.lost("stdout"))),
@@ -211,6 +216,13 @@ impl Journal {
             "unrecorded": reason, "incident": incident, "at": at, "actor": actor, "event": body,
         });
         self.0.unrecorded.send(format!("{line}\n").into_bytes());
+        // Nobody has to follow.
+        let _ = self.0.shared.unrecorded.send(Unrecorded {
+            incident,
+            at: at.clone(),
+            actor: actor.clone(),
+            body: body.clone(),
+        });
         self.0
             .shared
             .hub
@@ -385,6 +397,10 @@ impl Journal {
         &self.0.reader
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
     async fn write(&self, incident: IncidentId, body: Encoded) -> Result<u64, JournalError> {
         let (asked, figures) = (Instant::now(), &self.0.shared.figures);
         let append = |reply| Command::Append {
@@ -435,7 +451,7 @@ impl Journal {
         commands.clone().ok_or(JournalError::Stopped)
     }
 
-    fn number(&self, incident: IncidentId) -> Result<i64, JournalError> {
+    pub(crate) fn number(&self, incident: IncidentId) -> Result<i64, JournalError> {
         self.0
             .shared
             .registry

@@ -19,6 +19,7 @@ use crate::cell::{self, Cell};
 use crate::config::{self, Config};
 use crate::doctor;
 use crate::http::{self, AppState, Ends, ListenLimits, NoAgent, Services, Turned};
+use crate::notify;
 use crate::warden::BastionWarden;
 
 /// The record's file name under `data_dir`.
@@ -213,6 +214,11 @@ impl App {
         let (journal, cancel) = (self.state.journal.clone(), self.cancel.clone());
         let tending = async move { cancel.run_until_cancelled(tend(journal)).await };
         self.tracker.spawn(tending);
+        self.state.notifier.start(notify::Sources {
+            journal: self.state.journal.clone(),
+            control: self.state.control.clone(),
+            findings: self.state.findings.clone(),
+        });
         end.await;
         tracing::info!("ending: no new work is taken");
         self.cancel.cancel();
@@ -226,6 +232,7 @@ impl App {
         if tokio::time::timeout(DRAIN_LIMIT, drain).await.is_err() {
             tracing::warn!("not everything ended within {DRAIN_LIMIT:?}; ending all the same");
         }
+        self.state.notifier.shutdown().await;
         // Last, and in any case: what was queued until now is written.
         self.state.journal.shutdown();
     }

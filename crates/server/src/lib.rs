@@ -13,6 +13,7 @@ pub mod config;
 mod doctor;
 pub mod http;
 mod metrics;
+mod notify;
 mod report;
 mod warden;
 mod web;

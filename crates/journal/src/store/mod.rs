@@ -15,7 +15,8 @@ mod writer;
 
 pub(crate) use keeper::Keeper;
 pub(crate) use reader::{
-    Answer, Block, Reader, list, one, open_of, read_events, receive, tombstone_of,
+    Answer, Block, Reader, active_since, list, one, open_of, read_events, receive, select,
+    tombstone_of,
 };
 pub(crate) use schema::{Place, format_of, open_read_only};
 pub(crate) use writer::{Command, Shared, Writer};

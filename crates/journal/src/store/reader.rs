@@ -8,6 +8,7 @@ use super::{Place, place};
 use crate::canonical;
 use crate::error::JournalError;
 use crate::event::{Event, IncidentId};
+use crate::follow::Selection;
 use crate::summary::IncidentSummary;
 use crate::tombstone::Tombstone;
 
@@ -17,6 +18,10 @@ const BLOCK_BYTES: usize = 256 * 1024;
 const MAX_WAITING: usize = 1024;
 /// The longest that a question waits for its answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The most events that one selection looks at.
+const MAX_LOOKED_AT: usize = 4096;
+/// The most incidents that are told to be active.
+const MAX_ACTIVE: usize = 10_000;
 /// The most incidents in one list.
 const MAX_LISTED: usize = 1000;
 /// The most open incidents of one target in one list.
@@ -173,22 +178,49 @@ pub(crate) fn read_events(
     while events.len() < limit
         && let Some(row) = rows.next()?
     {
-        let mut json = Vec::new();
-        canonical::splice(
-            &mut json,
-            row.get_ref(1)?.as_bytes()?,
-            row.get_ref(2)?.as_bytes()?,
-        );
-        let broken = |error| {
-            rusqlite::Error::FromSqlConversionFailure(
-                1,
-                rusqlite::types::Type::Text,
-                Box::new(error),
-            )
-        };
-        events.push(serde_json::from_slice(&json).map_err(broken)?);
+        events.push(event(row)?);
     }
     Ok(events)
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let mut json = Vec::new();
+    canonical::splice(
+        &mut json,
+        row.get_ref(1)?.as_bytes()?,
+        row.get_ref(2)?.as_bytes()?,
+    );
+    serde_json::from_slice(&json).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+/// The events of these kinds among the next of a log; the others are told by their head alone.
+pub(crate) fn select(
+    connection: &Connection,
+    number: i64,
+    after: u64,
+    kinds: &[&str],
+) -> rusqlite::Result<Selection> {
+    let after = after.min(u64::from(u32::MAX));
+    let mut statement = log(connection)?;
+    let mut rows = statement.query([place(number, after), place(number, u64::from(u32::MAX))])?;
+    let mut selection = Selection {
+        events: Vec::new(),
+        last: after,
+    };
+    let mut looked_at = 0;
+    while looked_at < MAX_LOOKED_AT
+        && let Some(row) = rows.next()?
+    {
+        looked_at += 1;
+        selection.last = row.get::<_, i64>(0)?.cast_unsigned() & 0xffff_ffff;
+        let kind = canonical::kind_of(row.get_ref(1)?.as_bytes()?);
+        if kinds.iter().any(|wanted| wanted.as_bytes() == kind) {
+            selection.events.push(event(row)?);
+        }
+    }
+    Ok(selection)
 }
 
 const SUMMARY: &str = "SELECT id, target, drill, opened_at, closed_at, head, last_at, turn, imported_at FROM incident";
@@ -213,6 +245,19 @@ pub(crate) fn list(connection: &Connection) -> rusqlite::Result<Vec<IncidentSumm
         .prepare_cached(&sql)?
         .query_map([], summary)?
         .collect()
+}
+
+pub(crate) fn active_since(
+    connection: &Connection,
+    at: &str,
+) -> rusqlite::Result<Vec<IncidentSummary>> {
+    let sql = format!("{SUMMARY} WHERE last_at >= ?1 ORDER BY number DESC LIMIT {MAX_ACTIVE}");
+    let mut active: Vec<IncidentSummary> = connection
+        .prepare_cached(&sql)?
+        .query_map([at], summary)?
+        .collect::<rusqlite::Result<_>>()?;
+    active.reverse();
+    Ok(active)
 }
 
 pub(crate) fn one(

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rusqlite::{Connection, TransactionBehavior};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::apply::{Applied, Batch, Fault, Head};
 use super::keeper::{Keeper, Step};
@@ -16,6 +16,7 @@ use crate::ended::Endings;
 use crate::error::JournalError;
 use crate::event::{EventBody, IncidentId, Level};
 use crate::figures::Figures;
+use crate::follow::Unrecorded;
 use crate::health::{Failure, Health};
 use crate::live::Hub;
 use crate::outlet::Outlet;
@@ -76,6 +77,10 @@ pub(crate) struct Shared {
     pub(crate) shipping: Option<Outlet>,
     pub(crate) figures: Figures,
     pub(crate) endings: Endings,
+    /// Moves with every batch that is committed.
+    pub(crate) appended: watch::Sender<u64>,
+    /// What could not be recorded, for whoever follows it.
+    pub(crate) unrecorded: broadcast::Sender<Unrecorded>,
 }
 
 /// The one thread that writes the log.
@@ -190,6 +195,8 @@ impl Writer {
                 outcomes
                     .into_iter()
                     .for_each(|outcome| self.acknowledge(outcome));
+                let appended = &self.shared.appended;
+                appended.send_modify(|count| *count = count.wrapping_add(1));
                 if let Some(failure) = self.shared.health.restore() {
                     self.tell_restored(&failure);
                 }

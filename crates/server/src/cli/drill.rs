@@ -16,7 +16,9 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, say};
 use crate::app::{App, Mode};
-use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, RecordConfig, SshConfig};
+use crate::config::{
+    AgentConfig, AuthConfig, Config, LimitsConfig, NotifyConfig, RecordConfig, SshConfig,
+};
 use crate::doctor::{Place, Practice};
 
 const KEY: &str = "key";
@@ -193,6 +195,7 @@ fn config(
         agent: agent(args.agent)?,
         limits: LimitsConfig::default(),
         record: RecordConfig::default(),
+        notify: NotifyConfig::default(),
         targets: vec![target],
         drill_max_age_days: 0,
         private: Vec::new(),

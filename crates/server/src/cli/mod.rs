@@ -9,6 +9,7 @@ mod doctor;
 mod documents;
 mod drill;
 mod incidents;
+mod notify;
 mod remote;
 mod runner;
 mod runtime;
@@ -162,6 +163,8 @@ enum Command {
   breakglass doctor --config breakglass.toml --json
   breakglass doctor --config breakglass.toml --ask-model  # one short question to the model too")]
     Doctor(doctor::DoctorArgs),
+    /// Try out whether notifications arrive.
+    Notify(notify::NotifyArgs),
     /// Prove the record, or an exported incident.
     Audit(audit::AuditArgs),
     /// Run the agent's CLI in a container of its own, for a server with `agent.runner`.
@@ -234,6 +237,7 @@ pub fn main() -> ExitCode {
         Command::Cycle(args) => client::run(Verb::Cycle, &args),
         Command::Incidents(args) => incidents::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Notify(args) => notify::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Runner(args) => runner::run(&args),
         Command::Completions(args) => teach::completions(&args),

@@ -7,6 +7,7 @@
 mod agent_user;
 mod environment;
 mod error;
+mod notify;
 mod section;
 mod sections;
 mod tree;
@@ -20,6 +21,8 @@ use std::path::Path;
 
 pub(crate) use agent_user::parse_user;
 pub use error::{ConfigError, Origin, Warning};
+pub(crate) use notify::topic;
+pub use notify::{NotificationKind, NotifyConfig, ReceiverConfig, Shape};
 pub(crate) use sections::own_rules;
 pub use types::{AgentConfig, AuthConfig, Config, LimitsConfig, RecordConfig, SshConfig};
 

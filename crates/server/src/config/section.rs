@@ -309,7 +309,8 @@ impl<'r> Section<'r> {
             return Vec::new();
         };
         let Value::List(items) = node.value else {
-            self.wrong_type(key, &node, "a list of sections", "[[targets]] … for each");
+            let example = format!("[[{key}]] … for each");
+            self.wrong_type(key, &node, "a list of sections", &example);
             return Vec::new();
         };
         let mut values = Vec::with_capacity(items.len());

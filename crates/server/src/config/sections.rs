@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::agent_user;
+use super::notify::notify;
 use super::section::Section;
 use super::types::{
     AgentConfig, AuthConfig, Config, LimitsConfig, RecordConfig, SOCKETS_DIR, SOCKETS_NAME,
@@ -37,6 +38,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let drill_days = root.integer("drill_max_age_days", 90, 0..=3650);
     let record = root.section("record", record);
     let targets = targets(&mut root);
+    let notify = notify(&mut root);
     if let Some(user) = agent.as_ref().and_then(|agent| agent.user) {
         agent_user::keep_out(user, root.report());
     }
@@ -55,6 +57,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         record,
         targets: targets?,
         drill_max_age_days: u16::try_from(drill_days).unwrap_or(u16::MAX),
+        notify,
         private: secrets.clone(),
         secrets,
     })
@@ -454,7 +457,7 @@ fn target(section: &mut Section<'_>, taken: &mut Taken) -> Option<Target> {
     Some(target)
 }
 
-fn plain_name(text: &str) -> Result<String, String> {
+pub(super) fn plain_name(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let valid = text.len() <= 63 && !text.starts_with('-') && text.bytes().all(fits);
     valid

@@ -9,6 +9,7 @@ use breakglass_journal::{Autonomy, Retention};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::notify::NotifyConfig;
 use crate::auth::ApiToken;
 
 /// Everything that `serve` needs to know, checked: a value of this type is a whole configuration.
@@ -38,6 +39,8 @@ pub struct Config {
     pub targets: Vec<Target>,
     /// How old the last drill may be, in days; 0: nobody wants to know.
     pub drill_max_age_days: u16,
+    /// What is told to receivers outside.
+    pub notify: NotifyConfig,
     /// Files that are nobody's but the server's: every secret, and the configuration itself.
     pub private: Vec<PathBuf>,
     /// Of these, the files with a secret in them.

@@ -26,8 +26,8 @@ const REMEDY: &str = "the checks of guest and host tell which link is broken; so
 pub(super) struct Readiness {
     /// Whether all of them do: none is red.
     ready: bool,
-    /// Each by name: `store`, `agent`, `ssh_key`, and for every target `NAME.ssh`, `NAME.vm`, as they
-    /// are now; all others as `breakglass doctor` names them, as they were at the last examination.
+    /// Each by name: `store`, `agent`, `ssh_key`, for every target `NAME.ssh`, `NAME.vm`, and for
+    /// every receiver `notify.NAME`, as they are now; all others as `breakglass doctor` names them, as they were at the last examination.
     checks: BTreeMap<String, Link>,
 }
 
@@ -147,6 +147,7 @@ async fn live(state: &AppState) -> Vec<Check> {
         checks.push(vital(format!("{}.ssh", target.name), ssh));
         checks.push(vital(format!("{}.vm", target.name), vm));
     }
+    checks.extend(state.notifier.checks());
     checks
 }
 

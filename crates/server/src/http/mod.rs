@@ -10,6 +10,7 @@ mod incidents;
 mod leave;
 pub mod listen;
 mod metrics;
+mod notifications;
 mod openapi;
 mod operations;
 mod pictures;

@@ -12,13 +12,13 @@ use axum::routing::{get, post};
 use super::problem::Problem;
 use super::state::AppState;
 use super::{
-    events, export, headers, health, incidents, leave, metrics, openapi, operations, pictures,
-    report, session, targets,
+    events, export, headers, health, incidents, leave, metrics, notifications, openapi, operations,
+    pictures, report, session, targets,
 };
 use crate::web;
 
 /// Every route that needs an identity, with its methods; what a test walks through.
-pub const PROTECTED: [(&str, &str); 28] = [
+pub const PROTECTED: [(&str, &str); 29] = [
     ("GET", "/ready"),
     ("GET", "/metrics"),
     ("GET", "/api/openapi.json"),
@@ -45,6 +45,7 @@ pub const PROTECTED: [(&str, &str); 28] = [
     ("POST", "/api/incidents/{incident}/close"),
     ("GET", "/api/incidents/{incident}/report.md"),
     ("GET", "/api/incidents/{incident}/export"),
+    ("GET", "/api/notifications"),
     ("GET", "/api/no-such-thing"),
     ("POST", "/api/no-such-thing"),
 ];
@@ -100,6 +101,7 @@ fn protected() -> Router<AppState> {
         .route("/incidents/{incident}/close", post(incidents::close))
         .route("/incidents/{incident}/report.md", get(report::show))
         .route("/incidents/{incident}/export", get(export::show))
+        .route("/notifications", get(notifications::show))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
 }

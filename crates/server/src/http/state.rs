@@ -13,6 +13,7 @@ use crate::auth::Auth;
 use crate::config::{Config, LimitsConfig};
 use crate::doctor::Findings;
 use crate::metrics::{Ends, Metrics, Turned};
+use crate::notify::Notifier;
 
 /// What every handler works with. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct AppState {
     pub about: Arc<About>,
     /// What the last examination of everything found.
     pub(crate) findings: Findings,
+    /// Who is told outside of what happens here.
+    pub(crate) notifier: Notifier,
     /// Counts open event streams per identity.
     pub streams: Streams,
     /// What is measured.
@@ -122,6 +125,7 @@ impl AppState {
             bastion: services.bastion,
             auth: services.auth,
             findings: Findings::new(config),
+            notifier: Notifier::new(config),
             streams: Streams::new(config.limits.streams_per_identity),
             metrics,
             turned,

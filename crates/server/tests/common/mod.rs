@@ -13,6 +13,7 @@
     reason = "test code: a panic is the report"
 )]
 
+pub mod receiver;
 pub mod serve;
 
 use std::io::{BufRead, BufReader, Lines};

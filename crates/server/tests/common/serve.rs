@@ -18,27 +18,33 @@ pub struct Served {
     pub base: String,
     host: GateHost,
     _guest: Option<Sshd>,
+    prelude: String,
     dir: TempDir,
 }
 
 impl Served {
     /// A guest that runs, on a host that only the gate answers for.
     pub fn with_gate() -> Served {
-        Served::start(None)
+        Served::start(None, "", "")
+    }
+
+    /// The same with more of a configuration, in a shell that `prelude` sets limits in.
+    pub fn with_gate_and(more: &str, prelude: &str) -> Served {
+        Served::start(None, more, prelude)
     }
 
     /// The same with the real claude CLI, whose model is at `url`, and a guest behind a real sshd. The
     /// model is asked by the agent alone.
     pub fn with_agent(url: &str) -> Served {
-        Served::start(Some((url, 0)))
+        Served::start(Some((url, 0)), "", "")
     }
 
     /// The same, where the server asks the model every so many hours whether it answers.
     pub fn with_model_check(url: &str, hours: u32) -> Served {
-        Served::start(Some((url, hours)))
+        Served::start(Some((url, hours)), "", "")
     }
 
-    fn start(model: Option<(&str, u32)>) -> Served {
+    fn start(model: Option<(&str, u32)>, more: &str, prelude: &str) -> Served {
         let dir = tempfile::tempdir().unwrap();
         keygen(&dir.path().join("key"));
         let public = std::fs::read_to_string(dir.path().join("key.pub")).unwrap();
@@ -56,17 +62,18 @@ impl Served {
             ("known_hosts", pins),
             (
                 "config.toml",
-                config(dir.path(), &address, &agent, &machines),
+                config(dir.path(), &address, &agent, &machines) + more,
             ),
         ] {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        let child = spawn(dir.path());
+        let child = spawn(dir.path(), prelude);
         let served = Served {
             child,
             base: format!("http://{address}"),
             host,
             _guest: guest,
+            prelude: prelude.to_owned(),
             dir,
         };
         served.wait_until_it_answers();
@@ -83,7 +90,7 @@ impl Served {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         change(self.dir.path());
-        self.child = spawn(self.dir.path());
+        self.child = spawn(self.dir.path(), &self.prelude);
         self.wait_until_it_answers();
     }
 
@@ -103,6 +110,10 @@ impl Served {
 
     pub fn host_mut(&mut self) -> &mut GateHost {
         &mut self.host
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub fn token_file(&self) -> String {
@@ -125,12 +136,17 @@ impl Drop for Served {
     }
 }
 
-/// Starts a server by the `config.toml` in `dir`.
-pub fn spawn(dir: &Path) -> Child {
-    let mut command = breakglass();
+/// Starts a server by the `config.toml` in `dir`, in a shell that `prelude` sets limits in.
+pub fn spawn(dir: &Path, prelude: &str) -> Child {
+    let mut command = Command::new("sh");
     command
-        .args(["serve", "--config"])
-        .arg(dir.join("config.toml"));
+        .args([
+            "-c",
+            &format!("{prelude} exec \"$0\" serve --config \"$1\""),
+        ])
+        .arg(breakglass().get_program())
+        .arg(dir.join("config.toml"))
+        .env_remove("BREAKGLASS_SERVER");
     command.stdout(Stdio::null()).spawn().unwrap()
 }
 

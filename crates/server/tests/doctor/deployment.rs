@@ -154,7 +154,7 @@ impl Deployment {
     pub(crate) fn serve(&self) -> Serving {
         let address = crate::common::free_address();
         self.edit("127.0.0.1:8080", &address);
-        let child = spawn(self.dir.path());
+        let child = spawn(self.dir.path(), "");
         let mut client = Client::anonymous(&format!("http://{address}"));
         client.bearer = Some(TOKEN.to_owned());
         let serving = Serving { child, client };

@@ -10,7 +10,7 @@ export type Readiness = {
  */
 ready: boolean, 
 /**
- * Each by name: `store`, `agent`, `ssh_key`, and for every target `NAME.ssh`, `NAME.vm`, as they
- * are now; all others as `breakglass doctor` names them, as they were at the last examination.
+ * Each by name: `store`, `agent`, `ssh_key`, for every target `NAME.ssh`, `NAME.vm`, and for
+ * every receiver `notify.NAME`, as they are now; all others as `breakglass doctor` names them, as they were at the last examination.
  */
 checks: { [key in string]: Link }, };

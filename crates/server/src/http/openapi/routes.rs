@@ -10,6 +10,7 @@ use super::route::{Route, get, post};
 use crate::http::health::Readiness;
 use crate::http::incidents::{IncidentOpened, OpenIncident, Prompt, PromptTaken, Stopped};
 use crate::http::leave::{ApprovalTaken, AutonomySetting, CutOffSetting, DecideApproval};
+use crate::http::notifications::Notifications;
 use crate::http::session::{Login, Me};
 use crate::http::targets::TargetView;
 
@@ -35,6 +36,8 @@ fn of_the_server() -> Vec<Route> {
         get("/api/readiness", "Readiness, for people").json::<Readiness>(200, "As it stands"),
         post("/api/readiness/check", "Have everything examined, and wait")
             .json::<Readiness>(200, "As it stands then"),
+        get("/api/notifications", "What became of notifications")
+            .json::<Notifications>(200, "That"),
         get("/metrics", "Metrics as Prometheus text")
             .text(200, "text/plain", "Version 0.0.4 of the format")
             .problem(503, "Could not be written"),

@@ -13,7 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{ApiToken, Auth};
-use crate::config::{AgentConfig, AuthConfig, Config, LimitsConfig, RecordConfig, SshConfig};
+use crate::config::{
+    AgentConfig, AuthConfig, Config, LimitsConfig, NotifyConfig, RecordConfig, SshConfig,
+};
 use crate::http::{AppState, Ends, ListenLimits, Services, router, serve};
 
 pub(super) const TOKEN: &str = "Aq3xK9mZ7vB2nC5hJ8kL1pO4iU6yT0rE";
@@ -184,6 +186,7 @@ fn config(dir: &std::path::Path, ssh_port: u16, limits: LimitsConfig) -> Config 
         },
         limits,
         record: RecordConfig::default(),
+        notify: NotifyConfig::default(),
         targets: vec![Target::new("devvm", endpoint("guest"), endpoint("root"))],
         drill_max_age_days: 0,
         private: Vec::new(),

@@ -1,0 +1,23 @@
+use axum::Json;
+use axum::extract::State;
+use schemars::JsonSchema;
+use serde::Serialize;
+use ts_rs::TS;
+
+use super::state::AppState;
+use crate::auth::Identity;
+use crate::notify::ReceiverStatus;
+
+/// What became of the notifications.
+#[derive(Debug, Serialize, TS, JsonSchema)]
+#[ts(export)]
+pub(super) struct Notifications {
+    /// Each receiver of the configuration, in its order.
+    receivers: Vec<ReceiverStatus>,
+}
+
+/// `GET /api/notifications`.
+pub(super) async fn show(State(state): State<AppState>, _: Identity) -> Json<Notifications> {
+    let receivers = state.notifier.statuses();
+    Json(Notifications { receivers })
+}

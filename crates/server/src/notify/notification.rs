@@ -1,0 +1,79 @@
+//! One thing that is told.
+
+use breakglass_journal::{Level, bounded, clock, visible};
+use serde::{Deserialize, Serialize};
+
+use crate::config::NotificationKind;
+
+/// Longest title and text, in bytes: what the narrowest receiver takes, escaped, with its link.
+const MAX_TITLE: usize = 120;
+const MAX_TEXT: usize = 700;
+
+/// What receivers are told. Holds no secret and nothing that a command printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Notification {
+    /// The same however often it is sent: a receiver can know it again.
+    pub(crate) id: String,
+    /// When it happened; RFC 3339 in UTC.
+    pub(crate) at: String,
+    /// Of what it tells.
+    pub(crate) kind: NotificationKind,
+    /// How grave it is.
+    pub(crate) level: Level,
+    /// A few words.
+    pub(crate) title: String,
+    /// One sentence or two.
+    pub(crate) text: String,
+    /// The machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<String>,
+    /// The incident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) incident: Option<String>,
+    /// Where the page shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) link: Option<String>,
+}
+
+impl Notification {
+    /// Of this moment, about no machine in particular. What a screen would obey is made visible.
+    pub(crate) fn new(
+        id: &str,
+        kind: NotificationKind,
+        level: Level,
+        title: &str,
+        text: &str,
+    ) -> Notification {
+        let plain = |c: char| if c.is_ascii_graphic() { c } else { '-' };
+        Notification {
+            id: id.chars().take(200).map(plain).collect(),
+            at: clock::now(),
+            kind,
+            level,
+            title: bounded(&visible(title), MAX_TITLE).0,
+            text: bounded(&visible(text), MAX_TEXT).0,
+            target: None,
+            incident: None,
+            link: None,
+        }
+    }
+
+    /// With the place on the page, if the page's address is known.
+    pub(super) fn linked(mut self, public_url: Option<&str>) -> Notification {
+        let place = self
+            .incident
+            .as_ref()
+            .map_or_else(String::new, |incident| format!("#/incident/{incident}"));
+        self.link = public_url.map(|url| format!("{url}/{place}"));
+        self
+    }
+}
+
+/// The word for a level.
+pub(super) const fn word(level: Level) -> &'static str {
+    match level {
+        Level::Info => "info",
+        Level::Warning => "warning",
+        Level::Error => "error",
+    }
+}
