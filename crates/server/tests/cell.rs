@@ -16,7 +16,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use attempts::{REACHED, Target, attempts};
 use breakglass_rig::claude::claude_in;
@@ -24,7 +24,7 @@ use breakglass_rig::gate::GateHost;
 use breakglass_rig::model::{ModelServer, Reply};
 use breakglass_rig::sshd::Sshd;
 use common::serve::{TOKEN, keygen};
-use common::{Client, free_address, wait_until};
+use common::{Client, Ended, free_address, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -32,16 +32,6 @@ use tempfile::TempDir;
 const AGENT: u32 = 5;
 const SERVER: u32 = 9;
 const API_KEY: &str = "sk-ant-a-secret-of-the-tests";
-
-/// A process that ends by Drop.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A server with real secrets, a guest and a host behind it, and a model.
 struct Scene {

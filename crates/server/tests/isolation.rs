@@ -12,9 +12,9 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command};
+use std::process::Command;
 
-use common::Drill;
+use common::{Drill, Ended};
 
 /// Root may read everything; a test that runs as root looks from an account that may not.
 const NOBODY: u32 = 65534;
@@ -35,15 +35,6 @@ fn look(process: u32, file: &str) -> String {
         .output()
         .unwrap();
     String::from_utf8_lossy(&seen.stderr).into_owned()
-}
-
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ import { Problem } from '../lib/http/problem';
 import { tally } from '../lib/readiness';
 import type { Session } from './session.svelte';
 
-const POLL_MS = 30_000;
+const POLL_MS = 60_000;
 
 /** Whether everything stands ready: what the server knows, read now and then, and tried on demand. */
 export class ReadinessWatch {
@@ -18,7 +18,7 @@ export class ReadinessWatch {
 
   constructor(private readonly session: Session) {}
 
-  /** Reads now and every half minute, until the returned function is called. */
+  /** Reads now and every minute, until the returned function is called. */
   follow(): () => void {
     const read = () => {
       if (!document.hidden && !this.trying) void this.#take(api.readiness, false);

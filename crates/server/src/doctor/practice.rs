@@ -1,7 +1,9 @@
 //! The last drill: whether people have practised, and how long ago. Every drill has a record of its
 //! own that goes with it, so the one that is to count leaves a line where the server finds it.
 
+use std::fs::Permissions;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use breakglass_journal::{Actor, Event, EventBody, Journal, JournalError, clock};
@@ -105,6 +107,9 @@ impl Place {
     pub(crate) fn note(mut self, practice: &Practice) -> io::Result<PathBuf> {
         let text = serde_json::to_vec(practice)?;
         self.draft.write_all(&text)?;
+        // The server may have another account than whoever practised.
+        let readable = Permissions::from_mode(0o644);
+        self.draft.as_file().set_permissions(readable)?;
         self.draft.as_file().sync_all()?;
         self.draft
             .persist(&self.file)

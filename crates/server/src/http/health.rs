@@ -63,7 +63,7 @@ pub(super) async fn ready(
     State(state): State<AppState>,
     _: Identity,
 ) -> (StatusCode, Json<Readiness>) {
-    let readiness = readiness(&state).await;
+    let readiness = readiness(&state, true).await;
     let status = if readiness.ready {
         StatusCode::OK
     } else {
@@ -74,7 +74,7 @@ pub(super) async fn ready(
 
 /// `GET /api/readiness`: the same for people; that something is broken is no failure of the answer.
 pub(super) async fn show(State(state): State<AppState>, _: Identity) -> Json<Readiness> {
-    Json(readiness(&state).await)
+    Json(readiness(&state, false).await)
 }
 
 /// `POST /api/readiness/check`: the same after another examination; in a drill there is none.
@@ -83,11 +83,11 @@ pub(super) async fn check(State(state): State<AppState>, _: Identity) -> Json<Re
         let wait = state.shutdown.run_until_cancelled(state.findings.try_now());
         wait.await;
     }
-    Json(readiness(&state).await)
+    Json(readiness(&state, false).await)
 }
 
-async fn readiness(state: &AppState) -> Readiness {
-    let checks = checks(state).await;
+async fn readiness(state: &AppState, ask_agent: bool) -> Readiness {
+    let checks = checks(state, ask_agent).await;
     let ready = checks
         .values()
         .all(|check| check.state < doctor::State::Red);
@@ -96,17 +96,19 @@ async fn readiness(state: &AppState) -> Readiness {
     Readiness { ready, checks }
 }
 
-/// Every check by name: what is live, and what the last examination found.
-pub(super) async fn checks(state: &AppState) -> BTreeMap<String, Check> {
+/// Every check by name: what is live, and what the last examination found. To ask the agent's CLI
+/// anew costs a process, which is not for everybody who looks.
+pub(super) async fn checks(state: &AppState, ask_agent: bool) -> BTreeMap<String, Check> {
     let mut checks = BTreeMap::new();
-    let now = live(state).await;
-    // How the agent is, is known better now.
-    let examined = state
-        .findings
-        .last()
-        .into_iter()
-        .filter(|check| check.name != AGENT);
-    for check in now.into_iter().chain(examined) {
+    let mut examined = state.findings.last();
+    let known = examined.iter().position(|check| check.name == AGENT);
+    let known = known.map(|index| examined.swap_remove(index));
+    let agent = match known {
+        Some(known) if !ask_agent => known,
+        _ => doctor::live_agent(&state.agents, &state.findings.config().agent).await,
+    };
+    let now = live(state).into_iter().chain([agent]);
+    for check in now.chain(examined) {
         match checks.entry(check.name.clone()) {
             Entry::Vacant(free) => {
                 free.insert(check);
@@ -135,10 +137,8 @@ impl From<Check> for Link {
 }
 
 /// What is known without dialling anybody.
-async fn live(state: &AppState) -> Vec<Check> {
-    let config = &state.findings.config().agent;
-    let agent = doctor::live_agent(&state.agents, config).await;
-    let mut checks = vec![store(state), agent];
+fn live(state: &AppState) -> Vec<Check> {
+    let mut checks = vec![store(state)];
     let fingerprint = &state.about.key_fingerprint;
     checks.push(Check::green("ssh_key", format!("Loaded: {fingerprint}.")));
     for target in state.control.targets() {

@@ -20,7 +20,7 @@ pub(super) async fn show(State(state): State<AppState>, _: Identity) -> Result<R
 async fn text(state: &AppState) -> Result<Response, Problem> {
     let bastion = state.bastion.as_ref();
     let now = Now {
-        checks: health::checks(state).await.into_values().collect(),
+        checks: health::checks(state, false).await.into_values().collect(),
         degraded: state.journal.degraded().is_some(),
         streams: state.streams.open(),
         open_questions: bastion.map_or(0, |bastion| bastion.open_questions()),

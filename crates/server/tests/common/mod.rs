@@ -49,6 +49,16 @@ pub fn audit(dir: &Path) -> (Option<i32>, String) {
     run(&["audit", "verify", "--data-dir", dir.to_str().unwrap()])
 }
 
+/// A process of a test, ended by Drop.
+pub struct Ended(pub Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A running drill.
 pub struct Drill {
     child: Child,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Command, Output};
 
 use breakglass_journal::clock;
 use breakglass_rig::gate::GateHost;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::common::serve::{keygen, spawn};
-use crate::common::{Client, breakglass, wait_until};
+use crate::common::{Client, Ended, breakglass, wait_until};
 
 const TOKEN: &str = "b1f5c0d29e7a48366c3e0fd41797a25b80c4e6d9131fa7527be85d0c99436e21";
 
@@ -26,7 +26,7 @@ pub(crate) struct Deployment {
 
 /// A server on the deployment; ended by Drop.
 pub(crate) struct Serving {
-    child: Child,
+    _server: Ended,
     pub(crate) client: Client,
 }
 
@@ -154,10 +154,10 @@ impl Deployment {
     pub(crate) fn serve(&self) -> Serving {
         let address = crate::common::free_address();
         self.edit("127.0.0.1:8080", &address);
-        let child = spawn(self.dir.path(), "");
+        let _server = Ended(spawn(self.dir.path(), ""));
         let mut client = Client::anonymous(&format!("http://{address}"));
         client.bearer = Some(TOKEN.to_owned());
-        let serving = Serving { child, client };
+        let serving = Serving { _server, client };
         wait_until("the server answers", || serving.client.try_get("/health"));
         serving
     }
@@ -245,13 +245,6 @@ impl Serving {
                 .unwrap()
                 .to_owned()
         })
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

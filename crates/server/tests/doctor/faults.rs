@@ -1,9 +1,9 @@
 //! Each link broken in turn: that check and no other is found, and its remedy mends it.
 
 use std::fs;
-use std::process::{Child, Command};
+use std::process::Command;
 
-use crate::common::{breakglass, run, wait_until};
+use crate::common::{Ended, breakglass, run, wait_until};
 use crate::deployment::{Deployment, Said, set_mode};
 
 #[test]
@@ -285,16 +285,18 @@ fn a_cli_without_a_login_is_red() {
     deployment.is_well();
 }
 
+/// A CLI whose conversation ends like this.
+fn cli_with(ending: &str) -> String {
+    format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*) echo '2.1.0 (Claude Code)'; exit;; esac\n\
+         read -r ready; read -r prompt\necho '{{\"type\":\"result\",{ending}}}'\n"
+    )
+}
+
 #[test]
 fn a_model_that_refuses_is_red_and_asked_only_where_that_is_asked_for() {
     let deployment = Deployment::new();
-    let model = |ending: &str| {
-        let script = format!(
-            "#!/bin/sh\ncase \"$*\" in *--version*) echo '2.1.0 (Claude Code)'; exit;; esac\n\
-             read -r ready; read -r prompt\necho '{{\"type\":\"result\",{ending}}}'\n"
-        );
-        deployment.write("claude", &script, 0o755);
-    };
+    let model = |ending| deployment.write("claude", &cli_with(ending), 0o755);
     model("\"is_error\":true,\"result\":\"API Error: 401\"");
     let unasked = deployment.doctor().checks;
     assert!(unasked.iter().all(|check| check["name"] != "agent.model"));
@@ -306,16 +308,6 @@ fn a_model_that_refuses_is_red_and_asked_only_where_that_is_asked_for() {
     let asked = deployment.doctor_with(&["--ask-model"]);
     asked.is(&[], "");
     assert_eq!(asked.check("agent.model")["state"], "green");
-}
-
-/// A process of a test, ended by Drop.
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -341,6 +333,11 @@ fn a_runner_that_does_not_run_is_red_until_it_does() {
         std::os::unix::net::UnixStream::connect(&socket).ok()
     });
     deployment.is_well();
+    // The model is asked where the CLI is.
+    let answer = cli_with("\"is_error\":false,\"result\":\"ready\"");
+    deployment.write("claude", &answer, 0o755);
+    let asked = deployment.doctor_with(&["--ask-model"]);
+    assert_eq!(asked.check("agent.model")["state"], "green");
 }
 
 #[test]

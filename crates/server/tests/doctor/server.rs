@@ -99,9 +99,8 @@ fn a_change_concerns_the_open_incidents_of_its_target_alone() {
     let other = other.replace("devvm", "othervm");
     let host = format!("port = {}", deployment.host.sshd.port);
     // Nobody listens there; a key opens one gate on each host.
-    let other = other.replace(&host, "port = 1").replace("\n", "\n");
-    let other =
-        format!("[[targets]]{other}").replace("name =", "host_name = \"elsewhere\"\nname =");
+    let other = other.replace(&host, "port = 1");
+    let other = format!("[[targets]]\nhost_name = \"elsewhere\"{other}");
     deployment.write("config.toml", &format!("{config}{other}"), 0o644);
     let serving = deployment.serve();
     serving.examined();
