@@ -10,13 +10,14 @@ use breakglass_drill::{Scenario, Simulation};
 use russh::keys::PublicKey;
 use tokio_util::sync::CancellationToken;
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args()
         .nth(1)
         .ok_or("name the public key's file")?;
     let key = PublicKey::from_openssh(std::fs::read_to_string(file)?.trim())?;
-    let simulation = Simulation::start(Scenario::DiskFull, key, CancellationToken::new()).await?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let start = Simulation::start(Scenario::DiskFull, key, CancellationToken::new());
+    let simulation = runtime.block_on(start)?;
     let keys = simulation.host_keys();
     println!(
         "guest {} {}",
@@ -28,7 +29,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         simulation.host_addr(),
         keys.host.to_openssh()?
     );
-    let end = || std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-    tokio::task::spawn_blocking(end).await??;
+    // The runtime's own threads serve meanwhile.
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     Ok(())
 }

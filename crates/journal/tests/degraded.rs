@@ -11,7 +11,7 @@ mod common;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use breakglass_journal::{Actor, EventBody, IncidentId, Journal, JournalError, Options};
+use breakglass_journal::{Actor, Decision, EventBody, IncidentId, Journal, JournalError, Options};
 use common::{Frames, notice, opened};
 use rusqlite::Connection;
 
@@ -146,6 +146,41 @@ async fn a_store_that_fails_holds_nobody_up_and_says_when_it_is_well_again() {
         .unwrap();
     journal.shutdown();
     assert!(breakglass_journal::verify(&path).unwrap().is_sound());
+}
+
+fn decided(approval: &str) -> EventBody {
+    EventBody::ApprovalDecided {
+        approval: approval.to_owned(),
+        decision: Decision::Allow,
+        note: None,
+    }
+}
+
+#[tokio::test]
+async fn an_end_is_told_once_whether_it_is_recorded_or_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal.db");
+    let (sink, told) = mpsc::channel();
+    let journal = Journal::open(Options {
+        on_end: Some(Box::new(move |end| drop(sink.send(end.clone())))),
+        on_unrecorded: Some(lines().0),
+        ..Options::at(&path)
+    });
+    let incident = opened(&journal).await;
+    let lock = Connection::open(&path).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for end in ["late", "unrecorded"] {
+        journal.record(incident, Actor::System, decided(end)).await;
+    }
+    drop(lock);
+    until_sound(&journal).await;
+    journal
+        .append(incident, Actor::System, decided("recorded"))
+        .await
+        .unwrap();
+    journal.shutdown();
+    let ends: Vec<EventBody> = told.try_iter().collect();
+    assert_eq!(ends, ["late", "unrecorded", "recorded"].map(decided));
 }
 
 #[tokio::test]

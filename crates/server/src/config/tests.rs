@@ -85,7 +85,8 @@ fn the_reference_file_loads_and_its_comments_state_the_defaults() {
         })
         .collect();
     let (mut spelled_out, _) = secrets.load(&shown, &[]).unwrap();
-    // These three have no default: the file shows an example.
+    // These have no default: the file shows an example.
+    assert!(spelled_out.metrics_listen.take().is_some());
     assert!(spelled_out.agent.api_key.take().is_some());
     assert!(spelled_out.agent.base_url.take().is_some());
     assert!(spelled_out.agent.credentials_dir.take().is_some());

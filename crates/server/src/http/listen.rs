@@ -139,7 +139,7 @@ fn patient(stream: TcpStream, limits: &ListenLimits, turned: &Turned) -> Patienc
         stream,
         limit: limits.stall,
         waiting: None,
-        stalled: turned.stalled.clone(),
+        stalled: Some(turned.stalled.clone()),
     }
 }
 
@@ -187,7 +187,7 @@ struct Patience {
     stream: TcpStream,
     limit: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
-    stalled: Counter,
+    stalled: Option<Counter>,
 }
 
 impl Patience {
@@ -198,17 +198,27 @@ impl Patience {
     ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.waiting = None;
-            return written;
+            return self.counted(written);
         }
         let limit = self.limit;
         let waiting = self
             .waiting
             .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + limit)));
         ready!(waiting.as_mut().poll(context));
-        self.waiting = None;
-        self.stalled.inc();
         let error = io::Error::new(io::ErrorKind::TimedOut, "the client does not read");
-        Poll::Ready(Err(error))
+        self.counted(Poll::Ready(Err(error)))
+    }
+
+    /// Counts the first time-out of this connection: the system may come before us.
+    fn counted<T>(&mut self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let late = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+        if let Poll::Ready(Err(error)) = &done
+            && late(error)
+            && let Some(stalled) = self.stalled.take()
+        {
+            stalled.inc();
+        }
+        done
     }
 }
 
@@ -218,7 +228,8 @@ impl AsyncRead for Patience {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.counted(read)
     }
 }
 

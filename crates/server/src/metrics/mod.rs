@@ -30,7 +30,7 @@ pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 pub struct Turned {
     /// Connections refused because too many were open.
     pub refused: Counter,
-    /// Connections cut off because their client did not read.
+    /// Connections cut off because their client did not read, or was gone.
     pub stalled: Counter,
 }
 
@@ -43,7 +43,7 @@ impl Turned {
         );
         registry.register(
             "stalled_connections",
-            "Connections cut off because their client did not read",
+            "Connections cut off because their client did not read, or was gone",
             self.stalled.clone(),
         );
     }
