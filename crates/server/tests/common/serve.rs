@@ -38,6 +38,11 @@ impl Served {
         Served::start(Some(url), "", "")
     }
 
+    /// The same, like [`Served::with_gate_and`].
+    pub fn with_agent_and(url: &str, more: &str, prelude: &str) -> Served {
+        Served::start(Some(url), more, prelude)
+    }
+
     fn start(model: Option<&str>, more: &str, prelude: &str) -> Served {
         let dir = tempfile::tempdir().unwrap();
         keygen(&dir.path().join("key"));
