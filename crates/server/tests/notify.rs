@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use breakglass_rig::model::{ModelServer, Reply};
 use common::receiver::{Does, Heard, Receiver, TAKES, section};
 use common::serve::Served;
 use common::{Client, free_address, run, wait_until};
@@ -25,6 +26,11 @@ const VERBS: &str = "events = [\"verb_ended\"]";
 fn cycle(served: &Served) {
     let result = served.client().verb("cycle");
     assert_eq!(result.body["outcome"], "done", "{result:?}");
+}
+
+fn open(client: &Client) -> String {
+    let opened = client.post("/api/incidents", &json!({ "target": "devvm" }));
+    opened.body["incident"].as_str().unwrap().to_owned()
 }
 
 /// How a receiver stands, by the API.
@@ -283,8 +289,7 @@ fn a_guest_that_stays_down_is_told_once_and_once_again_when_it_is_back() {
     let mut served = Served::with_gate_and(&more, "");
     let client = served.client();
     // While an incident is open, vital signs are looked at often.
-    let opened = client.post("/api/incidents", &json!({ "target": "devvm" }));
-    assert_eq!(opened.status, 201, "{opened:?}");
+    open(&client);
     wait_until("the guest is seen", || {
         let vitals = client.get("/api/targets/devvm").body["vitals"].clone();
         (vitals["ssh"]["state"] == "slow").then_some(())
@@ -303,6 +308,36 @@ fn a_guest_that_stays_down_is_told_once_and_once_again_when_it_is_back() {
     let heard = receiver.hears(2);
     let kinds: Vec<_> = heard.iter().map(|one| one.body["kind"].clone()).collect();
     assert_eq!(kinds, ["guest_down", "guest_up"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_asks_and_the_end_of_its_turn_are_told_without_its_command() {
+    let asks = Reply::bash("ssh devvm 'touch /s3cr3t'");
+    let model = ModelServer::start(vec![asks, Reply::text("It is called s3cr3t.")]).await;
+    let url = model.url();
+    tokio::task::block_in_place(|| {
+        let receiver = Receiver::start(|_| TAKES);
+        let kinds = "events = [\"approval_wanted\", \"turn_ended\"]";
+        let more = receiver.section("phone", kinds);
+        let prelude = "BREAKGLASS_AGENT__AUTONOMY=approve-mutations";
+        let served = Served::with_agent_and(&url, &more, prelude);
+        let client = served.client();
+        let incident = open(&client);
+        let mut events = client.ask(&incident, "Touch it.");
+        let asked = receiver.hears(1)[0].body.clone();
+        assert_eq!(asked["kind"], "approval_wanted");
+        assert_eq!(
+            (&asked["level"], &asked["incident"]),
+            (&json!("warning"), &json!(incident))
+        );
+        let question = events.until("approval_requested").data;
+        let approval = question["approval"].as_str().unwrap();
+        let path = format!("/api/incidents/{incident}/approvals/{approval}");
+        client.post(&path, &json!({ "decision": "deny" }));
+        let heard = receiver.hears(2);
+        assert_eq!(heard[1].body["title"], "devvm: the agent's turn is done");
+        assert!(!format!("{heard:?}").contains("s3cr3t"), "{heard:?}");
+    });
 }
 
 #[test]

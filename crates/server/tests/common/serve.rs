@@ -39,6 +39,11 @@ impl Served {
         Served::start(Some((url, 0)), "", "")
     }
 
+    /// The same, like [`Served::with_gate_and`].
+    pub fn with_agent_and(url: &str, more: &str, prelude: &str) -> Served {
+        Served::start(Some((url, 0)), more, prelude)
+    }
+
     /// The same, where the server asks the model every so many hours whether it answers.
     pub fn with_model_check(url: &str, hours: u32) -> Served {
         Served::start(Some((url, hours)), "", "")
