@@ -6,6 +6,7 @@ mod connect;
 mod direct;
 mod doctor;
 mod drill;
+mod enroll;
 mod incidents;
 mod remote;
 mod runner;
@@ -91,6 +92,8 @@ enum Command {
     Incidents(incidents::IncidentsArgs),
     /// Try everything that an emergency needs, and say what to mend; exit 1 if a check is red.
     Doctor(doctor::DoctorArgs),
+    /// Set up key, guest and host over your own ssh, and prove that they hold.
+    Enroll(enroll::EnrollArgs),
     /// Prove the record.
     Audit(audit::AuditArgs),
     /// Run the agent's CLI in a container of its own, for a server with `agent.runner`.
@@ -135,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Cycle(args) => client::run(Verb::Cycle, &args),
         Command::Incidents(args) => incidents::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Enroll(args) => enroll::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Runner(args) => runner::run(&args),
         Command::Connect(args) => connect::run(&args),
