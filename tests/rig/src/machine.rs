@@ -162,7 +162,7 @@ impl Machine {
         command.output().expect("apt-get install util-linux")
     }
 
-    /// All that was ever changed on it, but what is only logged: each file with its inode, owner, mode,
+    /// All that was ever changed on it, but logs and the stand-in's own: each file with its inode, owner, mode,
     /// time and contents. The same text twice says that nothing was touched in between.
     ///
     /// # Panics
@@ -170,8 +170,8 @@ impl Machine {
     #[must_use]
     pub fn changes(&self) -> String {
         let output = self.sh(&format!(
-            "cd {}; find */up -not -path 'var/up/log*' -printf '%p %i %y%m %U:%G %T@ %s %l\\n' | sort; \
-             find */up -not -path 'var/up/log*' -type f -exec sha256sum {{}} + | sort",
+            "cd {}; all() {{ find */up -not -path 'var/up/log*' -not -path '*/qm-state*' \"$@\"; }}; \
+             all -printf '%p %i %y%m %U:%G %T@ %s %l\\n' | sort; all -type f -exec sha256sum {{}} + | sort",
             self.dir.path().join("layers").display()
         ));
         assert!(output.status.success(), "{output:?}");

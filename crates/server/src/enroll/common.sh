@@ -1,6 +1,5 @@
 # What the steps on guest and host share. Before this text stand the parameters, each a quoted
 # assignment: act (look, put, remove), user, line, probe, blob, old, drop and those of the step.
-# Nothing but definitions runs before the last line, so a script that is cut off does nothing.
 set -eu
 umask 022
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -6,8 +6,10 @@ use super::plan::rule;
 const COMMON: &str = include_str!("common.sh");
 const GUEST: &str = include_str!("guest.sh");
 const HOST: &str = include_str!("host.sh");
-/// The last line: before it nothing runs. What the script starts can't eat the rest of it.
-const RUN: &str = "main </dev/null\n";
+/// The shell reads all between the braces before it runs any: half a script does nothing. What the
+/// script starts finds nothing to read.
+const BEGIN: &str = "{\n";
+const END: &str = "main\n} </dev/null\n";
 
 /// What a script is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub(super) fn script(role: Role, act: Act, params: &Params) -> String {
         Act::Remove => "remove",
     };
     let rule = rule(&params.user);
-    let mut text = String::new();
+    let mut text = BEGIN.to_owned();
     for (name, value) in [
         ("act", act),
         ("user", &params.user),
@@ -63,7 +65,7 @@ pub(super) fn script(role: Role, act: Act, params: &Params) -> String {
         Role::Guest => GUEST,
         Role::Host => HOST,
     });
-    text.push_str(RUN);
+    text.push_str(END);
     text
 }
 
@@ -106,7 +108,8 @@ mod tests {
         let path = dir.path().join(".ssh/authorized_keys");
         std::fs::write(&path, file).unwrap();
         let whole = script(Role::Guest, Act::Put, params);
-        let definitions = whole.strip_suffix(RUN).unwrap();
+        let definitions = whole.strip_prefix(BEGIN).unwrap();
+        let definitions = definitions.strip_suffix(END).unwrap();
         let home = quoted(dir.path().to_str().unwrap());
         let user = "user=$(id -un)\n";
         // The account is whoever runs the test, with another home.
@@ -194,17 +197,15 @@ mod tests {
     #[test]
     fn a_script_that_is_cut_off_anywhere_does_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let trace = dir.path().join("ran");
-        // Every program that could change something is replaced by one that tells.
-        let tell = format!(
-            "PATH=/nowhere; useradd() {{ :>{0}; }}; mv() {{ :>{0}; }}; rm() {{ :>{0}; }}; su() {{ :>{0}; }}; awk() {{ :>{0}; }}\n",
-            trace.display()
-        );
+        let ran = dir.path().join("ran");
         for role in [Role::Guest, Role::Host] {
             let whole = script(role, Act::Put, &params());
-            for end in (0..whole.len() - RUN.len()).step_by(97) {
-                sh(&format!("{tell}{}", &whole[..end]));
-                assert!(!trace.exists(), "{}", &whole[..end]);
+            // Tells that it was begun, before all else.
+            let told = whole.replacen(BEGIN, &format!("{BEGIN}: >{}\n", ran.display()), 1);
+            let last = told.rfind('}').unwrap();
+            for end in (0..last).step_by(89).chain([last - 1, last]) {
+                sh(&told[..end]);
+                assert!(!ran.exists(), "{}", &told[..end]);
             }
         }
     }

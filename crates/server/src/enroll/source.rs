@@ -65,12 +65,17 @@ pub(super) fn guess(asked: &[Source], standing: Option<&[String]>) -> Option<Vec
     if !wants_here(asked) {
         return Some(named);
     }
-    // One address more than was named: that was found the last time.
+    // One address more than is named: that was found the last time.
     let standing = standing?;
     let mut more = standing.iter().filter(|source| !named.contains(source));
-    let one_more = more.next()?.parse::<IpAddr>().is_ok() && more.next().is_none();
-    let complete = named.iter().all(|source| standing.contains(source));
-    (one_more && complete).then(|| standing.to_vec())
+    let found = more.next().filter(|one| one.parse::<IpAddr>().is_ok())?;
+    if more.next().is_some() {
+        return None;
+    }
+    match named.iter().all(|source| standing.contains(source)) {
+        true => Some(standing.to_vec()),
+        false => Some([named.as_slice(), std::slice::from_ref(found)].concat()),
+    }
 }
 
 /// The sources once a login showed the address `seen`.
@@ -107,6 +112,11 @@ mod tests {
         assert_eq!(
             guess(&asked(&["192.0.2.9"]), Some(&standing)),
             Some(strings(&["192.0.2.9"]))
+        );
+        let found = strings(&["10.0.0.7"]);
+        assert_eq!(
+            guess(&asked(&["here", "192.0.2.9"]), Some(&found)),
+            Some(strings(&["192.0.2.9", "10.0.0.7"]))
         );
         assert_eq!(
             guess(&asked(&["here", "192.0.2.0/24"]), Some(&standing)),

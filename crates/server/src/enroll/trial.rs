@@ -50,7 +50,8 @@ impl Trial<'_> {
             .map_err(|error| self.not_reached(&error))?;
         address(&answer.stdout).ok_or_else(|| {
             EnrollError::Failed(format!(
-                "{machine} does not tell under which address it sees this machine; name it with --from"
+                "{machine} lets this machine in already and does not tell under which address; name it \
+                 with --from in the place of here"
             ))
         })
     }
