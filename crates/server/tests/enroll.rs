@@ -12,263 +12,17 @@ mod common;
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::os::unix::fs::MetadataExt as _;
 
 use breakglass_rig::gate::gate_binary;
-use breakglass_rig::machine::Machine;
-use breakglass_rig::nat::Nat;
-use common::breakglass;
-use common::serve::{TOKEN, keygen};
+use common::site::{GUEST_KEYS, HOST_KEYS, Site};
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// As which the guest sees this machine.
-const TO_GUEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-/// As which the host sees it.
-const TO_HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
-const GUEST_KEYS: &str = "/home/breakglass/.ssh/authorized_keys";
-const HOST_KEYS: &str = "/root/.ssh/authorized_keys";
-
-/// The operator's ssh, which can fail at its n-th call: before it, with half of what it sends, after it
-/// (and enroll is killed with it), or in the middle of the script.
-const SSH: &str = r#"#!/bin/sh
-n=$(($(cat DIR/calls 2>/dev/null || echo 0) + 1))
-echo $n >DIR/calls
-case $(cat DIR/fault 2>/dev/null) in
-  "before $n") exit 255 ;;
-  "half $n") head -c 3000 | /usr/bin/ssh "$@" >/dev/null; exit 255 ;;
-  "after $n") /usr/bin/ssh "$@" >/dev/null; kill -9 $PPID; exit 255 ;;
-  "middle $n") sed 's/^  authorize$/  kill -9 $$/' | /usr/bin/ssh "$@" ;;
-  *) exec /usr/bin/ssh "$@" ;;
-esac
-"#;
 /// The calls of a first enrolment: look, ask for the address and put on the guest; look, send, ask and
 /// put on the host.
 const CALLS: usize = 7;
 /// Of a rotation: on guest and host look and put, and then the same again without the old key.
 const ROTATION: usize = 8;
-
-/// A guest, a host, and the place where breakglass runs.
-struct Site {
-    dir: TempDir,
-    guest: Machine,
-    host: Machine,
-    to_guest: Nat,
-    to_host: Nat,
-}
-
-/// What enroll said.
-#[derive(Debug)]
-struct Said {
-    code: Option<i32>,
-    text: String,
-}
-
-impl Site {
-    fn new() -> Site {
-        Site::with_guest_user("breakglass")
-    }
-
-    fn with_guest_user(user: &str) -> Site {
-        let dir = tempfile::tempdir().unwrap();
-        keygen(&dir.path().join("operator"));
-        let operator = fs::read_to_string(dir.path().join("operator.pub")).unwrap();
-        // Somebody else's lines, as people write them.
-        let lines = format!(
-            "# who may come in\n\n{operator}from=\"192.0.2.1\",command=\"echo \\\"hi\\\"\"\tssh-ed25519 \
-             AAAAC3NzaC1lZDI1NTE5AAAAIJCYsKyY8pOUOUNi+ge5ckeyQgOuTQ4N3oQMap9+UXZ1 ä breakglass\n"
-        );
-        let (guest, host) = (Machine::start(&operator), Machine::hypervisor(&lines));
-        let site = Site {
-            to_guest: Nat::new(guest.port, TO_GUEST),
-            to_host: Nat::new(host.port, TO_HOST),
-            dir,
-            guest,
-            host,
-        };
-        site.lay_out(user);
-        site
-    }
-
-    fn lay_out(&self, user: &str) {
-        let dir = self.dir.path().display().to_string();
-        fs::create_dir(self.path("bin")).unwrap();
-        self.write("bin/ssh", &SSH.replace("DIR", &dir), 0o755);
-        let known =
-            self.guest.known_hosts(self.guest.port) + &self.host.known_hosts(self.host.port);
-        self.write("operator_known_hosts", &known, 0o600);
-        let (guest, host) = (self.guest.port, self.host.port);
-        self.write(
-            "ssh_config",
-            &format!(
-                "Host guest\n  Port {guest}\nHost host\n  Port {host}\nHost *\n  HostName 127.0.0.1\n  \
-                 User root\n  IdentityFile {dir}/operator\n  IdentitiesOnly yes\n  \
-                 UserKnownHostsFile {dir}/operator_known_hosts\n  StrictHostKeyChecking yes\n"
-            ),
-            0o600,
-        );
-        self.write("token", TOKEN, 0o600);
-        self.write("api_key", "sk-of-the-tests", 0o600);
-        self.write("claude", "#!/bin/sh\necho '2.1.0 (Claude Code)'\n", 0o755);
-        let (guest, host) = (self.to_guest.port, self.to_host.port);
-        self.write(
-            "config.toml",
-            &format!(
-                "listen = \"127.0.0.1:8080\"\ndata_dir = \"{dir}/data\"\n\
-                 [auth]\ntoken_file = \"{dir}/token\"\n\
-                 [ssh]\nkey_file = \"{dir}/keys/key\"\nhost_keys = \"pin\"\nknown_hosts = \"{dir}/pins\"\n\
-                 [agent]\ncommand = \"{dir}/claude\"\napi_key_file = \"{dir}/api_key\"\n\
-                 [[targets]]\nname = \"devvm\"\n\
-                 guest = {{ host = \"127.0.0.1\", port = {guest}, user = \"{user}\" }}\n\
-                 host = {{ host = \"127.0.0.1\", port = {host}, user = \"root\" }}\n"
-            ),
-            0o644,
-        );
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str, mode: u32) {
-        fs::write(self.path(name), text).unwrap();
-        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
-    }
-
-    /// Enrolls with what every run here says, and `args`.
-    fn enroll(&self, args: &[&str]) -> Said {
-        let _ = fs::remove_file(self.path("calls"));
-        let path = format!(
-            "{}:{}",
-            self.path("bin").display(),
-            std::env::var("PATH").unwrap()
-        );
-        let output = breakglass()
-            .env("PATH", path)
-            .args([
-                "enroll",
-                "--guest-login",
-                "guest",
-                "--host-login",
-                "host",
-                "--config",
-            ])
-            .arg(self.path("config.toml"))
-            .arg("--ssh-config")
-            .arg(self.path("ssh_config"))
-            .args(args)
-            .output()
-            .unwrap();
-        Said {
-            code: output.status.code(),
-            text: String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
-        }
-    }
-
-    /// Enrolls for the first time: with a gate and a guest's number.
-    fn first(&self, args: &[&str]) -> Said {
-        let gate = gate_binary();
-        let parts = ["--guest-id", "102", "--gate", gate.to_str().unwrap()];
-        self.enroll(&[&parts, args].concat())
-    }
-
-    fn enrolled() -> Site {
-        let site = Site::new();
-        site.first(&["--run"]).is_done();
-        site
-    }
-
-    fn calls(&self) -> usize {
-        fs::read_to_string(self.path("calls"))
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap()
-    }
-
-    /// The operator's ssh fails so from now on; "" for not at all.
-    fn fault(&self, fault: &str) {
-        fs::write(self.path("fault"), fault).unwrap();
-    }
-
-    /// The public half of a key, without its comment.
-    fn public(&self, name: &str) -> String {
-        let output = Command::new("ssh-keygen")
-            .arg("-y")
-            .arg("-f")
-            .arg(self.path(name))
-            .output();
-        let text = String::from_utf8(output.unwrap().stdout).unwrap();
-        text.split(' ')
-            .take(2)
-            .collect::<Vec<_>>()
-            .join(" ")
-            .trim()
-            .to_owned()
-    }
-
-    /// Logs in by stock ssh with a key of ours; its exit code.
-    fn login(&self, key: &Path, port: u16, user: &str, command: &str) -> Option<i32> {
-        let mut ssh = Command::new("/usr/bin/ssh");
-        ssh.args([
-            "-F",
-            "none",
-            "-o",
-            "BatchMode=yes",
-            "-o",
-            "IdentitiesOnly=yes",
-        ]);
-        ssh.args([
-            "-o",
-            "StrictHostKeyChecking=no",
-            "-o",
-            "UserKnownHostsFile=/dev/null",
-        ]);
-        ssh.arg("-i").arg(key).args(["-p", &port.to_string()]);
-        ssh.arg(format!("{user}@127.0.0.1")).arg(command);
-        ssh.output().unwrap().status.code()
-    }
-
-    /// Whether the key in the file opens guest and gate, the way the server goes.
-    fn works(&self, key: &Path) -> [bool; 2] {
-        let guest = self.login(key, self.to_guest.port, "breakglass", "sudo -n true");
-        let host = self.login(key, self.to_host.port, "root", "status");
-        [guest == Some(0), host == Some(0)]
-    }
-
-    /// The changes of both machines and of the files here.
-    fn state(&self) -> [String; 3] {
-        let mut here = Vec::new();
-        for name in ["keys/key", "keys/key.new", "keys/key.old.pub", "pins"] {
-            if let Ok(meta) = fs::metadata(self.path(name)) {
-                here.push(format!(
-                    "{name} {} {:o} {}",
-                    meta.ino(),
-                    meta.mode(),
-                    meta.mtime_nsec()
-                ));
-            }
-        }
-        [self.guest.changes(), self.host.changes(), here.join("\n")]
-    }
-}
-
-impl Said {
-    #[track_caller]
-    fn is_done(&self) {
-        assert_eq!(self.code, Some(0), "{}", self.text);
-    }
-
-    #[track_caller]
-    fn ends(&self, code: i32, words: &[&str]) {
-        assert_eq!(self.code, Some(code), "{}", self.text);
-        for word in words {
-            assert!(self.text.contains(word), "no {word:?} in {}", self.text);
-        }
-    }
-}
 
 #[test]
 fn a_fresh_enrolment_ends_with_a_doctor_that_is_green_in_all() {
@@ -674,4 +428,31 @@ fn without_run_the_steps_are_printed_and_pasting_them_enrols() {
         "{}",
         said.text
     );
+}
+
+#[test]
+fn an_operator_who_is_not_root_goes_through_sudo_and_is_told_where_it_asks_for_a_password() {
+    let site = Site::new();
+    let made = site.guest.sh(
+        "useradd -m -p '*' -s /bin/bash ana && cp -r /root/.ssh /home/ana/ && chown -R ana: /home/ana",
+    );
+    assert!(made.status.success(), "{made:?}");
+    let asks = site.first(&["--run", "--guest-login", "ana@guest"]);
+    asks.ends(3, &["ana@guest does not become root", "--guest-login"]);
+    site.guest
+        .write("/etc/sudoers.d/ana", "ana ALL=(ALL) NOPASSWD: ALL\n");
+    site.first(&["--run", "--guest-login", "ana@guest"])
+        .is_done();
+}
+
+#[test]
+fn a_sudoers_file_of_somebody_else_stays_and_is_told() {
+    let site = Site::new();
+    let theirs = "breakglass ALL=(ALL:ALL) NOPASSWD: ALL\n";
+    site.guest.write("/etc/sudoers.d/breakglass", theirs);
+    site.first(&["--run"])
+        .ends(0, &["is not as enroll writes it"]);
+    site.enroll(&["--remove", "--run"])
+        .ends(0, &["left: /etc/sudoers.d/breakglass"]);
+    assert_eq!(site.guest.read("/etc/sudoers.d/breakglass"), theirs);
 }

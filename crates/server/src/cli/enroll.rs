@@ -13,14 +13,15 @@ use crate::enroll::{self, EnrollError, Gate, GuestId, Order, Source, Step, Told,
 const EXAMPLES: &str = "\
 Without --run it prints what to paste where, and changes nothing but that it makes a missing key.
 
-  breakglass enroll --config breakglass.toml --guest-id 102 --dry-run   look, and say what would change
-  breakglass enroll --config breakglass.toml --guest-id 102 --run       do it, then the doctor
-  breakglass enroll --config breakglass.toml --run --from here --from 192.168.1.50   a laptop as well
-  breakglass enroll --config breakglass.toml --rotate --run             a new key, proven before the old goes
-  breakglass enroll --config breakglass.toml --remove --run             take all of it back
+Look and say what would change, do it, let a laptop in as well, put a new key in, take all back:
+  breakglass enroll --config breakglass.toml --guest-id 102 --dry-run
+  breakglass enroll --config breakglass.toml --guest-id 102 --run
+  breakglass enroll --config breakglass.toml --run --from here --from 192.168.1.50
+  breakglass enroll --config breakglass.toml --rotate --run
+  breakglass enroll --config breakglass.toml --remove --run
 
-Run it where the server runs, as its account. Broken off, the same command goes on. Exit codes: 0 done;
-1 a step failed or a check is red; 2 usage or config; 3 refused; 4 unreachable.";
+Run it where the server runs, as its account. Broken off, the same command goes on.
+Exit codes: 0 done; 1 a step failed or a check is red; 2 usage or config; 3 refused; 4 unreachable.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -199,13 +200,13 @@ fn show(
 }
 
 fn failure(error: EnrollError) -> Failure {
-    let exit = match error {
-        EnrollError::Usage(_) => Exit::Usage,
-        EnrollError::Refused(_) => Exit::Refused,
-        EnrollError::Unreachable(_) => Exit::Unreachable,
-        EnrollError::Failed(_) => Exit::Failed,
+    let (exit, message) = match error {
+        EnrollError::Usage(message) => (Exit::Usage, message),
+        EnrollError::Refused(message) => (Exit::Refused, message),
+        EnrollError::Unreachable(message) => (Exit::Unreachable, message),
+        EnrollError::Failed(message) => (Exit::Failed, message),
     };
-    Failure::new(exit, error.to_string())
+    Failure::new(exit, message)
 }
 
 fn spoken(told: &Told, dry: bool) -> String {

@@ -14,6 +14,7 @@
 )]
 
 pub mod serve;
+pub mod site;
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
