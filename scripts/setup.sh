@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 source scripts/packages.sh
-need ssh=openssh-client /usr/sbin/sshd=openssh-server setpriv=util-linux rsync=rsync groff=groff-base nginx=nginx-light \
+need ssh=openssh-client /usr/sbin/sshd=openssh-server setpriv=util-linux visudo=sudo rsync=rsync groff=groff-base \
+  nginx=nginx-light \
   node=nodejs npm=npm chromium=chromium
 scripts/lab-packages.sh
 major=$(node -p 'process.versions.node.split(".")[0]')

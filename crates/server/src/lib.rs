@@ -11,6 +11,7 @@ mod cell;
 pub mod cli;
 pub mod config;
 mod doctor;
+mod enroll;
 pub mod http;
 mod metrics;
 mod notify;

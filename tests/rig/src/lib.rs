@@ -13,6 +13,8 @@
 pub mod claude;
 pub mod gate;
 pub mod lab;
+pub mod machine;
 pub mod model;
+pub mod nat;
 pub mod qmp;
 pub mod sshd;

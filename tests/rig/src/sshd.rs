@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// sshd re-executes itself, so it wants its absolute path.
-const SSHD: &str = "/usr/sbin/sshd";
+pub(crate) const SSHD: &str = "/usr/sbin/sshd";
 const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// A server; dropping it ends it and every process that it started.
@@ -99,9 +99,7 @@ impl Sshd {
         let Some(mut child) = self.child.take() else {
             return;
         };
-        for pid in self::tree(child.id()) {
-            send(pid, Signal::KILL);
-        }
+        kill_tree(child.id());
         let _ = child.wait();
     }
 
@@ -208,9 +206,7 @@ impl Sshd {
 
     fn start_on_a_free_port(&mut self) {
         for _ in 0..5 {
-            let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            self.port = probe.local_addr().unwrap().port();
-            drop(probe);
+            self.port = free_port();
             // Somebody else may take the port in between: then sshd ends, and another is tried.
             if self.start() {
                 return;
@@ -234,8 +230,8 @@ impl Sshd {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        self.child = Some(child);
-        self.wait_for_banner()
+        let port = self.port;
+        wait_for_banner(self.child.insert(child), port)
     }
 
     fn write_config(&self) -> PathBuf {
@@ -268,29 +264,39 @@ impl Sshd {
         fs::write(&path, text).unwrap();
         path
     }
-
-    fn wait_for_banner(&mut self) -> bool {
-        let end = Instant::now() + START_LIMIT;
-        while Instant::now() < end {
-            if self
-                .child
-                .as_mut()
-                .is_none_or(|child| child.try_wait().unwrap().is_some())
-            {
-                return false;
-            }
-            if greets(self.port) {
-                return true;
-            }
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
-        false
-    }
 }
 
 impl Drop for Sshd {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+/// A port of loopback that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    probe.local_addr().unwrap().port()
+}
+
+/// Whether the server that `child` becomes answers before it ends.
+pub(crate) fn wait_for_banner(child: &mut Child, port: u16) -> bool {
+    let end = Instant::now() + START_LIMIT;
+    while Instant::now() < end {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        if greets(port) {
+            return true;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    false
+}
+
+/// Ends a process and all that it started, at once.
+pub(crate) fn kill_tree(root: u32) {
+    for pid in tree(root) {
+        send(pid, Signal::KILL);
     }
 }
 

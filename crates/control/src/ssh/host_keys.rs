@@ -121,7 +121,8 @@ impl HostKeys {
 }
 
 /// An endpoint's name as OpenSSH writes it: the port only where it is not 22.
-fn known_hosts_name(endpoint: &Endpoint) -> String {
+#[must_use]
+pub fn known_hosts_name(endpoint: &Endpoint) -> String {
     match endpoint.port {
         22 => endpoint.host.clone(),
         port => format!("[{}]:{port}", endpoint.host),

@@ -26,8 +26,8 @@ use std::time::Duration;
 
 pub use dials::Dials;
 pub use error::SshError;
-pub use host_keys::HostKeyPolicy;
 pub(crate) use host_keys::HostKeys;
+pub use host_keys::{HostKeyPolicy, known_hosts_name};
 pub use key::{KeyError, generate_key, key_warning, load_key, write_key};
 pub use probe::{Answer, Probe};
 pub use russh::keys::{PrivateKey, PublicKey};

@@ -7,6 +7,7 @@ use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, runtime, say};
+use crate::config::Config;
 use crate::doctor::{Check, State, examine, examine_agent};
 
 #[derive(Debug, Args)]
@@ -26,23 +27,38 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     runtime::seal_memory()?;
     let config = super::serve::load(&args.config)?;
     runtime::init_tracing(LevelFilter::ERROR);
+    let (checks, worst) = examine_all(&config, args.ask_model)?;
+    if args.json {
+        say(&json!({ "state": worst, "checks": checks }).to_string());
+    } else {
+        print(&checks);
+    }
+    Ok(exit_of(worst))
+}
+
+/// All checks, and how the worst of them stands.
+pub(super) fn examine_all(
+    config: &Config,
+    ask_model: bool,
+) -> Result<(Vec<Check>, State), Failure> {
     let checks = runtime::block_on(async {
-        let (mut checks, agent) =
-            tokio::join!(examine(&config), examine_agent(&config, args.ask_model));
+        let (mut checks, agent) = tokio::join!(examine(config), examine_agent(config, ask_model));
         checks.extend(agent);
         checks
     })?;
     let worst = checks.iter().map(|check| check.state).max();
-    let worst = worst.unwrap_or(State::Green);
-    if args.json {
-        say(&json!({ "state": worst, "checks": checks }).to_string());
-    } else {
-        checks.iter().flat_map(lines).for_each(|line| say(&line));
-    }
-    Ok(match worst {
+    Ok((checks, worst.unwrap_or(State::Green)))
+}
+
+pub(super) fn print(checks: &[Check]) {
+    checks.iter().flat_map(lines).for_each(|line| say(&line));
+}
+
+pub(super) fn exit_of(worst: State) -> Exit {
+    match worst {
         State::Red => Exit::Failed,
         State::Green | State::Amber => Exit::Done,
-    })
+    }
 }
 
 /// State, name and evidence; below, what to do about it.

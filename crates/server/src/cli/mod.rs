@@ -8,6 +8,7 @@ mod doctor;
 #[cfg(test)]
 mod documents;
 mod drill;
+mod enroll;
 mod incidents;
 mod notify;
 mod remote;
@@ -163,6 +164,8 @@ enum Command {
   breakglass doctor --config breakglass.toml --json
   breakglass doctor --config breakglass.toml --ask-model  # one short question to the model too")]
     Doctor(doctor::DoctorArgs),
+    /// Set up key, guest and host over your own ssh, and prove that they hold.
+    Enroll(enroll::EnrollArgs),
     /// Try out whether notifications arrive.
     Notify(notify::NotifyArgs),
     /// Prove the record, or an exported incident.
@@ -238,6 +241,7 @@ pub fn main() -> ExitCode {
         Command::Incidents(args) => incidents::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Notify(args) => notify::run(&args),
+        Command::Enroll(args) => enroll::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Runner(args) => runner::run(&args),
         Command::Completions(args) => teach::completions(&args),

@@ -51,7 +51,29 @@ impl Config {
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(Config, Vec<Warning>), Vec<ConfigError>> {
-        let mut report = Report::default();
+        Config::load_with(path, environment, Report::default())
+    }
+
+    /// Reads the file as [`Config::load`] does, also while the private key is yet to be made.
+    ///
+    /// # Errors
+    /// Everything else that is wrong.
+    pub(crate) fn load_before_the_key(
+        path: &Path,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Config, Vec<ConfigError>> {
+        let report = Report {
+            before_the_key: true,
+            ..Report::default()
+        };
+        Config::load_with(Some(path), environment, report).map(|(config, _)| config)
+    }
+
+    fn load_with(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+        mut report: Report,
+    ) -> Result<(Config, Vec<Warning>), Vec<ConfigError>> {
         let mut table = path.map_or_else(Table::new, |path| read(path, &mut report));
         environment::overlay(&mut table, environment, &mut report);
         let origin = Origin::Missing(path.map(Path::to_owned));

@@ -266,7 +266,16 @@ impl<'r> Section<'r> {
     /// The contents of the file that `key` names, at most 64 KiB, with its path.
     pub(super) fn file(&mut self, key: &'static str) -> Option<Found<(PathBuf, String)>> {
         let found = self.path_value(key)?;
-        match read_small(&found.value) {
+        let text = read_small(&found.value);
+        self.read_file(found, text)
+    }
+
+    fn read_file(
+        &mut self,
+        found: Found<PathBuf>,
+        text: Result<String, String>,
+    ) -> Option<Found<(PathBuf, String)>> {
+        match text {
             Ok(text) => Some(Found {
                 value: (found.value, text),
                 origin: found.origin,
@@ -280,6 +289,16 @@ impl<'r> Section<'r> {
                 None
             }
         }
+    }
+
+    /// The same of a file that may be missing, and is empty then.
+    pub(super) fn file_if_there(&mut self, key: &'static str) -> Option<Found<(PathBuf, String)>> {
+        let found = self.path_value(key)?;
+        let text = match found.value.exists() {
+            true => read_small(&found.value),
+            false => Ok(String::new()),
+        };
+        self.read_file(found, text)
     }
 
     /// Reads a section within; missing is the same as empty.

@@ -161,7 +161,10 @@ fn network(text: &str) -> Result<IpNet, String> {
 
 fn ssh(section: &mut Section<'_>, data_dir: &Path) -> Option<SshConfig> {
     let key_was_named = section.has("key_file");
-    let key = section.file("key_file");
+    let key = match section.report().before_the_key {
+        true => section.file_if_there("key_file"),
+        false => section.file("key_file"),
+    };
     if !key_was_named {
         let remedy = "name the private key that guest and gate accept";
         section.error(
@@ -173,7 +176,7 @@ fn ssh(section: &mut Section<'_>, data_dir: &Path) -> Option<SshConfig> {
     if let Some(found) = &key {
         let (path, text) = &found.value;
         section.note_secret(path, &found.origin, &found.key);
-        if !text.trim_start().starts_with("-----BEGIN ") {
+        if !text.trim_start().starts_with("-----BEGIN ") && path.exists() {
             let problem = format!("{} holds no private key", path.display());
             let remedy = "name the private half, made with: ssh-keygen -t ed25519";
             section

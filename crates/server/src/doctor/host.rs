@@ -16,7 +16,7 @@ use super::reach::{self, LINKS};
 /// What is asked of the gate.
 const OF_THE_GATE: [&str; 3] = ["gate", "vitals", "clock"];
 /// What holds the key to the gate, in authorized_keys.
-pub(super) const HELD: &str = "command=\"/usr/local/sbin/breakglass-gate\",restrict";
+pub(crate) const HELD: &str = "command=\"/usr/local/sbin/breakglass-gate\",restrict";
 /// Longest wait for the gate: it waits 10 s itself for a monitor that is dead.
 const GATE_LIMIT: Duration = Duration::from_secs(15);
 

@@ -33,6 +33,7 @@ use futures_util::future::join_all;
 
 pub(crate) use agent::{examine as examine_agent, live as live_agent};
 pub(crate) use check::{Check, State};
+pub(crate) use host::HELD;
 pub(crate) use incidents::tell_incidents;
 pub(crate) use practice::{Place, Practice};
 pub(crate) use watch::{Change, Findings, watch};
@@ -63,7 +64,7 @@ pub(crate) async fn examine(config: &Config) -> Vec<Check> {
 }
 
 /// Guest and host of one target, at the same time.
-async fn machines(target: &Target, options: Option<&SshOptions>) -> Vec<Check> {
+pub(crate) async fn machines(target: &Target, options: Option<&SshOptions>) -> Vec<Check> {
     let Some(options) = options else {
         let names = guest::names(target).into_iter().chain(host::names(target));
         return names.map(|name| Check::untried(name, "ssh_key")).collect();

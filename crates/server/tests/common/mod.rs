@@ -15,6 +15,7 @@
 
 pub mod receiver;
 pub mod serve;
+pub mod site;
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;

@@ -1,0 +1,173 @@
+//! What was asked for, checked before anything is touched.
+
+use std::path::{Path, PathBuf};
+
+use breakglass_control::Target;
+use sha2::{Digest as _, Sha256};
+
+use super::Role;
+use super::error::{EnrollError, Result, file};
+use super::source::Source;
+use crate::config::Config;
+
+/// Everything that a run needs to know.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) config: Config,
+    /// Of the configuration's, the ones that are meant.
+    pub(crate) targets: Vec<Target>,
+    /// From where the key may be used; empty: from here, and from wherever it may be already.
+    pub(crate) from: Vec<Source>,
+    /// As whom the operator logs in, as his own ssh takes it.
+    pub(crate) guest_login: Option<String>,
+    pub(crate) host_login: Option<String>,
+    /// The operator's own ssh configuration, where it is not the usual one.
+    pub(crate) ssh_config: Option<PathBuf>,
+    pub(crate) gate: Option<Gate>,
+    pub(crate) guest: Option<GuestId>,
+    /// Look and tell, and change nothing.
+    pub(crate) dry: bool,
+}
+
+impl Order {
+    /// The operator's login on one of the target's machines.
+    pub(super) fn login(&self, target: &Target, role: Role) -> String {
+        let (given, endpoint, user) = match role {
+            Role::Guest => (&self.guest_login, &target.guest, String::new()),
+            Role::Host => (
+                &self.host_login,
+                &target.host,
+                format!("{}@", target.host.user),
+            ),
+        };
+        let host = match endpoint.host.contains(':') {
+            true => format!("[{}]", endpoint.host),
+            false => endpoint.host.clone(),
+        };
+        let usual = format!("ssh://{user}{host}:{}", endpoint.port);
+        given.clone().unwrap_or(usual)
+    }
+
+    /// Whether all targets of the key are meant.
+    pub(super) fn is_whole(&self) -> bool {
+        self.targets.len() == self.config.targets.len()
+    }
+}
+
+/// A gate's file that is to be installed.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(super) path: PathBuf,
+    pub(super) bytes: Vec<u8>,
+    pub(super) sha256: String,
+    /// Whether it takes the place of another one that is there.
+    pub(super) replaces: bool,
+}
+
+impl Gate {
+    /// Reads the file that was named, or where none was, the one beside this program, which only fills
+    /// a gap.
+    pub(crate) fn read(named: Option<&Path>) -> Result<Option<Gate>> {
+        let beside = || {
+            let own = std::env::current_exe().ok()?;
+            let gate = own.parent()?.join("breakglass-gate");
+            gate.is_file().then_some(gate)
+        };
+        let Some(path) = named.map(Path::to_owned).or_else(beside) else {
+            return Ok(None);
+        };
+        let bytes = std::fs::read(&path).map_err(file(&path, "read"))?;
+        if !bytes.starts_with(b"\x7fELF") {
+            let said = format!(
+                "{} is no program; build the gate with scripts/gate.sh",
+                path.display()
+            );
+            return Err(EnrollError::Usage(said));
+        }
+        let sha256 = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(Some(Gate {
+            path,
+            bytes,
+            sha256,
+            replaces: named.is_some(),
+        }))
+    }
+}
+
+/// The one guest of a gate, by its hypervisor's name for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GuestId {
+    Qm(u32),
+    Virsh(String),
+}
+
+impl GuestId {
+    /// # Errors
+    /// When the driver has no such guest.
+    pub(crate) fn new(driver: &str, id: &str) -> Result<GuestId> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let (guest, wanted) = match driver {
+            "virsh" => {
+                let fits =
+                    id.bytes().all(plain) && id.starts_with(|c: char| c.is_ascii_alphanumeric());
+                (
+                    fits.then(|| GuestId::Virsh(id.to_owned())),
+                    "a domain's name",
+                )
+            }
+            _ => {
+                let number = id.parse::<u32>().ok().filter(|number| *number >= 100);
+                (
+                    number.map(GuestId::Qm),
+                    "a number from 100, as Proxmox has it",
+                )
+            }
+        };
+        guest.ok_or_else(|| {
+            EnrollError::Usage(format!(
+                "--guest-id {id}: no such guest can be; write {wanted}"
+            ))
+        })
+    }
+
+    /// The driver's name in the policy.
+    pub(super) fn driver(&self) -> &'static str {
+        match self {
+            GuestId::Qm(_) => "qm",
+            GuestId::Virsh(_) => "virsh",
+        }
+    }
+
+    pub(super) fn id(&self) -> String {
+        match self {
+            GuestId::Qm(id) => id.to_string(),
+            GuestId::Virsh(name) => name.clone(),
+        }
+    }
+
+    /// As the policy file writes it.
+    pub(super) fn in_policy(&self) -> String {
+        match self {
+            GuestId::Qm(id) => id.to_string(),
+            GuestId::Virsh(name) => format!("\"{name}\""),
+        }
+    }
+}
+
+/// Of the configuration's targets the one that is named, or all.
+pub(crate) fn targets(all: &[Target], named: Option<&str>) -> Result<Vec<Target>> {
+    let Some(name) = named else {
+        return Ok(all.to_vec());
+    };
+    let found = all.iter().find(|target| target.name == name);
+    found.map(|target| vec![target.clone()]).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|target| target.name.as_str()).collect();
+        EnrollError::Usage(format!(
+            "no target {name:?}; there are: {}",
+            names.join(", ")
+        ))
+    })
+}
