@@ -165,6 +165,16 @@ enum Command {
   breakglass doctor --config breakglass.toml --ask-model  # one short question to the model too")]
     Doctor(doctor::DoctorArgs),
     /// Set up key, guest and host over your own ssh, and prove that they hold.
+    ///
+    /// Once before the emergency, where the server runs and as its account; again for another address,
+    /// host key or gate. Without --run or --dry-run it prints what to paste where, and makes a missing
+    /// key, nothing else. Broken off, the same command goes on.
+    #[command(after_help = "Examples:
+  breakglass enroll --config breakglass.toml --guest-id 102 --dry-run  # look, change nothing
+  breakglass enroll --config breakglass.toml --guest-id 102 --run
+  breakglass enroll --config breakglass.toml --run --from here --from 192.168.1.50  # a laptop
+  breakglass enroll --config breakglass.toml --rotate --run
+  breakglass enroll --config breakglass.toml --remove --run")]
     Enroll(enroll::EnrollArgs),
     /// Try out whether notifications arrive.
     Notify(notify::NotifyArgs),

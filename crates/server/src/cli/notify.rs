@@ -18,6 +18,10 @@ pub(crate) struct NotifyArgs {
 #[derive(Debug, Subcommand)]
 enum NotifyCommand {
     /// Send one test to each receiver, once, and say what came back; exit 1 if one did not take it.
+    ///
+    /// When a receiver was added or changed: whoever is to be woken should see that it works.
+    #[command(after_help = "Examples:
+  breakglass notify test --config /etc/breakglass/config.toml")]
     Test(TestArgs),
 }
 
