@@ -11,6 +11,10 @@ mod common;
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use breakglass_rig::model::{ModelServer, Reply};
@@ -273,12 +277,13 @@ fn the_changes_of_one_examination_are_one_notification_and_a_restart_does_not_re
         checks["devvm.guest.sudo"].is_object().then_some(())
     });
     cycle(&served);
-    let kinds: Vec<_> = receiver
-        .hears(2)
-        .iter()
-        .map(|one| one.body["kind"].clone())
-        .collect();
-    assert_eq!(kinds, ["readiness_changed", "verb_ended"]);
+    let heard = wait_until("the verb is told", || {
+        let heard = receiver.heard();
+        let verb = heard.iter().any(|one| one.body["kind"] == "verb_ended");
+        verb.then_some(heard)
+    });
+    let again = heard.iter().filter(|one| one.body["text"] == told["text"]);
+    assert_eq!(again.count(), 1, "{heard:?}");
 }
 
 #[test]
@@ -438,6 +443,93 @@ fn a_test_reaches_every_receiver_and_says_what_each_answered() {
     assert_eq!(takes.hears(1)[0].body, own);
     let gotify = refuses.hears(1)[0].body.clone();
     assert!(gotify["message"].is_string(), "{gotify}");
+}
+
+/// Makes an authority, and a key with a certificate of it for 127.0.0.1.
+fn make_certificates(dir: &Path) {
+    fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    for line in [
+        "req -x509 -newkey rsa:2048 -nodes -subj /CN=authority -keyout ca.key -out ca.pem",
+        "req -newkey rsa:2048 -nodes -subj /CN=receiver -keyout key.pem -out request",
+        "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names -out cert.pem",
+    ] {
+        let made = Command::new("openssl")
+            .args(line.split(' '))
+            .current_dir(dir)
+            .output();
+        let made = made.expect("openssl: apt-get install openssl");
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+    }
+}
+
+/// Something that ends TLS with the certificate in `dir`, and takes one notification.
+struct TlsReceiver(Child);
+
+impl TlsReceiver {
+    fn start(dir: &Path, address: &str) -> TlsReceiver {
+        let child = Command::new("openssl")
+            .args([
+                "s_server", "-quiet", "-cert", "cert.pem", "-key", "key.pem", "-accept", address,
+            ])
+            .current_dir(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut receiver = TlsReceiver(child);
+        let stdout = receiver.0.stdout.take().unwrap();
+        let mut stdin = receiver.0.stdin.take().unwrap();
+        std::thread::spawn(move || {
+            // The body is the request's last line, which does not end.
+            let mut heard = BufReader::new(stdout);
+            let mut text = Vec::new();
+            while !text.ends_with(b"}") {
+                if heard.read_until(b'}', &mut text).unwrap_or(0) == 0 {
+                    return;
+                }
+            }
+            let _ = stdin.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+            let _ = heard.read_to_end(&mut text);
+        });
+        wait_until("openssl listens", || {
+            TcpStream::connect(address).ok().map(drop)
+        });
+        receiver
+    }
+}
+
+impl Drop for TlsReceiver {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_certificate_counts_by_its_authority_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    make_certificates(dir.path());
+    let address = free_address();
+    let _receiver = TlsReceiver::start(dir.path(), &address);
+    let shown = dir.path().display();
+    let named = |name: &str, more: &str| {
+        format!("[[notify]]\nname = \"{name}\"\nurl = \"https://{address}/hook\"\n{more}")
+    };
+    let tried = |section: &str| {
+        let served = Served::with_gate_and(section, "");
+        run(&["notify", "test", "--config", &served.config_file()])
+    };
+    let (code, text) = tried(&named("unknown", ""));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("TLS failed"), "{text}");
+    let (code, text) = tried(&named("known", &format!("ca_file = \"{shown}/ca.pem\"\n")));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("answered 204"), "{text}");
 }
 
 #[test]
