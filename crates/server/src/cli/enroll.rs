@@ -10,21 +10,7 @@ use super::{Exit, Failure, doctor, runtime, say};
 use crate::config::Config;
 use crate::enroll::{self, EnrollError, Gate, GuestId, Order, Source, Step, Told, What};
 
-const EXAMPLES: &str = "\
-Without --run it prints what to paste where, and changes nothing but that it makes a missing key.
-
-Look and say what would change, do it, let a laptop in as well, put a new key in, take all back:
-  breakglass enroll --config breakglass.toml --guest-id 102 --dry-run
-  breakglass enroll --config breakglass.toml --guest-id 102 --run
-  breakglass enroll --config breakglass.toml --run --from here --from 192.168.1.50
-  breakglass enroll --config breakglass.toml --rotate --run
-  breakglass enroll --config breakglass.toml --remove --run
-
-Run it where the server runs, as its account. Broken off, the same command goes on.
-Exit codes: 0 done; 1 a step failed or a check is red; 2 usage or config; 3 refused; 4 unreachable.";
-
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
 pub(crate) struct EnrollArgs {
     /// The server's configuration: it names guest, host, ssh.key_file and ssh.known_hosts.
     #[arg(long, env = "BREAKGLASS_CONFIG", value_name = "FILE")]
@@ -133,8 +119,11 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
 
 /// The configuration, in which the key alone may be missing.
 fn load(args: &EnrollArgs) -> Result<Config, Failure> {
-    Config::load_before_the_key(&args.config, std::env::vars_os())
-        .map_err(|errors| super::serve::does_not_hold(&errors))
+    Config::load_before_the_key(&args.config, std::env::vars_os()).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let message = format!("enroll can't begin:\n{}", lines.join("\n"));
+        Failure::new(Exit::Usage, message)
+    })
 }
 
 fn order(args: &EnrollArgs, config: Config) -> Result<Order, Failure> {

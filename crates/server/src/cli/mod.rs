@@ -93,6 +93,16 @@ enum Command {
     /// Try everything that an emergency needs, and say what to mend; exit 1 if a check is red.
     Doctor(doctor::DoctorArgs),
     /// Set up key, guest and host over your own ssh, and prove that they hold.
+    ///
+    /// Before the first emergency, where the server runs and as its account. Without --run it prints what
+    /// to paste on guest and host, and changes nothing but that it makes a missing key. Broken off, the
+    /// same command goes on; said again, it touches nothing. It ends with the doctor.
+    #[command(after_help = "Examples:
+  breakglass enroll --config breakglass.toml --guest-id 102 --dry-run  # what would change?
+  breakglass enroll --config breakglass.toml --guest-id 102 --run
+  breakglass enroll --config breakglass.toml --run --from here --from 192.168.1.50  # a laptop too
+  breakglass enroll --config breakglass.toml --rotate --run  # a new key, proven first
+  breakglass enroll --config breakglass.toml --remove --run")]
     Enroll(enroll::EnrollArgs),
     /// Prove the record.
     Audit(audit::AuditArgs),

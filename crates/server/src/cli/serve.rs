@@ -6,7 +6,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, say_error};
 use crate::app::{App, Mode};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -44,13 +44,10 @@ pub(crate) fn load(path: &std::path::Path) -> Result<Config, Failure> {
             }
             Ok(config)
         }
-        Err(errors) => Err(does_not_hold(&errors)),
+        Err(errors) => {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            let message = format!("the configuration does not hold:\n{}", lines.join("\n"));
+            Err(Failure::new(Exit::Usage, message))
+        }
     }
-}
-
-/// Every error of a configuration.
-pub(crate) fn does_not_hold(errors: &[ConfigError]) -> Failure {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    let message = format!("the configuration does not hold:\n{}", lines.join("\n"));
-    Failure::new(Exit::Usage, message)
 }
