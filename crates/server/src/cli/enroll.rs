@@ -119,8 +119,11 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
 
 /// The configuration, in which the key alone may be missing.
 fn load(args: &EnrollArgs) -> Result<Config, Failure> {
-    Config::load_before_the_key(&args.config, std::env::vars_os())
-        .map_err(|errors| super::serve::does_not_hold(&errors))
+    Config::load_before_the_key(&args.config, std::env::vars_os()).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let message = format!("enroll can't begin:\n{}", lines.join("\n"));
+        Failure::new(Exit::Usage, message)
+    })
 }
 
 fn order(args: &EnrollArgs, config: Config) -> Result<Order, Failure> {

@@ -166,14 +166,14 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Set up key, guest and host over your own ssh, and prove that they hold.
     ///
-    /// Once before the emergency, where the server runs and as its account; again for another address,
-    /// host key or gate. Without --run or --dry-run it prints what to paste where, and makes a missing
-    /// key, nothing else. Broken off, the same command goes on.
+    /// Before the first emergency, where the server runs and as its account. Without --run it prints what
+    /// to paste on guest and host, and changes nothing but that it makes a missing key. Broken off, the
+    /// same command goes on; said again, it touches nothing. It ends with the doctor.
     #[command(after_help = "Examples:
-  breakglass enroll --config breakglass.toml --guest-id 102 --dry-run  # look, change nothing
+  breakglass enroll --config breakglass.toml --guest-id 102 --dry-run  # what would change?
   breakglass enroll --config breakglass.toml --guest-id 102 --run
-  breakglass enroll --config breakglass.toml --run --from here --from 192.168.1.50  # a laptop
-  breakglass enroll --config breakglass.toml --rotate --run
+  breakglass enroll --config breakglass.toml --run --from here --from 192.168.1.50  # a laptop too
+  breakglass enroll --config breakglass.toml --rotate --run  # a new key, proven first
   breakglass enroll --config breakglass.toml --remove --run")]
     Enroll(enroll::EnrollArgs),
     /// Try out whether notifications arrive.

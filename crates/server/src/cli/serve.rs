@@ -7,7 +7,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, say_error};
 use crate::app::{App, Mode};
-use crate::config::{Config, ConfigError, Warning};
+use crate::config::{Config, Warning};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
@@ -58,12 +58,9 @@ pub(crate) fn load(path: &std::path::Path) -> Result<Config, Failure> {
 }
 
 fn read(path: &std::path::Path) -> Result<(Config, Vec<Warning>), Failure> {
-    Config::load(Some(path), std::env::vars_os()).map_err(|errors| does_not_hold(&errors))
-}
-
-/// Every error of a configuration.
-pub(crate) fn does_not_hold(errors: &[ConfigError]) -> Failure {
-    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    let message = format!("the configuration does not hold:\n{}", lines.join("\n"));
-    Failure::new(Exit::Usage, message)
+    Config::load(Some(path), std::env::vars_os()).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let message = format!("the configuration does not hold:\n{}", lines.join("\n"));
+        Failure::new(Exit::Usage, message)
+    })
 }
