@@ -25,12 +25,16 @@ const CALLS: usize = 7;
 const ROTATION: usize = 8;
 
 #[test]
-fn a_fresh_enrolment_ends_with_a_doctor_that_is_green_in_all() {
+fn a_fresh_enrolment_ends_with_a_doctor_that_is_green_in_all_that_was_set_up() {
     let site = Site::new();
     let said = site.first(&["--run", "--json"]);
     said.is_done();
     let said: Value = serde_json::from_str(&said.text).unwrap();
-    assert_eq!(said["state"], "green", "{said:#}");
+    let not_green = said["checks"].as_array().unwrap().iter().filter(|check| {
+        // Nobody has practised here, or asked the model: neither is for enroll to mend.
+        check["state"] != "green" && check["name"] != "drill" && check["name"] != "agent.model"
+    });
+    assert_eq!(not_green.collect::<Vec<_>>(), Vec::<&Value>::new());
     assert_eq!(site.calls(), CALLS);
     let mode = fs::metadata(site.path("keys/key")).unwrap().mode() & 0o777;
     assert_eq!(mode, 0o600);

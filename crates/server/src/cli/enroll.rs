@@ -81,7 +81,9 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
             steps
                 .iter()
                 .for_each(|step| say(&format!("\n# {}: {}\n{}", step.on, step.about, step.paste)));
-            say("\n# Then try every link: breakglass doctor --config FILE");
+            if !args.remove {
+                say("\n# Then try every link: breakglass doctor --config FILE");
+            }
         }
         return Ok(Exit::Done);
     }

@@ -54,7 +54,8 @@ pub(crate) fn steps(order: &Order, tell: &mut Tell<'_>) -> Result<Vec<Step>> {
                 all.extend(gate(order, &on, endpoint, &mut params)?);
             }
             let about = format!(
-                "As root. It lets the key in from {} alone.",
+                "As root. It lets the key in from {} alone; where that is not the address that this \
+                 machine is seen under there, name it with --from.",
                 sources.join(", ")
             );
             all.push(Step {
