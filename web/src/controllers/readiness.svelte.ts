@@ -18,15 +18,16 @@ export class ReadinessWatch {
 
   constructor(private readonly session: Session) {}
 
-  /** Reads now and every minute, until the returned function is called. */
-  follow(): () => void {
+  /** Reads in `firstMs` and every minute, until the returned function is called. */
+  follow(firstMs = 0): () => void {
     const read = () => {
       if (!document.hidden && !this.trying) void this.#take(api.readiness, false);
     };
-    read();
+    const first = setTimeout(read, firstMs);
     const poll = setInterval(read, POLL_MS);
     document.addEventListener('visibilitychange', read);
     return () => {
+      clearTimeout(first);
       clearInterval(poll);
       document.removeEventListener('visibilitychange', read);
     };

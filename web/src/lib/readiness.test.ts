@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { CheckState } from './api/CheckState';
-import { examined, groups, summary, tally } from './readiness';
+import { tally } from './readiness';
+import { examined, groups, summary } from './readiness-list';
 
 const link = (state: CheckState) => ({
   ok: state !== 'red',

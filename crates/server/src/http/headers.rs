@@ -1,7 +1,7 @@
 //! Headers that every answer carries.
 
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -10,8 +10,13 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       font-src 'none'; base-uri 'none'; form-action 'self'; \
                       frame-ancestors 'none'; worker-src 'self'";
 
-const FIXED: [(HeaderName, &str); 8] = [
-    (header::CONTENT_SECURITY_POLICY, POLICY),
+/// For what is neither page nor script: nothing at all, and shorter over a bad line.
+const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// What no page of ours asks for.
+const PERMISSIONS: &str = "camera=(), geolocation=(), microphone=(), payment=(), usb=()";
+
+const FIXED: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::X_FRAME_OPTIONS, "DENY"),
@@ -22,10 +27,6 @@ const FIXED: [(HeaderName, &str); 8] = [
     (
         HeaderName::from_static("cross-origin-resource-policy"),
         "same-origin",
-    ),
-    (
-        HeaderName::from_static("permissions-policy"),
-        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     ),
     (
         HeaderName::from_static("x-permitted-cross-domain-policies"),
@@ -40,8 +41,24 @@ pub(super) async fn harden(request: Request, next: Next) -> Response {
     for (name, value) in FIXED {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    let policy = if is_executed(headers) {
+        let permissions = HeaderName::from_static("permissions-policy");
+        headers.insert(permissions, HeaderValue::from_static(PERMISSIONS));
+        POLICY
+    } else {
+        DATA_POLICY
+    };
+    let policy = HeaderValue::from_static(policy);
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// Whether it is a page, or a script, which may be a worker's and then has a policy of its own.
+fn is_executed(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
+    kind.starts_with(b"text/html") || kind.starts_with(b"text/javascript")
 }

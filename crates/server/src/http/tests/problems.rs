@@ -196,12 +196,23 @@ async fn an_idempotency_key_must_be_one_plain_word() {
 #[tokio::test]
 async fn every_answer_carries_the_security_headers_whatever_it_is() {
     let server = Server::start().await;
-    for path in ["/", "/health", "/api/me", "/nowhere", "/api/nowhere"] {
+    for path in [
+        "/",
+        "/sw.js",
+        "/icon.svg",
+        "/health",
+        "/api/me",
+        "/nowhere",
+        "/api/nowhere",
+    ] {
         let answer = server.send(&Request::new("GET", path)).await;
         let policy = answer.header("content-security-policy").unwrap();
-        assert!(
-            policy.starts_with("default-src 'none'; script-src 'self'; "),
-            "{policy}"
+        assert!(policy.starts_with("default-src 'none'; "), "{policy}");
+        // What is data needs no script, not even ours.
+        assert_eq!(
+            policy.contains("script-src 'self'; "),
+            ["/", "/sw.js"].contains(&path),
+            "{path}"
         );
         assert!(!policy.contains("unsafe"), "{policy}");
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
@@ -219,7 +230,11 @@ async fn every_answer_carries_the_security_headers_whatever_it_is() {
             answer.header("cross-origin-opener-policy"),
             Some("same-origin")
         );
-        let keep = if path == "/" { "no-cache" } else { "no-store" };
+        let keep = if ["/", "/sw.js", "/icon.svg"].contains(&path) {
+            "no-cache"
+        } else {
+            "no-store"
+        };
         assert_eq!(answer.header("cache-control"), Some(keep), "{path}");
     }
 }

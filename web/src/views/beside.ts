@@ -1,0 +1,6 @@
+/*
+ * What is beside the incident, and of no use before somebody goes there: it comes when it is wanted,
+ * so that the first visit over a bad line is shorter.
+ */
+export { default as History } from './History.svelte';
+export { default as Readiness } from './Readiness.svelte';
