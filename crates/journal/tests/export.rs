@@ -18,7 +18,7 @@ use breakglass_journal::{
     Actor, EventBody, ExportError, Imported, IncidentId, Journal, Options, Retention, export_from,
     import, verify, verify_export,
 };
-use common::{Killed, append, child, notice, opened};
+use common::{Killed, append, child, fill, notice, opened};
 use futures_util::StreamExt;
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -42,7 +42,11 @@ impl Scene {
 
     async fn incident(&self, events: usize, closed: bool) -> IncidentId {
         let incident = opened(&self.journal).await;
-        append(&self.journal, incident, events).await;
+        if events > 100 {
+            fill(&self.journal, incident, events, "event").await;
+        } else {
+            append(&self.journal, incident, events).await;
+        }
         if closed {
             let end = EventBody::IncidentClosed {};
             self.journal

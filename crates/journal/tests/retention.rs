@@ -17,7 +17,7 @@ use breakglass_journal::{
     Actor, EventBody, IncidentId, Journal, Options, Removal, Retention, VerbOutcome, VerifyReport,
     verify,
 };
-use common::{Killed, append, child, notice, opened};
+use common::{Killed, append, child, fill, notice, opened};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -33,7 +33,7 @@ async fn close(journal: &Journal, incident: IncidentId) {
 
 async fn closed(journal: &Journal, events: usize) -> IncidentId {
     let incident = opened(journal).await;
-    append(journal, incident, events).await;
+    fill(journal, incident, events, "event").await;
     close(journal, incident).await;
     incident
 }
@@ -226,17 +226,7 @@ async fn an_append_never_waits_for_a_removal() {
     let path = directory.path().join("journal.db");
     let journal = Journal::open(Options::at(&path));
     let long = opened(&journal).await;
-    let mut writers = tokio::task::JoinSet::new();
-    for _ in 0..100 {
-        let journal = journal.clone();
-        writers.spawn(async move {
-            for _ in 0..200 {
-                let body = notice("x".repeat(2_000));
-                journal.append(long, Actor::System, body).await.unwrap();
-            }
-        });
-    }
-    writers.join_all().await;
+    fill(&journal, long, 20_000, &"x".repeat(2_000)).await;
     close(&journal, long).await;
     let open = opened(&journal).await;
     closed(&journal, 1).await;

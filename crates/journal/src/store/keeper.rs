@@ -97,9 +97,9 @@ impl Keeper {
 
     /// One short transaction.
     pub(super) fn step(&mut self, connection: &mut Connection) -> rusqlite::Result<Step> {
-        limit(connection, self.max_bytes.saturating_add(SPARE_BYTES))?;
-        let stepped = self.try_step(connection);
-        limit(connection, self.max_bytes)?;
+        let stepped = limit(connection, self.max_bytes.saturating_add(SPARE_BYTES))
+            .and_then(|()| self.try_step(connection));
+        let stepped = limit(connection, self.max_bytes).and(stepped);
         if !matches!(stepped, Ok(Step::Removed(_) | Step::Purged)) {
             self.restless = false;
             self.barren = self.pressed;

@@ -33,6 +33,23 @@ pub async fn append(journal: &Journal, incident: IncidentId, count: usize) {
     }
 }
 
+/// Appends by a hundred writers at once: much faster, in no certain order.
+pub async fn fill(journal: &Journal, incident: IncidentId, count: usize, text: &str) {
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..100 {
+        let (journal, text) = (journal.clone(), text.to_owned());
+        writers.spawn(async move {
+            for _ in (writer..count).step_by(100) {
+                journal
+                    .append(incident, Actor::System, notice(text.as_str()))
+                    .await
+                    .unwrap();
+            }
+        });
+    }
+    writers.join_all().await;
+}
+
 /// One SSE frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sse {

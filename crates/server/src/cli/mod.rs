@@ -153,6 +153,9 @@ enum Command {
   breakglass cycle --direct --config breakglass.toml  # no server needed")]
     Cycle(client::VerbArgs),
     /// List, show, report, export and import incidents.
+    #[command(after_help = "Examples:
+  breakglass incidents list --server https://rescue.example.org --token-file token
+  breakglass incidents report 01a20a48-ff12-76e4-b170-59185cf2be2e > report.md")]
     Incidents(incidents::IncidentsArgs),
     /// Try everything that an emergency needs, and say what to mend; exit 1 if a check is red.
     ///
@@ -179,6 +182,8 @@ enum Command {
     /// Try out whether notifications arrive.
     Notify(notify::NotifyArgs),
     /// Prove the record, or an exported incident.
+    #[command(after_help = "Examples:
+  breakglass audit verify --data-dir /var/lib/breakglass")]
     Audit(audit::AuditArgs),
     /// Run the agent's CLI in a container of its own, for a server with `agent.runner`.
     ///
