@@ -13,12 +13,14 @@ use breakglass_rig::nat::Nat;
 use tempfile::TempDir;
 
 use super::breakglass;
-use super::serve::{TOKEN, keygen};
+use super::serve::keygen;
 
 /// As which the guest sees this machine.
 const TO_GUEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// As which the host sees it.
 const TO_HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
+/// As `openssl rand -hex 32` makes one.
+const TOKEN: &str = "3f9c1b7e5a2d8046e1c4b9f0726ad35881f6ce04b7d92a3e5c60f18b4d27a9e3";
 pub const GUEST_KEYS: &str = "/home/breakglass/.ssh/authorized_keys";
 pub const HOST_KEYS: &str = "/root/.ssh/authorized_keys";
 
