@@ -180,6 +180,8 @@ enum Command {
   breakglass enroll --config breakglass.toml --remove --run")]
     Enroll(enroll::EnrollArgs),
     /// Try out whether notifications arrive.
+    #[command(after_help = "Examples:
+  breakglass notify test --config /etc/breakglass/config.toml")]
     Notify(notify::NotifyArgs),
     /// Prove the record, or an exported incident.
     #[command(after_help = "Examples:
