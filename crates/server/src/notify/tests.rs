@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use breakglass_journal::{EventBody, IncidentId, Level, TurnOutcome, VerbOutcome};
+use breakglass_journal::{EventBody, IncidentId, IncidentSummary, Level, TurnOutcome, VerbOutcome};
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::notification::Notification;
 use super::progress::Told;
 use super::shape::letter;
-use super::what::{Hold, Sign, of_checks, of_event};
+use super::what::{Hold, Sign, is_live, of_checks, of_event, tried};
 use crate::config::{NotificationKind, ReceiverConfig, Shape};
-use crate::doctor::State;
+use crate::doctor::{Check, State};
 
 const DOWN: Duration = Duration::from_secs(60);
 const UP: Duration = Duration::from_secs(30);
@@ -83,6 +83,34 @@ proptest! {
             before = now;
         }
     }
+}
+
+#[test]
+fn a_check_that_was_not_tried_stays_as_it_was_told() {
+    let mut told = Told::nothing();
+    let red = || Check::red("devvm.guest.sudo", "no", "mend it");
+    assert!(of_checks(&mut told, &tried(vec![red()])).is_some());
+    let waits = Check::untried("devvm.guest.sudo", "devvm.guest.reach");
+    assert!(of_checks(&mut told, &tried(vec![waits])).is_none());
+    assert!(of_checks(&mut told, &tried(vec![red()])).is_none());
+}
+
+#[test]
+fn an_incident_that_was_imported_or_rehearsed_is_not_told() {
+    let summary = |drill, imported_at: Option<&str>| IncidentSummary {
+        incident: IncidentId::from_u128(7),
+        target: "devvm".into(),
+        drill,
+        opened_at: "2026-11-25T03:00:00.000Z".into(),
+        closed_at: None,
+        head: 1,
+        last_at: "2026-11-25T03:00:00.000Z".into(),
+        running_turn: None,
+        imported_at: imported_at.map(str::to_owned),
+    };
+    assert!(is_live(&summary(false, None)));
+    assert!(!is_live(&summary(true, None)));
+    assert!(!is_live(&summary(false, Some("2026-11-25T04:00:00.000Z"))));
 }
 
 #[test]

@@ -140,7 +140,7 @@ impl<'a> Watch<'a> {
         let is_active = |incident| active.iter().any(|it| it.incident == incident);
         let seen = &mut self.progress.told.incidents;
         seen.retain(|incident, _| is_active(*incident));
-        for summary in active.iter().filter(|summary| !summary.drill) {
+        for summary in active.iter().filter(|summary| what::is_live(summary)) {
             self.read_incident(summary, &floor, told).await?;
         }
         Ok(())
@@ -179,8 +179,7 @@ impl<'a> Watch<'a> {
         if self.readiness_told.is_some_and(early) {
             return None;
         }
-        let checks = self.sources.findings.last();
-        let mut now: Vec<_> = checks.into_iter().map(|it| (it.name, it.state)).collect();
+        let mut now = what::tried(self.sources.findings.last());
         let store = match self.sources.journal.degraded() {
             None => State::Green,
             Some(_) => State::Red,

@@ -4,20 +4,31 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use breakglass_journal::{
-    EventBody, IncidentId, Level, TurnOutcome, VerbOutcome, VitalState, Vitals,
+    EventBody, IncidentId, IncidentSummary, Level, TurnOutcome, VerbOutcome, VitalState, Vitals,
 };
 use breakglass_verbs::{Verb, Verdict};
 
 use super::notification::Notification;
 use super::progress::Told;
 use crate::config::NotificationKind;
-use crate::doctor::State;
+use crate::doctor::{Check, State};
 
 /// The kinds of events that something may be told of.
 pub(super) const KINDS: &[&str] = &["approval_requested", "turn_ended", "verb_finished"];
 
 /// Most checks that one notification names for each colour.
 const MAX_NAMED: usize = 8;
+
+/// Whether what is in this incident happened here, and to a real machine.
+pub(super) const fn is_live(summary: &IncidentSummary) -> bool {
+    !summary.drill && summary.imported_at.is_none()
+}
+
+/// How the checks stand that were tried; of the others nothing is known, and what was told holds.
+pub(super) fn tried(checks: Vec<Check>) -> Vec<(String, State)> {
+    let tried = checks.into_iter().filter(|check| !check.untried);
+    tried.map(|check| (check.name, check.state)).collect()
+}
 
 /// What an event of `target`'s log is told as, if it is. Its id is the event's own, however it came
 /// here. An event that is in no log may have no known target.
