@@ -161,32 +161,60 @@ fn the_api_document_names_every_kind_of_event() {
     );
 }
 
+/// The paths of all documents.
+fn documents() -> Vec<String> {
+    let within = |folder: &str| {
+        let entries = fs::read_dir(root().join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().display().to_string());
+        let folder = folder.to_owned();
+        names
+            .filter(|name| name.ends_with(".md"))
+            .map(move |name| format!("{folder}/{name}"))
+    };
+    let top = ["README.md", "ARCHITECTURE.md", "CONTEXT.md", "CHANGELOG.md"].map(str::to_owned);
+    within("docs/adr")
+        .chain(within("docs"))
+        .chain(top)
+        .collect()
+}
+
+/// The anchors of a document's headings, as they are made of their words.
+fn anchors(document: &str) -> Vec<String> {
+    let headings = document.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase();
+        let kept = words
+            .chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+    };
+    headings.map(anchor).collect()
+}
+
 #[test]
 fn every_link_in_the_documents_leads_somewhere() {
-    let adrs = fs::read_dir(root().join("docs/adr")).unwrap();
-    let adrs = adrs.map(|entry| format!("docs/adr/{}", entry.unwrap().file_name().display()));
-    let top = ["README.md", "ARCHITECTURE.md", "CONTEXT.md", "CHANGELOG.md"].map(str::to_owned);
-    let docs = [
-        "docs/api.md",
-        "docs/gate.md",
-        "docs/operate.md",
-        "docs/record.md",
-        "docs/threat-model.md",
-    ]
-    .map(str::to_owned);
-    for name in adrs.chain(top).chain(docs) {
+    for name in documents() {
         let folder = root().join(&name).parent().unwrap().to_owned();
         let document = read(&name);
         let links = document
             .split("](")
             .skip(1)
             .filter_map(|rest| rest.split(')').next());
-        for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
-            let path = link.split('#').next().unwrap();
+        for link in links.filter(|link| !link.starts_with("http")) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => root().join(&name),
+                _ => folder.join(path),
+            };
             assert!(
-                folder.join(path).exists(),
+                target.exists(),
                 "{name} links to {link}, which is not there"
             );
+            if !anchor.is_empty() {
+                let text = fs::read_to_string(&target).unwrap();
+                let found = anchors(&text).iter().any(|it| it == anchor);
+                assert!(found, "{name} links to {link}, which has no such heading");
+            }
         }
     }
 }
