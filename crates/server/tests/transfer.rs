@@ -34,23 +34,25 @@ fn recorded(dir: &Path) -> String {
     incident
 }
 
+/// Exports from the record itself.
+fn export(incident: &str, dir: &Path, output: &Path) -> (Option<i32>, String) {
+    run(&[
+        "incidents",
+        "export",
+        incident,
+        "--data-dir",
+        text(dir),
+        "--output",
+        text(output),
+    ])
+}
+
 #[test]
 fn an_incident_travels_from_one_record_to_another_and_is_the_same_there() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let incident = recorded(here.path());
     let file = here.path().join("incident.jsonl");
-    let export = |dir: &Path, output: &Path| {
-        let (dir, output) = (text(dir), text(output));
-        run(&[
-            "incidents",
-            "export",
-            &incident,
-            "--data-dir",
-            dir,
-            "--output",
-            output,
-        ])
-    };
+    let export = |dir: &Path, output: &Path| export(&incident, dir, output);
     let (code, said) = export(here.path(), &file);
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = run(&["audit", "verify", "--file", text(&file)]);
@@ -134,22 +136,13 @@ fn the_record_of_a_running_server_takes_no_import() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let incident = recorded(here.path());
     let file = here.path().join("incident.jsonl");
-    let (output, dir) = (text(&file), text(here.path()));
-    run(&[
-        "incidents",
-        "export",
-        &incident,
-        "--data-dir",
-        dir,
-        "--output",
-        output,
-    ]);
+    export(&incident, here.path(), &file);
     let drill = Drill::in_dir(there.path());
     let client = drill.sign_in();
     let (code, said) = run(&[
         "incidents",
         "import",
-        output,
+        text(&file),
         "--data-dir",
         text(there.path()),
     ]);
