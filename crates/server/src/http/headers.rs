@@ -56,9 +56,9 @@ pub(super) async fn harden(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether it is a page, or a script, which may be a worker's and then has a policy of its own.
+/// Whether it is a page, or a script, which may be a worker's and then has a policy of its own. What
+/// says nothing of its kind may be a 304, whose headers replace those of the page that is kept.
 fn is_executed(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE);
-    let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
-    kind.starts_with(b"text/html") || kind.starts_with(b"text/javascript")
+    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_none_or(|kind| kind.starts_with(b"text/html") || kind.starts_with(b"text/javascript"))
 }
