@@ -34,6 +34,11 @@ fn recorded(dir: &Path) -> String {
     incident
 }
 
+/// Imports into the record below a directory.
+fn import(file: &Path, dir: &Path) -> (Option<i32>, String) {
+    run(&["incidents", "import", text(file), "--data-dir", text(dir)])
+}
+
 /// Exports from the record itself.
 fn export(incident: &str, dir: &Path, output: &Path) -> (Option<i32>, String) {
     run(&[
@@ -59,8 +64,7 @@ fn an_incident_travels_from_one_record_to_another_and_is_the_same_there() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains(&incident) && said.contains("holds"), "{said}");
     for how in ["imported", "was there before"] {
-        let there = text(there.path());
-        let (code, said) = run(&["incidents", "import", text(&file), "--data-dir", there]);
+        let (code, said) = import(&file, there.path());
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains(how), "{said}");
     }
@@ -108,26 +112,14 @@ fn a_file_that_is_there_is_left_alone_and_a_tampered_one_is_not_taken() {
     assert_ne!(whole, whole.replace("verb_started", "verb_startet"));
     std::fs::write(&file, whole.replace("verb_started", "verb_startet")).unwrap();
     let there = tempfile::tempdir().unwrap();
-    let (code, said) = run(&[
-        "incidents",
-        "import",
-        text(&file),
-        "--data-dir",
-        text(there.path()),
-    ]);
+    let (code, said) = import(&file, there.path());
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("at event"), "{said}");
     assert!(!there.path().join("record.db").exists());
     let (code, said) = run(&["audit", "verify", "--file", text(&file)]);
     assert_eq!(code, Some(1), "{said}");
     let nowhere = there.path().join("typo");
-    let (code, said) = run(&[
-        "incidents",
-        "import",
-        text(&file),
-        "--data-dir",
-        text(&nowhere),
-    ]);
+    let (code, said) = import(&file, &nowhere);
     assert_eq!(code, Some(2), "{said}");
 }
 
@@ -139,13 +131,7 @@ fn the_record_of_a_running_server_takes_no_import() {
     export(&incident, here.path(), &file);
     let drill = Drill::in_dir(there.path());
     let client = drill.sign_in();
-    let (code, said) = run(&[
-        "incidents",
-        "import",
-        text(&file),
-        "--data-dir",
-        text(there.path()),
-    ]);
+    let (code, said) = import(&file, there.path());
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("has it open"), "{said}");
     assert_eq!(client.verb("status").body["outcome"], "done");
