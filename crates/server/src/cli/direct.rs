@@ -7,6 +7,7 @@ use breakglass_verbs::Verb;
 
 use super::client::{VerbArgs, exit_of};
 use super::{Exit, Failure, say, say_error};
+use crate::config::Config;
 
 pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
     let Some(file) = &args.config else {
@@ -14,7 +15,7 @@ pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
         return Err(Failure::new(Exit::Usage, message));
     };
     let config = super::serve::load(file)?;
-    let target = the_target(&config.targets, args.target.as_deref())?;
+    let target = the_target(&config, args.target.as_deref())?;
     let key = breakglass_control::ssh::load_key(&config.ssh.key_file)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let options = crate::app::ssh_options(&config, std::sync::Arc::new(key));
@@ -38,28 +39,14 @@ pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
     Ok(exit_of(outcome.outcome))
 }
 
-fn the_target<'a>(targets: &'a [Target], named: Option<&str>) -> Result<&'a Target, Failure> {
-    let names = || {
-        targets
-            .iter()
-            .map(|target| target.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    match (named, targets) {
-        (Some(name), _) => targets
-            .iter()
-            .find(|target| target.name == name)
-            .ok_or_else(|| {
-                Failure::new(
-                    Exit::Usage,
-                    format!("no target {name:?}; there are: {}", names()),
-                )
-            }),
+fn the_target<'a>(config: &'a Config, named: Option<&str>) -> Result<&'a Target, Failure> {
+    match (named, config.targets.as_slice()) {
+        (Some(name), _) => config.target(name),
         (None, [only]) => Ok(only),
-        (None, _) => Err(Failure::new(
-            Exit::Usage,
-            format!("name one with --target: {}", names()),
-        )),
+        (None, all) => {
+            let names: Vec<_> = all.iter().map(|target| target.name.as_str()).collect();
+            Err(format!("name one with --target: {}", names.join(", ")))
+        }
     }
+    .map_err(|said| Failure::new(Exit::Usage, said))
 }

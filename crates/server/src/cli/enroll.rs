@@ -121,15 +121,22 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
 
 /// The configuration, in which the key alone may be missing.
 fn load(args: &EnrollArgs) -> Result<Config, Failure> {
-    Config::load_before_the_key(&args.config, std::env::vars_os()).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        let message = format!("enroll can't begin:\n{}", lines.join("\n"));
-        Failure::new(Exit::Usage, message)
-    })
+    Config::load_before_the_key(&args.config, std::env::vars_os())
+        .map_err(|errors| Failure::of_config("enroll can't begin", &errors))
 }
 
 fn order(args: &EnrollArgs, config: Config) -> Result<Order, Failure> {
-    let targets = enroll::targets(&config.targets, args.target.as_deref()).map_err(failure)?;
+    let targets = match &args.target {
+        None => config.targets.clone(),
+        Some(name) => {
+            let found = config.target(name);
+            vec![
+                found
+                    .map_err(|said| Failure::new(Exit::Usage, said))?
+                    .clone(),
+            ]
+        }
+    };
     let of_one = [
         ("--guest-login", args.guest_login.is_some()),
         ("--host-login", args.host_login.is_some()),

@@ -24,6 +24,8 @@ use std::process::ExitCode;
 use breakglass_verbs::Verb;
 use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 
+use crate::config::ConfigError;
+
 /// How a command ended. The numbers are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -52,6 +54,12 @@ impl Failure {
             exit,
             message: message.into(),
         }
+    }
+
+    /// Every error of a configuration at once, under what can't be done because of them.
+    fn of_config(what: &str, errors: &[ConfigError]) -> Failure {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Failure::new(Exit::Usage, format!("{what}:\n{}", lines.join("\n")))
     }
 }
 

@@ -58,9 +58,6 @@ pub(crate) fn load(path: &std::path::Path) -> Result<Config, Failure> {
 }
 
 fn read(path: &std::path::Path) -> Result<(Config, Vec<Warning>), Failure> {
-    Config::load(Some(path), std::env::vars_os()).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        let message = format!("the configuration does not hold:\n{}", lines.join("\n"));
-        Failure::new(Exit::Usage, message)
-    })
+    Config::load(Some(path), std::env::vars_os())
+        .map_err(|errors| Failure::of_config("the configuration does not hold", &errors))
 }

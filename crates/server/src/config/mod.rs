@@ -19,6 +19,8 @@ mod tests;
 use std::ffi::OsString;
 use std::path::Path;
 
+use breakglass_control::Target;
+
 pub(crate) use agent_user::parse_user;
 pub use error::{ConfigError, Origin, Warning};
 pub(crate) use notify::topic;
@@ -38,6 +40,15 @@ impl Config {
         private
             .filter(|path| !self.secrets.iter().any(|secret| secret == path))
             .last()
+    }
+
+    /// The target of this name, or a sentence that names those that there are.
+    pub(crate) fn target(&self, name: &str) -> Result<&Target, String> {
+        let found = self.targets.iter().find(|target| target.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<_> = self.targets.iter().map(|it| it.name.as_str()).collect();
+            format!("no target {name:?}; there are: {}", names.join(", "))
+        })
     }
 
     /// Reads the file, if one is named, and the variables over it.

@@ -29,7 +29,7 @@ mod trial;
 use std::fmt::Display;
 
 pub(crate) use error::EnrollError;
-pub(crate) use order::{Gate, GuestId, Order, targets};
+pub(crate) use order::{Gate, GuestId, Order};
 pub(crate) use plan::Change;
 pub(crate) use show::{Step, removal as show_removal, steps as show_steps};
 pub(crate) use source::Source;

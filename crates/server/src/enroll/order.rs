@@ -156,18 +156,3 @@ impl GuestId {
         }
     }
 }
-
-/// Of the configuration's targets the one that is named, or all.
-pub(crate) fn targets(all: &[Target], named: Option<&str>) -> Result<Vec<Target>> {
-    let Some(name) = named else {
-        return Ok(all.to_vec());
-    };
-    let found = all.iter().find(|target| target.name == name);
-    found.map(|target| vec![target.clone()]).ok_or_else(|| {
-        let names: Vec<_> = all.iter().map(|target| target.name.as_str()).collect();
-        EnrollError::Usage(format!(
-            "no target {name:?}; there are: {}",
-            names.join(", ")
-        ))
-    })
-}

@@ -111,7 +111,7 @@ pub(crate) async fn remove(order: &Order, tell: &mut Tell<'_>) -> Result<()> {
     let Some(current) = keys::load(&files.file)? else {
         let said = format!(
             "there is no key in {}, by which its lines are known; remove what is left by hand: \
-             docs/deploy.md",
+             docs/enroll.md",
             files.file.display()
         );
         return Err(EnrollError::Usage(said));
