@@ -233,6 +233,9 @@ impl App {
             tracing::warn!("not everything ended within {DRAIN_LIMIT:?}; ending all the same");
         }
         self.state.notifier.shutdown().await;
+        if let Some(bastion) = &self.state.bastion {
+            bastion.remove_sockets();
+        }
         // Last, and in any case: what was queued until now is written.
         self.state.journal.shutdown();
     }

@@ -153,6 +153,14 @@ fn sigterm_ends_the_drill_cleanly_with_streams_attached() {
 }
 
 #[test]
+fn a_sigterm_that_comes_as_the_link_is_printed_ends_the_drill_and_takes_its_directory_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut drill = Drill::start_with(&[], &[("TMPDIR", dir.path().to_str().unwrap())]);
+    assert_eq!(drill.terminate(), Some(0));
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
 fn sigterm_waits_neither_for_a_turn_nor_for_half_a_request() {
     let mut drill = Drill::start(&[]);
     let client = drill.sign_in();

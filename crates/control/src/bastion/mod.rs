@@ -143,6 +143,12 @@ impl Bastion {
         })))
     }
 
+    /// Removes the sockets of all incidents, and their directory; for a server's end, while the next
+    /// one can't have begun.
+    pub fn remove_sockets(&self) {
+        let _gone = fs::remove_dir_all(&self.0.sockets);
+    }
+
     /// How many questions wait for an answer now.
     #[must_use]
     pub fn open_questions(&self) -> usize {

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::runtime::Interrupt;
 use super::{Exit, Failure, say};
 use crate::app::{App, Mode};
 use crate::config::{
@@ -57,6 +58,7 @@ pub(crate) fn run(args: &DrillArgs) -> Result<Exit, Failure> {
 }
 
 async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
+    let interrupt = Interrupt::caught()?;
     let scratch = tempfile::Builder::new()
         .prefix("breakglass-drill-")
         .tempdir()
@@ -97,7 +99,7 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
     let (journal, since) = (app.journal(), clock::now());
     let mut practised = Ok(None);
     let ended = async {
-        super::runtime::interrupted().await;
+        interrupt.received().await;
         practised = Practice::of(&journal, &args.scenario.to_string(), &since).await;
     };
     app.run(listener, None, ended).await;

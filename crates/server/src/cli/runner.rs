@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::runtime::Interrupt;
 use super::{Exit, Failure};
 use crate::cell::{Cell, open_to_writing};
 
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &RunnerArgs) -> Result<Exit, Failure> {
     super::runtime::init_tracing(LevelFilter::INFO);
     let options = options(args)?;
     super::runtime::block_on(async {
+        let interrupt = Interrupt::caught()?;
         let end = CancellationToken::new();
         let socket = options.socket.display().to_string();
         let runner = Runner::bind(options, end.clone()).map_err(|error| {
@@ -58,7 +60,7 @@ pub(crate) fn run(args: &RunnerArgs) -> Result<Exit, Failure> {
         tokio::pin!(running);
         tokio::select! {
             () = &mut running => {}
-            () = super::runtime::interrupted() => {
+            () = interrupt.received() => {
                 end.cancel();
                 running.await;
             }

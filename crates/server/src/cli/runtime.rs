@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -65,17 +65,32 @@ pub(crate) fn init_tracing(default: LevelFilter) {
     }));
 }
 
-/// Resolves at the first SIGINT or SIGTERM.
-pub(crate) async fn interrupted() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        // Without handlers the default action ends the process, which is what a signal asks for.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// SIGINT and SIGTERM, caught from [`Interrupt::caught`] on: one that comes before anybody waits is
+/// not lost, and does not end the process over what it has yet to put away.
+pub(crate) struct Interrupt {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupt {
+    /// Catches them; for the first line of a command that runs until it is told to end. Needs the
+    /// runtime.
+    pub(crate) fn caught() -> Result<Interrupt, Failure> {
+        let failed = |error| {
+            let message = format!("the signals to end by can't be caught: {error}");
+            Failure::new(Exit::Failed, message)
+        };
+        Ok(Interrupt {
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+        })
+    }
+
+    /// Resolves at the first of them.
+    pub(crate) async fn received(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

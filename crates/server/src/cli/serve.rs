@@ -5,6 +5,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::runtime::Interrupt;
 use super::{Exit, Failure, say_error};
 use crate::app::{App, Mode};
 use crate::config::{Config, Warning};
@@ -24,6 +25,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
         tracing::warn!("{warning}");
     }
     super::runtime::block_on(async {
+        let interrupt = Interrupt::caught()?;
         let (listen, metrics) = (config.listen, config.metrics_listen);
         let app = App::build(config, Mode::Serve)
             .await
@@ -34,8 +36,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
             None => None,
         };
         tracing::info!(%listen, "serving");
-        app.run(listener, metrics, super::runtime::interrupted())
-            .await;
+        app.run(listener, metrics, interrupt.received()).await;
         Ok(Exit::Done)
     })?
 }
