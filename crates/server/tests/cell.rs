@@ -22,9 +22,10 @@ use attempts::{REACHED, Target, attempts};
 use breakglass_rig::claude::claude_in;
 use breakglass_rig::gate::GateHost;
 use breakglass_rig::model::{ModelServer, Reply};
+use breakglass_rig::port::own_address;
 use breakglass_rig::sshd::Sshd;
 use common::serve::{TOKEN, keygen};
-use common::{Client, Ended, free_address, wait_until};
+use common::{Client, Ended, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -76,7 +77,7 @@ impl Scene {
         .unwrap();
         let scene = Scene {
             dir,
-            address: free_address(),
+            address: own_address(),
             guest,
             host,
             model,

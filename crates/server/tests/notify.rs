@@ -18,9 +18,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use breakglass_rig::model::{ModelServer, Reply};
+use breakglass_rig::port::own_address;
 use common::receiver::{Does, Heard, Receiver, TAKES, section};
 use common::serve::Served;
-use common::{Client, free_address, run, wait_until};
+use common::{Client, run, wait_until};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -208,7 +209,7 @@ fn a_receiver_that_floods_its_answer_or_takes_its_time_has_taken_it() {
 
 #[test]
 fn what_was_not_delivered_when_the_server_was_killed_is_delivered_once_by_the_next() {
-    let address = free_address();
+    let address = own_address();
     let mut served = Served::with_gate_and(&section("phone", &address, VERBS), "");
     cycle(&served);
     cycle(&served);
@@ -372,7 +373,7 @@ fn no_secret_of_a_receiver_is_in_a_log_an_error_or_an_answer() {
     let refusing = Receiver::start(|_| Does::Answers("403 Forbidden\r\nx-s3cr3t: s3cr3t\r\n"));
     let dir = tempfile::tempdir().unwrap();
     let shown = dir.path().display();
-    let dead = free_address();
+    let dead = own_address();
     let mut more = String::new();
     for (name, url) in [
         (
@@ -514,7 +515,7 @@ impl Drop for TlsReceiver {
 fn a_certificate_counts_by_its_authority_alone() {
     let dir = tempfile::tempdir().unwrap();
     make_certificates(dir.path());
-    let address = free_address();
+    let address = own_address();
     let _receiver = TlsReceiver::start(dir.path(), &address);
     let shown = dir.path().display();
     let named = |name: &str, more: &str| {

@@ -19,8 +19,9 @@ use std::thread::JoinHandle;
 use breakglass_rig::sshd::Sshd;
 use serde_json::{Value, json};
 
+use breakglass_rig::port::own_address;
 use common::serve::{Served, TOKEN};
-use common::{Client, Drill, breakglass, free_address, wait_until};
+use common::{Client, Drill, breakglass, wait_until};
 use exposition::Exposition;
 
 /// A verb of the table in docs/operate.md.
@@ -111,7 +112,7 @@ struct Beside {
 
 impl Beside {
     fn start(served: &Served, variables: &[(&str, &str)]) -> Beside {
-        let (address, data) = (free_address(), tempfile::tempdir().unwrap());
+        let (address, data) = (own_address(), tempfile::tempdir().unwrap());
         let mut command = breakglass();
         command.args(["serve", "--config", &served.config_file()]);
         command.env("BREAKGLASS_LISTEN", &address);
@@ -173,7 +174,7 @@ fn collect(pipe: Box<dyn Read + Send>, into: Arc<Mutex<Vec<String>>>) -> JoinHan
 #[test]
 fn a_listener_of_its_own_serves_the_metrics_without_identity_and_nothing_else() {
     let served = Served::with_gate();
-    let address = free_address();
+    let address = own_address();
     let beside = Beside::start(&served, &[("BREAKGLASS_METRICS_LISTEN", &address)]);
     let scraper = Client::anonymous(&format!("http://{address}"));
     scrape(&scraper);

@@ -16,5 +16,6 @@ pub mod lab;
 pub mod machine;
 pub mod model;
 pub mod nat;
+pub mod port;
 pub mod qmp;
 pub mod sshd;

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::port;
 use crate::sshd::{self, SSHD};
 
 /// Lays the layers, makes host keys and a configuration, and becomes sshd.
@@ -69,7 +70,7 @@ impl Machine {
             "a machine of its own takes mounts: run the tests as root"
         );
         for _ in 0..5 {
-            let port = sshd::free_port();
+            let port = port::own();
             // Somebody else may take the port in between: then sshd ends, and another is tried.
             if let Some(machine) = Machine::start_on(port, authorized_keys) {
                 return machine;

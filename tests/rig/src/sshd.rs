@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+
+use crate::port;
 
 /// sshd re-executes itself, so it wants its absolute path.
 pub(crate) const SSHD: &str = "/usr/sbin/sshd";
@@ -206,7 +208,7 @@ impl Sshd {
 
     fn start_on_a_free_port(&mut self) {
         for _ in 0..5 {
-            self.port = free_port();
+            self.port = port::own();
             // Somebody else may take the port in between: then sshd ends, and another is tried.
             if self.start() {
                 return;
@@ -270,12 +272,6 @@ impl Drop for Sshd {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A port of loopback that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    probe.local_addr().unwrap().port()
 }
 
 /// Whether the server that `child` becomes answers before it ends.

@@ -367,12 +367,3 @@ impl Events {
             .unwrap_or_else(|| panic!("the stream ended before {kind}"))
     }
 }
-
-/// An address on loopback that was free a moment ago.
-pub fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .to_string()
-}

@@ -57,7 +57,7 @@ impl Served {
         let guest = model.map(|_| Sshd::open(public.trim()));
         let known = |sshd: &Sshd| sshd.known_hosts();
         let pins = known(&host.sshd) + &guest.as_ref().map(known).unwrap_or_default();
-        let address = super::free_address();
+        let address = breakglass_rig::port::own_address();
         let agent = agent(dir.path(), model);
         let guest_or_host = guest.as_ref().unwrap_or(&host.sshd);
         let machines = [endpoint(guest_or_host), endpoint(&host.sshd)];

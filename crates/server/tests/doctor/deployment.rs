@@ -152,7 +152,7 @@ impl Deployment {
 
     /// Starts a server.
     pub(crate) fn serve(&self) -> Serving {
-        let address = crate::common::free_address();
+        let address = breakglass_rig::port::own_address();
         self.edit("127.0.0.1:8080", &address);
         let _server = Ended(spawn(self.dir.path(), ""));
         let mut client = Client::anonymous(&format!("http://{address}"));

@@ -1,13 +1,14 @@
 //! The way into a guest: SSH with the lab's key, never longer than a few seconds.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::images::Images;
+use crate::port;
 
 /// Root's login on a guest.
 #[derive(Debug, Clone)]
@@ -21,9 +22,8 @@ pub struct Login {
 impl Login {
     /// A login by the key of `images` on a port that nobody uses.
     pub(super) fn on_a_free_port(images: &Images) -> Login {
-        let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         Login {
-            port: probe.local_addr().unwrap().port(),
+            port: port::own(),
             key: images.file("key"),
         }
     }
