@@ -48,8 +48,14 @@ pub(crate) struct Findings {
     found: Arc<Mutex<Found>>,
     changes: broadcast::Sender<Change>,
     wanted: Arc<Notify>,
-    /// Counts the examinations that have ended.
-    rounds: watch::Sender<u64>,
+    rounds: watch::Sender<Rounds>,
+}
+
+/// How many examinations have begun, and how many have ended.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rounds {
+    begun: u64,
+    ended: u64,
 }
 
 #[derive(Debug, Default)]
@@ -71,7 +77,7 @@ impl Findings {
             found: Arc::new(Mutex::new(found)),
             changes: broadcast::Sender::new(MAX_WAITING),
             wanted: Arc::default(),
-            rounds: watch::Sender::new(0),
+            rounds: watch::Sender::default(),
         }
     }
 
@@ -92,12 +98,14 @@ impl Findings {
         self.changes.subscribe()
     }
 
-    /// Has everything examined, unless that is being done; returns when it is, or after 45 s. There
-    /// are at least 10 s between two examinations, so it may begin that much later.
+    /// Has everything examined; returns when it is, or after 45 s. There are at least 10 s between
+    /// two examinations, so it may begin that much later. One that is under way does not count: it
+    /// may have looked before something was mended.
     pub(crate) async fn try_now(&self) {
         let mut rounds = self.rounds.subscribe();
+        let next = rounds.borrow().begun + 1;
         self.wanted.notify_one();
-        let _ = timeout(PATIENCE, rounds.changed()).await;
+        let _ = timeout(PATIENCE, rounds.wait_for(|rounds| rounds.ended >= next)).await;
     }
 
     /// Examines everything once; tells how long to wait for the next time. `wanted` says that
@@ -108,6 +116,7 @@ impl Findings {
         pause: Duration,
         wanted: bool,
     ) -> Duration {
+        self.rounds.send_modify(|rounds| rounds.begun += 1);
         let examining = async {
             let (mut checks, agent) = tokio::join!(
                 examine(&self.config),
@@ -129,9 +138,7 @@ impl Findings {
             .examined
             .iter()
             .any(|check| check.state == State::Red);
-        // Who asked meanwhile gets this one's result.
-        let _ = timeout(Duration::ZERO, self.wanted.notified()).await;
-        self.rounds.send_modify(|rounds| *rounds += 1);
+        self.rounds.send_modify(|rounds| rounds.ended += 1);
         self::pause(pause, red, changed)
     }
 

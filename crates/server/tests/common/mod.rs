@@ -24,6 +24,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use ureq::{Agent, Body, BodyReader, RequestBuilder, http::Response};
 
 /// How long anything here may take before the test says what it waited for.
@@ -65,6 +66,8 @@ pub struct Drill {
     child: Child,
     pub base: String,
     code: String,
+    /// What a drill that is killed leaves behind.
+    _left: Option<TempDir>,
 }
 
 impl Drill {
@@ -99,6 +102,11 @@ impl Drill {
 
     /// The drill that `command` starts.
     pub fn spawn(mut command: Command) -> Drill {
+        let placed = command.get_envs().any(|(name, _)| name == "TMPDIR");
+        let left = (!placed).then(|| tempfile::tempdir().unwrap());
+        if let Some(dir) = &left {
+            command.env("TMPDIR", dir.path());
+        }
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
@@ -115,7 +123,12 @@ impl Drill {
         let (base, code) = url
             .recv_timeout(LIMIT)
             .expect("the drill prints its sign-in link");
-        Drill { child, base, code }
+        Drill {
+            child,
+            base,
+            code,
+            _left: left,
+        }
     }
 
     pub fn in_dir(dir: &Path) -> Drill {

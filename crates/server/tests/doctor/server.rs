@@ -127,6 +127,11 @@ fn who_asks_at_the_same_time_shares_one_examination() {
     let deployment = Deployment::new();
     let serving = deployment.serve();
     serving.examined();
+    // The server's own connection to the host stands, too.
+    wait_until("the gate is reached", || {
+        let checks = serving.client.get("/ready").body["checks"].clone();
+        (checks["devvm.vm"]["state"] == "green").then_some(())
+    });
     let before = deployment.host.sshd.logins();
     thread::scope(|scope| {
         for _ in 0..4 {
