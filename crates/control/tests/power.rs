@@ -205,7 +205,7 @@ async fn a_verb_goes_on_when_its_caller_leaves() {
 #[tokio::test]
 async fn an_incident_is_not_closed_while_a_verb_writes_into_it() {
     let bench = Bench::running();
-    bench.host.set("slow", "1\n");
+    bench.host.set("held-stop", "");
     let accepted = bench.begin(Verb::Cycle).await;
     let incident = accepted.incident.unwrap();
     let refused = bench.control.close("devvm", incident, &operator()).await;
@@ -213,6 +213,7 @@ async fn an_incident_is_not_closed_while_a_verb_writes_into_it() {
         panic!("closed under a running verb")
     };
     assert_eq!((operation, what.as_str()), (accepted.operation, "cycle"));
+    bench.host.unset("held-stop");
     bench.ended(operation).await;
     until_closed(&bench, incident).await;
     let kinds: Vec<_> = bench.events(incident).await;

@@ -92,7 +92,7 @@ fn a_cycle_outlives_a_reader_that_closed_its_ears() {
 #[test]
 fn the_worker_has_a_session_of_its_own_no_input_and_a_private_run_file() {
     let host = Host::running();
-    host.set("slow-stop", "1");
+    host.set("held-stop", "");
     let front = begin(&host, "cycle");
     wait_for(|| host.changes() == ["stop 102"]);
     let worker = worker(&host);
@@ -110,17 +110,22 @@ fn the_worker_has_a_session_of_its_own_no_input_and_a_private_run_file() {
     assert_eq!(input.to_str(), Some("/dev/null"));
     let mode = |name: &str| fs::metadata(host.path(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("runs/102"), mode("runs/102/run")), (0o700, 0o600));
+    host.unset("held-stop");
     assert_eq!(front.wait_with_output().unwrap().status.code(), Some(0));
 }
 
 #[test]
 fn the_same_verb_attaches_and_tells_all_and_ends_alike() {
     let host = Host::running();
-    host.set("slow-stop", "1");
+    host.set("held-stop", "");
     let first = begin(&host, "cycle");
     wait_for(|| host.changes() == ["stop 102"]);
-    let (code, out, err) = host.send("cycle --json");
-    assert_eq!(code, 0, "{out}{err}");
+    let second = begin(&host, "cycle --json");
+    wait_for(|| host.journal().contains("attached since=20"));
+    host.unset("held-stop");
+    let second = second.wait_with_output().unwrap();
+    let out = String::from_utf8(second.stdout).unwrap();
+    assert_eq!(second.status.code(), Some(0), "{out}");
     assert!(
         out.starts_with("attached to cycle that runs since 20"),
         "{out}"
@@ -138,17 +143,12 @@ fn the_same_verb_attaches_and_tells_all_and_ends_alike() {
     };
     assert_eq!(middle(&out, 1), middle(&first, 0));
     assert_eq!(host.changes(), ["stop 102", "start 102"]);
-    assert!(
-        host.journal().contains("attached since=20"),
-        "{}",
-        host.journal()
-    );
 }
 
 #[test]
 fn another_mutating_verb_is_refused_with_what_runs_and_reading_is_not() {
     let host = Host::running();
-    host.set("slow-stop", "2");
+    host.set("held-stop", "");
     let first = begin(&host, "stop");
     wait_for(|| host.changes() == ["stop 102"]);
     let (code, out, err) = host.send("cycle");
@@ -158,14 +158,17 @@ fn another_mutating_verb_is_refused_with_what_runs_and_reading_is_not() {
     let (code, out, _) = host.send("status");
     assert_eq!(code, 0);
     assert!(out.starts_with("run: stop runs since 20"), "{out}");
+    host.unset("held-stop");
     assert_eq!(first.wait_with_output().unwrap().status.code(), Some(0));
 }
 
 #[test]
 fn twenty_presses_at_once_make_one_run() {
     let host = Host::running();
-    host.set("slow-stop", "2");
+    host.set("held-stop", "");
     let fronts: Vec<Child> = (0..20).map(|_| begin(&host, "cycle")).collect();
+    wait_for(|| host.journal().matches("attached since=20").count() == 19);
+    host.unset("held-stop");
     for front in fronts {
         let output = front.wait_with_output().unwrap();
         let out = String::from_utf8(output.stdout).unwrap();
@@ -178,7 +181,7 @@ fn twenty_presses_at_once_make_one_run() {
 #[test]
 fn a_worker_that_was_killed_is_told_at_once_and_by_the_next_call_and_repaired_by_it() {
     let host = Host::running();
-    host.set("slow-start", "3");
+    host.set("held-start", "");
     let front = begin(&host, "cycle");
     wait_for(|| host.changes() == ["stop 102", "start 102"]);
     kill("-KILL", &worker(&host));
@@ -197,8 +200,8 @@ fn a_worker_that_was_killed_is_told_at_once_and_by_the_next_call_and_repaired_by
         "{out}"
     );
     // What the killed worker had asked for still comes to pass, as with the real tool.
+    host.unset("held-start");
     wait_for(|| host.pid().is_some());
-    host.unset("slow-start");
     let (code, out, err) = host.send("cycle");
     assert_eq!(
         (code, out.lines().last()),

@@ -76,7 +76,7 @@ fn the_same_idempotency_key_never_cycles_twice() {
 #[test]
 fn a_second_mutating_verb_is_refused_and_names_the_running_operation() {
     let served = Served::with_gate();
-    served.host().set("slow", "2\n");
+    served.host().set("held-stop", "");
     let client = served.client();
     let first = client.post("/api/targets/devvm/verbs/cycle", &json!({}));
     assert_eq!(first.status, 202, "{first:?}");
@@ -102,7 +102,7 @@ fn the_same_key_does_not_cycle_again_after_a_restart_of_the_server() {
 #[test]
 fn a_client_that_hangs_up_in_mid_wait_leaves_the_verb_running() {
     let served = Served::with_gate();
-    served.host().set("slow", "1\n");
+    served.host().set("held-stop", "");
     let client = served.client();
     let mut waiting = TcpStream::connect(served.base.trim_start_matches("http://")).unwrap();
     let request = format!(
@@ -120,6 +120,7 @@ fn a_client_that_hangs_up_in_mid_wait_leaves_the_verb_running() {
         )
     });
     drop(waiting);
+    served.host().unset("held-stop");
     let outcome = wait_until("the verb ends", || {
         let view = client.get(&format!("/api/operations/{running}")).body;
         Some(view["outcome"].as_str()?.to_owned())
@@ -130,7 +131,7 @@ fn a_client_that_hangs_up_in_mid_wait_leaves_the_verb_running() {
 #[test]
 fn an_incident_is_closed_only_when_its_verb_has_ended_and_then_holds_its_end() {
     let served = Served::with_gate();
-    served.host().set("slow", "1\n");
+    served.host().set("held-stop", "");
     let client = served.client();
     let begun = client.post("/api/targets/devvm/verbs/cycle", &json!({}));
     let incident = begun.body["incident"].as_str().unwrap();
@@ -138,6 +139,7 @@ fn an_incident_is_closed_only_when_its_verb_has_ended_and_then_holds_its_end() {
     let refused = close();
     assert_eq!(refused.status, 409, "{refused:?}");
     assert_eq!(refused.body["operation"], begun.body["operation"]);
+    served.host().unset("held-stop");
     wait_until("it can be closed", || (close().status == 204).then_some(()));
     let kinds: Vec<String> = client
         .events(incident, 0)

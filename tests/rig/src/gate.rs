@@ -153,7 +153,7 @@ impl Drop for GateHost {
         for knob in [
             "hang-stop",
             "flood-stop",
-            "slow-stop",
+            "held-stop",
             "fail-stop",
             "keep-qemu",
             "lock",

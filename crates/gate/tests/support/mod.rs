@@ -174,7 +174,7 @@ impl Drop for Host {
         for knob in [
             "hang-stop",
             "flood-stop",
-            "slow-stop",
+            "held-stop",
             "fail-stop",
             "keep-qemu",
             "lock",
