@@ -18,6 +18,7 @@ pub mod serve;
 pub mod site;
 
 use std::io::{BufRead, BufReader, Lines};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -105,6 +106,9 @@ impl Drill {
         let placed = command.get_envs().any(|(name, _)| name == "TMPDIR");
         let left = (!placed).then(|| tempfile::tempdir().unwrap());
         if let Some(dir) = &left {
+            // The drill may run as another account.
+            let all = std::fs::Permissions::from_mode(0o1777);
+            std::fs::set_permissions(dir.path(), all).unwrap();
             command.env("TMPDIR", dir.path());
         }
         let mut child = command
