@@ -56,10 +56,10 @@ for name in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virti
   echo "$name.ko" >>"$root/lib/modules/order"
 done
 
-echo 'root:x:0:0:root:/root:/bin/sh' >"$root/etc/passwd"
+echo 'root:x:0:0:root:/root:/bin/login-shell' >"$root/etc/passwd"
 echo 'root:x:0:' >"$root/etc/group"
 echo 'root:*:19000:0:99999:7:::' >"$root/etc/shadow"
-echo '/bin/sh' >"$root/etc/shells"
+echo '/bin/login-shell' >"$root/etc/shells"
 printf 'passwd: files\ngroup: files\nshadow: files\n' >"$root/etc/nsswitch.conf"
 ssh-keygen -q -t ed25519 -N '' -C breakglass-lab -f "$out.new/key"
 LD_LIBRARY_PATH=$libs "$(find_tool bin/dropbearkey)" -t ed25519 -f "$root/etc/dropbear/host_key" >/dev/null 2>&1
@@ -68,6 +68,7 @@ chmod 700 "$root/root" "$root/root/.ssh"
 chmod 600 "$root/root/.ssh/authorized_keys"
 install -m 0755 "$here/guest-init" "$root/init"
 install -m 0755 "$here/guest-heartbeat" "$root/bin/heartbeat"
+install -m 0755 "$here/guest-login-shell" "$root/bin/login-shell"
 for name in $("$root/bin/busybox" --list); do
   [ -e "$root/bin/$name" ] || ln -s busybox "$root/bin/$name"
 done

@@ -11,6 +11,15 @@ const SILENCE: u64 = 20;
 /// How long the disks must have stood still before a silent guest counts as stalled: an idle one
 /// writes now and then.
 const STALL: u64 = 60;
+/// The same where the guest's processor is busy meanwhile, which no idle guest's is: a boot may not
+/// write for a while.
+const SPIN: u64 = 30;
+/// A guest that takes less of a processor than this, in percent, rests. Waiting for a disk takes
+/// next to nothing, answering who tries to log in a little.
+const RESTS: u64 = 20;
+/// One that takes this much is busy. A panicked Linux spins on one processor, of which a host that
+/// is short of them does not give all.
+const BUSY: u64 = 40;
 /// How long a machine must have been off: a cycle passes through it.
 const OFF: u64 = 15;
 /// How long a guest is given to come up after a mutating verb.
@@ -64,6 +73,8 @@ pub(crate) fn of_vitals(
     ];
     let disk = Disk::of(vitals, now);
     evidence.extend(disk.evidence());
+    let processor = Processor::of(vitals);
+    evidence.extend(processor.evidence());
     let dead_for = |vital: &Vital, seconds| {
         vital.state == VitalState::Dead && clock::seconds_between(&vital.since, now) >= seconds
     };
@@ -84,16 +95,14 @@ pub(crate) fn of_vitals(
             evidence,
             recommend: Some(Verb::Cycle),
         }),
-        VitalState::Good if silent && let Disk::Still(seconds @ STALL..) = disk => Some(Finding {
-            signature: "io-stall",
-            summary: format!(
-                "Disk writes 0 for {} while the monitor answers and the guest does not answer SSH: \
-                 an I/O stall, unless the screen shows a panic. Cycle; reset will not help.",
-                span(seconds)
-            ),
-            evidence,
-            recommend: Some(Verb::Cycle),
-        }),
+        VitalState::Good if silent && let Some((signature, summary)) = still(disk, processor) => {
+            Some(Finding {
+                signature,
+                summary,
+                evidence,
+                recommend: Some(Verb::Cycle),
+            })
+        }
         VitalState::Good if silent => Some(Finding {
             signature: "guest-silent",
             summary: "The machine runs, but its SSH is silent: the guest is wedged or its network \
@@ -108,6 +117,42 @@ pub(crate) fn of_vitals(
             evidence,
             recommend: Some(Verb::Cycle),
         }),
+        _ => None,
+    }
+}
+
+/// What it means that a silent guest whose monitor answers writes nothing: signature and summary.
+///
+/// A panicked kernel and a stalled disk both write nothing. The panicked one spins; a guest that
+/// waits for its disk rests. Where neither is seen neither is claimed.
+fn still(disk: Disk, processor: Processor) -> Option<(&'static str, String)> {
+    match (disk, processor) {
+        (Disk::Still(seconds @ SPIN..), Processor::Takes(percent @ BUSY..)) => Some((
+            "guest-spins",
+            format!(
+                "Disk writes 0 for {} and the processor is busy ({percent} %), while SSH is \
+                 silent: the kernel spins, as after a panic, and does not wait for a disk. The \
+                 screen shows why. Cycle boots it afresh.",
+                span(seconds)
+            ),
+        )),
+        (Disk::Still(seconds @ STALL..), Processor::Takes(percent @ ..RESTS)) => Some((
+            "io-stall",
+            format!(
+                "Disk writes 0 for {} and the processor rests ({percent} %), while the monitor \
+                 answers and SSH is silent: an I/O stall; after a panic the processor would be \
+                 busy. Cycle; reset will not help.",
+                span(seconds)
+            ),
+        )),
+        (Disk::Still(seconds @ STALL..), _) => Some((
+            "io-stall",
+            format!(
+                "Disk writes 0 for {} while the monitor answers and the guest does not answer SSH: \
+                 an I/O stall, unless the screen shows a panic. Cycle; reset will not help.",
+                span(seconds)
+            ),
+        )),
         _ => None,
     }
 }
@@ -150,6 +195,30 @@ impl Disk {
     }
 }
 
+/// What the guest's processors do, by what the gate measured of QEMU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Processor {
+    /// It can't be told.
+    Unknown,
+    /// They take this much time, in percent of one.
+    Takes(u64),
+}
+
+impl Processor {
+    fn of(vitals: &Vitals) -> Processor {
+        let machine = vitals.machine.as_ref();
+        let percent = machine.and_then(|machine| machine.cpu_percent);
+        percent.map_or(Processor::Unknown, Processor::Takes)
+    }
+
+    fn evidence(self) -> Option<String> {
+        match self {
+            Processor::Unknown => None,
+            Processor::Takes(percent) => Some(format!("processor time: {percent} % of one")),
+        }
+    }
+}
+
 fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
@@ -160,6 +229,7 @@ fn span(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use breakglass_journal::Machine;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -249,6 +319,47 @@ mod tests {
             let found = of_vitals(&measured(ssh, vm, still, rate), None, now());
             let found = found.map(|finding| finding.signature);
             assert_eq!(found, expected, "{ssh:?} {vm:?} {still:?} {rate:?}");
+        }
+    }
+
+    #[test]
+    fn a_panic_and_a_stall_are_told_apart_by_the_processor_and_neither_is_guessed() {
+        let rows = [
+            (Some(2), 60, "io-stall", "the processor rests (2 %)"),
+            (Some(2), 59, "guest-silent", ""),
+            (Some(98), 30, "guest-spins", "the processor is busy (98 %)"),
+            (Some(98), 29, "guest-silent", ""),
+            (Some(30), 60, "io-stall", "unless the screen shows a panic"),
+            (None, 60, "io-stall", "unless the screen shows a panic"),
+        ];
+        for (percent, still, signature, words) in rows {
+            let found = of_vitals(&taking(percent, still), None, now()).unwrap();
+            assert_eq!(found.signature, signature, "{percent:?} {still}");
+            assert!(found.summary.contains(words), "{}", found.summary);
+        }
+        let found = of_vitals(&taking(Some(98), 60), None, now()).unwrap();
+        let seen = "processor time: 98 % of one".to_owned();
+        assert!(found.evidence.contains(&seen), "{:?}", found.evidence);
+    }
+
+    fn taking(percent: Option<u64>, still: i64) -> Vitals {
+        let mut vitals = measured(VitalState::Dead, VitalState::Good, Some(still), Some(0));
+        vitals.machine.as_mut().unwrap().cpu_percent = percent;
+        vitals
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_claimed_was_seen(
+            percent in proptest::option::of(0u64..200), still in 0i64..300,
+        ) {
+            let found = of_vitals(&taking(percent, still), None, now()).unwrap();
+            let spins = found.signature == "guest-spins";
+            let rests = found.summary.contains("the processor rests");
+            prop_assert!(!spins || (percent >= Some(BUSY) && still >= 30));
+            prop_assert!(!rests || (percent.is_some() && percent < Some(RESTS) && still >= 60));
+            // Whatever the processor does, somebody is told, and told what helps both.
+            prop_assert_eq!(found.recommend, Some(Verb::Cycle));
         }
     }
 

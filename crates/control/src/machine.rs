@@ -48,6 +48,7 @@ pub(crate) fn read(line: &str) -> Option<Look> {
         writes_per_s: number("/disk/writes_per_s"),
         bytes_written_per_s: number("/disk/bytes_written_per_s"),
         no_writes_since: None,
+        cpu_percent: number("/cpu_percent"),
         host_cpu_pressure: percent("cpu"),
         host_io_pressure: percent("io"),
         host_memory_pressure: percent("memory"),
@@ -90,7 +91,7 @@ mod tests {
     #[test]
     fn what_the_gate_measured_is_read_field_by_field() {
         let look = read(
-            r#"{"run_state":"running","monitor_error":null,"monitor_ms":3,"uptime_s":7200,
+            r#"{"run_state":"running","monitor_error":null,"monitor_ms":3,"uptime_s":7200,"cpu_percent":97,
             "qemu":{"pid":4711,"started":99,"state":"S"},
             "lock":{"kind":"backup","holder":"task 12"},"ha_managed":false,"notes":[],
             "staged":["memory: 8192"],"host_cpu_pressure":null,
@@ -109,6 +110,7 @@ mod tests {
             (None, Some(1.5))
         );
         assert_eq!((machine.uptime_s, machine.pid), (Some(7200), Some(4711)));
+        assert_eq!(machine.cpu_percent, Some(97));
         assert_eq!(counter.unwrap().writes, 4242);
     }
 

@@ -46,8 +46,8 @@ pub(crate) struct Board(Mutex<Posted>);
 #[derive(Debug)]
 struct Posted {
     vitals: Vitals,
-    /// What the guest had written in all when it was last known, and since when that was so.
-    written: Option<(Counter, Timestamp)>,
+    /// What the guest had written in all when it was last known.
+    written: Option<Written>,
     /// The gate knows `status` only: an older one.
     gate_is_old: bool,
     /// The conclusion that was told last, and in which incident.
@@ -147,6 +147,26 @@ impl Board {
     }
 }
 
+/// What the guest had written in all, and what was seen while that stayed so.
+#[derive(Debug)]
+struct Written {
+    counter: Counter,
+    since: Timestamp,
+    /// Processor time of all later looks that told it, in percent, and how many those are. One look
+    /// lasts a second, and may fall on a login.
+    cpu: (u64, u64),
+}
+
+impl Written {
+    /// The average, with one more look.
+    fn cpu_with(&mut self, percent: Option<u64>) -> Option<u64> {
+        if let Some(percent) = percent {
+            self.cpu = (self.cpu.0.saturating_add(percent), self.cpu.1 + 1);
+        }
+        self.cpu.0.checked_div(self.cpu.1)
+    }
+}
+
 impl Posted {
     /// Puts up what was measured, with since when nothing has been written.
     fn look_at_machine(&mut self, look: Option<Look>, now: Timestamp) {
@@ -159,11 +179,18 @@ impl Posted {
             return;
         };
         if let Some(counter) = counter {
-            match self.written {
-                Some((last, since)) if last == counter => {
-                    machine.no_writes_since = Some(clock::written(since));
+            match &mut self.written {
+                Some(written) if written.counter == counter => {
+                    machine.no_writes_since = Some(clock::written(written.since));
+                    machine.cpu_percent = written.cpu_with(machine.cpu_percent);
                 }
-                _ => self.written = Some((counter, now)),
+                written => {
+                    *written = Some(Written {
+                        counter,
+                        since: now,
+                        cpu: (0, 0),
+                    });
+                }
             }
         }
         self.vitals.machine = Some(Box::new(machine));
@@ -532,6 +559,29 @@ mod tests {
         assert_eq!(look(60, 2, Some(42)), None);
         board.lock().look_at_machine(None, at(70));
         assert_eq!(board.read().machine, None);
+    }
+
+    #[test]
+    fn processor_time_is_averaged_over_the_looks_that_saw_nothing_written() {
+        let board = Board::new("devvm");
+        let look = |second, writes: u64, percent: Option<u64>| {
+            let qemu = serde_json::json!({ "pid": 1, "started": 7, "state": "S" });
+            let said = serde_json::json!({
+                "qemu": qemu, "disk": { "writes": writes }, "cpu_percent": percent,
+            });
+            let mut posted = board.lock();
+            posted.look_at_machine(machine::read(&said.to_string()), at(second));
+            posted.vitals.machine.clone().unwrap().cpu_percent
+        };
+        // What was seen while it still wrote does not count.
+        assert_eq!(look(0, 40, Some(90)), Some(90));
+        assert_eq!(look(10, 40, Some(2)), Some(2));
+        assert_eq!(look(20, 40, Some(40)), Some(21));
+        assert_eq!(look(30, 40, None), Some(21));
+        assert_eq!(look(40, 41, None), None);
+        assert_eq!(look(50, 41, None), None);
+        assert_eq!(look(60, 41, Some(u64::MAX)), Some(u64::MAX));
+        assert_eq!(look(70, 41, Some(u64::MAX)), Some(u64::MAX / 2));
     }
 
     #[test]

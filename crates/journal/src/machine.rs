@@ -41,6 +41,11 @@ pub struct Machine {
     /// last two looks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_writes_since: Option<String>,
+    /// Processor time that the QEMU process takes, in percent of one processor: on average over the
+    /// looks since `no_writes_since`, and where that is missing, at the last look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional, type = "number")]
+    pub cpu_percent: Option<u64>,
     /// The share of the last ten seconds, in percent, in which something on the host waited for a
     /// processor.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 //!
 //! While it lives, each line on standard input is a fault: `panic`, `freeze`, `thaw`, `pause`,
 //! `stop-qemu`, `continue-qemu`, `kill-qemu`, `kill-agent`, or `login` (waits until somebody can
-//! log in). Each is answered by one line, `done`.
+//! log in) or `boot-hangs` (waits until a boot stands before a frozen disk). Each is answered by one line, `done`.
 
 #![allow(
     clippy::print_stdout,
@@ -35,6 +35,7 @@ fn inflict(fault: &str, host: &LabHost<Libvirt>) {
         "continue-qemu" => guest.continue_qemu(),
         "kill-qemu" => guest.kill_qemu(),
         "kill-agent" => guest.kill_agent(),
+        "boot-hangs" => assert!(guest.boot_hangs(), "the guest boots over its frozen disk"),
         "login" => {
             guest.login().wait();
         }

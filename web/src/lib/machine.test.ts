@@ -22,6 +22,10 @@ test('disks that stand still say since how long, and stand out after a minute', 
   expect(text(busy, 'Disk')?.text).toBe('12 writes/s, 147.5 kB/s');
 });
 
+test('processor time says of how many processors it is a share', () => {
+  expect(text({ cpu_percent: 98 }, 'Processor')?.text).toBe('98 % of one');
+});
+
 test('a monitor that does not answer, a lock and high availability stand out', () => {
   const known = { monitor_error: 'no greeting', lock: 'backup (task 12)', ha_managed: true };
   const bad = facts(machine(known), now).filter((fact) => fact.bad);

@@ -26,6 +26,10 @@ export function facts(machine: Machine, now: number): Fact[] {
       text: volume ? `${disk}, ${bytes(volume)}/s` : disk,
       bad: (stillFor(machine, now) ?? 0) >= STILL_MS,
     },
+    machine.cpu_percent !== undefined && {
+      name: 'Processor',
+      text: `${machine.cpu_percent} % of one`,
+    },
     qemu(machine),
     monitor(machine),
     machine.uptime_s !== undefined && { name: 'Up', text: span(machine.uptime_s * 1000) },

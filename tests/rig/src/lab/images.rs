@@ -6,7 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Which files of `tests/lab` make the guest: a change of one builds another.
-const SOURCES: [&str; 3] = ["build-guest.sh", "guest-init", "guest-heartbeat"];
+const SOURCES: [&str; 4] = [
+    "build-guest.sh",
+    "guest-init",
+    "guest-heartbeat",
+    "guest-login-shell",
+];
 
 /// The kernel's command line: both consoles, and no time spent on what a test does not need.
 pub(super) const CMDLINE: &str = "console=tty0 console=ttyS0 panic=0 quiet loglevel=4 \

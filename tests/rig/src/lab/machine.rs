@@ -39,6 +39,20 @@ pub trait Machine {
         found.first().copied()
     }
 
+    /// Waits until a boot has come to the guest's disk; whether it ends there, as one does whose
+    /// disk is frozen.
+    ///
+    /// # Panics
+    /// When no boot comes so far.
+    fn boot_hangs(&self) -> bool {
+        until("a boot comes to the disk", || {
+            let text = fs::read(self.serial_log()).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            text.rfind("victim: mounts") > text.rfind("victim: up")
+        });
+        !self.login().greets()
+    }
+
     /// Panics the guest's kernel, and waits until it has.
     ///
     /// # Panics

@@ -42,6 +42,11 @@ bytes_written_per_s?: number,
  */
 no_writes_since?: string, 
 /**
+ * Processor time that the QEMU process takes, in percent of one processor: on average over the
+ * looks since `no_writes_since`, and where that is missing, at the last look.
+ */
+cpu_percent?: number, 
+/**
  * The share of the last ten seconds, in percent, in which something on the host waited for a
  * processor.
  */
