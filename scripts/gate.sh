@@ -7,8 +7,9 @@ triple=$(rustc -vV | sed -n 's/^host: //p')
 RUSTFLAGS='-C target-feature=+crt-static' cargo build --release -p breakglass-gate \
   --target "$triple" --target-dir target/static
 gate=target/static/$triple/release/breakglass-gate
-if readelf -lW "$gate" | grep -q INTERP; then
-  echo "$gate wants a dynamic loader; a static one was asked for" >&2
+wants=$(readelf -ldW "$gate")
+if grep -qE 'INTERP|\(NEEDED\)' <<<"$wants"; then
+  echo "$gate wants a dynamic loader or a library of the host; a static one was asked for" >&2
   exit 1
 fi
 printf '%s: %s bytes, static\n' "$gate" "$(stat -c %s "$gate")"

@@ -10,7 +10,9 @@ case $driver:$guest in
   virsh:*) guest="\"$guest\"" ;;
   *) echo "the drivers are qm and virsh, not $driver" >&2; exit 2 ;;
 esac
-gate=$("$(dirname "$0")/gate.sh" | tee /dev/stderr | tail -1 | sed 's/: .*//')
+built=$("$(dirname "$0")/gate.sh")
+printf '%s\n' "$built" >&2
+gate=${built%%: *}
 scp -q "$(dirname "$0")/../$gate" "$host:/usr/local/sbin/breakglass-gate.new"
 ssh "$host" sh -s <<HOST
 set -e
