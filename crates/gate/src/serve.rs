@@ -44,7 +44,8 @@ impl Context<'_> {
 
     /// Refuses the request, with why and with what is allowed instead; the exit code.
     pub fn refuse(&self, why: &str, allowed: &str, out: &mut dyn Output) -> u8 {
-        self.note(&format!("refused reason=\"{why}\""), out);
+        let reason = why.replace('"', "'");
+        self.note(&format!("refused reason=\"{reason}\""), out);
         out.error(&format!("refused: {why}; allowed: {allowed}"));
         REFUSED
     }

@@ -105,6 +105,14 @@ fn an_endless_request_leaves_a_short_journal_line() {
 }
 
 #[test]
+fn a_journal_line_holds_its_two_quoted_fields_and_none_that_the_request_made_up() {
+    let host = Host::running();
+    assert_eq!(host.send("x\" accepted outcome=\"running").0, 2);
+    let journal = host.journal().replace(r#"\""#, "");
+    assert_eq!(journal.matches('"').count(), 4, "{journal}");
+}
+
+#[test]
 fn a_policy_that_others_can_write_or_that_is_missing_allows_nothing() {
     let host = Host::running();
     let policy = host.path("gate.toml");
