@@ -148,7 +148,7 @@ async fn a_shutdown_does_not_wait_for_a_cli_that_never_gets_ready() {
     let begun = Instant::now();
     scene.agents.shutdown().await;
     assert!(
-        begun.elapsed() < Duration::from_secs(5),
+        begun.elapsed() < Duration::from_secs(15),
         "{:?}",
         begun.elapsed()
     );

@@ -102,8 +102,9 @@ async fn a_store_that_fails_holds_nobody_up_and_says_when_it_is_well_again() {
             .record(incident, Actor::System, notice(format!("later {n}")))
             .await;
     }
+    // Each alone would wait for the lock as long as the first.
     assert!(
-        at_once.elapsed() < Duration::from_millis(500),
+        at_once.elapsed() < Duration::from_secs(10),
         "{:?}",
         at_once.elapsed()
     );

@@ -232,7 +232,7 @@ async fn an_append_never_waits_for_a_removal() {
     closed(&journal, 1).await;
     journal.shutdown();
     let journal = keep(&path, 0, 1);
-    let (mut longest, mut during) = (Duration::ZERO, 0);
+    let (began, mut longest, mut during) = (Instant::now(), Duration::ZERO, 0);
     let purging = "SELECT count(*) FROM purge";
     while journal.tombstone(long).await.unwrap().is_none() || count(&path, purging) > 0 {
         let asked = Instant::now();
@@ -240,11 +240,11 @@ async fn an_append_never_waits_for_a_removal() {
         longest = longest.max(asked.elapsed());
         during += 1;
     }
-    println!("{during} appends during the removal, the longest took {longest:?}");
-    // 40 MB take seconds as one transaction. One step of it is a few milliseconds; the bound leaves
-    // room for a machine that others use.
+    let whole = began.elapsed();
+    println!("{during} appends during the removal of {whole:?}, the longest took {longest:?}");
+    // As one transaction the removal would hold up one of them for nearly all of its time.
     assert!(during > 10, "only {during} appends fell into the removal");
-    assert!(longest < Duration::from_millis(400), "{longest:?}");
+    assert!(longest * 3 < whole, "{longest:?} of {whole:?}");
     until_gone(&journal, &path, long).await;
     sound(&path);
 }

@@ -9,8 +9,6 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
 use common::{Drill, wait_until};
@@ -101,7 +99,7 @@ async fn a_tool_that_outlives_a_killed_server_is_ended_by_the_next_one() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data").display().to_string();
     let pid = dir.path().join("data/cell/home/pid");
-    let tool = "setsid sleep 300 & echo $! > ~/pid; wait";
+    let tool = "setsid sh -c 'echo $$ > ~/pid; exec sleep 300' & wait";
     let model = ModelServer::start(vec![Reply::bash(tool)]).await;
     let drill = drill_with(&model, &["--data-dir", &data]);
     let tool = tokio::task::block_in_place(|| {
@@ -130,10 +128,8 @@ fn lives(id: u32) -> bool {
 }
 
 #[test]
-fn a_missing_cli_is_said_everywhere_delays_nothing_and_power_works() {
-    let begun = Instant::now();
+fn a_missing_cli_is_said_everywhere_and_power_works() {
     let drill = Drill::start_with(&["--agent", "claude"], &[("PATH", "/nowhere")]);
-    assert!(begun.elapsed() < Duration::from_secs(5));
     let client = drill.sign_in();
     let agent = client.get("/api/me").body["agent"].clone();
     let message = agent["message"].as_str().unwrap();

@@ -184,11 +184,11 @@ fn a_receiver_that_never_answers_holds_up_neither_another_nor_a_verb() {
     }
     counts(&client, "prompt", "delivered", 4);
     assert!(
-        begun.elapsed() < Duration::from_secs(20),
+        begun.elapsed() < Duration::from_secs(40),
         "{:?}",
         begun.elapsed()
     );
-    assert_eq!(status(&client, "hung")["waiting"], 4);
+    counts(&client, "hung", "waiting", 4);
     assert_eq!(
         client.get("/ready").body["checks"]["notify.prompt"]["state"],
         "green"

@@ -155,6 +155,14 @@ fn sockets(target: &Target<'_>) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Waits until something listens on `port`, or the process `$tunnel` has ended; for half a minute.
+fn until_it_listens(port: u16) -> String {
+    format!(
+        "for try in $(seq 300); do (exec 3<>/dev/tcp/127.0.0.1/{port}) && break; \
+         kill -0 $tunnel || break; sleep 0.1; done 2>/dev/null"
+    )
+}
+
 fn ssh(target: &Target<'_>) -> Vec<(&'static str, String)> {
     let [guest, host] = target.sshd;
     let key = target.key.display();
@@ -162,8 +170,9 @@ fn ssh(target: &Target<'_>) -> Vec<(&'static str, String)> {
                   UserKnownHostsFile=/dev/null -o ConnectTimeout=5";
     let banner = |options: &str, port: u16| {
         works(&format!(
-            "(ssh {options} devvm & tunnel=$!; sleep 1; (exec 3<>/dev/tcp/127.0.0.1/{port}; \
-             head -c 4 <&3) | grep SSH-; found=$?; kill $tunnel; exit $found)"
+            "(ssh {options} devvm & tunnel=$!; {}; (exec 3<>/dev/tcp/127.0.0.1/{port}; \
+             head -c 4 <&3) | grep SSH-; found=$?; kill $tunnel; exit $found)",
+            until_it_listens(port)
         ))
     };
     vec![
@@ -189,9 +198,10 @@ fn ssh(target: &Target<'_>) -> Vec<(&'static str, String)> {
             "ssh -D",
             // SOCKS5: no login; connect to the host's sshd.
             works(&format!(
-                "(ssh -N -D 127.0.0.1:47012 devvm & tunnel=$!; sleep 1; (exec 3<>/dev/tcp/127.0.0.1/47012; \
+                "(ssh -N -D 127.0.0.1:47012 devvm & tunnel=$!; {}; (exec 3<>/dev/tcp/127.0.0.1/47012; \
                  printf '\\5\\1\\0\\5\\1\\0\\1\\177\\0\\0\\1\\{:o}\\{:o}' >&3; head -c 16 <&3) | grep -a SSH-; \
                  found=$?; kill $tunnel; exit $found)",
+                until_it_listens(47012),
                 host >> 8,
                 host & 255
             )),
