@@ -109,6 +109,10 @@ impl Served {
         client
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn host(&self) -> &GateHost {
         &self.host
     }
