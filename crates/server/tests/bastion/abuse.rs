@@ -2,10 +2,12 @@
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use breakglass_journal::EventBody;
+use tokio::time::timeout;
 
-use crate::scene::{Scene, err, out};
+use crate::scene::{LIMIT, Scene, err, out};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forwarding_of_every_kind_is_refused_and_recorded() {
@@ -49,9 +51,14 @@ async fn an_ssh_agent_of_the_cell_is_not_forwarded() {
     let mut agent = tokio::process::Command::new("ssh-agent");
     let agent = agent.arg("-D").arg("-a").arg(&socket).kill_on_drop(true);
     let _agent = agent.stdout(std::process::Stdio::null()).spawn().unwrap();
-    while !socket.exists() {
-        tokio::task::yield_now().await;
-    }
+    // A client asks for forwarding only where an agent answers, and it doesn't yet when its socket is there.
+    let answers = async {
+        while UnixStream::connect(&socket).is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let answering = timeout(LIMIT, answers).await;
+    answering.expect("an agent answers: apt-get install openssh-client");
     let mut client = scene.client("ssh");
     client.args(["-A", "-o", "IdentityAgent=SSH_AUTH_SOCK", "devvm"]);
     client
@@ -106,7 +113,7 @@ async fn half_open_clients_are_let_go_and_disturb_nobody() {
 fn ended(stream: &mut UnixStream) -> bool {
     use std::io::Read as _;
     stream
-        .set_read_timeout(Some(std::time::Duration::from_secs(30)))
+        .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
     let mut bytes = [0; 4096];
     loop {

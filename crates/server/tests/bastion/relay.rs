@@ -3,17 +3,23 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use breakglass_journal::CommandStream;
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::scene::{LIMIT, Scene, err, out};
+
+/// What became of a client that was given its input.
+async fn ended(child: Child) -> Output {
+    let ran = timeout(LIMIT, child.wait_with_output()).await;
+    ran.expect("the client did not end in time").unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_and_exit_code_arrive_apart_and_unchanged() {
@@ -46,7 +52,7 @@ async fn standard_input_reaches_the_command_and_its_end_too() {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&vec![b'x'; 3_000_000]).await.unwrap();
     drop(stdin);
-    let ran = child.wait_with_output().await.unwrap();
+    let ran = ended(child).await;
     assert_eq!(out(&ran).trim(), "3000000");
 }
 
@@ -61,7 +67,7 @@ async fn a_shell_without_a_terminal_runs_what_it_is_told_and_that_is_recorded() 
         .write_all(b"echo from-the-shell\nexit 3\n")
         .await
         .unwrap();
-    let ran = child.wait_with_output().await.unwrap();
+    let ran = ended(child).await;
     assert!(out(&ran).contains("from-the-shell"), "{ran:?}");
     assert_eq!(ran.status.code(), Some(3));
     let told = scene.recorded(CommandStream::Stdin).await;
@@ -94,8 +100,8 @@ async fn a_window_that_changes_its_size_changes_it_on_the_guest() {
     client.stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = client.spawn().expect("apt-get install util-linux");
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let first = lines.next_line().await.unwrap().unwrap();
-    assert_eq!(first.trim(), "24 80");
+    let first = timeout(LIMIT, lines.next_line()).await;
+    assert_eq!(first.unwrap().unwrap().unwrap().trim(), "24 80");
     resize(&ours, 40, 132);
     let changed = timeout(LIMIT, lines.next_line()).await;
     assert_eq!(changed.unwrap().unwrap().unwrap().trim(), "changed");

@@ -1,7 +1,5 @@
 //! Stop and cut-off: what the agent began on the guest is gone, and that is proven.
 
-use std::time::Duration;
-
 use breakglass_journal::EventBody;
 use tokio::time::timeout;
 
@@ -124,12 +122,14 @@ async fn stop_of_a_command_on_a_guest_that_is_gone_says_that_it_is_not_known() {
         .unwrap();
     pid_in(&file).await;
     scene.guest.freeze();
-    let began = std::time::Instant::now();
     timeout(LIMIT, scene.post.turn_ended(true))
         .await
         .expect("Stop has an end");
-    assert!(began.elapsed() < Duration::from_secs(30));
     client.kill().await.unwrap();
+    // Stop does not wait for longer than its own limit.
+    scene
+        .event(|body| matches!(body, EventBody::CommandFinished { .. }))
+        .await;
     let message = scene.last_message().await;
     assert!(
         message.contains("not known") || message.contains("may still be running"),
