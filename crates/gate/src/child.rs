@@ -173,6 +173,9 @@ fn keep(kept: Option<&mut Vec<u8>>, block: &[u8]) {
 mod tests {
     use super::*;
 
+    /// Half of what would be waited for in vain; the rest is for a machine that others use.
+    const SOON: Duration = Duration::from_secs(30);
+
     fn sh(script: &str, seconds: u64) -> (Result<String, String>, Duration) {
         let (began, limit) = (Instant::now(), Duration::from_secs(seconds));
         let result = run(Path::new("/bin/sh"), &["-c", script], limit);
@@ -207,14 +210,14 @@ mod tests {
     fn a_child_that_hangs_and_ignores_sigterm_is_killed_with_its_whole_group() {
         let (late, took) = sh(
             "trap '' TERM; sleep 600 & echo $! >&2; while :; do sleep 1; done",
-            1,
+            5,
         );
         let late = late.unwrap_err();
         let (grandchild, how) = late.split_once(' ').unwrap();
-        assert_eq!(how, "(no end after 1 s, killed)");
-        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert_eq!(how, "(no end after 5 s, killed)");
+        assert!(took < SOON, "{took:?}");
         let grandchild: u32 = grandchild.parse().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + SOON;
         while crate::driver::proc::look(grandchild).unwrap().is_some() {
             assert!(Instant::now() < deadline, "the grandchild lives on");
             std::thread::sleep(Duration::from_millis(10));
@@ -233,15 +236,17 @@ mod tests {
     fn a_flood_without_end_stops_at_the_deadline() {
         let (flood, took) = sh("exec cat /dev/zero", 1);
         assert!(flood.unwrap_err().ends_with("(no end after 1 s, killed)"));
-        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert!(took < SOON, "{took:?}");
     }
 
     #[test]
     fn a_daemon_that_keeps_the_pipe_open_is_neither_waited_for_nor_killed() {
-        let (done, took) = sh("setsid sleep 3 & echo $!", 60);
-        assert!(took < Duration::from_secs(2), "{took:?}");
+        let (done, took) = sh("setsid sleep 60 & echo $!", 60);
+        assert!(took < SOON, "{took:?}");
         let daemon: u32 = done.unwrap().trim().parse().unwrap();
         assert!(crate::driver::proc::look(daemon).unwrap().is_some());
+        let daemon = Pid::from_raw(daemon.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(daemon, Signal::KILL).unwrap();
     }
 
     #[test]
@@ -259,6 +264,6 @@ mod tests {
         };
         let late = within(Duration::from_millis(50), "the file", hang);
         assert_eq!(late.unwrap_err(), "the file: no answer within 0.05 s");
-        assert!(began.elapsed() < Duration::from_secs(10));
+        assert!(began.elapsed() < SOON);
     }
 }

@@ -215,7 +215,8 @@ proptest! {
         };
         let exit = serve(&context, &mut after, &mut said);
         let story = said.0.join("\n");
-        prop_assert!(began.elapsed() < Duration::from_secs(10), "{:?}: {story}", began.elapsed());
+        // All limits together are a tenth of a second; the rest is for a machine that others use.
+        prop_assert!(began.elapsed() < Duration::from_secs(30), "{:?}: {story}", began.elapsed());
         prop_assert!(!after.is_torn, "{story}");
         if verb == Verb::Screenshot {
             return Ok(());
@@ -245,9 +246,14 @@ proptest! {
 fn suffer(knob: &str) {
     for child in ["pending", "status", "stop", "start", "reset"] {
         let (host, fault) = (Host::running(), format!("{knob}-{child}"));
-        host.write_policy(
-            "ask_seconds = 2\nstop_seconds = 1\nstart_seconds = 2\nterminate_seconds = 1\nforensics_seconds = 3\n",
-        );
+        // Short for the child that never comes back, long for those that have to.
+        let limit = |own: &[&str], short| if own.contains(&child) { short } else { 30 };
+        host.write_policy(&format!(
+            "ask_seconds = {}\nstop_seconds = {}\nstart_seconds = {}\nforensics_seconds = 3\n",
+            limit(&["pending", "status", "reset"], 3),
+            limit(&["stop"], 1),
+            limit(&["start"], 2),
+        ));
         host.set(&fault, "it is broken");
         let verb = if child == "reset" { "reset" } else { "cycle" };
         let began = Instant::now();

@@ -102,7 +102,11 @@ fn a_guest_left_off_by_a_failed_cycle_is_told_loudly() {
 fn a_qemu_that_outlives_a_successful_qm_stop_is_ended_by_signals_before_the_next_is_started() {
     for (knob, rungs) in [("keep-qemu", 1), ("stubborn", 2)] {
         let host = Host::stopped();
-        host.write_policy("terminate_seconds = 1\n");
+        // What is waited for in vain is short; what has to be seen in time is not.
+        let terminate = if rungs == 1 { 20 } else { 1 };
+        host.write_policy(&format!(
+            "terminate_seconds = {terminate}\nsettle_seconds = 5\n"
+        ));
         host.set(knob, "");
         assert!(host.qm(&["start", "102"]).status.success());
         let before = host.pid().unwrap();
@@ -196,7 +200,7 @@ fn a_qm_that_hangs_is_killed_at_its_deadline_and_the_process_ended_without_it() 
         out.contains("stop: qm stop: no end after 1 s, killed"),
         "{out}"
     );
-    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(began.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
@@ -318,7 +322,7 @@ fn syslog_gets_the_same_line_with_the_auth_facility() {
     let host = Host::stopped();
     let syslog = std::os::unix::net::UnixDatagram::bind(host.path("log")).unwrap();
     syslog
-        .set_read_timeout(Some(Duration::from_secs(5)))
+        .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
     host.send("id");
     let mut message = [0; 512];
@@ -356,14 +360,17 @@ fn a_directory_for_runs_that_cannot_be_used_blocks_nothing() {
 fn a_stall_shows_as_writes_that_stand_still() {
     let host = Host::running();
     host.write_policy("sample_gap_seconds = 1\n");
-    let rate = || {
+    let disk = || {
         let (_, out, _) = host.send("vitals");
         let vitals: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
-        vitals["disk"]["writes_per_s"].as_u64().unwrap()
+        let number = |name: &str| vitals["disk"][name].as_u64().unwrap();
+        (number("writes_per_s"), number("sampled_ms"))
     };
-    assert!((50..200).contains(&rate()));
+    let (rate, gap) = disk();
+    assert!(gap >= 1_000, "{gap} ms");
+    assert_eq!(rate, 100 * 1_000 / gap);
     host.set("stalled", "");
-    assert_eq!(rate(), 0);
+    assert_eq!(disk().0, 0);
 }
 
 #[test]

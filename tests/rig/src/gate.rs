@@ -64,6 +64,20 @@ impl GateHost {
         host
     }
 
+    /// From now on the policy has the lines of `more` in place of those of the same keys.
+    ///
+    /// # Panics
+    /// When it can't be written.
+    pub fn amend_policy(&self, more: &str) {
+        let key = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        let base = policy(self.dir.path());
+        let kept = base
+            .lines()
+            .filter(|line| !more.lines().any(|other| key(other) == key(line)));
+        let lines: Vec<&str> = kept.chain(more.lines()).collect();
+        fs::write(self.policy_file(), lines.join("\n") + "\n").unwrap();
+    }
+
     /// What the gate's policy is read from.
     #[must_use]
     pub fn policy_file(&self) -> PathBuf {
@@ -177,7 +191,7 @@ fn policy(root: &Path) -> String {
          cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
          forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
          tasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
-         gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 3\nsettle_seconds = 3\n"
+         gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 20\nsettle_seconds = 20\n"
     )
 }
 

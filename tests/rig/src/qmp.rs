@@ -34,12 +34,13 @@ impl Monitor {
         let ended = Arc::new(AtomicBool::new(false));
         let (state, over) = (state.to_owned(), Arc::clone(&ended));
         let thread = std::thread::spawn(move || {
+            let mut disk = Disk::default();
             // One client at a time, as QEMU has it.
             for client in listener.incoming() {
                 if over.load(Ordering::SeqCst) {
                     return;
                 }
-                let _ = client.and_then(|client| converse(&client, &state, &over));
+                let _ = client.and_then(|client| converse(&client, &state, &over, &mut disk));
             }
         });
         Monitor {
@@ -62,11 +63,16 @@ impl Drop for Monitor {
     }
 }
 
-fn converse(client: &UnixStream, state: &Path, ended: &AtomicBool) -> std::io::Result<()> {
+fn converse(
+    client: &UnixStream,
+    state: &Path,
+    ended: &AtomicBool,
+    disk: &mut Disk,
+) -> std::io::Result<()> {
     while state.join("monitor-hangs").exists() && !ended.load(Ordering::SeqCst) {
         std::thread::sleep(Duration::from_millis(10));
     }
-    client.set_read_timeout(Some(Duration::from_secs(5)))?;
+    client.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut out = client;
     writeln!(
         out,
@@ -77,7 +83,7 @@ fn converse(client: &UnixStream, state: &Path, ended: &AtomicBool) -> std::io::R
         let answer = match request["execute"].as_str() {
             Some("qmp_capabilities") => "{}".to_owned(),
             Some("query-status") => status(state),
-            Some("query-block" | "query-blockstats") => counters(state),
+            Some("query-block" | "query-blockstats") => disk.counters(state),
             Some("screendump") => {
                 let file = request["arguments"]["filename"]
                     .as_str()
@@ -103,20 +109,22 @@ fn converse(client: &UnixStream, state: &Path, ended: &AtomicBool) -> std::io::R
     Ok(())
 }
 
-/// A disk that writes a hundred blocks a second, until a file `stalled` is there.
-fn counters(state: &Path) -> String {
-    let since = std::time::UNIX_EPOCH
-        .elapsed()
-        .unwrap_or_default()
-        .as_millis();
-    let writes = match state.join("stalled").exists() {
-        true => 7,
-        false => since / 10,
-    };
-    format!(
-        r#"[{{"device": "drive-virtio0", "stats": {{"wr_operations": {writes}, "wr_bytes": {}}}}}]"#,
-        writes * 4096
-    )
+/// Writes a hundred blocks from one look at it to the next, until a file `stalled` is there.
+#[derive(Debug, Default)]
+struct Disk {
+    writes: u64,
+}
+
+impl Disk {
+    fn counters(&mut self, state: &Path) -> String {
+        if !state.join("stalled").exists() {
+            self.writes += 100;
+        }
+        let (writes, bytes) = (self.writes, self.writes * 4096);
+        format!(
+            r#"[{{"device": "drive-virtio0", "stats": {{"wr_operations": {writes}, "wr_bytes": {bytes}}}}}]"#
+        )
+    }
 }
 
 /// Three pixels by two: black, white, red; and back.

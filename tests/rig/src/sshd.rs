@@ -16,7 +16,8 @@ use crate::port;
 
 /// sshd re-executes itself, so it wants its absolute path.
 pub(crate) const SSHD: &str = "/usr/sbin/sshd";
-const START_LIMIT: Duration = Duration::from_secs(10);
+/// A server that can't start says so by ending; this is for a machine that others use.
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// A server; dropping it ends it and every process that it started.
 #[derive(Debug)]

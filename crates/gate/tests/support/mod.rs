@@ -119,8 +119,8 @@ impl Host {
              cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
              forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
              tasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
-             gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 3\n\
-             settle_seconds = 3\n"
+             gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 20\n\
+             settle_seconds = 20\n"
         );
         let key = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
         let kept = base

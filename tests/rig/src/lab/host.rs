@@ -14,7 +14,7 @@ use crate::gate::gate_binary;
 use crate::sshd::Sshd;
 
 /// Limits for a guest that boots in seconds, so that a test of a hang ends soon.
-const LIMITS: &str = "ask_seconds = 3\nstop_seconds = 30\nterminate_seconds = 5\nstart_seconds = 60\n\
+const LIMITS: &str = "ask_seconds = 10\nstop_seconds = 30\nterminate_seconds = 5\nstart_seconds = 60\n\
                       settle_seconds = 15\nforensics_seconds = 8\nsample_gap_seconds = 2\n";
 
 /// The host of a real guest. One key opens both: that of [`images`].

@@ -97,7 +97,7 @@ impl Libvirt {
         self.dir().join("run/qemu/victim.pid")
     }
 
-    /// Runs `virsh` for at most 30 s; its standard output.
+    /// Runs `virsh` for at most a minute; its standard output.
     ///
     /// # Errors
     /// Its words, when it failed or took too long.
@@ -106,7 +106,7 @@ impl Libvirt {
     /// When there is no `virsh`.
     pub fn virsh(&self, args: &[&str]) -> Result<String, String> {
         let output = Command::new("timeout")
-            .args(["--signal=KILL", "30", "virsh", "-c", &self.uri()])
+            .args(["--signal=KILL", "60", "virsh", "-c", &self.uri()])
             .args(args)
             .stdin(Stdio::null())
             .output()

@@ -1,4 +1,4 @@
-//! The way into a guest: SSH with the lab's key, never longer than a few seconds.
+//! The way into a guest: SSH with the lab's key, never for ever.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
@@ -9,6 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::images::Images;
 use crate::port;
+
+/// Longest time that a command in a healthy guest may take, on a machine that others use.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest time of a command in a guest that may be about to vanish: then nothing says so.
+const DOUBT: Duration = Duration::from_secs(10);
+/// Longest boot.
+const BOOT: Duration = Duration::from_secs(180);
 
 /// Root's login on a guest.
 #[derive(Debug, Clone)]
@@ -28,7 +35,7 @@ impl Login {
         }
     }
 
-    /// Runs `command` in the guest, for at most 10 s; its output.
+    /// Runs `command` in a healthy guest, for at most a minute; its output.
     ///
     /// # Errors
     /// The words of `ssh`, or of the command, when one failed or took too long.
@@ -36,11 +43,27 @@ impl Login {
     /// # Panics
     /// When there is no `ssh`.
     pub fn run(&self, command: &str) -> Result<String, String> {
+        self.run_within(PATIENCE, command)
+    }
+
+    /// Runs `command` in a guest that may not answer, for at most 10 s; its output.
+    ///
+    /// # Errors
+    /// Like [`Login::run`].
+    ///
+    /// # Panics
+    /// When there is no `ssh`.
+    pub fn try_run(&self, command: &str) -> Result<String, String> {
+        self.run_within(DOUBT, command)
+    }
+
+    fn run_within(&self, limit: Duration, command: &str) -> Result<String, String> {
+        let limit = limit.as_secs().to_string();
         let output = Command::new("timeout")
-            .args(["--signal=KILL", "10", "ssh", "-F", "none", "-q", "-i"])
+            .args(["--signal=KILL", &limit, "ssh", "-F", "none", "-q", "-i"])
             .arg(&self.key)
             .args(["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"])
-            .args(["-o", "ConnectTimeout=4", "-o", "StrictHostKeyChecking=no"])
+            .args(["-o", "StrictHostKeyChecking=no"])
             .args(["-o", "UserKnownHostsFile=/dev/null", "-p"])
             .args([&self.port.to_string(), "root@127.0.0.1", command])
             .stdin(Stdio::null())
@@ -52,14 +75,15 @@ impl Login {
     /// Waits until somebody can log in; how long that took.
     ///
     /// # Panics
-    /// When nobody can within a minute.
+    /// When nobody can within three minutes.
     pub fn wait(&self) -> Duration {
         let began = Instant::now();
         let mut last = String::new();
-        while began.elapsed() < Duration::from_secs(60) {
+        while began.elapsed() < BOOT {
             // User networking accepts for a dead guest too: only a greeting proves an SSH server.
-            if self.greets() {
-                match self.run("true") {
+            // The longer it takes, the more slowly the guest is taken to run.
+            if self.greets_within(Duration::from_secs(1) + began.elapsed() / 8) {
+                match self.try_run("true") {
                     Ok(_) => return began.elapsed(),
                     Err(why) => last = why,
                 }
@@ -70,14 +94,19 @@ impl Login {
         panic!("no login on the guest's port {}: {last}", self.port);
     }
 
-    /// Whether the guest's SSH server greets within a second.
+    /// Whether the guest's SSH server greets within a second. That it does not proves nothing of a
+    /// guest that should: [`Login::wait`] for that one.
     #[must_use]
     pub fn greets(&self) -> bool {
+        self.greets_within(Duration::from_secs(1))
+    }
+
+    fn greets_within(&self, limit: Duration) -> bool {
         let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)) else {
             return false;
         };
         let mut greeting = [0; 4];
-        let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
+        let _ = stream.set_read_timeout(Some(limit));
         stream.read_exact(&mut greeting).is_ok() && &greeting == b"SSH-"
     }
 }

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 /// Gives one command to the monitor on `socket` and returns its answer.
 ///
 /// # Panics
-/// When the monitor does not answer within 5 s, or refuses.
+/// When the monitor does not answer within a minute, or refuses.
 pub(super) fn ask(socket: &Path, command: &str, arguments: &Value) -> Value {
     let stream = UnixStream::connect(socket).unwrap();
-    let patience = Some(Duration::from_secs(5));
+    let patience = Some(Duration::from_secs(60));
     stream.set_read_timeout(patience).unwrap();
     let mut lines = BufReader::new(&stream).lines();
     let mut say = |command: &str, arguments: &Value| {
