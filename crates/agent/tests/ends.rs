@@ -69,12 +69,19 @@ async fn a_stop_without_a_turn_stops_nothing() {
 
 #[tokio::test]
 async fn a_turn_past_its_time_limit_is_ended_with_its_tools() {
-    let limit = Duration::from_secs(3);
-    let (scene, tool) = with_running_tool(|options| options.turn_limit = limit).await;
+    let scene = Scene::with([], |options| options.turn_limit = Duration::from_secs(10)).await;
+    let file = scene.file("pid");
+    scene.model.then(Reply::bash(&format!(
+        "sleep 61 & echo $! > {}; sleep 60",
+        file.display()
+    )));
+    // From before the turn on: it may be over as soon as the tool was seen.
     let mut watch = scene.watch().await;
+    scene.prompt("Work.").await;
+    let tool = sentinel(&file).await;
     let (outcome, reason) = ending(&watch.until_end().await);
     assert_eq!(outcome, TurnOutcome::TimedOut);
-    assert!(reason.contains("longer than 3 s"), "{reason}");
+    assert!(reason.contains("longer than 10 s"), "{reason}");
     let _ = scene.agents.stop(scene.incident, ana()).await;
     assert!(!lives(tool));
 }
@@ -139,7 +146,7 @@ async fn the_least_recently_used_idle_process_makes_room_and_a_busy_one_does_not
 async fn a_shutdown_does_not_wait_for_a_cli_that_never_gets_ready() {
     let home = tempfile::tempdir().unwrap();
     let (command, pid) = (home.path().join("claude"), home.path().join("pid"));
-    let script = format!("#!/bin/sh\necho $$ > {}\nexec sleep 60\n", pid.display());
+    let script = format!("#!/bin/sh\necho $$ > {}\nexec sleep 600\n", pid.display());
     std::fs::write(&command, script).unwrap();
     std::fs::set_permissions(&command, PermissionsExt::from_mode(0o700)).unwrap();
     let scene = Scene::with([], |options| options.command = command).await;
@@ -147,6 +154,7 @@ async fn a_shutdown_does_not_wait_for_a_cli_that_never_gets_ready() {
     let cli = sentinel(&pid).await;
     let begun = Instant::now();
     scene.agents.shutdown().await;
+    // It would be waited for for half a minute.
     assert!(
         begun.elapsed() < Duration::from_secs(15),
         "{:?}",

@@ -19,7 +19,7 @@ use crate::cell::Session;
 use crate::start::Plan;
 use crate::{AgentOptions, TargetNames};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A runner whose CLI is a shell script.
 struct Scene {

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 /// How long anything may take that a test waits for.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The model's login; must never reach the model's eyes.
 pub const API_KEY: &str = "sk-ant-a-secret-of-the-tests";
@@ -127,13 +127,15 @@ impl Scene {
 
     /// The CLI processes of this scene's cell.
     pub fn processes(&self) -> Vec<i32> {
-        marked(&self.options.home)
-            .into_iter()
-            .filter(|id| {
-                let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&line).contains("--permission-prompt-tool")
-            })
-            .collect()
+        let mut found = marked(&self.options.home);
+        found.retain(|id| {
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains("--permission-prompt-tool")
+        });
+        // A child that one is about to start looks like it until it becomes another program.
+        let all = found.clone();
+        found.retain(|id| parent(*id).is_none_or(|parent| !all.contains(&parent)));
+        found
     }
 }
 
@@ -149,6 +151,13 @@ pub fn marked(home: &Path) -> Vec<i32> {
                 .any(|entry| entry.starts_with(mark.as_bytes()))
         })
         .collect()
+}
+
+/// The parent of a process that is there.
+fn parent(id: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok()
 }
 
 /// Everything that an attached reader sees.

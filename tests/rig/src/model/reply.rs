@@ -1,5 +1,4 @@
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -25,8 +24,8 @@ pub enum Part {
     Text {
         /// The text.
         text: String,
-        /// Before each word.
-        pause: Duration,
+        /// Nothing comes after the first word until this is cancelled.
+        held: Option<CancellationToken>,
     },
     /// A call of a tool.
     Tool {
@@ -41,15 +40,18 @@ impl Reply {
     /// An answer that is text alone.
     #[must_use]
     pub fn text(text: &str) -> Reply {
-        Reply::slow_text(text, Duration::ZERO)
-    }
-
-    /// An answer that is text alone, typed with a pause before each word.
-    #[must_use]
-    pub fn slow_text(text: &str, pause: Duration) -> Reply {
         Reply::Parts(vec![Part::Text {
             text: text.to_owned(),
-            pause,
+            held: None,
+        }])
+    }
+
+    /// An answer that is text alone, of which all but the first word comes once `go_on` is cancelled.
+    #[must_use]
+    pub fn held_text(text: &str, go_on: CancellationToken) -> Reply {
+        Reply::Parts(vec![Part::Text {
+            text: text.to_owned(),
+            held: Some(go_on),
         }])
     }
 
@@ -97,9 +99,9 @@ pub(super) fn stream(
     over: CancellationToken,
 ) -> impl Stream<Item = Result<String, Infallible>> {
     let events = events(number, parts);
-    let paced = stream::iter(events).then(|(pause, event)| async move {
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
+    let paced = stream::iter(events).then(|(held, event)| async move {
+        if let Some(go_on) = held {
+            go_on.cancelled().await;
         }
         let kind = event["type"].as_str().unwrap_or_default();
         Ok(format!("event: {kind}\ndata: {event}\n\n"))
@@ -107,8 +109,11 @@ pub(super) fn stream(
     paced.take_until(over.cancelled_owned())
 }
 
-fn events(number: usize, parts: Vec<Part>) -> Vec<(Duration, Value)> {
-    let at_once = |value: Value| (Duration::ZERO, value);
+/// An event, and what it waits for.
+type Held = (Option<CancellationToken>, Value);
+
+fn events(number: usize, parts: Vec<Part>) -> Vec<Held> {
+    let at_once = |value: Value| (None, value);
     let calls = parts.iter().any(|part| matches!(part, Part::Tool { .. }));
     let mut events = vec![at_once(json!({"type": "message_start", "message": {
         "id": format!("msg_{number}"), "type": "message", "role": "assistant",
@@ -120,9 +125,9 @@ fn events(number: usize, parts: Vec<Part>) -> Vec<(Duration, Value)> {
         let (block, deltas) = block(&id, part);
         let start = json!({"type": "content_block_start", "index": index, "content_block": block});
         events.push(at_once(start));
-        events.extend(deltas.into_iter().map(|(pause, delta)| {
+        events.extend(deltas.into_iter().map(|(held, delta)| {
             (
-                pause,
+                held,
                 json!({"type": "content_block_delta", "index": index, "delta": delta}),
             )
         }));
@@ -141,17 +146,20 @@ fn events(number: usize, parts: Vec<Part>) -> Vec<(Duration, Value)> {
 }
 
 /// An empty block as it starts, and the deltas that fill it.
-fn block(id: &str, part: Part) -> (Value, Vec<(Duration, Value)>) {
+fn block(id: &str, part: Part) -> (Value, Vec<Held>) {
     match part {
-        Part::Text { text, pause } => {
-            let words = text.split_inclusive(' ');
-            let deltas = words.map(|word| (pause, json!({"type": "text_delta", "text": word})));
+        Part::Text { text, held } => {
+            let words = text.split_inclusive(' ').enumerate();
+            let deltas = words.map(|(at, word)| {
+                let held = held.clone().filter(|_| at > 0);
+                (held, json!({"type": "text_delta", "text": word}))
+            });
             (json!({"type": "text", "text": ""}), deltas.collect())
         }
         Part::Tool { name, input } => {
             let delta = json!({"type": "input_json_delta", "partial_json": input.to_string()});
             let block = json!({"type": "tool_use", "id": id, "name": name, "input": {}});
-            (block, vec![(Duration::ZERO, delta)])
+            (block, vec![(None, delta)])
         }
     }
 }
