@@ -7,10 +7,8 @@
 
 mod common;
 
-use std::time::Duration;
-
 use breakglass_drill::Scenario;
-use common::Drill;
+use common::{Drill, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_runs_in_the_guest_and_brings_its_exit_code() {
@@ -95,13 +93,13 @@ async fn the_host_is_the_gate_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stalled_guest_does_not_answer_and_a_cycle_brings_it_back() {
     let drill = Drill::start(Scenario::IoStall).await;
-    let silent = drill.guest("true").await;
+    let silent = drill.try_guest().await;
     assert_eq!(silent.code, Some(255));
     assert!(drill.gate(&["status"]).await.stdout.contains("running"));
     let reset = drill.gate(&["reset"]).await;
     assert_eq!(reset.code, Some(0), "{reset:?}");
     assert_eq!(
-        drill.guest("true").await.code,
+        drill.try_guest().await.code,
         Some(255),
         "a reset keeps the stalled process"
     );
@@ -147,7 +145,7 @@ async fn a_stop_drops_the_connections_of_the_guest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_ends_with_its_token() {
     let drill = Drill::start(Scenario::IoStall).await;
-    let stopping = tokio::time::timeout(Duration::from_secs(10), drill.simulation.stop());
-    stopping.await.expect("the servers end at once");
+    let stopping = tokio::time::timeout(PATIENCE, drill.simulation.stop());
+    stopping.await.expect("the servers end");
     assert_eq!(drill.gate(&["status"]).await.code, Some(255));
 }

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take that a test waits for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running drill and a key to it; ends when dropped.
 pub(crate) struct Drill {
@@ -53,6 +54,12 @@ impl Drill {
             .await
     }
 
+    /// Tries a command in a guest that may not answer, for no longer than 3 s.
+    pub(crate) async fn try_guest(&self) -> Ran {
+        let port = self.simulation.guest_addr().port();
+        self.connect(3, &self.key, port, &["true"]).await
+    }
+
     /// Asks the gate.
     pub(crate) async fn gate(&self, words: &[&str]) -> Ran {
         self.ssh(&self.key, self.simulation.host_addr().port(), words)
@@ -61,6 +68,11 @@ impl Drill {
 
     /// The stock client, with pinned host keys.
     pub(crate) async fn ssh(&self, key: &Path, port: u16, words: &[&str]) -> Ran {
+        self.connect(45, key, port, words).await
+    }
+
+    /// The same, which gives up when it has no connection after `limit` seconds.
+    async fn connect(&self, limit: u8, key: &Path, port: u16, words: &[&str]) -> Ran {
         let mut command = Command::new("ssh");
         command.args([
             "-F",
@@ -69,7 +81,7 @@ impl Drill {
             "-o",
             "BatchMode=yes",
             "-o",
-            "ConnectTimeout=3",
+            &format!("ConnectTimeout={limit}"),
             "-o",
             "IdentitiesOnly=yes",
         ]);
@@ -109,7 +121,7 @@ impl Drill {
     /// Waits until the guest lets a command in.
     pub(crate) async fn until_guest_answers(&self) {
         let answered = async {
-            while self.guest("true").await.code != Some(0) {
+            while self.try_guest().await.code != Some(0) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
