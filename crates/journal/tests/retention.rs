@@ -54,9 +54,9 @@ async fn until_gone(journal: &Journal, path: &Path, incident: IncidentId) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), gone)
+    tokio::time::timeout(Duration::from_secs(90), gone)
         .await
-        .expect("gone within 30 s");
+        .expect("gone within 90 s");
 }
 
 fn sound(path: &Path) -> VerifyReport {
@@ -232,19 +232,20 @@ async fn an_append_never_waits_for_a_removal() {
     closed(&journal, 1).await;
     journal.shutdown();
     let journal = keep(&path, 0, 1);
-    let (began, mut longest, mut during) = (Instant::now(), Duration::ZERO, 0);
+    let mut waits = Vec::new();
     let purging = "SELECT count(*) FROM purge";
     while journal.tombstone(long).await.unwrap().is_none() || count(&path, purging) > 0 {
         let asked = Instant::now();
         append(&journal, open, 1).await;
-        longest = longest.max(asked.elapsed());
-        during += 1;
+        waits.push(asked.elapsed());
     }
-    let whole = began.elapsed();
-    println!("{during} appends during the removal of {whole:?}, the longest took {longest:?}");
-    // As one transaction the removal would hold up one of them for nearly all of its time.
+    waits.sort_unstable();
+    let (during, half) = (waits.len(), waits[waits.len() / 2]);
+    println!("{during} appends during the removal, half of them in {half:?}");
+    // 40 MB take seconds as one transaction, and one append would wait for it. One step of it is a
+    // few milliseconds; a machine that others use may hold up any one append, not most of them.
     assert!(during > 10, "only {during} appends fell into the removal");
-    assert!(longest * 3 < whole, "{longest:?} of {whole:?}");
+    assert!(half < Duration::from_millis(400), "{half:?}");
     until_gone(&journal, &path, long).await;
     sound(&path);
 }

@@ -79,9 +79,9 @@ impl Frames {
                 let frame: Vec<u8> = self.rest.drain(..end + 2).collect();
                 return Some(parse(std::str::from_utf8(&frame).unwrap()));
             }
-            let next = tokio::time::timeout(Duration::from_secs(20), self.attachment.next());
+            let next = tokio::time::timeout(Duration::from_secs(60), self.attachment.next());
             self.rest
-                .extend_from_slice(&next.await.expect("a frame within 20 s")?);
+                .extend_from_slice(&next.await.expect("a frame within 60 s")?);
         }
     }
 
