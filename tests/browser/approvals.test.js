@@ -20,7 +20,7 @@ import {
 
 after(closeBrowser);
 
-const TURN = { timeout: 60_000 };
+const TURN = { timeout: 120_000 };
 /** What the scripted agent does to a full disk: it empties the log that filled it. */
 const REPAIR = /truncate/;
 const CYCLE = /^cycle/;
@@ -45,7 +45,7 @@ test('what is denied does not run, and the agent is told why', async (t) => {
   await screenshot(page, 'approval');
   await deny(card, 'Keep that log: it is the evidence.');
   await settled(page, 'deny').filter({ hasText: 'Keep that log' }).waitFor();
-  assert.equal(await questions(page).count(), 0, 'its card is gone');
+  await questions(page).first().waitFor({ state: 'detached' });
   await turnEnd(page).waitFor(TURN);
   assert.equal(await repairs(page).locator('[data-state="done"]').count(), 0);
 });
@@ -69,7 +69,7 @@ test('a question outlives a reload and stands in every tab until one answers it'
   await deny(await questionFor(other, REPAIR), 'No.');
   for (const tab of [page, other]) {
     await settled(tab, 'deny').waitFor();
-    assert.equal(await questions(tab).count(), 0);
+    await questions(tab).first().waitFor({ state: 'detached' });
   }
 });
 
@@ -114,7 +114,7 @@ test('Stop leaves no question open', async (t) => {
   await questionFor(page, REPAIR);
   await page.getByRole('button', { name: 'Stop', exact: true }).click();
   await settled(page, 'void').filter({ hasText: 'Void' }).waitFor();
-  assert.equal(await questions(page).count(), 0);
+  await questions(page).first().waitFor({ state: 'detached' });
 });
 
 test('a question can be answered without a pointer', async (t) => {
@@ -131,8 +131,7 @@ test('a verb of the agent has to be held as the power button has', async (t) => 
   const { page } = await repairing(t, { scenario: 'io-stall' });
   const card = await questionFor(page, CYCLE);
   const button = card.getByRole('button', { name: 'Allow cycle: press and hold.' });
-  await pressOn(page, button);
-  await page.mouse.up();
+  await button.click();
   await card.getByText('Press and hold to allow cycle.').waitFor();
   assert.equal(await settled(page, 'allow').filter({ hasText: 'cycle' }).count(), 0);
   await pressOn(page, button);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { closeBrowser, NETWORK, opened, secondTab, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { hold, itemIds, offlineBar, openPower, runCheck, verdicts } from './support/page.js';
+import { hold, offlineBar, openPower, runCheck, sameItems, verdicts } from './support/page.js';
 import { startProxy } from './support/proxy.js';
 
 after(closeBrowser);
@@ -25,7 +25,7 @@ test('a dead line is said so, and what was missed comes once when it is back', a
   proxy.up();
   await offlineBar(far).waitFor({ state: 'detached' });
   await verdicts(far).waitFor();
-  assert.deepEqual(await itemIds(far), await itemIds(near));
+  await sameItems(far, near);
 });
 
 test('an action into a dead line is offered again and runs once', async (t) => {
@@ -48,7 +48,8 @@ test('an action into a dead line is offered again and runs once', async (t) => {
   await opened(far);
   await again.click();
   await again.waitFor({ state: 'detached' });
-  await verdicts(far).waitFor({ timeout: 60_000 });
+  await verdicts(far).waitFor({ timeout: 120_000 });
+  await verdicts(near).waitFor();
   for (const page of [near, far]) {
     assert.equal(await page.locator('[data-verb="cycle"]').count(), 1);
   }

@@ -25,7 +25,7 @@ for (const colorScheme of ['dark', 'light']) {
     const page = await signIn(t, link, { ...PHONE, deviceScaleFactor: 2, colorScheme });
     assert.deepEqual(await violations(page), []);
     await ask(page, 'What is wrong?');
-    await page.locator('[data-outcome="done"]').waitFor({ timeout: 60_000 });
+    await page.locator('[data-outcome="done"]').waitFor({ timeout: 120_000 });
     assert.deepEqual(await violations(page), []);
     await screenshot(page, `phone-${colorScheme}`);
     await openPower(page);
@@ -47,7 +47,7 @@ test('on a desktop the power is beside the timeline', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link, DESKTOP);
   await ask(page, 'What is wrong?');
-  await page.locator('[data-outcome="done"]').waitFor({ timeout: 60_000 });
+  await page.locator('[data-outcome="done"]').waitFor({ timeout: 120_000 });
   assert.ok(await holdButton(page, 'cycle').isVisible());
   assert.deepEqual(await violations(page), []);
   await screenshot(page, 'desktop');
@@ -57,7 +57,7 @@ test('on a small phone nothing is wider than the screen, and every target is lar
   const { link } = await startDrill(t);
   const page = await signIn(t, link, SMALL_PHONE);
   await ask(page, 'What is wrong?');
-  await page.locator('[data-outcome="done"]').waitFor({ timeout: 60_000 });
+  await page.locator('[data-outcome="done"]').waitFor({ timeout: 120_000 });
   await openPower(page);
   assert.deepEqual(await misfits(page), []);
   await screenshot(page, 'small-phone-power');

@@ -2,7 +2,16 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { closeBrowser, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { hold, holdButton, openPower, press, runCheck, verdicts } from './support/page.js';
+import {
+  giveClock,
+  hold,
+  holdButton,
+  openPower,
+  press,
+  runCheck,
+  stopClock,
+  verdicts,
+} from './support/page.js';
 
 after(closeBrowser);
 
@@ -13,33 +22,38 @@ test('a held cycle runs once, streams its lines and ends with a verdict', async 
   const page = await signIn(t, link);
   await openPower(page);
   await hold(page, 'cycle');
-  await verdicts(page).filter({ hasText: 'running' }).waitFor({ timeout: 60_000 });
+  await verdicts(page).filter({ hasText: 'running' }).waitFor({ timeout: 120_000 });
   assert.equal(await verbs(page, 'cycle').count(), 1);
   assert.ok((await page.getByLabel('Output of cycle').count()) > 0, 'its lines are shown');
   await page.getByRole('button', { name: 'Latest' }).waitFor({ state: 'detached' });
-  const end = await verdicts(page).last().boundingBox();
+  // The end is brought into view a moment after it came.
   const bar = await page.getByRole('textbox', { name: 'Ask the agent' }).boundingBox();
-  assert.ok(end.y + end.height <= bar.y, 'the verdict is in view');
+  const end = await verdicts(page).last().elementHandle();
+  const inView = ([end, top]) => end.getBoundingClientRect().bottom <= top;
+  await page.waitForFunction(inView, [end, bar.y]);
 });
 
 test('a tap does nothing but say how it is done', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await openPower(page);
-  await press(page, 'cycle');
-  await page.mouse.up();
+  await holdButton(page, 'cycle').click();
   await page.getByText('Press and hold to cycle.').waitFor();
   assert.equal(await verbs(page, 'cycle').count(), 0);
 });
 
 test('a finger that slides off the button has changed its mind', async (t) => {
   const { link } = await startDrill(t);
-  const page = await signIn(t, link);
+  const page = await signIn(t, link, undefined, undefined, giveClock);
   await openPower(page);
+  await holdButton(page, 'stop').click({ trial: true });
+  await stopClock(page);
   await press(page, 'stop');
+  await page.clock.runFor(600);
   await page.locator('.hold .done[visibility="visible"]').waitFor({ state: 'attached' });
   await page.mouse.move(20, 20);
   await page.locator('.hold .done[visibility="visible"]').waitFor({ state: 'detached' });
+  await page.clock.runFor(1_200);
   await page.mouse.up();
   assert.equal(await verbs(page, 'stop').count(), 0);
 });
@@ -51,6 +65,7 @@ test('with a keyboard the name of the machine confirms, and nothing else does', 
   await page.keyboard.press('Enter');
   await holdButton(page, 'reset').focus();
   await page.keyboard.press('Enter');
+  await page.locator('input:focus').waitFor();
   await page.keyboard.type('devv');
   await page.keyboard.press('Enter');
   assert.equal(await verbs(page, 'reset').count(), 0);

@@ -43,14 +43,14 @@ test('what fails stands first with its remedy, and holds once that was followed'
   await openReadiness(page);
   await page.getByRole('button', { name: 'Try now' }).click();
   const key = check(page, 'ssh_key', 'red');
-  await key.waitFor({ timeout: 60_000 });
+  await key.waitFor({ timeout: 120_000 });
   await check(page, 'devvm.guest.reach', 'red').waitFor();
   assert.match(await key.textContent(), new RegExp(`chmod 600 ${server.key}`));
   await key.getByRole('button', { name: 'Copy' }).click();
   await key.getByRole('button', { name: 'Copied' }).waitFor();
   chmodSync(server.key, 0o600);
   await page.getByRole('button', { name: 'Try now' }).click();
-  await check(page, 'ssh_key', 'green').waitFor({ state: 'attached', timeout: 60_000 });
+  await check(page, 'ssh_key', 'green').waitFor({ state: 'attached', timeout: 120_000 });
   await page.getByRole('link', { name: 'Back' }).click();
   const told = page.locator('[data-code="readiness_changed"]');
   await told.filter({ hasText: 'ssh key holds' }).waitFor();
@@ -65,7 +65,7 @@ for (const colorScheme of ['dark', 'light']) {
   test(`readiness is accessible in ${colorScheme}, and looks like this`, async (t) => {
     const { page } = await open(t, { ...PHONE, deviceScaleFactor: 2, colorScheme });
     await openReadiness(page);
-    await check(page, 'devvm.guest.reach', 'red').waitFor({ timeout: 60_000 });
+    await check(page, 'devvm.guest.reach', 'red').waitFor({ timeout: 120_000 });
     assert.deepEqual(await violations(page), []);
     await screenshot(page, `readiness-${colorScheme}`);
     await page.locator('summary').first().click();
@@ -77,7 +77,7 @@ for (const colorScheme of ['dark', 'light']) {
 
 test('on a small phone readiness fits, and so does the badge beside the menu', async (t) => {
   const { page } = await open(t, SMALL_PHONE);
-  await page.getByText(/readiness: \d+ failing/).waitFor({ state: 'attached', timeout: 60_000 });
+  await page.getByText(/readiness: \d+ failing/).waitFor({ state: 'attached', timeout: 120_000 });
   assert.deepEqual(await misfits(page), []);
   await screenshot(page, 'small-phone-badge');
   await openReadiness(page);

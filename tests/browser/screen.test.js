@@ -32,6 +32,7 @@ test('the screen is shown on demand, and opens as wide as the page', async (t) =
   await shown.click();
   const large = page.getByRole('dialog', { name: /^The screen of devvm at / });
   await large.waitFor();
+  assert.equal(await width(large.getByRole('img')), 720);
   assert.equal((await large.getByRole('img').boundingBox()).width, 390);
   assert.deepEqual(await violations(page), []);
   await screenshot(page, 'screen-large');
@@ -46,7 +47,7 @@ test('the screen as it was stands under the cycle that ended it', async (t) => {
   const page = await signIn(t, link);
   await openPower(page);
   await hold(page, 'cycle');
-  await verdicts(page).filter({ hasText: 'running' }).waitFor({ timeout: 60_000 });
+  await verdicts(page).filter({ hasText: 'running' }).waitFor({ timeout: 120_000 });
   assert.equal(await kept(page).getAttribute('alt'), 'The guest’s screen just before cycle');
   assert.equal(await width(kept(page)), 720);
   await page.getByRole('button', { name: 'Latest' }).waitFor({ state: 'detached' });

@@ -8,6 +8,9 @@ import { atEnd } from './cleanup.js';
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const artifacts = fileURLToPath(new URL('../../artifacts/', import.meta.url));
 
+/** How long anything may take that a test waits for, on a machine that others use. */
+const DEADLINE_MS = 60_000;
+
 export const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
 export const SMALL_PHONE = { ...PHONE, viewport: { width: 360, height: 740 } };
 export const DESKTOP = { viewport: { width: 1360, height: 860 } };
@@ -19,7 +22,7 @@ async function browser() {
   if (!existsSync(executablePath)) {
     throw new Error(`${executablePath} is missing. Install it: apt-get install chromium`);
   }
-  shared ??= await chromium.launch({ executablePath, args: ['--no-sandbox'] });
+  shared ??= await chromium.launch({ executablePath, args: ['--no-sandbox'], timeout: DEADLINE_MS });
   return shared;
 }
 
@@ -35,7 +38,7 @@ export async function closeBrowser() {
  */
 export async function openContext(test, options = PHONE, allow = undefined) {
   const context = await (await browser()).newContext({ colorScheme: 'dark', ...options });
-  context.setDefaultTimeout(15_000);
+  context.setDefaultTimeout(DEADLINE_MS);
   const wrong = [];
   context.on('console', (message) => {
     const bad = message.type() === 'error' || message.type() === 'warning';
@@ -49,10 +52,14 @@ export async function openContext(test, options = PHONE, allow = undefined) {
   return context;
 }
 
-/** Opens the link in a fresh phone and waits for the incident to be there. */
-export async function signIn(test, link, options, allow) {
+/**
+ * Opens the link in a fresh phone and waits for the incident to be there. `prepare` is given the
+ * page before that.
+ */
+export async function signIn(test, link, options, allow, prepare = async () => undefined) {
   const context = await openContext(test, options, allow);
   const page = await context.newPage();
+  await prepare(page);
   await page.goto(link);
   await opened(page);
   return page;

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { atEnd } from './cleanup.js';
 
-const DEADLINE_MS = 20_000;
+const DEADLINE_MS = 60_000;
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const binary = process.env.BREAKGLASS_BIN ?? `${root}target/debug/breakglass`;
 

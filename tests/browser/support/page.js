@@ -1,9 +1,12 @@
 // What an operator does and sees, in the page's own words.
+import assert from 'node:assert/strict';
+import { isDeepStrictEqual } from 'node:util';
 
-const HELD_MS = 1_200;
 const DOUBLE_TAP_MS = 600;
 /** What a scripted turn takes at most to get to its next step. */
-const TURN_MS = 60_000;
+const TURN_MS = 120_000;
+/** How far a page's time is stepped to stand still: not so far that its line seems dead. */
+const STEP_MS = 10_000;
 
 /** Ids of the timeline's items, top to bottom. Each must be there once. */
 export const itemIds = (page) =>
@@ -11,7 +14,6 @@ export const itemIds = (page) =>
 
 export const verdicts = (page) => page.getByTestId('verdict');
 export const turnEnd = (page) => page.locator('[data-outcome]');
-export const typing = (page) => page.getByTestId('typing');
 export const offlineBar = (page) => page.getByTestId('offline');
 
 export async function openPower(page) {
@@ -25,7 +27,7 @@ export const holdButton = (page, verb) =>
 /** Holds a verb's button until the page takes it: the sheet closes by itself. */
 export async function hold(page, verb) {
   await press(page, verb);
-  await page.getByRole('dialog').waitFor({ state: 'hidden', timeout: HELD_MS * 5 });
+  await page.getByRole('dialog').waitFor({ state: 'hidden' });
   await page.mouse.up();
 }
 
@@ -38,6 +40,38 @@ export async function pressOn(page, button) {
   const box = await button.boundingBox();
   await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2);
   await page.mouse.down();
+}
+
+/** Gives a page a clock that can stand still; before it is opened. */
+export const giveClock = (page) => page.clock.install();
+
+/** Lets the page's time stand still: what takes a while there takes as long as the test wants. */
+export async function stopClock(page) {
+  await page.clock.pauseAt((await page.evaluate(() => Date.now())) + STEP_MS);
+}
+
+/**
+ * Looks out for what is there for a moment only; from now on. Resolves to what waits until it was
+ * there.
+ */
+export async function lookOut(page, selector) {
+  await page.evaluate((selector) => {
+    globalThis.seen ??= new Set();
+    const look = () => document.querySelector(selector) && globalThis.seen.add(selector);
+    new MutationObserver(look).observe(document, { childList: true, subtree: true });
+    look();
+  }, selector);
+  return () => page.waitForFunction((selector) => globalThis.seen.has(selector), selector);
+}
+
+/** Waits until two pages show the same items: each event comes to each of them in its own time. */
+export async function sameItems(one, other, deadline = Date.now() + TURN_MS) {
+  for (;;) {
+    const [here, there] = await Promise.all([itemIds(one), itemIds(other)]);
+    if (isDeepStrictEqual(here, there)) return;
+    if (Date.now() > deadline) assert.deepEqual(here, there);
+    await one.waitForTimeout(50);
+  }
 }
 
 export async function ask(page, text) {

@@ -11,14 +11,17 @@ export async function startProxy(test, origin) {
   const server = net.createServer((client) => {
     if (state.down) return client.destroy();
     const upstream = net.connect(Number(port), hostname);
-    const pair = { client, upstream };
+    const pair = { client, upstream, isLive: false };
     const drop = () => {
       pairs.delete(pair);
       client.destroy();
       upstream.destroy();
     };
     pairs.add(pair);
-    upstream.on('data', (chunk) => (state.bytes += chunk.length));
+    upstream.on('data', (chunk) => {
+      if (!pair.isLive) state.bytes += chunk.length;
+      pair.isLive ||= chunk.includes('event: caught-up');
+    });
     for (const socket of [client, upstream]) socket.on('error', drop).on('close', drop);
     client.pipe(upstream).pipe(client);
   });
@@ -37,7 +40,7 @@ export async function startProxy(test, origin) {
   });
   return {
     origin: `http://127.0.0.1:${server.address().port}`,
-    /** Bytes that came from the server so far. */
+    /** Bytes that came from the server so far, without what happened after a log was read. */
     bytes: () => state.bytes,
     /** Cuts every line and refuses new ones. */
     down() {

@@ -1,6 +1,6 @@
 // `breakglass serve` with a configuration of its own, ended with its test.
 import { execFileSync, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -71,18 +71,24 @@ export function start(test, program, args) {
   return child;
 }
 
-/** A port of loopback where nobody listens. */
+/**
+ * A port of loopback where nobody listens. Below those that the system gives to whoever asks for
+ * any, and to whoever connects: nobody gets it by chance meanwhile.
+ */
 export async function freePort() {
-  const probe = createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  return port;
+  for (;;) {
+    const port = randomInt(12_000, 20_000);
+    const probe = createServer().listen(port, '127.0.0.1');
+    const taken = await once(probe, 'listening').catch((error) => error);
+    if (taken instanceof Error) continue;
+    probe.close();
+    await once(probe, 'close');
+    return port;
+  }
 }
 
 async function answers(url) {
-  const end = Date.now() + 20_000;
+  const end = Date.now() + 60_000;
   for (;;) {
     const answer = await fetch(url).catch(() => undefined);
     if (answer?.ok) return;
