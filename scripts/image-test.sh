@@ -82,11 +82,22 @@ guest, token, key, look = sys.argv[1:]
 replies = [{"bash": "ssh devvm 'echo on the guest'"}, {"bash": look}, {"text": "All is well."}]
 print(json.dumps({"replies": replies, "forbid": [token, key], "guest": guest}))
 PY
-read -r -t 20 scene <&7 || fail "the model server did not start"
+read -r -t 60 scene <&7 || fail "the model server did not start"
 url=$(json 'it["url"]' <<<"$scene")
 guest_port=$(json 'it["guest"]["port"]' <<<"$scene")
 json 'it["guest"]["known_hosts"]' <<<"$scene" >"$work/config/known_hosts"
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# Below those that the system gives to whoever asks for any, and to whoever connects.
+port=$(python3 - <<'PY'
+import contextlib, random, socket
+port = None
+while port is None:
+    tried = random.randrange(12000, 20000)
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind(("127.0.0.1", tried))
+        port = tried
+print(port)
+PY
+)
 
 # The pod's own configuration, but for addresses; each of the model's replies is for the agent.
 here="host = \"127.0.0.1\", port = $guest_port, user = \"root\""
@@ -114,9 +125,9 @@ start runner breakglass-runner $runner --listen /run/breakglass/runner.sock \
   --peer-uid $server --api-key-file /secrets/model_key --base-url "$url"
 
 base=http://127.0.0.1:$port
-call() { curl --silent --show-error --fail --max-time 20 --config "$work/curl" "$@"; }
+call() { curl --silent --show-error --fail --max-time 60 --config "$work/curl" "$@"; }
 printf 'header = "Authorization: Bearer %s"\n' "$token" >"$work/curl"
-until_true "an answer of the server" 20 call "$base/health"
+until_true "an answer of the server" 60 call "$base/health"
 [ "$(call "$base/health")" = ok ] || fail "/health does not say ok"
 proven "the server's container answers /health"
 
@@ -137,13 +148,14 @@ for shell in bin/sh usr/bin/sh bin/bash usr/bin/busybox; do
 done
 proven "each has its own account, and the server's image no shell"
 
-until_true "the runner's socket" 20 test -S "$work/shared/runner.sock"
+until_true "the runner's socket" 60 test -S "$work/shared/runner.sock"
 incident=$(call -H 'Content-Type: application/json' -d '{"target": "devvm"}' "$base/api/incidents" | json 'it["incident"]')
 call -H 'Content-Type: application/json' -d '{"text": "Look around."}' "$base/api/incidents/$incident/prompts" >/dev/null
-turn_ended() { grep -q '^event: turn_ended' "$work/events"; }
-curl --silent --no-buffer --max-time 90 --config "$work/curl" "$base/api/incidents/$incident/events" >"$work/events" &
+# The whole of it: an event comes in several lines, and they in several pieces.
+turn_ended() { grep -q '^data: .*"kind":"turn_ended".*"hash":"[0-9a-f]*"' "$work/events"; }
+curl --silent --no-buffer --max-time 180 --config "$work/curl" "$base/api/incidents/$incident/events" >"$work/events" &
 reader=$!
-until_true "the turn's end" 90 turn_ended
+until_true "the turn's end" 180 turn_ended
 kill $reader
 wait $reader 2>/dev/null || true
 sed -n 's/^data: //p' "$work/events" >"$work/frames"
@@ -166,7 +178,7 @@ proven "the agent finds none of the server's secrets, has no capability and can'
 exec 8>&-
 # The pipe is the coprocess's life: both ends of it, or it would wait for ever.
 eval "exec ${rig[1]}>&-" 2>/dev/null || true
-read -r -t 20 verdict <&7 || fail "the model server gave no verdict"
+read -r -t 60 verdict <&7 || fail "the model server gave no verdict"
 wait "$model_pid" || fail "the CLI misbehaved, or a secret got to the model"
 model_pid=
 [ "$(json 'it["keys"]' <<<"$verdict")" = "['$model_key']" ] || fail "the model was shown another key: $verdict"
@@ -186,7 +198,7 @@ memory() { # of all processes of a container, in MiB
   echo "$((sum / 1024)) MiB"
 }
 echo "  memory after the turn: server $(memory server), runner with one CLI $(memory runner)"
-pod stop --time 10 server runner >/dev/null
+pod stop --time 30 server runner >/dev/null
 for name in server runner; do
   code=$(pod inspect --format '{{.State.ExitCode}}' "$name")
   [ "$code" = 0 ] || fail "the $name ended with $code when it was told to"

@@ -3,6 +3,7 @@
 # guest. Safe to run again; asks nothing.
 set -euo pipefail
 
+source "$(dirname "$0")/packages.sh"
 missing=()
 need() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
 need qemu-system-x86_64 qemu-system-x86
@@ -18,8 +19,8 @@ need ssh-keygen openssh-client
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-install=($sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends)
-$sudo apt-get update -qq
+install=($sudo env DEBIAN_FRONTEND=noninteractive "${APT[@]}" install -y --no-install-recommends)
+$sudo "${APT[@]}" update
 
 # All of QEMU's packages have to be of one version. Where a newer qemu-utils was installed from the
 # backports, stable's QEMU would remove it: QEMU comes from the backports too then, and where those
@@ -32,12 +33,12 @@ if apt-get install -s --no-install-recommends "${missing[@]}" | grep -q '^Remv q
     awk -v release="$release" '$1 == release || $2 == release { print $3; exit }')
   echo "deb ${origin:?no package source of $release is configured} $release-backports main" |
     $sudo tee "$list" >/dev/null
-  if $sudo apt-get update -qq &&
+  if $sudo "${APT[@]}" update &&
     "${install[@]}" -t "$release-backports" qemu-system-x86 qemu-utils >/dev/null; then
     :
   else
     $sudo rm -f "$list"
-    $sudo apt-get update -qq
+    $sudo "${APT[@]}" update
     stable=$(apt-cache policy qemu-system-x86 | awk '/Candidate:/ { print $2 }')
     "${install[@]}" --allow-downgrades qemu-system-x86 "qemu-utils=$stable" >/dev/null
   fi

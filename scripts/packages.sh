@@ -1,4 +1,9 @@
-# need COMMAND=PACKAGE…   sourced: installs the Debian packages whose commands the machine lacks.
+# Sourced. Whatever is downloaded is tried a few times: a network that fails for a moment fails nothing.
+export NPM_CONFIG_FETCH_RETRIES=5 PIP_RETRIES=10 PIP_DEFAULT_TIMEOUT=60
+# Another installation of the machine's own is waited for.
+APT=(apt-get -qq -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300)
+
+# need COMMAND=PACKAGE…   installs the Debian packages whose commands the machine lacks.
 need() {
   local missing=() wanted sudo
   for wanted in "$@"; do
@@ -6,6 +11,6 @@ need() {
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-  $sudo apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  $sudo "${APT[@]}" update
+  $sudo env DEBIAN_FRONTEND=noninteractive "${APT[@]}" install -y --no-install-recommends "${missing[@]}" >/dev/null
 }

@@ -19,7 +19,7 @@ tools=(busybox-static dropbear-bin qemu-guest-agent)
 mapfile -t libraries < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts \
   --no-breaks --no-replaces --no-enhances "${tools[@]}" | grep -E '^(lib|zlib)' | sort -u)
 # apt drops to an account that may not write here, and says so at length.
-(cd "$work/debs" && apt-get download -qq -o APT::Sandbox::User=root "$kernel" "${tools[@]}" "${libraries[@]}")
+(cd "$work/debs" && apt-get download -qq -o Acquire::Retries=5 -o APT::Sandbox::User=root "$kernel" "${tools[@]}" "${libraries[@]}")
 for deb in "$work"/debs/*.deb; do
   case $deb in */linux-image-*) dpkg -x "$deb" "$work/kernel" ;; *) dpkg -x "$deb" "$work/tools" ;; esac
 done
