@@ -254,11 +254,16 @@ fn begin(verb: Verb, policy: &Path, source: &str) -> Result<String, String> {
         .spawn();
     let mut worker = spawned.map_err(|error| format!("a worker can't be started: {error}"))?;
     let words = worker.stdout.take().ok_or("a worker has no voice")?;
-    child::within(BEGIN, "the worker", move || {
+    let said = child::within(BEGIN, "the worker", move || {
         let mut said = String::new();
         let read = BufReader::new(words).read_line(&mut said);
         read.map(|_| said).map_err(|error| error.to_string())
-    })
+    });
+    if said.is_err() {
+        // It would begin later, beside the channel that does its work instead.
+        let _ = worker.kill();
+    }
+    said
 }
 
 /// Where a worker writes what its verb says: one line each, after a mark that says what it is.

@@ -6,7 +6,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use support::{Host, wait_for};
@@ -166,6 +166,26 @@ fn another_mutating_verb_is_refused_with_what_runs_and_reading_is_not() {
     assert!(out.starts_with("run: stop runs since 20"), "{out}");
     host.unset("held-stop");
     assert_eq!(first.wait_with_output().unwrap().status.code(), Some(0));
+}
+
+#[test]
+fn a_worker_that_is_too_slow_to_begin_never_begins_beside_the_channel_that_does_its_work() {
+    let host = Host::running();
+    fs::create_dir_all(host.path("runs/102")).unwrap();
+    // Opening it to write waits for a reader, who does not come.
+    let made = Command::new("mkfifo")
+        .arg(host.path("runs/102/lock"))
+        .status();
+    assert!(made.unwrap().success());
+    let (code, out, err) = host.send("cycle");
+    assert!(err.contains("the verb runs in this channel"), "{err}");
+    assert_eq!(
+        (code, out.lines().last()),
+        (0, Some("verdict: running")),
+        "{out}"
+    );
+    wait_for(|| !a_gate_lives(&host));
+    assert_eq!(host.changes(), ["stop 102", "start 102"]);
 }
 
 #[test]
