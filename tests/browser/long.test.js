@@ -53,6 +53,8 @@ async function openLog(t, log) {
     route.fulfill({ contentType: 'text/event-stream', body: longLog(log) }),
   );
   await page.goto(origin);
+  // A page behind another one may be given no frames to scroll by.
+  await page.bringToFront();
   return page;
 }
 
