@@ -44,6 +44,8 @@ pub(crate) struct Runs(PathBuf);
 struct Run {
     verb: String,
     since: String,
+    /// Its worker.
+    pid: u32,
     /// Whether its worker is still there.
     is_alive: bool,
     has_ended: bool,
@@ -98,6 +100,7 @@ impl Runs {
         Some(Run {
             verb,
             since,
+            pid,
             is_alive,
             has_ended,
         })
@@ -111,7 +114,7 @@ impl Runs {
         context: &Context<'_>,
         out: &mut dyn Output,
     ) -> Fate {
-        let said = begin(request.verb, policy, context.asked.source);
+        let said = self.begin(request.verb, policy, context.asked.source);
         match said.as_deref().map(str::trim) {
             Ok(BEGUN) => self.tail(request, out),
             Ok(BUSY) => match self.holder() {
@@ -234,36 +237,41 @@ impl Runs {
         note.iter().for_each(|note| run.error(note));
         Ok(Some(run))
     }
-}
 
-/// Starts a worker for `verb`; its first words.
-fn begin(verb: Verb, policy: &Path, source: &str) -> Result<String, String> {
-    // The running program itself, also after an update has put another one in its place.
-    let spawned = Command::new("/proc/self/exe")
-        .arg0("breakglass-gate")
-        .arg("--worker")
-        .arg("--policy")
-        .arg(policy)
-        .env_clear()
-        .env("SSH_ORIGINAL_COMMAND", verb.as_str())
-        .env("SSH_CONNECTION", source)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut worker = spawned.map_err(|error| format!("a worker can't be started: {error}"))?;
-    let words = worker.stdout.take().ok_or("a worker has no voice")?;
-    let said = child::within(BEGIN, "the worker", move || {
-        let mut said = String::new();
-        let read = BufReader::new(words).read_line(&mut said);
-        read.map(|_| said).map_err(|error| error.to_string())
-    });
-    if said.is_err() {
-        // It would begin later, beside the channel that does its work instead.
-        let _ = worker.kill();
+    /// Starts a worker for `verb`; its first words.
+    fn begin(&self, verb: Verb, policy: &Path, source: &str) -> Result<String, String> {
+        // The running program itself, also after an update has put another one in its place.
+        let spawned = Command::new("/proc/self/exe")
+            .arg0("breakglass-gate")
+            .arg("--worker")
+            .arg("--policy")
+            .arg(policy)
+            .env_clear()
+            .env("SSH_ORIGINAL_COMMAND", verb.as_str())
+            .env("SSH_CONNECTION", source)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut worker = spawned.map_err(|error| format!("a worker can't be started: {error}"))?;
+        let words = worker.stdout.take().ok_or("a worker has no voice")?;
+        let said = child::within(BEGIN, "the worker", move || {
+            let mut said = String::new();
+            let read = BufReader::new(words).read_line(&mut said);
+            read.map(|_| said).map_err(|error| error.to_string())
+        });
+        if said.is_err() {
+            // On a host that swaps its words may come late as well as the worker itself.
+            let own = |run: Run| run.is_alive && run.pid == worker.id();
+            if self.read().is_some_and(own) {
+                return Ok(BEGUN.to_owned());
+            }
+            // It would begin later, beside the channel that does its work instead.
+            let _ = worker.kill();
+        }
+        said
     }
-    said
 }
 
 /// Where a worker writes what its verb says: one line each, after a mark that says what it is.
