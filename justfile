@@ -18,7 +18,7 @@ setup:
 check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
-    cargo nextest run --workspace --lib --bins
+    scripts/stage.sh 1200 cargo nextest run --workspace --lib --bins
 
 # Everything: installs what it needs, then runs every test there is.
 test: setup check types page rust schema browser images manifests deny
@@ -27,17 +27,17 @@ test: setup check types page rust schema browser images manifests deny
 # All Rust tests: real sshd, real claude CLI, real server.
 rust:
     cargo build --workspace --bins
-    cargo nextest run --workspace
+    scripts/stage.sh 3000 cargo nextest run --workspace
 
 # The interface against its own OpenAPI document: schemathesis, on a real server.
 schema *ARGS:
     cargo build -p breakglass --bins
     cargo build -p breakglass-drill --example machine
-    scripts/schema.sh {{ARGS}}
+    scripts/stage.sh 900 scripts/schema.sh {{ARGS}}
 
 # The page: types, logic, and that web/dist comes from web/src.
 page:
-    cd web && npm run check && npm test && npm run verify
+    scripts/stage.sh 900 sh -c 'cd web && npm run check && npm test && npm run verify'
 
 # Rebuild the page's committed assets.
 web:
@@ -59,7 +59,7 @@ browser:
 images:
     cargo build -p breakglass
     cargo build -p breakglass-rig --example model
-    scripts/image-test.sh
+    scripts/stage.sh 1200 scripts/image-test.sh
 
 # The images for use, as archives in target/images. BASE=… takes another base than one made on the spot.
 image:
@@ -68,8 +68,8 @@ image:
 
 # The Kubernetes manifests against the API's schemas, the systemd unit by systemd's own word.
 manifests:
-    scripts/manifests.sh
-    scripts/units.sh
+    scripts/stage.sh 600 scripts/manifests.sh
+    scripts/stage.sh 120 scripts/units.sh
 
 # Licences, bans and sources of all dependencies.
 deny:

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
-import { atEnd } from './cleanup.js';
+import { atEnd, within } from './cleanup.js';
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const artifacts = fileURLToPath(new URL('../../artifacts/', import.meta.url));
@@ -15,21 +15,52 @@ export const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, ha
 export const SMALL_PHONE = { ...PHONE, viewport: { width: 360, height: 740 } };
 export const DESKTOP = { viewport: { width: 1360, height: 860 } };
 
+/** How long the browser may take to close before it is killed. */
+const CLOSE_GRACE_MS = 15_000;
+
+// Without these, Chromium starts processes that have nothing to do with a page (GPU, updates,
+// models), and its close can wait for one of them for ever.
+const ARGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--no-first-run',
+];
+
 let shared;
 
 /** One browser for the file; each test has its own contexts in it. */
 async function browser() {
+  shared ??= launch();
+  return (await shared).browser;
+}
+
+async function launch() {
   if (!existsSync(executablePath)) {
     throw new Error(`${executablePath} is missing. Install it: apt-get install chromium`);
   }
-  shared ??= await chromium.launch({ executablePath, args: ['--no-sandbox'], timeout: DEADLINE_MS });
-  return shared;
+  // A server, not a child of the library's own: only this way has its process a number.
+  const server = await chromium.launchServer({ executablePath, args: ARGS, timeout: DEADLINE_MS });
+  return { server, browser: await chromium.connect(server.wsEndpoint(), { timeout: DEADLINE_MS }) };
 }
 
-/** Ends the browser; each file of tests calls this once, in `after`. */
-export async function closeBrowser() {
-  await shared?.close();
+/** The number of the browser's first process, which is also that of its process group. */
+export const browserPid = async () => (await shared).server.process().pid;
+
+/** Ends the browser, by force after a grace; each file of tests calls this once, in `after`. */
+export async function closeBrowser(_context, graceMs = CLOSE_GRACE_MS) {
+  if (shared === undefined) return;
+  const { server } = await shared;
   shared = undefined;
+  const { pid } = server.process();
+  try {
+    await within(graceMs, 'the browser to close', () => server.close());
+  } catch (error) {
+    console.error(`${error.message}: killing its process group ${pid}`);
+    process.kill(-pid, 'SIGKILL');
+  }
 }
 
 /**
@@ -45,7 +76,7 @@ export async function openContext(test, options = PHONE, allow = undefined) {
     if (bad && !allow?.test(message.text())) wrong.push(message.text());
   });
   context.on('weberror', (error) => wrong.push(String(error.error())));
-  atEnd(test, async () => {
+  atEnd(test, 'the browser context', async () => {
     await context.close();
     assert.deepEqual(wrong, [], 'the console is clean');
   });

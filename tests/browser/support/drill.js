@@ -17,7 +17,7 @@ export async function startDrill(test, { scenario = 'disk-full' } = {}) {
   }
   const args = ['drill', '--listen', '127.0.0.1:0', '--scenario', scenario];
   const child = spawn(binary, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  atEnd(test, () => end(child));
+  atEnd(test, 'the drill', () => end(child));
   const link = await firstLink(child);
   return { link, origin: new URL(link).origin };
 }
@@ -39,7 +39,7 @@ async function end(child) {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = once(child, 'exit');
   child.kill('SIGINT');
-  const timer = setTimeout(() => child.kill('SIGKILL'), DEADLINE_MS);
+  const timer = setTimeout(() => child.kill('SIGKILL'), DEADLINE_MS / 2);
   await gone;
   clearTimeout(timer);
 }

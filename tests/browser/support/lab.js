@@ -1,5 +1,6 @@
 // A real machine to save, and `breakglass serve` before it: QEMU under libvirt, sshd with the gate.
 import { createInterface } from 'node:readline';
+import { within } from './cleanup.js';
 import { serve, start, target } from './server.js';
 
 /** A guest boots in seconds; its images are built before the first one does. */
@@ -23,12 +24,7 @@ export async function startLab(test) {
 }
 
 async function next(lines, what) {
-  let timer;
-  const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: nothing in ${LAB_MS / 1000} s`)), LAB_MS);
-  });
-  const { value, done } = await Promise.race([lines.next(), late]);
-  clearTimeout(timer);
+  const { value, done } = await within(LAB_MS, what, () => lines.next());
   if (done) throw new Error(`${what}: the machine ended`);
   return value;
 }

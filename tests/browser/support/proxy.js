@@ -34,7 +34,7 @@ export async function startProxy(test, origin) {
       upstream.destroy();
     }
   };
-  atEnd(test, () => {
+  atEnd(test, 'the proxy', () => {
     cut();
     server.close();
   });

@@ -16,7 +16,7 @@ export const target = `${root}target/debug/`;
 /** A server whose guest and host are both down; resolves to its address, token and key file. */
 export async function serveNobody(test) {
   const dir = mkdtempSync(join(tmpdir(), 'breakglass-key-'));
-  atEnd(test, () => rmSync(dir, { recursive: true, force: true }));
+  atEnd(test, dir, () => rmSync(dir, { recursive: true, force: true }));
   const key = `${dir}/key`;
   execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
   const place = async () => ({ host: '127.0.0.1', port: await freePort(), user: 'nobody' });
@@ -27,7 +27,7 @@ export async function serveNobody(test) {
 /** Starts a server with the key in that file, and opens an incident. */
 export async function serve(test, { host, guest, key }) {
   const dir = mkdtempSync(join(tmpdir(), 'breakglass-serve-'));
-  atEnd(test, () => rmSync(dir, { recursive: true, force: true }));
+  atEnd(test, dir, () => rmSync(dir, { recursive: true, force: true }));
   const token = randomBytes(32).toString('hex');
   const listen = `127.0.0.1:${await freePort()}`;
   const place = ({ host: address, port, user }) =>
@@ -48,7 +48,7 @@ export async function serve(test, { host, guest, key }) {
   await answers(`${origin}/health`);
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
   const body = JSON.stringify({ target: 'devvm' });
-  const opened = await fetch(`${origin}/api/incidents`, { method: 'POST', headers, body });
+  const opened = await fetch(`${origin}/api/incidents`, { method: 'POST', headers, body, signal: soon() });
   if (opened.status !== 201) throw new Error(await opened.text());
   return { origin, token };
 }
@@ -59,7 +59,7 @@ export function start(test, program, args) {
     throw new Error(`${program} is missing. Build it: ./just browser`);
   }
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
-  atEnd(test, async () => {
+  atEnd(test, program, async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     const gone = once(child, 'exit');
     child.stdin.end();
@@ -87,10 +87,13 @@ export async function freePort() {
   }
 }
 
+/** Ends a request that nothing answers. */
+const soon = () => AbortSignal.timeout(30_000);
+
 async function answers(url) {
   const end = Date.now() + 60_000;
   for (;;) {
-    const answer = await fetch(url).catch(() => undefined);
+    const answer = await fetch(url, { signal: soon() }).catch(() => undefined);
     if (answer?.ok) return;
     if (Date.now() > end) throw new Error(`${url} does not answer`);
     await new Promise((resolve) => setTimeout(resolve, 50));

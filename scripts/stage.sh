@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# stage.sh SECONDS COMMAND [ARG…]   runs one stage of the tests by a deadline, and fails if it leaves
+# a process behind. What it ends is found by a mark in its environment, and ended by its number.
+set -uo pipefail
+seconds=$1; shift
+mark="STAGE_OF_TESTS=$$.$RANDOM.$(date +%s)"
+
+marked() { # the numbers of this stage's processes
+  grep -slzxF -- "$mark" /proc/[0-9]*/environ | cut -d/ -f3
+}
+list() { ps -o pid=,ppid=,etimes=,stat=,wchan:20=,args= -p "$(marked | paste -sd,)" 2>/dev/null | cut -c -200; }
+end_all() {
+  local signal pid
+  for signal in TERM KILL; do
+    for pid in $(marked); do kill -$signal "$pid" 2>/dev/null; done
+    for _ in {1..50}; do [ -n "$(marked)" ] || return 0; sleep 0.1; done
+  done
+}
+trap 'end_all; exit 130' INT TERM HUP
+
+env "$mark" "$@" &
+command=$!
+sleep "$seconds" &
+timer=$!
+wait -n -p ended "$command" "$timer"
+status=$?
+if [ "$ended" = "$timer" ]; then
+  { echo "stage: '$*' did not end within $seconds s. It waited with these processes"
+    echo "(pid, parent, age in seconds, state, kernel function, command):"; list; } >&2
+  end_all
+  exit 124
+fi
+kill "$timer" 2>/dev/null
+# What was told to end as its test ended may take a moment. A process that executes a program just
+# now shows no environment, so the absence of all is looked at twice.
+absent=0
+for _ in {1..50}; do
+  if [ -n "$(marked)" ]; then absent=0; else absent=$((absent + 1)); fi
+  [ $absent -lt 2 ] || exit "$status"
+  sleep 0.1
+done
+{ echo "stage: '$*' left processes behind (pid, parent, age in seconds, state, kernel function, command):"
+  list; } >&2
+end_all
+exit $((status == 0 ? 1 : status))

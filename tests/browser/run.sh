@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# run.sh [FILE…]   runs the page's tests, one file after the other, each by a deadline of its own.
+set -uo pipefail
+cd "$(dirname "$0")"
+[ $# -gt 0 ] || set -- *.test.js
+failed=()
+for file in "$@"; do
+  ../../scripts/stage.sh 900 node --test --test-timeout=420000 "$file" || failed+=("$file")
+done
+[ ${#failed[@]} = 0 ] || { echo "failed: ${failed[*]}" >&2; exit 1; }
