@@ -92,8 +92,11 @@ pub(super) fn check_origin(
     if site.is_some_and(|site| site != "same-origin") {
         return Err("the request comes from another site".to_owned());
     }
+    // The browser compared the whole origin itself; an edge on a port of its own may have taken the
+    // port out of Host.
+    let vouched = site.is_some() && host.port.is_none();
     if let Some(origin) = origin
-        && !is_same_origin(origin, host, https)
+        && !is_same_origin(origin, host, https, vouched)
     {
         return Err(format!(
             "the request comes from {origin:?}, which is not this server"
@@ -111,8 +114,9 @@ pub(super) fn check_origin(
 }
 
 /// Behind an edge that ends TLS we can't see the scheme, so `http` and `https` both match, each
-/// with its own default port, unless a trusted proxy says that it was `https`.
-fn is_same_origin(origin: &str, host: &Authority, https: bool) -> bool {
+/// with its own default port, unless a trusted proxy says that it was `https`. With `any_port` the
+/// name alone is compared.
+fn is_same_origin(origin: &str, host: &Authority, https: bool, any_port: bool) -> bool {
     let (rest, port, secure) = match (
         origin.strip_prefix("https://"),
         origin.strip_prefix("http://"),
@@ -124,7 +128,8 @@ fn is_same_origin(origin: &str, host: &Authority, https: bool) -> bool {
     let Some(origin) = Authority::parse(rest) else {
         return false;
     };
-    (secure || !https) && origin.with_default_port(port) == host.with_default_port(port)
+    let same_port = origin.with_default_port(port) == host.with_default_port(port);
+    (secure || !https) && origin.host == host.host && (any_port || same_port)
 }
 
 fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, String> {
@@ -196,14 +201,44 @@ mod tests {
     fn an_origin_is_ours_by_host_and_port_and_by_scheme_where_it_is_known() {
         let plain = Authority::parse("box:8080").unwrap();
         let bare = Authority::parse("box").unwrap();
-        assert!(is_same_origin("http://box:8080", &plain, false));
-        assert!(!is_same_origin("http://box", &plain, false));
-        assert!(!is_same_origin("http://box.evil:8080", &plain, false));
-        assert!(is_same_origin("https://BOX", &bare, false));
-        assert!(is_same_origin("https://box:443", &bare, true));
-        assert!(!is_same_origin("http://box", &bare, true));
+        let same = |origin, host, https| is_same_origin(origin, host, https, false);
+        assert!(same("http://box:8080", &plain, false));
+        assert!(!same("http://box", &plain, false));
+        assert!(!same("http://box.evil:8080", &plain, false));
+        assert!(same("https://BOX", &bare, false));
+        assert!(same("https://box:443", &bare, true));
+        assert!(!same("http://box", &bare, true));
         for origin in ["null", "", "box", "ftp://box", "http://", "http://box/path"] {
-            assert!(!is_same_origin(origin, &bare, false), "{origin:?}");
+            assert!(!same(origin, &bare, false), "{origin:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_its_port_is_ours_only_where_the_browser_says_same_origin() {
+        let ours = |host: &str, headers: &[(HeaderName, &str)]| {
+            let headers = headers.iter();
+            let headers = headers.map(|(name, value)| (name.clone(), value.parse().unwrap()));
+            let host = Authority::parse(host).unwrap();
+            let headers = HeaderMap::from_iter(headers);
+            check_origin(&Method::POST, &headers, &host, true, Some(Via::Session)).is_ok()
+        };
+        let site = |word| (HeaderName::from_static("sec-fetch-site"), word);
+        let from = |origin| (header::ORIGIN, origin);
+        let (same, edge) = (site("same-origin"), from("https://box:8443"));
+        assert!(ours("box", &[same.clone(), edge.clone()]));
+        assert!(ours("box:8443", &[same.clone(), edge.clone()]));
+        for (host, headers) in [
+            ("box", &[edge.clone()][..]),
+            ("box", &[site("same-site"), edge.clone()]),
+            ("box", &[site("none"), edge.clone()]),
+            ("box:443", &[same.clone(), edge.clone()]),
+            ("box:8444", &[same.clone(), edge.clone()]),
+            ("evil", &[same.clone(), edge.clone()]),
+            ("box", &[same.clone(), from("https://evil:8443")]),
+            ("box", &[same.clone(), from("http://box:8443")]),
+            ("box", &[same.clone(), from("null")]),
+        ] {
+            assert!(!ours(host, headers), "{host} {headers:?}");
         }
     }
 }
