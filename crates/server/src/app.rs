@@ -87,7 +87,7 @@ impl App {
         let cancel = CancellationToken::new();
         let tracker = TaskTracker::new();
         let key = Arc::new(breakglass_control::ssh::load_key(&config.ssh.key_file)?);
-        let auth = Auth::new(&config.auth, &config.allowed_hosts)?;
+        let auth = Auth::new(&config.auth, &config.allowed_hosts, &config.guests())?;
         let ends = Ends::default();
         let journal = Journal::open(journal_options(&config, &mode, &ends));
         if let Err(error) = journal.recover().await {

@@ -63,3 +63,18 @@ proptest! {
         load("", vec![(format!("BREAKGLASS_{name}").into(), value.into())]);
     }
 }
+
+#[test]
+fn the_example_overlay_trusts_the_ingress_controller_alone() {
+    let overlay = include_str!("../../../deploy/kubernetes/overlays/example/config.toml");
+    let overlay: toml::Table = overlay.parse().unwrap();
+    let listed = overlay["auth"]["trusted_proxies"].as_array().unwrap();
+    assert!(!listed.is_empty());
+    for proxy in listed {
+        let proxy = proxy.as_str().unwrap();
+        assert!(
+            proxy.parse::<std::net::IpAddr>().is_ok(),
+            "{proxy} is a network"
+        );
+    }
+}

@@ -7,10 +7,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-const FREE_TRIES: u32 = 5;
+const FREE_TRIES: u32 = 10;
 const LONGEST: Duration = Duration::from_secs(60);
+/// A burst is over after this long without a failure. One that goes on is logged again after as long.
 const FORGET: Duration = Duration::from_secs(15 * 60);
 const MAX_PEERS: usize = 4096;
+/// How long a refusal that repeats itself is not logged.
+const SAID: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct Backoff {
@@ -19,15 +22,21 @@ pub(super) struct Backoff {
 
 #[derive(Clone, Copy)]
 struct Failures {
+    /// In this burst.
     count: u32,
     last: Instant,
+    /// When the log was told, and how many there have been since.
+    told: Option<Instant>,
+    untold: u32,
 }
 
 /// What a failed attempt leads to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failed {
-    /// How many there were lately, this one included.
-    pub(super) count: u32,
+    /// Whether it belongs into the log: the first of a burst.
+    pub(super) is_news: bool,
+    /// How many there were since the log was told last.
+    pub(super) before: u32,
     /// How long to wait, once there were too many.
     pub(super) retry_after: Option<Duration>,
 }
@@ -40,27 +49,63 @@ impl Backoff {
         if peers.len() >= MAX_PEERS && !peers.contains_key(&key) {
             make_room(&mut peers, now);
         }
-        let entry = peers.entry(key).or_insert(Failures {
+        let fresh = Failures {
             count: 0,
             last: now,
-        });
-        if now.saturating_duration_since(entry.last) >= FORGET {
-            entry.count = 0;
-        }
-        entry.count = entry.count.saturating_add(1);
-        entry.last = now;
-        Failed {
-            count: entry.count,
-            retry_after: wait(entry.count),
-        }
+            told: None,
+            untold: 0,
+        };
+        peers.entry(key).or_insert(fresh).one_more(now)
     }
 
-    /// Forgets the peer's failures: it knew the token after all.
+    /// Forgives the peer's failures: it knew the token after all. What the log was told stays told,
+    /// else one right token between many wrong ones would fill it.
     pub(super) fn succeeded(&self, peer: Option<IpAddr>) {
         if let Some(peer) = peer {
             let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-            peers.remove(&network_of(peer));
+            if let Some(failures) = peers.get_mut(&network_of(peer)) {
+                failures.count = 0;
+            }
         }
+    }
+}
+
+impl Failures {
+    fn one_more(&mut self, now: Instant) -> Failed {
+        let long_ago = |at: Instant| now.saturating_duration_since(at) >= FORGET;
+        if long_ago(self.last) {
+            self.count = 0;
+        }
+        self.count = self.count.saturating_add(1);
+        self.last = now;
+        let (is_news, before) = (self.told.is_none_or(long_ago), self.untold);
+        if is_news {
+            (self.told, self.untold) = (Some(now), 0);
+        } else {
+            self.untold = self.untold.saturating_add(1);
+        }
+        Failed {
+            is_news,
+            before,
+            retry_after: wait(self.count),
+        }
+    }
+}
+
+/// What the log was told last, so that a page that asks on and on does not fill it.
+#[derive(Default)]
+pub(super) struct Lately(Mutex<Option<(String, Instant)>>);
+
+impl Lately {
+    pub(super) fn is_news(&self, what: &str, now: Instant) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = last
+            .as_ref()
+            .is_some_and(|(said, at)| said == what && now.saturating_duration_since(*at) < SAID);
+        if !again {
+            *last = Some((what.to_owned(), now));
+        }
+        !again
     }
 }
 
@@ -97,38 +142,77 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_after_five_tries_and_stop_growing_at_a_minute() {
+    fn waits_grow_after_ten_tries_and_stop_growing_at_a_minute() {
         let (backoff, now) = (Backoff::default(), Instant::now());
-        let seconds: Vec<Option<u64>> = (0..14)
-            .map(|_| {
-                backoff
-                    .failed(ip("10.0.0.1"), now)
-                    .retry_after
-                    .map(|wait| wait.as_secs())
-            })
+        let failed = |_| backoff.failed(ip("10.0.0.1"), now).retry_after;
+        let seconds: Vec<Option<u64>> = (0..19)
+            .map(failed)
+            .map(|wait| wait.map(|wait| wait.as_secs()))
             .collect();
-        assert_eq!(seconds[..5], [None; 5]);
+        assert_eq!(seconds[..10], [None; 10]);
         let grown = [1, 2, 4, 8, 16, 32, 60, 60, 60].map(Some);
-        assert_eq!(seconds[5..], grown);
+        assert_eq!(seconds[10..], grown);
     }
 
     #[test]
     fn another_peer_is_not_slowed_and_neighbours_in_a_64_are_one_peer() {
         let (backoff, now) = (Backoff::default(), Instant::now());
-        for _ in 0..9 {
-            backoff.failed(ip("2001:db8::1"), now);
+        let wait = |peer| backoff.failed(ip(peer), now).retry_after;
+        for _ in 0..10 {
+            assert_eq!(wait("2001:db8::1"), None);
         }
-        assert_eq!(backoff.failed(ip("2001:db8:0:1::1"), now).count, 1);
-        assert_eq!(backoff.failed(ip("2001:db8::2"), now).count, 10);
+        assert_eq!(wait("2001:db8:0:1::1"), None);
+        assert!(wait("2001:db8::2").is_some());
     }
 
     #[test]
     fn failures_are_forgotten_after_success_and_after_a_while() {
         let (backoff, now) = (Backoff::default(), Instant::now());
-        backoff.failed(ip("10.0.0.1"), now);
-        assert_eq!(backoff.failed(ip("10.0.0.1"), now + FORGET).count, 1);
+        let many = |at| {
+            let waits = (0..12).map(|_| backoff.failed(ip("10.0.0.1"), at).retry_after);
+            waits.last().flatten()
+        };
+        assert!(many(now).is_some());
+        let later = now + FORGET;
+        assert_eq!(backoff.failed(ip("10.0.0.1"), later).retry_after, None);
+        assert!(many(later).is_some());
         backoff.succeeded(ip("10.0.0.1"));
-        assert_eq!(backoff.failed(ip("10.0.0.1"), now + FORGET).count, 1);
+        assert_eq!(backoff.failed(ip("10.0.0.1"), later).retry_after, None);
+    }
+
+    #[test]
+    fn a_burst_is_news_once_also_where_the_right_token_comes_in_between() {
+        let (backoff, now) = (Backoff::default(), Instant::now());
+        let failed = |seconds| {
+            let at = now + Duration::from_secs(seconds);
+            let failed = backoff.failed(ip("10.0.0.1"), at);
+            backoff.succeeded(ip("10.0.0.1"));
+            failed
+        };
+        assert!(failed(0).is_news);
+        assert_eq!((1..500).filter(|n| failed(*n).is_news).count(), 0);
+        let again = failed(500 + FORGET.as_secs());
+        assert_eq!((again.is_news, again.before), (true, 499));
+        assert!(backoff.failed(ip("10.0.0.2"), now).is_news);
+    }
+
+    #[test]
+    fn a_burst_that_does_not_end_is_news_again_every_quarter_of_an_hour() {
+        let (backoff, now) = (Backoff::default(), Instant::now());
+        let news = (0..3600).filter(|n| {
+            let at = now + Duration::from_secs(*n);
+            backoff.failed(ip("10.0.0.1"), at).is_news
+        });
+        assert_eq!(news.count(), 4);
+    }
+
+    #[test]
+    fn a_refusal_that_repeats_itself_is_news_once_a_minute() {
+        let (lately, now) = (Lately::default(), Instant::now());
+        assert!(lately.is_news("a", now));
+        assert!(!lately.is_news("a", now + SAID / 2));
+        assert!(lately.is_news("b", now + SAID / 2));
+        assert!(lately.is_news("b", now + SAID * 2));
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Identity {
         })
     }
 
-    /// Whether `name` may name a person: 1 to 128 printable ASCII characters, no blank at
+    /// Whether `name` may name a person: 1 to 128 bytes of characters that show, no blank at
     /// either end.
     ///
     /// # Errors
@@ -56,11 +56,8 @@ impl Identity {
         if name.len() > Identity::MAX_NAME {
             return Err("the name is longer than 128 bytes");
         }
-        if !name
-            .bytes()
-            .all(|byte| byte == b' ' || byte.is_ascii_graphic())
-        {
-            return Err("the name holds characters that are not printable ASCII");
+        if !name.chars().all(super::name::shows) {
+            return Err("the name holds characters that no screen shows");
         }
         if name.starts_with(' ') || name.ends_with(' ') {
             return Err("the name begins or ends with a blank");

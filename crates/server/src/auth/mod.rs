@@ -1,20 +1,23 @@
 //! Who is asking, and may they?
 //!
-//! One guard stands before everything that needs an identity. It looks for proof in this order,
-//! and the first kind of proof that is present decides, for or against:
+//! One guard stands before everything that needs an identity. It looks for proof in this order:
 //!
-//! 1. the user header, if the peer is a trusted proxy;
-//! 2. the `Authorization` header, which must be `Bearer` with the API token;
+//! 1. the user header, if the peer is a trusted proxy; one that is refused proves nothing, and hides
+//!    no other proof;
+//! 2. the `Authorization` header, which must be `Bearer` with the API token, and decides where it is
+//!    present, for or against;
 //! 3. the session cookie.
 //!
-//! Nothing present: 401. A request that changes something must also come from our own page
+//! No proof: 401, which says why a header was refused. A request that changes something must also come from our own page
 //! ([`origin`]). Every decision is made from values that are passed in, so it can be tested as
 //! a table.
 
 mod backoff;
 mod codes;
 mod identity;
+mod name;
 mod origin;
+mod own;
 mod proxy;
 mod session;
 mod token;
@@ -27,13 +30,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 pub use identity::{Identity, Via};
+pub(crate) use own::addresses as own_addresses;
 pub use proxy::Peer;
 pub use session::{COOKIE, LIFETIME_S};
 pub use token::{ApiToken, WeakToken};
 
 use crate::config::AuthConfig;
 use crate::http::Problem;
-use backoff::Backoff;
+use backoff::{Backoff, Lately};
 use codes::Codes;
 use proxy::Proxies;
 use session::Sessions;
@@ -53,6 +57,7 @@ struct Inner {
     sessions: Sessions,
     codes: Codes,
     backoff: Backoff,
+    refusals: Lately,
 }
 
 /// Why identities can't be checked.
@@ -89,18 +94,22 @@ impl<'r> From<&'r Parts> for Request<'r> {
 }
 
 impl Auth {
-    /// Takes the checked configuration. Without a token there are no lasting cookies: their key
-    /// is then as random as this process.
+    /// Takes the checked configuration; `guests` are addresses that never are a proxy's. Without a
+    /// token there are no lasting cookies: their key is then as random as this process.
     ///
     /// # Errors
     /// If the system has no random numbers.
-    pub fn new(config: &AuthConfig, allowed_hosts: &[String]) -> Result<Auth, AuthError> {
+    pub fn new(
+        config: &AuthConfig,
+        allowed_hosts: &[String],
+        guests: &[IpAddr],
+    ) -> Result<Auth, AuthError> {
         let session_key = match &config.token {
             Some(token) => token.session_key(),
             None => random()?,
         };
         let inner = Inner {
-            proxies: Proxies::new(&config.trusted_proxies, &config.user_header),
+            proxies: Proxies::new(&config.trusted_proxies, guests, &config.user_header),
             token: config.token.clone(),
             token_identity: config.token_identity.clone(),
             allowed_hosts: allowed_hosts.to_vec(),
@@ -108,6 +117,7 @@ impl Auth {
             sessions: Sessions::new(session_key),
             codes: Codes::default(),
             backoff: Backoff::default(),
+            refusals: Lately::default(),
         };
         Ok(Auth {
             inner: Arc::new(inner),
@@ -147,14 +157,27 @@ impl Auth {
 
     fn identify(&self, request: Request<'_>) -> Result<Identity, Problem> {
         let named = self.inner.proxies.identify(request.peer, request.headers);
-        if let Some(identity) = named.map_err(|why| refused(request.peer, &why))? {
-            return Ok(identity);
-        }
+        let refusal = match named {
+            Ok(Some(identity)) => return Ok(identity),
+            Ok(None) => None,
+            Err(why) => Some(why),
+        };
+        // What became of a token says more to the one who sent it.
+        let refusal = refusal.filter(|_| !request.headers.contains_key(header::AUTHORIZATION));
+        self.prove(request).map_err(|problem| match refusal {
+            Some(why) => self.refused(request.peer, &why),
+            None => problem,
+        })
+    }
+
+    /// By what the client itself has: token or session.
+    fn prove(&self, request: Request<'_>) -> Result<Identity, Problem> {
         if request.headers.contains_key(header::AUTHORIZATION) {
-            let token = bearer(request.headers).map_err(|why| refused(request.peer, why))?;
+            let token = bearer(request.headers).map_err(|why| self.refused(request.peer, why))?;
             return self.token_holder(token, Via::Token, request.peer);
         }
-        let cookie = session_cookie(request.headers).map_err(|why| refused(request.peer, why))?;
+        let cookie =
+            session_cookie(request.headers).map_err(|why| self.refused(request.peer, why))?;
         cookie
             .and_then(|cookie| self.inner.sessions.identify(cookie, unix_now()))
             .ok_or_else(Problem::unauthorized)
@@ -177,14 +200,24 @@ impl Auth {
 
     fn wrong_token(&self, peer: Option<IpAddr>) -> Problem {
         let failed = self.inner.backoff.failed(peer, Instant::now());
-        // The first few, then ever rarer: guessing must not fill the log.
-        if failed.count <= 5 || failed.count.is_power_of_two() {
-            let peer = peer.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
-            tracing::warn!(%peer, failures = failed.count, "a wrong token was presented");
+        if failed.is_news {
+            let peer = shown(peer);
+            let before = failed.before;
+            tracing::warn!(%peer, before, "a wrong token was presented; more from there are counted and not logged");
         }
         failed
             .retry_after
             .map_or_else(Problem::wrong_token, Problem::too_many_wrong_tokens)
+    }
+
+    /// A proof that could not be taken: says so in the answer, and once a minute in the log.
+    fn refused(&self, peer: Option<Peer>, why: &str) -> Problem {
+        let peer = shown(peer.map(Peer::ip));
+        let said = format!("{peer} {why}");
+        if self.inner.refusals.is_news(&said, Instant::now()) {
+            tracing::warn!(%peer, why, "the proof of identity was refused");
+        }
+        Problem::refused_proof(why)
     }
 
     /// Signs in with the API token or a one-time code; returns who that is and the session
@@ -267,28 +300,26 @@ impl Auth {
     }
 }
 
-fn refused(peer: Option<Peer>, why: &str) -> Problem {
-    let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_string());
-    tracing::warn!(%peer, why, "the proof of identity was refused");
-    Problem::unauthorized()
+fn shown(peer: Option<IpAddr>) -> String {
+    peer.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string())
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let value = values.next().ok_or("no Authorization header")?;
+    let value = values.next().ok_or("There is no Authorization header.")?;
     if values.next().is_some() {
-        return Err("two Authorization headers");
+        return Err("There are two Authorization headers.");
     }
     let value = value
         .to_str()
-        .map_err(|_| "the Authorization header is not ASCII")?;
+        .map_err(|_| "The Authorization header is not ASCII.")?;
     let (scheme, token) = value
         .split_once(' ')
-        .ok_or("the Authorization header has no token")?;
+        .ok_or("The Authorization header has no token.")?;
     if scheme.eq_ignore_ascii_case("bearer") {
         Ok(token)
     } else {
-        Err("not a Bearer token")
+        Err("The Authorization header is not Bearer.")
     }
 }
 
@@ -303,7 +334,7 @@ fn session_cookie(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
         .filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
     let first = ours.next();
     if ours.next().is_some() {
-        Err("two session cookies")
+        Err("There are two session cookies; sign out, and in again.")
     } else {
         Ok(first)
     }

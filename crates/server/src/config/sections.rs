@@ -90,10 +90,18 @@ fn auth(section: &mut Section<'_>) -> Option<AuthConfig> {
     let trusted_proxies = section
         .list(
             "trusted_proxies",
-            "write networks as in \"10.42.0.0/16\", or addresses",
+            "write addresses as in \"10.42.3.7\", or networks as in \"10.42.3.0/28\"",
             network,
         )
         .unwrap_or_default();
+    for here in trusted_proxies
+        .iter()
+        .filter(|it: &&IpNet| it.addr().is_loopback())
+    {
+        let problem =
+            format!("{here} is this machine, the agent too: no user header counts from there");
+        section.warn("trusted_proxies", problem, HERE_REMEDY);
+    }
     let remedy = "write a header's name, as in \"x-authentik-username\"";
     let user_header = section
         .parsed("user_header", remedy, |text| {
@@ -145,6 +153,9 @@ fn auth(section: &mut Section<'_>) -> Option<AuthConfig> {
         secure_cookie,
     })
 }
+
+const HERE_REMEDY: &str = "give the proxy an address of its own (a container, a network namespace), or take it \
+                           out and sign in with the API token";
 
 fn network(text: &str) -> Result<IpNet, String> {
     let network = text

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,6 +45,17 @@ pub struct Config {
     pub private: Vec<PathBuf>,
     /// Of these, the files with a secret in them.
     pub secrets: Vec<PathBuf>,
+}
+
+impl Config {
+    /// The guests that are given by address.
+    #[must_use]
+    pub fn guests(&self) -> Vec<IpAddr> {
+        let guests = self.targets.iter();
+        guests
+            .filter_map(|target| target.guest.host.parse().ok())
+            .collect()
+    }
 }
 
 /// Who may come in. At least one way is configured.

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::check::{Check, State};
 use super::files::exposure;
+use crate::auth::own_addresses;
 use crate::config::Config;
 
 /// Shorter prefixes trust a crowd.
@@ -19,7 +20,7 @@ const NARROW_V6: u8 = 48;
 /// One check a setting.
 pub(super) fn checks(config: &Config) -> [Check; 6] {
     [
-        proxies(&config.auth.trusted_proxies),
+        proxies(config),
         token(config),
         host_keys(config),
         listen(config),
@@ -28,8 +29,23 @@ pub(super) fn checks(config: &Config) -> [Check; 6] {
     ]
 }
 
-fn proxies(trusted: &[IpNet]) -> Check {
+fn proxies(config: &Config) -> Check {
     const NAME: &str = "config.trusted_proxies";
+    let trusted = &config.auth.trusted_proxies;
+    // Without the list, what is not there can't be told; loopback is there in any case.
+    let own = own_addresses().unwrap_or_default();
+    for (addresses, whose, remedy) in [
+        (own, "this server's own, and so the agent's", OWN_REMEDY),
+        (
+            config.guests(),
+            "a guest's, where the agent has a shell",
+            GUEST_REMEDY,
+        ),
+    ] {
+        if let Some(evidence) = within(trusted, &addresses, whose) {
+            return Check::red(NAME, evidence, remedy);
+        }
+    }
     let wide = |net: &&IpNet| match net {
         IpNet::V4(net) => net.prefix_len() < NARROW_V4,
         IpNet::V6(net) => net.prefix_len() < NARROW_V6,
@@ -45,6 +61,26 @@ fn proxies(trusted: &[IpNet]) -> Check {
             "narrow auth.trusted_proxies to the proxy's own address, as in \"10.42.3.7\"",
         ),
     }
+}
+
+const OWN_REMEDY: &str = "narrow auth.trusted_proxies to the proxy's own address, as in \"10.42.3.7\". \
+    A proxy on this machine needs an address that is not the machine's: run it in a container or a \
+    network namespace of its own; or take it out of the list, and have people sign in with the API \
+    token";
+
+const GUEST_REMEDY: &str = "narrow auth.trusted_proxies to the proxy's own address, as in \"10.42.3.7\"; \
+    a proxy on the guest is down when it is needed, so run it elsewhere";
+
+/// The first network that holds one of `addresses`, as evidence.
+fn within(networks: &[IpNet], addresses: &[IpAddr], whose: &str) -> Option<String> {
+    networks.iter().find_map(|network| {
+        let held = addresses.iter().map(IpAddr::to_canonical);
+        let held = held.chain([network.addr()].into_iter().filter(IpAddr::is_loopback));
+        let address = held.into_iter().find(|address| network.contains(address))?;
+        Some(format!(
+            "{network} holds {address}, which is {whose}: no user header counts from there."
+        ))
+    })
 }
 
 /// What is too short or a placeholder does not even load.

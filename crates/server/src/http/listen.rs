@@ -98,8 +98,9 @@ pub async fn serve(
             continue;
         }
         let busy = Arc::new(AtomicBool::new(false));
+        let from = Peer::accepted(peer, stream.local_addr().ok());
         let stream = patient(stream, &limits, &turned);
-        let connection = connect(stream, Peer(peer), app.clone(), &limits, &busy);
+        let connection = connect(stream, from, app.clone(), &limits, &busy);
         let connection = graceful.watch(connection);
         let cancel = cancel.clone();
         connections.spawn(async move {

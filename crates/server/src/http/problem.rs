@@ -76,6 +76,14 @@ impl Problem {
         )
     }
 
+    /// 401: there is a proof, and it can't be taken; `why` is a sentence.
+    #[must_use]
+    pub fn refused_proof(why: &str) -> Problem {
+        Problem::not_signed_in(&format!(
+            "{why} Sign in at / with the API token, or send Authorization: Bearer with it."
+        ))
+    }
+
     fn not_signed_in(detail: &str) -> Problem {
         let status = StatusCode::UNAUTHORIZED;
         Problem::new(status, "unauthorized", "Not signed in", detail)

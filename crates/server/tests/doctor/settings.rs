@@ -36,6 +36,23 @@ fn a_token_that_was_made_up_is_amber_until_it_is_a_random_one() {
 }
 
 #[test]
+fn a_trusted_proxy_that_is_this_machine_or_a_guest_is_red() {
+    for (listed, word) in [
+        ("127.0.0.1", "API token"),
+        ("127.0.0.0/8", "API token"),
+        ("127.7.7.7", "network namespace"),
+        ("::1", "of its own"),
+    ] {
+        let deployment = Deployment::new();
+        let proxies = format!("trusted_proxies = [\"{listed}\"]\n");
+        deployment.edit("[auth]\n", &format!("[auth]\n{proxies}"));
+        deployment.finds(&[("config.trusted_proxies", "red")], word);
+        deployment.edit(&proxies, "trusted_proxies = [\"10.42.3.7\"]\n");
+        deployment.is_well();
+    }
+}
+
+#[test]
 fn settings_that_will_bite_later_are_amber_until_they_are_as_the_remedy_says() {
     let proxies = "trusted_proxies = [\"10.0.0.0/8\"]\n";
     let narrow = "trusted_proxies = [\"10.42.3.7\"]\n";

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::server::{PROXY, Request, Server, TOKEN};
+use super::server::{LOCAL, PROXY, Request, Server, TOKEN};
 use crate::auth::LIFETIME_S;
 use crate::http::PROTECTED;
 
@@ -44,11 +44,23 @@ const ROWS: &[Row] = &[
     ("the user header twice, differing", Proxy, "GET", &[USER, ("x-authentik-username", "bob")], 401),
     ("an empty user header", Proxy, "GET", &[("x-authentik-username", "")], 401),
     ("a blank user header", Proxy, "GET", &[("x-authentik-username", "   ")], 401),
-    ("an empty user header and the token", Proxy, "GET", &[("x-authentik-username", ""), BEARER], 401),
-    ("two user headers and the token", Proxy, "GET", &[USER, USER, BEARER], 401),
+    ("an empty user header and the token", Proxy, "GET", &[("x-authentik-username", ""), BEARER], 200),
+    ("two user headers and the token", Proxy, "GET", &[USER, USER, BEARER], 200),
+    ("two user headers and a session", Proxy, "GET", &[USER, USER, SESSION], 200),
+    ("an overlong user header and a wrong token", Proxy, "GET", &[("x-authentik-username", "{long}"), ("authorization", "Bearer {wrong}")], 401),
+    ("the user header and a wrong token", Proxy, "GET", &[USER, ("authorization", "Bearer {wrong}")], 200),
     ("an overlong user header", Proxy, "GET", &[("x-authentik-username", "{long}")], 401),
     ("a user header of 128 bytes", Proxy, "GET", &[("x-authentik-username", "{128}")], 200),
-    ("a user header that is not ASCII", Proxy, "GET", &[("x-authentik-username", "änn")], 401),
+    ("a user header in UTF-8", Proxy, "GET", &[("x-authentik-username", "Jürgen Groß")], 200),
+    ("a user header as RFC 8187 has it", Proxy, "GET", &[("x-authentik-username", "UTF-8''J%C3%BCrgen")], 200),
+    ("a user header with a direction in it", Proxy, "GET", &[("x-authentik-username", "ann\u{202e}bob")], 401),
+    ("a user header with a blank of no width", Proxy, "GET", &[("x-authentik-username", "an\u{200b}n")], 401),
+    ("a user header with the same, encoded", Proxy, "GET", &[("x-authentik-username", "UTF-8''an%E2%80%8Bn")], 401),
+    ("a user header with a line's end, encoded", Proxy, "GET", &[("x-authentik-username", "UTF-8''ann%0A")], 401),
+    ("a user header of 128 letters in 256 bytes", Proxy, "GET", &[("x-authentik-username", "{128ä}")], 401),
+    ("the user header from an own address that is listed", Stranger, "GET", &[USER], 401),
+    ("the user header from an own address, and the token", Stranger, "GET", &[USER, BEARER], 200),
+    ("a change by the user header from an own address", Stranger, "POST", &[USER, SAME], 401),
     ("a user header with a tab", Proxy, "GET", &[("x-authentik-username", "an\tn")], 401),
     ("the user header from a stranger with the token", Stranger, "GET", &[USER, BEARER], 200),
     ("the token", Stranger, "GET", &[BEARER], 200),
@@ -87,6 +99,10 @@ const ROWS: &[Row] = &[
     ("a change through the proxy from another site", Proxy, "POST", &[USER, THEIRS], 403),
     ("a change through a TLS proxy from the same name without TLS", Proxy, "POST", &[USER, ("host", "rescue.example.org"), ("x-forwarded-proto", "https"), ("origin", "http://rescue.example.org")], 403),
     ("a change through a TLS proxy from our page", Proxy, "POST", &[USER, ("host", "rescue.example.org"), ("x-forwarded-proto", "https"), ("origin", "https://rescue.example.org")], 204),
+    ("a change through an edge on a port of its own that leaves the port out of Host", Proxy, "POST", &[USER, ("host", "rescue.example.org"), ("x-forwarded-proto", "https"), ("origin", "https://rescue.example.org:8443"), SAME], 204),
+    ("the same from a browser that does not say so", Proxy, "POST", &[USER, ("host", "rescue.example.org"), ("x-forwarded-proto", "https"), ("origin", "https://rescue.example.org:8443")], 403),
+    ("the same from another port's page", Proxy, "POST", &[USER, ("host", "rescue.example.org"), ("x-forwarded-proto", "https"), ("origin", "https://rescue.example.org:8443"), ("sec-fetch-site", "same-site")], 403),
+    ("the same under a name that is not ours", Proxy, "POST", &[USER, ("host", "evil.example"), ("origin", "https://evil.example:8443"), SAME], 421),
     ("a change by token that says neither", Stranger, "POST", &[BEARER], 204),
     ("a change by token from another site", Stranger, "POST", &[BEARER, THEIRS], 403),
     ("a name that is ours", Stranger, "GET", &[BEARER, ("host", "Rescue.Example.org:443")], 200),
@@ -117,6 +133,7 @@ fn values(server: &Server) -> HashMap<&'static str, String> {
             secure_cookie: false,
         },
         &[],
+        &[],
     );
     HashMap::from([
         ("token", TOKEN.to_owned()),
@@ -124,6 +141,7 @@ fn values(server: &Server) -> HashMap<&'static str, String> {
         ("host", server.address.to_string()),
         ("long", "a".repeat(129)),
         ("128", "a".repeat(128)),
+        ("128ä", "ä".repeat(128)),
         ("forged", format!("{claims}.{signature}")),
         (
             "foreign",
@@ -196,6 +214,42 @@ async fn every_row_of_the_auth_matrix_gets_its_answer() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+#[tokio::test]
+async fn a_user_header_that_is_refused_is_answered_with_the_reason() {
+    let server = Server::start().await;
+    for (from, name, why) in [
+        (PROXY, "", "the name is empty"),
+        (PROXY, "an\u{200b}n", "no screen shows"),
+        (PROXY, "UTF-8''J%FCrgen", "not UTF-8"),
+        (LOCAL, "ann", "one of this server's own addresses"),
+    ] {
+        let request = Request {
+            from,
+            headers: &[("x-authentik-username", name)],
+            ..Request::new("GET", "/api/me")
+        };
+        let answer = server.send(&request).await;
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert_eq!(answer.status, 401, "{name:?}");
+        assert!(detail.contains("x-authentik-username"), "{detail}");
+        assert!(detail.contains(why), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_in_utf_8_is_one_identity_however_it_is_written() {
+    let server = Server::start().await;
+    for name in ["Jürgen Groß", "UTF-8'de'J%C3%BCrgen%20Gro%C3%9F"] {
+        let request = Request {
+            from: PROXY,
+            headers: &[("x-authentik-username", name)],
+            ..Request::new("GET", "/api/me")
+        };
+        let answer = server.send(&request).await;
+        assert_eq!(answer.json()["identity"], "Jürgen Groß");
+    }
 }
 
 #[tokio::test]
@@ -309,6 +363,7 @@ async fn the_cookie_is_secure_when_the_proxy_says_that_the_browser_spoke_tls() {
         body: &body,
         ..Request::new("POST", "/api/login")
     };
+    login.from = [127, 0, 0, 3].into();
     let plain = server.send(&login).await;
     login.from = PROXY;
     let tls = server.send(&login).await;
@@ -356,7 +411,7 @@ async fn guessing_is_slowed_and_the_right_token_is_not() {
         headers: &wrong,
         ..Request::new("GET", "/api/me")
     };
-    for _ in 0..5 {
+    for _ in 0..10 {
         assert_eq!(server.send(&guess).await.status, 401);
     }
     let slowed = server.send(&guess).await;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::middleware::map_request;
 use breakglass_control::{Control, Endpoint, HostKeyPolicy, Pictures, SshOptions, Target};
 use breakglass_journal::{Journal, Options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -12,15 +13,19 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{ApiToken, Auth};
+use crate::auth::{ApiToken, Auth, Peer};
 use crate::config::{
     AgentConfig, AuthConfig, Config, LimitsConfig, NotifyConfig, RecordConfig, SshConfig,
 };
 use crate::http::{AppState, Ends, ListenLimits, Services, router, serve};
 
 pub(super) const TOKEN: &str = "Aq3xK9mZ7vB2nC5hJ8kL1pO4iU6yT0rE";
-/// The address from which a client is a trusted proxy.
+/// The address from which clients come: one of the server's own.
+pub(super) const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+/// The address from which a client comes through the trusted proxy.
 pub(super) const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
+/// The trusted proxy, as the server sees it then.
+const EDGE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 80));
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(super) struct Server {
@@ -70,7 +75,7 @@ impl Server {
         let port = dialled.local_addr().unwrap().port();
         let config = config(dir.path(), port, limits);
         let cancel = CancellationToken::new();
-        let auth = Auth::new(&config.auth, &config.allowed_hosts).unwrap();
+        let auth = Auth::new(&config.auth, &config.allowed_hosts, &[]).unwrap();
         let ends = Ends::default();
         let journal = Journal::open(Options {
             on_end: Some(ends.sink()),
@@ -91,7 +96,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let task = tokio::spawn(serve(
             listener,
-            router(state.clone()),
+            router(state.clone()).layer(map_request(through_the_edge)),
             listen,
             state.turned.clone(),
             cancel.clone(),
@@ -155,6 +160,17 @@ impl Server {
     }
 }
 
+/// Everything here comes from an address of this machine's own, which is no proxy's. What comes from
+/// [`PROXY`] is shown to the router as a peer elsewhere.
+async fn through_the_edge(mut request: axum::extract::Request) -> axum::extract::Request {
+    let peer: Peer = *request.extensions().get().unwrap();
+    if peer.ip() == PROXY {
+        let elsewhere = Peer::elsewhere(SocketAddr::new(EDGE, 5));
+        request.extensions_mut().insert(elsewhere);
+    }
+    request
+}
+
 fn config(dir: &std::path::Path, ssh_port: u16, limits: LimitsConfig) -> Config {
     let endpoint = |user: &str| Endpoint {
         host: "127.0.0.1".to_owned(),
@@ -167,7 +183,10 @@ fn config(dir: &std::path::Path, ssh_port: u16, limits: LimitsConfig) -> Config 
         data_dir: dir.to_owned(),
         allowed_hosts: vec!["rescue.example.org".to_owned()],
         auth: AuthConfig {
-            trusted_proxies: vec!["127.0.0.2/32".parse().unwrap()],
+            trusted_proxies: vec![
+                "192.0.2.80/32".parse().unwrap(),
+                "127.0.0.1/32".parse().unwrap(),
+            ],
             user_header: "x-authentik-username".parse().unwrap(),
             token: Some(ApiToken::new(TOKEN).unwrap()),
             token_identity: "operator".to_owned(),
@@ -218,9 +237,8 @@ pub(super) struct Request<'r> {
 
 impl<'r> Request<'r> {
     pub(super) fn new(method: &'r str, path: &'r str) -> Request<'r> {
-        let from = IpAddr::from([127, 0, 0, 1]);
         Request {
-            from,
+            from: LOCAL,
             method,
             path,
             headers: &[],

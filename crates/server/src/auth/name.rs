@@ -1,0 +1,118 @@
+//! The operator's name as an edge writes it into a header: UTF-8 as it is, or as the extended value
+//! of RFC 8187 (`UTF-8'en'J%C3%BCrgen`), which is ASCII on the wire.
+
+/// The name in `value`, unchecked.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence.
+pub(super) fn decode(value: &[u8]) -> Result<String, &'static str> {
+    let text = std::str::from_utf8(value).map_err(|_| "it is not UTF-8")?;
+    match extended(text) {
+        None => Ok(text.to_owned()),
+        Some(encoded) => percent_decoded(encoded),
+    }
+}
+
+/// What follows charset and language, if the value is an extended one.
+fn extended(text: &str) -> Option<&str> {
+    let mut parts = text.splitn(3, '\'');
+    let (charset, language, encoded) = (parts.next()?, parts.next()?, parts.next()?);
+    let of_tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (charset.eq_ignore_ascii_case("utf-8") && language.bytes().all(of_tag)).then_some(encoded)
+}
+
+fn percent_decoded(encoded: &str) -> Result<String, &'static str> {
+    const BROKEN: &str = "its percent-encoding is broken";
+    let mut bytes = Vec::with_capacity(encoded.len());
+    let mut rest = encoded.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                let (high, low) = digit().zip(digit()).ok_or(BROKEN)?;
+                bytes.push(u8::try_from(high * 16 + low).map_err(|_| BROKEN)?);
+            }
+            _ if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) => {
+                bytes.push(byte);
+            }
+            _ => return Err("it holds characters that RFC 8187 wants percent-encoded"),
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 once it is decoded")
+}
+
+/// Whether `c` may stand in a name: something that shows, or a plain blank. What a screen does not
+/// show, or obeys, could make two people look the same.
+pub(super) fn shows(c: char) -> bool {
+    c == ' ' || !(c.is_control() || c.is_whitespace() || is_invisible(c))
+}
+
+/// Formatting, bidirectional controls, fillers, variation selectors, tags, private use: the
+/// characters of Unicode 16 that are meant not to show.
+const fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+        | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{e000}'..='\u{f8ff}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{ffff}'
+        | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{10ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_taken_as_utf_8_or_as_rfc_8187_writes_it() {
+        for (value, name) in [
+            ("ann", "ann"),
+            ("Jürgen Groß", "Jürgen Groß"),
+            ("山田", "山田"),
+            ("UTF-8''J%C3%BCrgen", "Jürgen"),
+            ("utf-8'de-AT'J%c3%bcrgen%20Gro%C3%9f", "Jürgen Groß"),
+            ("UTF-8''%E5%B1%B1%E7%94%B0", "山田"),
+            ("UTF-8''", ""),
+            ("O'Brien", "O'Brien"),
+            ("d'Artagnan d'Or", "d'Artagnan d'Or"),
+            ("100%", "100%"),
+            ("iso-8859-1''J%FCrgen", "iso-8859-1''J%FCrgen"),
+        ] {
+            assert_eq!(decode(value.as_bytes()).unwrap(), name, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_neither_is_refused_with_the_reason() {
+        for (value, why) in [
+            (&b"J\xfcrgen"[..], "not UTF-8"),
+            (b"ann\xc3", "not UTF-8"),
+            (b"\xed\xa0\x80", "not UTF-8"),
+            (b"UTF-8''J%FCrgen", "not UTF-8 once"),
+            (b"UTF-8''%C3", "not UTF-8 once"),
+            (b"UTF-8''%C", "percent-encoding"),
+            (b"UTF-8''%", "percent-encoding"),
+            (b"UTF-8''%+1", "percent-encoding"),
+            (b"UTF-8''ann, bob", "RFC 8187"),
+            ("UTF-8''Jürgen".as_bytes(), "RFC 8187"),
+        ] {
+            let refused = decode(value).unwrap_err();
+            assert!(refused.contains(why), "{value:?}: {refused}");
+        }
+    }
+
+    #[test]
+    fn what_no_screen_shows_stands_in_no_name() {
+        for c in "\0\t\n\u{1b}\u{7f}\u{85}\u{a0}\u{ad}\u{34f}\u{61c}\u{115f}\u{180e}\u{200b}\u{200d}\u{200e}\
+                  \u{2028}\u{202e}\u{2060}\u{2062}\u{2066}\u{2800}\u{3000}\u{3164}\u{e000}\u{fe0f}\u{feff}\
+                  \u{fff9}\u{ffa0}\u{e0041}\u{e0100}\u{10fffd}"
+            .chars()
+        {
+            assert!(!shows(c), "U+{:04X}", u32::from(c));
+        }
+        for c in " aZ~'éßøłЖ山田אب한\u{301}🙂".chars() {
+            assert!(shows(c), "U+{:04X}", u32::from(c));
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Who may name the operator in a header, told by addresses: a server in a network of its own, and an
+//! edge beside it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "test code: a panic is the report"
+)]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Command};
+
+use common::serve::{TOKEN, keygen};
+use common::{Ended, breakglass, wait_until};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Everything that a proxy could have is trusted: the pod's network, loopback, links.
+const TRUSTED: &str = r#"["10.42.0.0/16", "127.0.0.0/8", "fd00:42::/32", "::1/128", "fe80::/10"]"#;
+const USER: &str = "x-authentik-username: ann";
+
+/// A pod: a network of its own, with a server in it, and a second network, joined by a cable.
+struct Pod {
+    server: Ended,
+    edge: Ended,
+    _dir: TempDir,
+}
+
+impl Pod {
+    fn start() -> Pod {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "a network of its own takes root: run the tests as root"
+        );
+        let dir = tempfile::tempdir().unwrap();
+        write_files(dir.path());
+        let server = in_new_network(
+            "ip link set lo up; ip addr add 10.42.3.4/32 dev lo; exec \"$@\"",
+            breakglass()
+                .arg("serve")
+                .arg("--config")
+                .arg(dir.path().join("config.toml")),
+        );
+        let edge = in_new_network(
+            "ip link set lo up; exec \"$@\"",
+            Command::new("sleep").arg("300"),
+        );
+        let pod = Pod {
+            server,
+            edge,
+            _dir: dir,
+        };
+        pod.lay_cable();
+        wait_until("the server answers", || {
+            let asked = pod.curl(&pod.server, &["http://127.0.0.1:8080/health"]);
+            asked.contains("ok").then_some(())
+        });
+        pod
+    }
+
+    /// The server's end has 10.42.8.1 and fd00:42:8::1, the edge's end 10.42.8.2 and so on, and the
+    /// guest's address too.
+    fn lay_cable(&self) {
+        let [server, edge] = [&self.server, &self.edge].map(|end| end.0.id().to_string());
+        run(Command::new("ip").args([
+            "link", "add", "eth0", "netns", &server, "type", "veth", "peer", "name", "eth0",
+            "netns", &edge,
+        ]));
+        for (end, last) in [(&self.server, 1), (&self.edge, 2)] {
+            self.ip(
+                end,
+                &["addr", "add", &format!("10.42.8.{last}/24"), "dev", "eth0"],
+            );
+            let v6 = format!("fd00:42:8::{last}/64");
+            self.ip(end, &["addr", "add", &v6, "dev", "eth0", "nodad"]);
+            self.ip(end, &["link", "set", "eth0", "up"]);
+        }
+        self.ip(&self.edge, &["addr", "add", "10.42.8.99/24", "dev", "eth0"]);
+    }
+
+    fn ip(&self, end: &Ended, args: &[&str]) {
+        run(enter(end).arg("ip").args(args));
+    }
+
+    fn curl(&self, end: &Ended, args: &[&str]) -> String {
+        let mut curl = enter(end);
+        curl.args(["curl", "-sS", "-g", "--noproxy", "*", "--max-time", "20"]);
+        let output = curl.args(args).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Who a request from `from` to `to` is, by the user header; else why it is not taken.
+    fn ask(&self, end: &Ended, from: &str, to: &str, more: &[&str]) -> Value {
+        let url = format!("http://{to}:8080/api/me");
+        let args = [&["--interface", from, "-H", USER, &url], more].concat();
+        let said = self.curl(end, &args);
+        serde_json::from_str(&said).unwrap_or_else(|_| panic!("{from} to {to}: {said:?}"))
+    }
+
+    fn is_refused(&self, from: &str, to: &str) {
+        let said = self.ask(&self.server, from, to, &[]);
+        let why = said["detail"].as_str().unwrap_or_default();
+        assert_eq!(said["status"], 401, "{from} to {to}: {said}");
+        assert!(why.contains("own addresses"), "{from} to {to}: {said}");
+    }
+}
+
+fn write_files(dir: &Path) {
+    keygen(&dir.join("key"));
+    std::fs::write(dir.join("token"), TOKEN).unwrap();
+    std::fs::write(dir.join("known_hosts"), "").unwrap();
+    let shown = dir.display();
+    let config = format!(
+        "listen = \"[::]:8080\"\ndata_dir = \"{shown}/data\"\n\
+         [auth]\ntoken_file = \"{shown}/token\"\ntrusted_proxies = {TRUSTED}\n\
+         [ssh]\nkey_file = \"{shown}/key\"\nknown_hosts = \"{shown}/known_hosts\"\n\
+         [agent]\nenabled = false\n\
+         [[targets]]\nname = \"devvm\"\nguest = {{ host = \"10.42.8.99\", user = \"ann\" }}\n\
+         host = {{ host = \"10.43.0.1\", user = \"root\" }}\n"
+    );
+    std::fs::write(dir.join("config.toml"), config).unwrap();
+}
+
+/// Starts `program` in a network that it is alone in, after what `prelude` does there.
+fn in_new_network(prelude: &str, program: &Command) -> Ended {
+    let mut shell = Command::new("unshare");
+    shell.args(["--net", "sh", "-ec", prelude, "sh"]);
+    shell.arg(program.get_program()).args(program.get_args());
+    shell.env_remove("BREAKGLASS_SERVER");
+    let ended = Ended(shell.stdout(std::process::Stdio::null()).spawn().unwrap());
+    let ours = network_of(std::process::id());
+    wait_until("the network is there", || {
+        let now = network_of(ended.0.id());
+        (now.is_some() && now != ours && is_up(&ended.0)).then_some(())
+    });
+    ended
+}
+
+fn network_of(process: u32) -> Option<std::path::PathBuf> {
+    std::fs::read_link(format!("/proc/{process}/ns/net")).ok()
+}
+
+fn is_up(child: &Child) -> bool {
+    let devices = std::fs::read_to_string(format!("/proc/{}/net/if_inet6", child.id()));
+    devices.is_ok_and(|devices| devices.contains(" lo"))
+}
+
+fn enter(end: &Ended) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--net=/proc/{}/ns/net", end.0.id()));
+    command
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+#[test]
+fn whoever_has_an_address_of_the_servers_own_is_no_proxy_and_the_edge_beside_it_is() {
+    let pod = Pod::start();
+    for (from, to) in [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.9", "127.0.0.1"),
+        ("::1", "[::1]"),
+        ("10.42.3.4", "10.42.3.4"),
+        // Another of its addresses than the one that is dialled.
+        ("10.42.8.1", "10.42.3.4"),
+        ("10.42.3.4", "127.0.0.1"),
+        ("127.0.0.1", "10.42.8.1"),
+        ("fd00:42:8::1", "[fd00:42:8::1]"),
+        ("fd00:42:8::1", "[::1]"),
+    ] {
+        pod.is_refused(from, to);
+    }
+    for (from, to) in [
+        ("10.42.8.2", "10.42.8.1"),
+        ("fd00:42:8::2", "[fd00:42:8::1]"),
+    ] {
+        let said = pod.ask(&pod.edge, from, to, &[]);
+        assert_eq!(said["identity"], "ann", "{from}: {said}");
+    }
+}
+
+#[test]
+fn an_address_that_the_server_gets_later_is_its_own_from_then_on() {
+    let pod = Pod::start();
+    pod.ip(&pod.server, &["addr", "add", "10.42.77.7/32", "dev", "lo"]);
+    pod.ip(
+        &pod.server,
+        &["addr", "add", "fd00:42:77::7/128", "dev", "lo", "nodad"],
+    );
+    pod.is_refused("10.42.77.7", "127.0.0.1");
+    pod.is_refused("fd00:42:77::7", "[::1]");
+    // A whole network that is delivered here, without any of its addresses on an interface.
+    pod.ip(
+        &pod.server,
+        &["route", "add", "local", "10.42.78.0/24", "dev", "lo"],
+    );
+    pod.is_refused("10.42.78.5", "10.42.3.4");
+}
+
+#[test]
+fn a_link_local_address_of_the_servers_own_is_no_proxys() {
+    let pod = Pod::start();
+    let listed = enter(&pod.server)
+        .args([
+            "ip", "-6", "-o", "addr", "show", "dev", "eth0", "scope", "link",
+        ])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let address = listed.split_whitespace().nth(3).unwrap();
+    let address = address.split('/').next().unwrap();
+    wait_until("the address may be used", || {
+        let args = [
+            "-sf",
+            "--interface",
+            "eth0",
+            &format!("http://[{address}%25eth0]:8080/health"),
+        ];
+        pod.curl(&pod.server, &args).contains("ok").then_some(())
+    });
+    pod.is_refused("eth0", &format!("[{address}%25eth0]"));
+}
+
+#[test]
+fn own_addresses_are_told_apart_where_any_address_can_be_bound() {
+    let pod = Pod::start();
+    for family in ["ipv4", "ipv6"] {
+        let setting = format!("net.{family}.ip_nonlocal_bind=1");
+        run(enter(&pod.server).args(["sysctl", "-qw", &setting]));
+    }
+    pod.is_refused("10.42.8.1", "10.42.3.4");
+    pod.is_refused("fd00:42:8::1", "[::1]");
+    for (from, to) in [
+        ("10.42.8.2", "10.42.8.1"),
+        ("fd00:42:8::2", "[fd00:42:8::1]"),
+    ] {
+        let said = pod.ask(&pod.edge, from, to, &[]);
+        assert_eq!(said["identity"], "ann", "{from}: {said}");
+    }
+}
+
+#[test]
+fn a_guest_in_a_trusted_network_names_nobody_and_the_token_counts_from_anywhere() {
+    let pod = Pod::start();
+    let said = pod.ask(&pod.edge, "10.42.8.99", "10.42.8.1", &[]);
+    assert_eq!(said["status"], 401, "{said}");
+    assert!(
+        said["detail"].as_str().unwrap().contains("a guest's"),
+        "{said}"
+    );
+    let bearer = format!("authorization: Bearer {TOKEN}");
+    for (end, from, to) in [
+        (&pod.edge, "10.42.8.99", "10.42.8.1"),
+        (&pod.server, "127.0.0.1", "127.0.0.1"),
+    ] {
+        let said = pod.ask(end, from, to, &["-H", &bearer]);
+        assert_eq!(said["identity"], "operator", "{from}: {said}");
+    }
+}
+
+#[test]
+fn the_doctor_is_red_where_a_trusted_network_holds_an_address_of_this_machine() {
+    let pod = Pod::start();
+    let examined = enter(&pod.server)
+        .arg(breakglass().get_program())
+        .args(["doctor", "--json", "--config"])
+        .arg(pod._dir.path().join("config.toml"))
+        .output()
+        .unwrap();
+    let said: Value = serde_json::from_slice(&examined.stdout).unwrap();
+    let checks = said["checks"].as_array().unwrap();
+    let check = checks
+        .iter()
+        .find(|check| check["name"] == "config.trusted_proxies");
+    let check = check.unwrap();
+    assert_eq!(check["state"], "red", "{check}");
+    assert!(
+        check["evidence"].as_str().unwrap().contains("10.42."),
+        "{check}"
+    );
+    assert!(
+        check["remedy"].as_str().unwrap().contains("of its own"),
+        "{check}"
+    );
+}
