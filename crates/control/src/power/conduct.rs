@@ -36,9 +36,12 @@ pub(crate) const fn deadline(verb: Verb) -> Duration {
     match verb {
         Verb::Status | Verb::Vitals | Verb::Screenshot => Duration::from_secs(60),
         Verb::Forensics => Duration::from_secs(120),
-        Verb::Start | Verb::Stop | Verb::Reset | Verb::Cycle => Duration::from_secs(540),
+        Verb::Start | Verb::Stop | Verb::Reset | Verb::Cycle => LONGEST,
     }
 }
+
+/// Longest time that any verb may take: whoever follows one waits as long.
+pub const LONGEST: Duration = Duration::from_secs(540);
 
 /// Runs `verb` over `link`, hands each line to `sink`, and says how it ended.
 pub(crate) async fn conduct(

@@ -16,7 +16,7 @@ pub(crate) mod runner;
 pub(crate) mod scribe;
 pub(crate) mod table;
 
-pub use conduct::Conclusion;
+pub use conduct::{Conclusion, LONGEST};
 pub use direct::direct;
 pub use operation::{
     Accepted, IdempotencyKey, KeyFormat, OperationKind, OperationState, OperationView, OutputLine,

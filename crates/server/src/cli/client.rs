@@ -1,20 +1,16 @@
 //! A verb from the command line: through a server, or straight to the host with the key.
 
-use std::io::BufRead;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use breakglass_control::power::OperationView;
-use breakglass_journal::{Event, EventBody, OperationId, OutputStream, VerbOutcome};
+use breakglass_journal::VerbOutcome;
 use breakglass_verbs::Verb;
 use clap::Args;
 use serde::Deserialize;
 
+use super::follow::{self, Accepted, Patience};
 use super::remote::Remote;
 use super::{Exit, Failure, ServerArgs, direct, say, say_error};
-
-/// Longer than the server's own deadline for the slowest verb.
-const FOLLOW_LIMIT: Duration = Duration::from_secs(360);
 
 #[derive(Debug, Args)]
 pub(crate) struct VerbArgs {
@@ -40,12 +36,6 @@ pub(crate) struct VerbArgs {
 }
 
 #[derive(Debug, Deserialize)]
-struct Accepted {
-    operation: OperationId,
-    incident: Option<breakglass_journal::IncidentId>,
-}
-
-#[derive(Debug, Deserialize)]
 struct TargetName {
     name: String,
 }
@@ -58,8 +48,7 @@ pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
     let target = the_target(&remote, args.target.as_deref())?;
     let key = uuid::Uuid::new_v4().to_string();
     let accepted: Accepted = remote.post(&format!("/api/targets/{target}/verbs/{verb}"), &key)?;
-    follow(&remote, &accepted, args.json);
-    let view = settled(&remote, accepted.operation)?;
+    let view = follow::to_its_end(&remote, &accepted, args.json, Patience::USUAL)?;
     report(&view, args.json)
 }
 
@@ -83,50 +72,6 @@ fn the_target(remote: &Remote, named: Option<&str>) -> Result<String, Failure> {
                 format!("name one with --target: {names}"),
             ))
         }
-    }
-}
-
-/// Prints the operation's lines as they come. A stream that breaks costs only the live view.
-fn follow(remote: &Remote, accepted: &Accepted, quiet: bool) {
-    let (Some(incident), false) = (accepted.incident, quiet) else {
-        return;
-    };
-    let Ok(stream) = remote.stream(&format!("/api/incidents/{incident}/events")) else {
-        return;
-    };
-    let events = stream
-        .lines()
-        .map_while(Result::ok)
-        .filter_map(|line| serde_json::from_str::<Event>(line.strip_prefix("data: ")?).ok());
-    for event in events {
-        match event.body {
-            EventBody::VerbOutput {
-                operation,
-                stream,
-                line,
-            } if operation == accepted.operation => match stream {
-                OutputStream::Stdout => say(&line),
-                OutputStream::Stderr => say_error(&line),
-            },
-            EventBody::VerbFinished { operation, .. } if operation == accepted.operation => return,
-            _ => {}
-        }
-    }
-}
-
-fn settled(remote: &Remote, operation: OperationId) -> Result<OperationView, Failure> {
-    let started = Instant::now();
-    loop {
-        let view: OperationView = remote.get(&format!("/api/operations/{operation}"))?;
-        if view.outcome.is_some() {
-            return Ok(view);
-        }
-        if started.elapsed() > FOLLOW_LIMIT {
-            let message =
-                format!("operation {operation} still runs; it goes on without this client");
-            return Err(Failure::new(Exit::Unreachable, message));
-        }
-        std::thread::sleep(Duration::from_millis(500));
     }
 }
 

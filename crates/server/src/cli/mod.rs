@@ -9,6 +9,7 @@ mod doctor;
 mod documents;
 mod drill;
 mod enroll;
+mod follow;
 mod incidents;
 mod notify;
 mod remote;

@@ -10,6 +10,9 @@ use ureq::{Agent, Body};
 
 use super::{Exit, Failure, ServerArgs};
 
+/// Longest time for an answer to come in, once it has begun.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
 /// A server and the right to ask it.
 pub(crate) struct Remote {
     agent: Agent,
@@ -33,27 +36,32 @@ impl Remote {
                 file.display()
             ))
         })?;
+        Ok(Remote::at(base, token.trim()))
+    }
+
+    /// The server at `base`, by this token.
+    pub(super) fn at(base: &str, token: &str) -> Remote {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_connect(Some(Duration::from_secs(10)))
             .timeout_recv_response(Some(Duration::from_secs(30)))
             .user_agent(concat!("breakglass/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Remote {
+        Remote {
             agent: config.into(),
             base: base.trim_end_matches('/').to_owned(),
-            token: SecretString::from(token.trim().to_owned()),
-        })
+            token: SecretString::from(token.to_owned()),
+        }
     }
 
     /// GETs `path` and decodes its JSON.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.decode(self.fetch(path)?)
+        self.decode(self.fetch(path, Some(ANSWER_LIMIT))?)
     }
 
     /// GETs `path` as text.
     pub(crate) fn get_text(&self, path: &str) -> Result<String, Failure> {
-        let mut response = self.fetch(path)?;
+        let mut response = self.fetch(path, None)?;
         response
             .body_mut()
             .read_to_string()
@@ -76,16 +84,24 @@ impl Remote {
         self.decode(self.accept(response)?)
     }
 
-    /// Opens an event stream; the reader yields it line by line until the server ends it.
-    pub(crate) fn stream(&self, path: &str) -> Result<impl BufRead + use<>, Failure> {
-        let response = self.fetch(path)?;
+    /// Opens a stream; the reader yields it until the server ends it, or with an error at `limit`.
+    pub(crate) fn stream(
+        &self,
+        path: &str,
+        limit: Option<Duration>,
+    ) -> Result<impl BufRead + use<>, Failure> {
+        let response = self.fetch(path, limit)?;
         Ok(BufReader::new(response.into_body().into_reader()))
     }
 
-    fn fetch(&self, path: &str) -> Result<Response<Body>, Failure> {
+    /// `limit` is for the body.
+    fn fetch(&self, path: &str, limit: Option<Duration>) -> Result<Response<Body>, Failure> {
         let response = self
             .agent
             .get(format!("{}{path}", self.base))
+            .config()
+            .timeout_recv_body(limit)
+            .build()
             .header("authorization", self.bearer())
             .call()
             .map_err(|error| self.unreachable(&error))?;

@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::remote::Remote;
 use super::{Exit, Failure, ServerArgs, audit, record_file, say, say_error};
+use crate::hold::Hold;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -46,7 +47,7 @@ pub(crate) fn export(args: &ExportArgs, server: &ServerArgs) -> Result<Exit, Fai
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?,
         None => {
             let path = format!("/api/incidents/{}/export", args.incident);
-            let mut body = Remote::new(server)?.stream(&path)?;
+            let mut body = Remote::new(server)?.stream(&path, None)?;
             copy(&mut body, &mut file)?;
         }
     }
@@ -114,7 +115,11 @@ pub(crate) fn take(args: &ImportArgs, json: bool) -> Result<Exit, Failure> {
         );
         return Err(Failure::new(Exit::Usage, message));
     }
-    let imported = import(&args.file, &record_file(&args.data_dir))
+    let record = record_file(&args.data_dir);
+    let directory = record.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let _hold = Hold::take(directory.unwrap_or(Path::new(".")))
+        .map_err(|taken| Failure::new(Exit::Failed, taken.to_string()))?;
+    let imported = import(&args.file, &record)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     if json {
         let text = serde_json::to_string(&imported)
