@@ -18,6 +18,7 @@ use crate::auth::Auth;
 use crate::cell::{self, Cell};
 use crate::config::{self, Config};
 use crate::doctor;
+use crate::hold::{Hold, Taken};
 use crate::http::{self, AppState, Ends, ListenLimits, NoAgent, Services, Turned};
 use crate::notify;
 use crate::warden::BastionWarden;
@@ -65,6 +66,9 @@ pub enum StartError {
     /// The identity settings can't be used.
     #[error(transparent)]
     Auth(#[from] crate::auth::AuthError),
+    /// Another server has the data directory.
+    #[error(transparent)]
+    Taken(#[from] Taken),
 }
 
 /// A server that is built and not yet serving.
@@ -74,16 +78,20 @@ pub struct App {
     mode: Mode,
     cancel: CancellationToken,
     tracker: TaskTracker,
+    /// Until everything is written.
+    hold: Hold,
 }
 
 impl App {
     /// Puts the parts together. A record that can't be written does not stop it: power works on.
     ///
     /// # Errors
-    /// When the data directory, the key or the identity settings can't be used.
+    /// When the data directory, the key or the identity settings can't be used, or another server has
+    /// the directory.
     pub async fn build(config: Config, mode: Mode) -> Result<App, StartError> {
         let data_dir = &config.data_dir;
         std::fs::create_dir_all(data_dir).map_err(|source| unwritable(data_dir, source))?;
+        let hold = Hold::take_over(data_dir).await?;
         let cancel = CancellationToken::new();
         let tracker = TaskTracker::new();
         let key = Arc::new(breakglass_control::ssh::load_key(&config.ssh.key_file)?);
@@ -122,6 +130,7 @@ impl App {
             mode,
             cancel,
             tracker,
+            hold,
         })
     }
 
@@ -238,6 +247,7 @@ impl App {
         }
         // Last, and in any case: what was queued until now is written.
         self.state.journal.shutdown();
+        drop(self.hold);
     }
 }
 

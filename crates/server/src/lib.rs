@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 mod doctor;
 mod enroll;
+mod hold;
 pub mod http;
 mod metrics;
 mod notify;

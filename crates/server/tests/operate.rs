@@ -12,7 +12,8 @@ mod exposition;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 
 use breakglass_rig::port::own_address;
 use common::serve::{Served, TOKEN};
-use common::{Client, Drill, breakglass, wait_until};
+use common::{Client, Drill, Ended, breakglass, wait_until};
 use exposition::Exposition;
 
 /// A verb of the table in docs/operate.md.
@@ -266,4 +267,55 @@ fn a_dial_that_fails_is_counted_by_its_reason() {
     wait_until("the refused key is counted", || {
         scrape(&beside.client).value("breakglass_ssh_dials_total", &refused)
     });
+}
+
+/// Starts a second server with the files of `served`, in a shell after `prelude`; gives its exit code
+/// and what it said.
+fn second(served: &Served, prelude: &str, data_dir: &Path) -> (Option<i32>, String) {
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "sh",
+        "-ec",
+        &format!("{prelude} exec \"$0\" serve --config \"$1\""),
+    ]);
+    command
+        .arg(breakglass().get_program())
+        .arg(served.config_file());
+    command.env("BREAKGLASS_LISTEN", own_address());
+    command.env("BREAKGLASS_DATA_DIR", data_dir);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut second = Ended(command.spawn().unwrap());
+    let code = wait_until("the second server ends", || second.0.try_wait().unwrap()).code();
+    let mut said = String::new();
+    second
+        .0
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    (code, said)
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused_and_names_the_first_by_whatever_path_it_comes() {
+    let mut served = Served::with_gate();
+    let (data, dir) = (served.data_dir(), served.dir().to_owned());
+    let (link, mount) = (dir.join("link"), dir.join("mount"));
+    std::os::unix::fs::symlink(&data, &link).unwrap();
+    std::fs::create_dir(&mount).unwrap();
+    let bind = format!("mount --bind {} {};", data.display(), mount.display());
+    for (prelude, path) in [("", &data), ("", &link), (&*bind, &mount)] {
+        let (code, said) = second(&served, prelude, path);
+        assert_eq!(code, Some(2), "{said}");
+        let process = format!("process {} on ", served.pid());
+        for part in [&*process, path.to_str().unwrap(), "another data_dir"] {
+            assert!(said.contains(part), "no {part:?} in {said}");
+        }
+    }
+    assert_eq!(served.client().verb("status").body["outcome"], "done");
+    // Killed, it holds nothing any more, whatever it left.
+    served.restart();
+    assert_eq!(served.client().verb("status").body["outcome"], "done");
 }
