@@ -259,6 +259,10 @@ pub enum EventBody {
         command: String,
         /// What it touches, as a sentence.
         touches: String,
+        /// When it is void by itself, since who asks is ended then; RFC 3339. None: with its turn.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        expires_at: Option<String>,
     },
     /// The question is settled.
     ApprovalDecided {

@@ -136,6 +136,7 @@ async fn what_a_dead_turn_left_open_is_ended_before_it() {
             place: "devvm".to_owned(),
             command: "reboot".to_owned(),
             touches: "The guest.".to_owned(),
+            expires_at: None,
         },
     ];
     for body in bodies {

@@ -12,6 +12,7 @@ mod common;
 
 use std::path::Path;
 
+use breakglass_journal::clock;
 use breakglass_rig::model::{ModelServer, Reply};
 use common::serve::Served;
 use common::{Client, Events, Sse, wait_until};
@@ -99,6 +100,8 @@ async fn the_clis_own_question_is_a_card_by_the_same_policy() {
         let mut events = client.ask(&incident, "Write a file.");
         let question = question(&mut events);
         assert_eq!(question.data["place"], "cell");
+        // The CLI itself waits, for as long as its turn.
+        assert!(question.data["expires_at"].is_null(), "{question:?}");
         assert_eq!(question.data["command"], "echo mine > ~/file");
         let deny = json!({ "decision": "deny", "note": "not while I look" });
         assert_eq!(decide(&client, &incident, &question, &deny), 200);
@@ -141,6 +144,27 @@ async fn what_changes_the_guest_is_asked_about_once_and_runs_when_allowed() {
         let asked_again =
             events.find(|frame| frame.event == "approval_requested" || frame.event == "turn_ended");
         assert_eq!(asked_again.unwrap().event, "turn_ended");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unanswered_question_says_when_it_is_void_and_is_void_then() {
+    let input = json!({ "command": "ssh devvm reboot", "description": "x", "timeout": 6_000 });
+    let replies = vec![Reply::tool("Bash", input), Reply::text("Too late.")];
+    let (_model, served) = served(replies).await;
+    tokio::task::block_in_place(|| {
+        let client = served.client();
+        let incident = open_and_ask_first(&client);
+        let mut events = client.ask(&incident, "Reboot it.");
+        let begun = events.until("tool_started");
+        let question = question(&mut events);
+        let time = |value: &Value| clock::milliseconds(value.as_str().unwrap()).unwrap();
+        let end = time(&question.data["expires_at"]);
+        assert_eq!(end - time(&begun.data["at"]), 6_000);
+        let decided = events.until("approval_decided");
+        assert_eq!(decided.data["decision"], "void");
+        // Not before; and after it as soon as the machine gets to it.
+        assert!(time(&decided.data["at"]) > end - 500, "{decided:?}");
     });
 }
 

@@ -22,6 +22,11 @@ const OPEN: usize = 64;
 /// How long an answer may take to take effect: a dial to a machine in trouble is in it.
 const EFFECT_LIMIT: Duration = Duration::from_secs(20);
 
+/// Longest look into the log before a question is asked.
+const LOOK_LIMIT: Duration = Duration::from_millis(500);
+/// The place of what would run in the agent's cell.
+pub(super) const CELL: &str = "cell";
+
 /// What is asked.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
@@ -91,13 +96,14 @@ impl Approvals {
     ) -> Result<Answer, JournalError> {
         let id = Uuid::now_v7().to_string();
         let (tell, mut told) = oneshot::channel();
+        let expires_at = self.expiry(&question).await;
         if self.open().len() >= OPEN {
             return Ok(Answer::Void(format!(
                 "{OPEN} questions are open already; answer or deny those first"
             )));
         }
         self.open().insert(id.clone(), tell);
-        let asked = self.record(Actor::Agent, requested(id.clone(), question));
+        let asked = self.record(Actor::Agent, requested(id.clone(), question, expires_at));
         if let Err(error) = asked.await {
             self.open().remove(&id);
             return Err(error);
@@ -113,6 +119,17 @@ impl Approvals {
                 Ok(Answer::of(told.await.ok()))
             }
         }
+    }
+
+    /// When the one who asks is ended, as far as the log can tell in time. In the cell, the CLI itself
+    /// waits, for as long as its turn.
+    async fn expiry(&self, question: &Question) -> Option<String> {
+        let call = question.tool_call.as_deref()?;
+        if question.place == CELL {
+            return None;
+        }
+        let ends = super::history::call_ends(&self.journal, self.incident, call);
+        timeout(LOOK_LIMIT, ends).await.ok()?.ok()?
     }
 
     /// Settles a question. Returns when the decision took effect.
@@ -195,7 +212,7 @@ pub(super) async fn settled(journal: &Journal, incident: IncidentId, id: &str) -
     }
 }
 
-fn requested(approval: String, question: Question) -> EventBody {
+fn requested(approval: String, question: Question, expires_at: Option<String>) -> EventBody {
     let Question {
         turn,
         tool_call,
@@ -210,5 +227,6 @@ fn requested(approval: String, question: Question) -> EventBody {
         place,
         command,
         touches,
+        expires_at,
     }
 }

@@ -1,6 +1,11 @@
 //! What an incident's log says of the agent's leave: it outlives the server.
 
-use breakglass_journal::{Autonomy, Decision, EventBody, IncidentId, Journal, JournalError};
+use breakglass_journal::{
+    Autonomy, Decision, Event, EventBody, IncidentId, Journal, JournalError, clock,
+};
+use jiff::{SignedDuration, Timestamp};
+
+use super::approvals::CELL;
 
 /// Events read at once.
 const BLOCK: usize = 2_000;
@@ -53,6 +58,89 @@ pub(super) async fn decision(
     Ok(found)
 }
 
+/// The kinds of events that tell when a tool call ends at the latest.
+const CALLS: &[&str] = &["tool_started", "approval_requested", "approval_decided"];
+/// How long the CLI lets a command of its Bash tool run unless the call says otherwise, and at the most.
+const BASH_MS: u64 = 120_000;
+const BASH_MOST_MS: u64 = 600_000;
+
+/// When the CLI ends the call of a tool, RFC 3339: its time runs from its start, or from the moment
+/// when the operator let it begin. None where the log does not know the call, or it has no end of its own.
+pub(super) async fn call_ends(
+    journal: &Journal,
+    incident: IncidentId,
+    call: &str,
+) -> Result<Option<String>, JournalError> {
+    let (mut after, mut known) = (0, Call::default());
+    loop {
+        let selection = journal.select(incident, after, CALLS).await?;
+        selection
+            .events
+            .iter()
+            .for_each(|event| known.see(call, event));
+        if selection.last <= after {
+            return Ok(known.ends());
+        }
+        after = selection.last;
+    }
+}
+
+/// What the log says of one tool call.
+#[derive(Default)]
+struct Call {
+    begun: Option<String>,
+    limit_ms: Option<u64>,
+    /// The question whether it may begin.
+    question: Option<String>,
+}
+
+impl Call {
+    fn see(&mut self, call: &str, event: &Event) {
+        match &event.body {
+            EventBody::ToolStarted {
+                tool_call,
+                tool,
+                input,
+                ..
+            } if tool_call == call && tool == "Bash" => {
+                self.begun = Some(event.at.clone());
+                let background = input["run_in_background"].as_bool() == Some(true);
+                let limit = input["timeout"].as_f64().filter(|limit| *limit > 0.0);
+                let limit = limit.map_or(BASH_MS, whole).min(BASH_MOST_MS);
+                self.limit_ms = (!background).then_some(limit);
+            }
+            EventBody::ApprovalRequested {
+                approval,
+                tool_call: Some(tool_call),
+                place,
+                ..
+            } if tool_call == call && place == CELL => self.question = Some(approval.clone()),
+            EventBody::ApprovalDecided { approval, .. }
+                if self.question.as_ref() == Some(approval) =>
+            {
+                self.begun = Some(event.at.clone());
+            }
+            _ => {}
+        }
+    }
+
+    fn ends(&self) -> Option<String> {
+        let begun: Timestamp = self.begun.as_ref()?.parse().ok()?;
+        let limit = SignedDuration::from_millis(i64::try_from(self.limit_ms?).ok()?);
+        Some(clock::written(begun.checked_add(limit).ok()?))
+    }
+}
+
+/// A number of milliseconds as JSON has it.
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is positive, and what is too large is cut by the cast"
+)]
+fn whole(milliseconds: f64) -> u64 {
+    milliseconds as u64
+}
+
 async fn walk(
     journal: &Journal,
     incident: IncidentId,
@@ -66,5 +154,92 @@ async fn walk(
         };
         after = last.seq;
         events.iter().for_each(|event| see(&event.body));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use breakglass_journal::Actor;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn event(at: &str, body: EventBody) -> Event {
+        Event {
+            seq: 1,
+            at: at.to_owned(),
+            actor: Actor::Agent,
+            body,
+            hash: String::new(),
+        }
+    }
+
+    fn started(tool: &str, input: Value) -> Event {
+        let body = EventBody::ToolStarted {
+            turn: 1,
+            tool_call: "t".to_owned(),
+            tool: tool.to_owned(),
+            summary: String::new(),
+            input,
+        };
+        event("2026-11-30T03:00:00.000Z", body)
+    }
+
+    fn ends(events: &[Event]) -> Option<String> {
+        let mut call = Call::default();
+        events.iter().for_each(|event| call.see("t", event));
+        call.ends()
+    }
+
+    #[test]
+    fn a_call_ends_by_its_own_time_out_or_the_clis() {
+        for (tool, input, end) in [
+            (
+                "Bash",
+                json!({"command": "ssh devvm reboot"}),
+                Some("03:02:00.000"),
+            ),
+            ("Bash", json!({"timeout": 30_000}), Some("03:00:30.000")),
+            ("Bash", json!({"timeout": 9e99}), Some("03:10:00.000")),
+            ("Bash", json!({"timeout": 900_000}), Some("03:10:00.000")),
+            ("Bash", json!({"timeout": -1}), Some("03:02:00.000")),
+            ("Bash", json!({"timeout": "5"}), Some("03:02:00.000")),
+            (
+                "Bash",
+                Value::String("cut".to_owned()),
+                Some("03:02:00.000"),
+            ),
+            ("Bash", json!({"run_in_background": true}), None),
+            ("Read", json!({"file_path": "x"}), None),
+        ] {
+            let expected = end.map(|end| format!("2026-11-30T{end}Z"));
+            assert_eq!(ends(&[started(tool, input.clone())]), expected, "{input}");
+        }
+        assert_eq!(ends(&[]), None);
+    }
+
+    #[test]
+    fn a_call_that_waited_for_its_own_approval_begins_with_the_answer() {
+        let asked = EventBody::ApprovalRequested {
+            approval: "q".to_owned(),
+            turn: 1,
+            tool_call: Some("t".to_owned()),
+            place: CELL.to_owned(),
+            command: String::new(),
+            touches: String::new(),
+            expires_at: None,
+        };
+        let decided = EventBody::ApprovalDecided {
+            approval: "q".to_owned(),
+            decision: Decision::Allow,
+            note: None,
+        };
+        let events = [
+            started("Bash", json!({})),
+            event("2026-11-30T03:00:01.000Z", asked),
+            event("2026-11-30T03:05:00.000Z", decided),
+        ];
+        let end = Some("2026-11-30T03:07:00.000Z".to_owned());
+        assert_eq!(ends(&events), end);
     }
 }

@@ -8,7 +8,7 @@ use breakglass_journal::{Actor, EventBody, Level, TurnNumber};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::approvals::{Answer, Question};
+use super::approvals::{Answer, CELL, Question};
 use super::listener::Sockets;
 use super::policy::{Ruling, Wish};
 use super::remote::{self, Found};
@@ -84,7 +84,7 @@ impl Post {
         let question = Question {
             turn: self.seat.now().0,
             tool_call: Some(tool_call),
-            place: "cell".to_owned(),
+            place: CELL.to_owned(),
             command,
             touches,
         };

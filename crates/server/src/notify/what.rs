@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use breakglass_journal::{
     EventBody, IncidentId, IncidentSummary, Level, TurnOutcome, VerbOutcome, VitalState, Vitals,
+    clock,
 };
 use breakglass_verbs::{Verb, Verdict};
 
@@ -49,12 +50,16 @@ pub(super) fn of_event(
             Notification::new(&id, NotificationKind::TurnEnded, level, &title, &text)
         }
         EventBody::ApprovalRequested {
-            approval, place, ..
+            approval,
+            place,
+            expires_at,
+            ..
         } => {
-            let title = format!("{whose}: the agent asks for leave");
+            let title = format!("{whose}: the agent asks for approval");
             // The command is on the page alone: it may hold a secret.
             let text = format!(
-                "The agent waits for your leave to run a command on {place}. The page shows it in full."
+                "The agent waits for your approval to run a command on {place}{}. The page shows it in full.",
+                within(at, expires_at.as_deref())
             );
             let id = format!("approval-{incident}-{approval}");
             let kind = NotificationKind::ApprovalWanted;
@@ -66,6 +71,12 @@ pub(super) fn of_event(
     told.target = told.target.or_else(|| target.map(str::to_owned));
     told.incident = Some(incident.to_string());
     Some(told)
+}
+
+/// How long an answer is waited for, from `at` on.
+fn within(at: &str, expires_at: Option<&str>) -> String {
+    let limit = expires_at.map(|end| clock::ms_between(at, end) / 1_000);
+    limit.map_or_else(String::new, |limit| format!(", for {limit} s from then on"))
 }
 
 fn verb_ended(body: &EventBody) -> Option<Notification> {

@@ -136,6 +136,13 @@ fn describe(body: &EventBody) -> (String, Option<String>) {
     }
 }
 
+/// Until when an answer counts.
+fn until(expires_at: Option<&str>) -> String {
+    expires_at.map_or_else(String::new, |end| {
+        format!(" (unanswered, void at {})", super::summary::time(end))
+    })
+}
+
 fn describe_rest(body: &EventBody) -> (String, Option<String>) {
     match body {
         EventBody::CommandStarted {
@@ -187,11 +194,13 @@ fn describe_rest(body: &EventBody) -> (String, Option<String>) {
             place,
             command,
             touches,
+            expires_at,
             ..
         } => (
             format!(
-                "asks for leave to run on {}: {}",
+                "asks for approval to run on {}{}: {}",
                 short(place),
+                until(expires_at.as_deref()),
                 short(touches)
             ),
             Some(command.clone()),

@@ -297,7 +297,11 @@ command: string,
 /**
  * What it touches, as a sentence.
  */
-touches: string, } | { "kind": "approval_decided", 
+touches: string, 
+/**
+ * When it is void by itself, since who asks is ended then; RFC 3339. None: with its turn.
+ */
+expires_at?: string, } | { "kind": "approval_decided", 
 /**
  * The question.
  */
