@@ -60,10 +60,12 @@ impl Notification {
 
     /// With the place on the page, if the page's address is known.
     pub(super) fn linked(mut self, public_url: Option<&str>) -> Notification {
-        let place = self
-            .incident
-            .as_ref()
-            .map_or_else(String::new, |incident| format!("#/incident/{incident}"));
+        let place = match &self.incident {
+            // The live view while it is open, and its replay afterwards.
+            Some(incident) => format!("#/incident/{incident}"),
+            None if self.kind == NotificationKind::ReadinessChanged => "#/readiness".to_owned(),
+            None => String::new(),
+        };
         self.link = public_url.map(|url| format!("{url}/{place}"));
         self
     }

@@ -186,6 +186,7 @@ fn neither_commands_nor_what_anything_printed_is_told() {
             place: "devvm".into(),
             command: "mysql -pSECRET".into(),
             touches: "SECRET".into(),
+            expires_at: None,
         },
     ];
     for body in bodies {
@@ -232,6 +233,43 @@ fn hostile() -> Notification {
 fn sent(shape: Shape, url: &str) -> (String, Value) {
     let letter = letter(&receiver(shape, url), &hostile());
     (letter.address, serde_json::from_str(&letter.body).unwrap())
+}
+
+#[test]
+fn a_link_leads_to_what_is_told_an_incident_readiness_or_the_page() {
+    for (kind, incident, place) in [
+        (NotificationKind::VerbEnded, Some("7"), "#/incident/7"),
+        (NotificationKind::ApprovalWanted, Some("7"), "#/incident/7"),
+        (NotificationKind::ReadinessChanged, None, "#/readiness"),
+        (NotificationKind::GuestDown, None, ""),
+    ] {
+        let mut told = Notification::new("id-1", kind, Level::Error, "title", "text");
+        told.incident = incident.map(str::to_owned);
+        let link = format!("https://rescue.example.org/{place}");
+        let told = told.linked(Some("https://rescue.example.org"));
+        assert_eq!(told.link, Some(link));
+    }
+}
+
+#[test]
+fn an_agent_that_asks_is_told_with_how_long_it_waits() {
+    let asked = |expires_at: Option<&str>| {
+        let body = EventBody::ApprovalRequested {
+            approval: "a".into(),
+            turn: 3,
+            tool_call: None,
+            place: "devvm".into(),
+            command: "reboot".into(),
+            touches: "The guest.".into(),
+            expires_at: expires_at.map(str::to_owned),
+        };
+        let at = "2026-11-30T03:00:00.500Z";
+        let told = of_event(Some("devvm"), IncidentId::nil(), at, &body);
+        told.unwrap().text
+    };
+    let text = asked(Some("2026-11-30T03:01:59.500Z"));
+    assert!(text.contains("for 119 s from then on"), "{text}");
+    assert!(!asked(None).contains(" s from then on"));
 }
 
 const LINK: &str = "https://rescue.example.org/#/incident/7";
