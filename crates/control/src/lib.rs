@@ -28,7 +28,7 @@ mod text;
 mod vitals;
 
 pub use checks::Check;
-pub use closing::CloseRefusal;
+pub use closing::{CloseRefusal, LAST_MEASURED, measured};
 pub use control::Control;
 pub use permit::{Permit, Refusal};
 pub use pictures::Pictures;

@@ -39,6 +39,9 @@ const SLOW: Duration = Duration::from_secs(1);
 /// Longest wait for the log.
 const LOG_LIMIT: Duration = Duration::from_secs(1);
 
+/// What stands for a sign before it was looked at.
+pub(crate) const NOT_YET: &str = "not looked at yet";
+
 /// The latest vital signs of one target, and the conclusions already told.
 #[derive(Debug)]
 pub(crate) struct Board(Mutex<Posted>);
@@ -61,7 +64,7 @@ impl Board {
         let now = clock::now();
         let unseen = Vital {
             state: VitalState::Unknown,
-            text: "not looked at yet".to_owned(),
+            text: NOT_YET.to_owned(),
             since: now.clone(),
             seen: now,
         };

@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::{Client, Drill};
+use common::{Client, Drill, wait_until};
 use serde_json::json;
 
 #[test]
@@ -61,6 +61,40 @@ fn the_agent_finds_the_full_disk_and_brings_the_service_up() {
     assert_eq!(services.body["outcome"], "done", "{services:?}");
     let seqs: Vec<u64> = replay.iter().filter_map(|frame| frame.id).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_report_tells_the_agents_changes_and_ends_with_what_was_measured_last() {
+    let drill = Drill::start(&[]);
+    let client = drill.sign_in();
+    let incident = client.incident();
+    let mut events = client.ask(&incident, "Triage: find what is wrong and repair it.");
+    events.until("turn_ended");
+    wait_until("the vital signs are known", || {
+        let vitals = &client.get("/api/targets/devvm").body["vitals"];
+        (vitals["ssh"]["state"] == "good" && vitals["vm"]["state"] == "good").then_some(())
+    });
+    let report = || {
+        let (_, _, text) = client.bytes(&format!("/api/incidents/{incident}/report.md"));
+        String::from_utf8(text).unwrap()
+    };
+    let open = report();
+    assert!(
+        open.contains("| ended | not yet; measured last: `SSH answers"),
+        "{open}"
+    );
+    assert!(
+        open.contains("on `devvm` by the agent: exit code 0"),
+        "{open}"
+    );
+    let close = client.post(&format!("/api/incidents/{incident}/close"), &json!({}));
+    assert_eq!(close.status, 204);
+    let closed = report();
+    assert!(
+        closed.contains("`Measured last before the closing: SSH answers"),
+        "{closed}"
+    );
+    assert!(closed.contains("; machine running"), "{closed}");
 }
 
 #[test]

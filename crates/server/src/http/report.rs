@@ -21,7 +21,9 @@ pub(super) async fn show(
     PathOf(incident): PathOf<IncidentId>,
 ) -> Result<Response, Problem> {
     let summary = incidents::find(&state, incident).await?;
-    let mut report = Report::begin(summary, state.journal.degraded());
+    let vitals = state.control.vitals(&summary.target);
+    let report = Report::begin(summary, state.journal.degraded(), state.reading.rules());
+    let mut report = report.with_vitals(vitals.as_ref());
     let mut after = 0;
     loop {
         let page = state.journal.events(incident, after, PAGE).await?;

@@ -14,6 +14,7 @@ use crate::config::{Config, LimitsConfig};
 use crate::doctor::Findings;
 use crate::metrics::{Ends, Metrics, Turned};
 use crate::notify::Notifier;
+use crate::report::Reading;
 
 /// What every handler works with. Cheap to clone.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub struct AppState {
     pub(crate) findings: Findings,
     /// Who is told outside of what happens here.
     pub(crate) notifier: Notifier,
+    /// Which commands of the agent only read, for reports.
+    pub(crate) reading: Arc<Reading>,
     /// Counts open event streams per identity.
     pub streams: Streams,
     /// What is measured.
@@ -126,6 +129,7 @@ impl AppState {
             auth: services.auth,
             findings: Findings::new(config),
             notifier: Notifier::new(config),
+            reading: Arc::new(Reading::new(config.agent.rules.clone())),
             streams: Streams::new(config.limits.streams_per_identity),
             metrics,
             turned,

@@ -1,10 +1,12 @@
 //! What an incident's events say, collected in lists that never outgrow a report.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use breakglass_control::{Judgement, LAST_MEASURED, Rules};
 use breakglass_journal::{
-    Actor, Autonomy, Decision, Event, EventBody, Level, OperationId, TurnNumber, TurnOutcome,
-    VerbOutcome,
+    Actor, Autonomy, CommandMode, Decision, Event, EventBody, Level, OperationId, TurnNumber,
+    TurnOutcome, VerbOutcome,
 };
 use uuid::Uuid;
 
@@ -77,6 +79,8 @@ pub(super) struct Command {
     pub(super) tool_call: Option<String>,
     pub(super) host: String,
     pub(super) text: String,
+    /// Whether it is not known to only read, on the guest.
+    pub(super) changes: bool,
     /// How it ended, in our words and those of the host; none while it runs.
     pub(super) end: Option<CommandEnd>,
 }
@@ -86,6 +90,8 @@ pub(super) struct CommandEnd {
     pub(super) exit_code: Option<i32>,
     pub(super) signal: Option<String>,
     pub(super) took_ms: u64,
+    /// Why it did not end by itself, or did not even run.
+    pub(super) message: Option<String>,
 }
 
 /// A finding, or a check that did not come out well.
@@ -135,14 +141,18 @@ pub(super) struct Agent {
     pub(super) ended: [u64; 5],
     pub(super) cost_usd: f64,
     pub(super) failed_commands: u64,
+    /// Commands that are not known to only read, on the guest.
+    pub(super) changing_commands: u64,
     /// The last change of what it may do.
     pub(super) autonomy: Option<Autonomy>,
     pub(super) cut_off: bool,
 }
 
 /// Everything that the summary and the tables say.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Facts {
+    target: String,
+    rules: Option<Arc<Rules>>,
     /// Who took part, in the order of their first events.
     pub(super) actors: Listed<String>,
     known: HashSet<Actor>,
@@ -155,6 +165,8 @@ pub(super) struct Facts {
     pub(super) agent: Agent,
     /// The end of the last verb, also of one that is beyond the list.
     pub(super) last_run: Option<RunEnd>,
+    /// How the machine was when the incident was closed, and when that was noted.
+    pub(super) measured: Option<(String, String)>,
     /// When the record was not written, as it said itself afterwards.
     pub(super) gaps: Listed<(String, String)>,
     /// Who closed it.
@@ -164,6 +176,14 @@ pub(super) struct Facts {
 }
 
 impl Facts {
+    pub(super) fn of(target: &str, rules: Option<Arc<Rules>>) -> Facts {
+        Facts {
+            target: target.to_owned(),
+            rules,
+            ..Facts::default()
+        }
+    }
+
     pub(super) fn add(&mut self, event: &Event) {
         self.head_hash.clone_from(&event.hash);
         // Whoever is beyond the bound is not remembered, and so is counted again each time.
@@ -270,22 +290,28 @@ impl Facts {
                 turn,
                 tool_call,
                 host,
+                mode,
                 text,
-                ..
-            } => self.commands.add(Command {
-                command: *command,
-                at: event.at.clone(),
-                turn: *turn,
-                tool_call: tool_call.as_deref().map(kept),
-                host: kept(host),
-                text: kept(text),
-                end: None,
-            }),
+            } => {
+                let changes = self.changes(host, *mode, text);
+                self.agent.changing_commands += u64::from(changes);
+                self.commands.add(Command {
+                    command: *command,
+                    at: event.at.clone(),
+                    turn: *turn,
+                    tool_call: tool_call.as_deref().map(kept),
+                    host: kept(host),
+                    text: shown(*mode, text),
+                    changes,
+                    end: None,
+                });
+            }
             EventBody::CommandFinished {
                 command,
                 exit_code,
                 signal,
                 duration_ms,
+                message,
                 ..
             } => {
                 self.agent.failed_commands += u64::from(*exit_code != Some(0));
@@ -294,11 +320,22 @@ impl Facts {
                         exit_code: *exit_code,
                         signal: signal.as_deref().map(kept),
                         took_ms: *duration_ms,
+                        message: message.as_deref().map(kept),
                     });
                 }
             }
             _ => {}
         }
+    }
+
+    /// Whether a command may have changed the guest. On the host there are verbs alone, which are told
+    /// as such.
+    fn changes(&self, host: &str, mode: CommandMode, text: &str) -> bool {
+        let reads = |rules: &Arc<Rules>| {
+            let judgement = rules.judge(text.as_bytes());
+            mode == CommandMode::Exec && matches!(judgement, Judgement::Reads(_))
+        };
+        host == self.target && !self.rules.as_ref().is_some_and(reads)
     }
 
     fn question(&mut self, event: &Event) {
@@ -373,6 +410,11 @@ impl Facts {
             {
                 self.gaps.add((event.at.clone(), kept(message)));
             }
+            EventBody::Notice { code, message, .. }
+                if code == LAST_MEASURED && event.actor == Actor::System =>
+            {
+                self.measured = Some((event.at.clone(), kept(message)));
+            }
             EventBody::IncidentClosed {} => self.closed_by = Some(event.actor.to_string()),
             _ => {}
         }
@@ -386,6 +428,15 @@ const fn place_of(outcome: TurnOutcome) -> usize {
         TurnOutcome::Stopped => 2,
         TurnOutcome::TimedOut => 3,
         TurnOutcome::Interrupted => 4,
+    }
+}
+
+/// What was asked for: a shell has no text, and a subsystem's is its name.
+fn shown(mode: CommandMode, text: &str) -> String {
+    match mode {
+        CommandMode::Exec => kept(text),
+        CommandMode::Shell => "(a shell)".to_owned(),
+        CommandMode::Subsystem => format!("(the subsystem {})", kept(text)),
     }
 }
 

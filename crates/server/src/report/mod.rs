@@ -8,6 +8,7 @@
 //! The events pass once. What the summary and the tables say is collected in bounded lists while the
 //! timeline is written, which stops at its own bound; from there on, only the lists go on.
 
+mod deeds;
 mod facts;
 mod markdown;
 mod summary;
@@ -16,28 +17,72 @@ mod tables;
 mod tests;
 mod timeline;
 
-use breakglass_journal::{Event, IncidentSummary};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
+use breakglass_control::{Rules, measured};
+use breakglass_journal::{Event, IncidentSummary, Vitals};
+
+use crate::config;
 use facts::Facts;
 use timeline::Timeline;
+
+/// The rules by which a command only reads, the built-in ones with the operator's own; made when the
+/// first report is asked for.
+pub(crate) struct Reading {
+    own: Option<(PathBuf, String)>,
+    rules: OnceLock<Option<Arc<Rules>>>,
+}
+
+impl Reading {
+    pub(crate) fn new(own: Option<(PathBuf, String)>) -> Reading {
+        let rules = OnceLock::new();
+        Reading { own, rules }
+    }
+
+    pub(crate) fn rules(&self) -> Option<Arc<Rules>> {
+        let made = || match &self.own {
+            Some((path, text)) => config::own_rules(path, text),
+            None => Rules::built_in(),
+        };
+        let rules = self.rules.get_or_init(|| made().ok().map(Arc::new));
+        rules.clone()
+    }
+}
 
 /// A report being written.
 pub(crate) struct Report {
     incident: IncidentSummary,
     /// Why the record is not sound now.
     degraded: Option<String>,
+    /// How an open incident's machine is now, if it was looked at.
+    now: Option<String>,
     facts: Facts,
     timeline: Timeline,
 }
 
 impl Report {
-    pub(crate) fn begin(incident: IncidentSummary, degraded: Option<String>) -> Report {
+    /// Of `incident`; `rules` tell which commands of the agent only read. Without them all count as
+    /// changing.
+    pub(crate) fn begin(
+        incident: IncidentSummary,
+        degraded: Option<String>,
+        rules: Option<Arc<Rules>>,
+    ) -> Report {
         Report {
+            facts: Facts::of(&incident.target, rules),
             incident,
             degraded,
-            facts: Facts::default(),
+            now: None,
             timeline: Timeline::default(),
         }
+    }
+
+    /// Says how the machine is now; of a closed incident the log alone says how it ended.
+    pub(crate) fn with_vitals(self, vitals: Option<&Vitals>) -> Report {
+        let open = self.incident.closed_at.is_none() && self.incident.imported_at.is_none();
+        let now = vitals.filter(|_| open).and_then(measured);
+        Report { now, ..self }
     }
 
     /// Takes the next event.
@@ -53,6 +98,7 @@ impl Report {
             &mut text,
             &self.incident,
             self.degraded.as_deref(),
+            self.now.as_deref(),
             &self.facts,
         );
         tables::write(&mut text, &self.facts);

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use breakglass_journal::clock::ms_between;
 use breakglass_journal::{Decision, IncidentSummary, Level};
 
-use super::facts::{Agent, Facts, Listed, Question, Run};
+use super::deeds;
+use super::facts::{Agent, Facts, Listed, Question};
 use super::markdown::{code, count, duration, head, row, short};
 use super::tables::outcome;
 
@@ -16,6 +17,7 @@ pub(super) fn write(
     out: &mut String,
     incident: &IncidentSummary,
     degraded: Option<&str>,
+    now: Option<&str>,
     facts: &Facts,
 ) {
     let drill = if incident.drill { " (DRILL)" } else { "" };
@@ -25,20 +27,22 @@ pub(super) fn write(
         short(&incident.target)
     );
     head(out, ["", ""]);
-    for (name, value) in rows(incident, degraded, facts) {
+    for (name, value) in rows(incident, degraded, now, facts) {
         row(out, &[name.to_owned(), value]);
     }
     let found = facts.findings.shown.iter();
     let found = found.map(|it| format!("- {} {}", time(&it.at), short(&it.summary)));
     list(out, "What was found", found, facts.findings.all);
-    let done = facts.runs.shown.iter().enumerate();
-    let done = done.map(|(index, run)| format!("{}. {}", index + 1, did(run)));
-    list(out, "What was done", done, facts.runs.all);
+    let done = deeds::of(facts).into_iter().enumerate();
+    let done = done.map(|(index, deed)| format!("{}. {deed}", index + 1));
+    let all = facts.runs.all + facts.agent.changing_commands;
+    list(out, "What was done", done, all);
 }
 
 fn rows(
     incident: &IncidentSummary,
     degraded: Option<&str>,
+    now: Option<&str>,
     facts: &Facts,
 ) -> Vec<(&'static str, String)> {
     let until = incident.closed_at.as_deref().unwrap_or(&incident.last_at);
@@ -55,8 +59,8 @@ fn rows(
         ("lasted", duration(ms_between(&incident.opened_at, until))),
         ("took part", actors(&facts.actors)),
         ("found", found(facts)),
-        ("done", count(facts.runs.all, "verb")),
-        ("ended", ended(facts)),
+        ("done", done(facts)),
+        ("ended", ended(facts, now)),
         ("agent", agent(facts)),
         ("approvals", approvals(&facts.questions)),
         ("record", record(incident, degraded, facts)),
@@ -98,18 +102,26 @@ fn actors(actors: &Listed<String>) -> String {
     shown.join(", ") + &more.unwrap_or_default()
 }
 
-fn did(run: &Run) -> String {
-    let (at, verb, who) = (time(&run.at), short(&run.verb), short(&run.who));
-    let end = run.end.as_ref().map_or("still running".to_owned(), |end| {
-        let verdict = end.verdict.as_deref().map(short);
-        let verdict = verdict.map_or(String::new(), |verdict| format!(", {verdict}"));
-        format!("{}{verdict}", outcome(end.outcome))
-    });
-    format!("{at} {verb} by {who}: {end}")
+fn done(facts: &Facts) -> String {
+    let verbs = count(facts.runs.all, "verb");
+    match facts.agent.changing_commands {
+        0 => verbs,
+        changing => format!(
+            "{verbs}, {} of the agent's",
+            count(changing, "changing command")
+        ),
+    }
 }
 
-/// The last that is known of the machine.
-fn ended(facts: &Facts) -> String {
+/// How the machine is now, or was when the incident was closed; where neither was measured, what was
+/// asked of it last.
+fn ended(facts: &Facts, now: Option<&str>) -> String {
+    if let Some(now) = now {
+        return format!("not yet; measured last: {}", short(now));
+    }
+    if let Some((at, message)) = &facts.measured {
+        return format!("{}: {}", time(at), short(message));
+    }
     let verb = facts.last_run.as_ref().map(|end| {
         let verdict = end
             .verdict

@@ -1,5 +1,8 @@
 //! The report's structure is ours, whatever stands in the events; and it says what happened.
 
+use std::sync::{Arc, OnceLock};
+
+use breakglass_control::{LAST_MEASURED, Rules};
 use breakglass_journal::{
     Actor, CommandMode, CommandStream, Decision, Event, EventBody, IncidentSummary, Level,
     OutputStream, TurnOutcome, VerbOutcome,
@@ -38,6 +41,12 @@ const ATTACKS: [&str; 22] = [
     "\n> q\n",
     "\t",
 ];
+
+fn rules() -> Option<Arc<Rules>> {
+    static RULES: OnceLock<Arc<Rules>> = OnceLock::new();
+    let rules = RULES.get_or_init(|| Arc::new(Rules::built_in().unwrap()));
+    Some(Arc::clone(rules))
+}
 
 fn hostile() -> impl Strategy<Value = String> {
     let attack = prop::sample::select(ATTACKS.to_vec()).prop_map(str::to_owned);
@@ -136,6 +145,7 @@ fn questions() -> impl Strategy<Value = EventBody> {
                     place,
                     command,
                     touches,
+                    expires_at: None,
                 }
             } else {
                 EventBody::ApprovalDecided {
@@ -243,7 +253,7 @@ fn incident(target: &str) -> IncidentSummary {
 }
 
 fn written(target: &str, degraded: Option<&str>, events: &[Event]) -> String {
-    let mut report = Report::begin(incident(target), degraded.map(str::to_owned));
+    let mut report = Report::begin(incident(target), degraded.map(str::to_owned), rules());
     events.iter().for_each(|event| report.add(event));
     report.end()
 }
@@ -465,13 +475,104 @@ fn the_summary_says_who_did_what_with_which_verdict_and_how_it_ended() {
     assert!(degraded.contains("| record | DEGRADED now: `the disk is full`; 9 events"));
 }
 
+/// A command of the agent's on the guest, from its arrival to its end.
+fn ran(at_second: u8, text: &str, (exit_code, message): (i32, Option<&str>)) -> [Event; 2] {
+    let command = Uuid::from_u128(u128::from(at_second) + 100);
+    let time = |minute| format!("02:{minute:02}:{at_second:02}");
+    let started = EventBody::CommandStarted {
+        command,
+        turn: 1,
+        tool_call: Some("toolu_1".to_owned()),
+        host: "devvm".to_owned(),
+        mode: CommandMode::Exec,
+        text: text.to_owned(),
+    };
+    let finished = EventBody::CommandFinished {
+        command,
+        exit_code: Some(exit_code),
+        signal: None,
+        duration_ms: 900,
+        omitted_bytes: 0,
+        message: message.map(str::to_owned),
+    };
+    [
+        at(&time(2), Actor::Agent, started),
+        at(&time(3), Actor::System, finished),
+    ]
+}
+
+fn asked_and_allowed(command: &str) -> [Event; 2] {
+    let asked = EventBody::ApprovalRequested {
+        approval: "q".to_owned(),
+        turn: 1,
+        tool_call: Some("toolu_1".to_owned()),
+        place: "devvm".to_owned(),
+        command: command.to_owned(),
+        touches: "The guest.".to_owned(),
+        expires_at: Some("2026-11-25T02:04:05.000Z".to_owned()),
+    };
+    let decided = EventBody::ApprovalDecided {
+        approval: "q".to_owned(),
+        decision: Decision::Allow,
+        note: None,
+    };
+    [
+        at("02:02:50", Actor::Agent, asked),
+        at("02:02:55", ann(), decided),
+    ]
+}
+
+#[test]
+fn what_was_done_holds_the_agents_changing_commands_with_who_allowed_them_and_their_result() {
+    let mut events = ran(10, "df -h", (0, None)).to_vec();
+    events.extend(ran(20, "rm -rf /var/cache/x", (1, None)));
+    events.extend(ran(30, "reboot", (126, Some("the operator denied it"))));
+    events.extend(ran(40, "systemctl restart nginx", (0, None)));
+    events.extend(asked_and_allowed("systemctl restart nginx"));
+    events.extend(cycle(Uuid::from_u128(7)));
+    let report = written("devvm", None, &events);
+    let done = report.split("### What was done").nth(1).unwrap();
+    let done = done.split("\n## ").next().unwrap().trim();
+    assert_eq!(
+        done,
+        "1. `02:01:00` `cycle` by `operator:ann`: done, `running`\n\
+         2. `02:02:20` `rm -rf /var/cache/x` on `devvm` by the agent: exit code 1\n\
+         3. `02:02:30` `reboot` on `devvm` by the agent: exit code 126, `the operator denied it`\n\
+         4. `02:02:40` `systemctl restart nginx` on `devvm` by the agent, allowed by `operator:ann`: exit code 0"
+    );
+    assert!(report.contains("| done | 1 verb, 3 changing commands of the agent's |"));
+    assert!(report.contains("void at `02:04:05`"), "{report}");
+}
+
+#[test]
+fn it_ended_as_it_was_measured_last_and_not_as_the_last_verb_said() {
+    let measured = "Measured last before the closing: SSH no answer for 40 s (at 02:04:00); \
+                    machine stopped (at 02:04:02).";
+    let notice = |actor| {
+        let body = EventBody::Notice {
+            level: Level::Info,
+            code: LAST_MEASURED.to_owned(),
+            message: measured.to_owned(),
+        };
+        at("02:04:03", actor, body)
+    };
+    let mut events = cycle(Uuid::from_u128(7));
+    events.push(notice(Actor::System));
+    let ended = format!("| ended | `02:04:03`: `{measured}` |");
+    let report = written("devvm", None, &events);
+    assert!(report.contains(&ended), "{report}");
+    events.pop();
+    events.push(notice(Actor::Agent));
+    assert!(!written("devvm", None, &events).contains(&ended));
+}
+
 #[test]
 fn a_report_of_endless_output_is_bounded_and_says_what_it_left_out() {
     let output = |n: usize| EventBody::Text {
         turn: 1,
         text: format!("{n} {}", "x".repeat(50_000)),
     };
-    let mut report = Report::begin(incident("devvm"), None);
+    let mut report = Report::begin(incident("devvm"), None, rules());
     for n in 0..2_000 {
         report.add(&at("02:00:00", Actor::Agent, output(n)));
     }
