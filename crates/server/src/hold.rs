@@ -22,7 +22,16 @@ const PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Hold {
     /// None where the file system has no locks.
-    _directory: Option<File>,
+    locked: Option<(File, PathBuf)>,
+}
+
+impl Drop for Hold {
+    /// Takes the name away while the lock still holds, so never a successor's.
+    fn drop(&mut self) {
+        if let Some((_, path)) = &self.locked {
+            let _ = std::fs::remove_file(path.join(HOLDER));
+        }
+    }
 }
 
 /// Another process holds the directory.
@@ -52,8 +61,8 @@ impl Hold {
         match held {
             Ok(Some(held)) => {
                 note(directory);
-                let _directory = Some(held);
-                Ok(Hold { _directory })
+                let locked = Some((held, directory.to_owned()));
+                Ok(Hold { locked })
             }
             Ok(None) => Err(Taken {
                 path: directory.display().to_string(),
@@ -62,7 +71,7 @@ impl Hold {
             Err(error) => {
                 let path = directory.display();
                 tracing::warn!(%error, "{path} can't be locked, so nothing keeps a second server from it; use a local file system");
-                Ok(Hold { _directory: None })
+                Ok(Hold { locked: None })
             }
         }
     }
@@ -136,6 +145,7 @@ mod tests {
         assert!(refused.contains(&process), "{refused}");
         assert!(refused.contains(dir.path().to_str().unwrap()), "{refused}");
         drop(first);
+        assert!(!dir.path().join(HOLDER).exists());
         assert!(Hold::take(dir.path()).is_ok());
     }
 

@@ -14,6 +14,8 @@ const FORGET: Duration = Duration::from_secs(15 * 60);
 const MAX_PEERS: usize = 4096;
 /// How long a refusal that repeats itself is not logged.
 const SAID: Duration = Duration::from_secs(60);
+/// Most different refusals that are logged in that time.
+const MAX_SAID: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Backoff {
@@ -92,20 +94,19 @@ impl Failures {
     }
 }
 
-/// What the log was told last, so that a page that asks on and on does not fill it.
+/// What the log was told lately, so that a page that asks on and on does not fill it.
 #[derive(Default)]
-pub(super) struct Lately(Mutex<Option<(String, Instant)>>);
+pub(super) struct Lately(Mutex<HashMap<String, Instant>>);
 
 impl Lately {
     pub(super) fn is_news(&self, what: &str, now: Instant) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let again = last
-            .as_ref()
-            .is_some_and(|(said, at)| said == what && now.saturating_duration_since(*at) < SAID);
-        if !again {
-            *last = Some((what.to_owned(), now));
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.retain(|_, at| now.saturating_duration_since(*at) < SAID);
+        let is_news = said.len() < MAX_SAID && !said.contains_key(what);
+        if is_news {
+            said.insert(what.to_owned(), now);
         }
-        !again
+        is_news
     }
 }
 
@@ -213,6 +214,8 @@ mod tests {
         assert!(!lately.is_news("a", now + SAID / 2));
         assert!(lately.is_news("b", now + SAID / 2));
         assert!(lately.is_news("b", now + SAID * 2));
+        let many = (0..1000).filter(|n| lately.is_news(&n.to_string(), now + SAID * 4));
+        assert_eq!(many.count(), MAX_SAID);
     }
 
     #[test]

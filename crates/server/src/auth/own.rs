@@ -16,6 +16,7 @@ pub(super) fn is_own(peer: SocketAddr, local: Option<SocketAddr>) -> bool {
         || ip.is_unspecified()
         || local.is_none_or(|local| local == ip)
         || is_had_here(ip, scope(peer))
+        || addresses().is_ok_and(|all| all.contains(&ip))
 }
 
 /// The addresses of all interfaces.
