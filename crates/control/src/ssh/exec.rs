@@ -1,15 +1,17 @@
 //! One command over a warm connection.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use breakglass_journal::OutputStream;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::dial::Connection;
 use super::error::{SshError, Stage};
+use super::frame::{Framed, Script};
 use super::pool::{Link, Urgency};
 use crate::text::Lines;
 
@@ -56,6 +58,41 @@ impl Link {
         stdout.finish(&mut |line| sink(OutputStream::Stdout, line));
         stderr.finish(&mut |line| sink(OutputStream::Stderr, line));
         exit
+    }
+
+    /// Runs a script of the login shell's account like [`Link::exec`], and hears what stands between
+    /// its marks. It is over when the end mark is read: a process that does not die may hold the
+    /// channel open for longer.
+    pub(crate) async fn exec_framed(
+        &self,
+        script: Script,
+        deadline: Duration,
+        urgency: Urgency,
+    ) -> Result<(Exit, Framed), SshError> {
+        let framed = Mutex::new(Framed::default());
+        let command = lock(&framed).command(script);
+        let ended = Notify::new();
+        let exit = {
+            let order = Order {
+                command: &command,
+                deadline,
+                urgency,
+            };
+            let mut hear = |stream, line: &str| {
+                let mut framed = lock(&framed);
+                framed.hear(stream, line);
+                if framed.is_over() {
+                    ended.notify_one();
+                }
+            };
+            let running = self.exec(order, &mut hear);
+            tokio::select! {
+                exit = running => exit,
+                () = ended.notified() => Ok(Exit::Code(0)),
+            }
+        };
+        let framed = framed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok((exit?, framed))
     }
 
     /// Runs one command to its end or its deadline. Dropping the future closes the channel.
@@ -169,6 +206,10 @@ async fn read_to_end(reading: &mut ChannelReadHalf, sink: RawSink<'_>) -> Ended 
         }
     }
     ended
+}
+
+fn lock(framed: &Mutex<Framed>) -> MutexGuard<'_, Framed> {
+    framed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Closes the channel of a command that nobody waits for any more.

@@ -13,6 +13,7 @@ mod dial;
 mod dials;
 pub(crate) mod error;
 pub(crate) mod exec;
+mod frame;
 mod host_keys;
 mod key;
 pub(crate) mod pool;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 pub use dials::Dials;
 pub use error::SshError;
+pub use frame::{Framed, Script};
 pub(crate) use host_keys::HostKeys;
 pub use host_keys::{HostKeyPolicy, known_hosts_name};
 pub use key::{KeyError, generate_key, key_warning, load_key, write_key};

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use breakglass_journal::visible;
+use breakglass_journal::{OutputStream, visible};
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelOpenFailure, Error};
 use tokio::time::timeout;
@@ -13,7 +13,9 @@ use super::SshOptions;
 use super::dial::{Connection, dial};
 use super::error::{SshError, Stage};
 use super::exec::STDERR;
+use super::frame::{Framed, Script};
 use crate::target::Endpoint;
+use crate::text::Lines;
 
 /// Bytes kept of each stream of an answer.
 const KEPT: usize = 4096;
@@ -77,6 +79,24 @@ impl Probe {
             // What does not read may be gone by then.
             let _ = channel.eof().await;
             Ok(read(channel).await)
+        })
+        .await
+    }
+
+    /// Runs `script` and hears what stands between its marks. The login shell's exit code comes with
+    /// it, if it had one, and whether the server did not even begin it.
+    ///
+    /// # Errors
+    /// Like [`Probe::run`].
+    pub async fn framed(&self, script: Script) -> Result<(Framed, Answer), SshError> {
+        self.within(self.limit, async {
+            let mut framed = Framed::default();
+            let channel = self.session().await?;
+            channel.exec(true, framed.command(script)).await?;
+            // What does not read may be gone by then.
+            let _ = channel.eof().await;
+            let answer = hear(channel, &mut framed).await;
+            Ok((framed, answer))
         })
         .await
     }
@@ -200,6 +220,31 @@ async fn read(mut channel: Channel<Msg>) -> Answer {
     }
     answer.stdout = lines(&stdout);
     answer.stderr = lines(&stderr);
+    answer
+}
+
+/// Reads until the script is over or the channel is gone.
+async fn hear(mut channel: Channel<Msg>, framed: &mut Framed) -> Answer {
+    let (mut stdout, mut stderr, mut answer) =
+        (Lines::default(), Lines::default(), Answer::default());
+    while let Some(message) = channel.wait().await {
+        match message {
+            ChannelMsg::Data { data } => {
+                stdout.push(&data, &mut |line| framed.hear(OutputStream::Stdout, line));
+            }
+            ChannelMsg::ExtendedData { data, ext: STDERR } => {
+                stderr.push(&data, &mut |line| framed.hear(OutputStream::Stderr, line));
+            }
+            ChannelMsg::ExitStatus { exit_status } => answer.code = Some(exit_status),
+            ChannelMsg::Failure => answer.denied = true,
+            _ => {}
+        }
+        if framed.is_over() || answer.denied {
+            break;
+        }
+    }
+    stdout.finish(&mut |line| framed.hear(OutputStream::Stdout, line));
+    stderr.finish(&mut |line| framed.hear(OutputStream::Stderr, line));
     answer
 }
 

@@ -206,6 +206,11 @@ impl Shell {
                 self.wrapped(name, rest, input)
             }
             "xargs" => self.xargs(rest, &input),
+            "exec" if !rest.is_empty() => {
+                let reply = self.command(rest, input);
+                self.ended = true;
+                reply
+            }
             "cd" => self.change_dir(rest),
             "exit" => {
                 self.ended = true;
@@ -269,11 +274,11 @@ impl Shell {
     }
 
     fn sub_shell(&mut self, args: &[String]) -> Reply {
-        let script = args
+        let mut words = args
             .iter()
             .skip_while(|word| word.starts_with('-') && !word.ends_with('c'))
-            .nth(1);
-        let Some(script) = script else {
+            .skip(1);
+        let Some(script) = words.next() else {
             return Reply::fail(2, "sh: this drill's shell runs sh -c '…' only");
         };
         let list = match parse::parse(script) {
@@ -282,6 +287,8 @@ impl Shell {
         };
         let (cwd, variables, ended) = (self.cwd.clone(), self.variables.clone(), self.ended);
         self.status = 0;
+        let name = words.next().map_or("sh", String::as_str);
+        self.variables.insert("0".to_owned(), name.to_owned());
         let reply = self.list(&list);
         (self.cwd, self.variables, self.ended) = (cwd, variables, ended);
         reply

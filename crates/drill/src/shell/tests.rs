@@ -149,6 +149,16 @@ fn a_script_says_how_long_it_takes_and_takes_no_longer_than_its_deadline() {
     assert_eq!((cut.takes, cut.code), (Duration::from_secs(2), 124));
 }
 
+#[test]
+fn a_command_that_is_handed_on_to_sh_knows_its_name_and_nothing_runs_after_it() {
+    let machine = machine(Scenario::DiskFull);
+    let said = out(
+        &machine,
+        "exec sh -c 'echo \"$0 begins\"; { false; }; code=$?; echo \"$0 ends $code\"' mark; echo no",
+    );
+    assert_eq!(said, "mark begins\nmark ends 1\n");
+}
+
 /// Free bytes by `df`, and total bytes minus what `du` counts.
 fn accounts(machine: &Machine) -> (u64, u64) {
     let df = out(machine, "df -P / | tail -n 1");
