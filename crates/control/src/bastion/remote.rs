@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use crate::ssh::Script;
 use crate::ssh::upstream::Upstream;
 use russh::ChannelMsg;
 use tokio::time::timeout;
@@ -23,44 +24,35 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Its answer is two short lines.
 const ANSWER: usize = 4096;
 
-/// POSIX sh without single quotes, so that it can stand between them. Prints `ended N`, `left N`.
-const SCRIPT: &str = r#"
-field() {
-  { read -r s <"/proc/$1/stat"; } 2>/dev/null || return 1
-  s=${s##*) }; set -- $s; sid=$4
-  [ "$1" != Z ]
-}
-marked() { grep -Fl $pattern /proc/[0-9]*/environ 2>/dev/null; }
-find_all() {
-  all=
-  for f in $(marked); do
-    p=${f#/proc/}; p=${p%/environ}
-    [ "$p" = $$ ] && continue
-    all="$all $p"
-    field "$p" && [ "$sid" = "$p" ] || continue
-    case "$leaders" in *" $p "*) ;; *) leaders="$leaders$p " ;; esac
-  done
-  [ "$leaders" = " " ] && return
-  for d in /proc/[0-9]*; do
-    p=${d#/proc/}
-    field "$p" || continue
-    case "$leaders" in *" $sid "*) case "$all " in *" $p "*) ;; *) all="$all $p" ;; esac ;; esac
-  done
-}
-pattern= leaders=" "
-for id; do pattern="$pattern -e LC_BREAKGLASS=$id"; done
-find_all
-set -- $all
-ended=$#
-for signal in TERM KILL; do
-  [ -n "$all" ] && kill -s $signal $all 2>/dev/null
-  i=0
-  while [ -n "$all" ] && [ $i -lt 12 ]; do sleep 0.1; find_all; i=$((i + 1)); done
-done
-set -- $all
-echo "ended $((ended - $#))"
-echo "left $#"
-"#;
+/// Becomes root where that needs no password, and hands the ids on to the script, its first argument.
+const AS_ROOT: Script = Script::new(
+    "s=$1; shift; if [ \"$(id -u)\" = 0 ]; then exec sh -c \"$s\" \"$0\" \"$@\"; fi; \
+     if sudo -n true 2>/dev/null; then exec sudo -n sh -c \"$s\" \"$0\" \"$@\"; fi; \
+     exec sh -c \"$s\" \"$0\" \"$@\"",
+);
+
+/// Prints `ended N`, `left N`.
+const SCRIPT: Script = Script::new(
+    "field() { { read -r s <\"/proc/$1/stat\"; } 2>/dev/null || return 1; \
+     s=${s##*) }; set -- $s; sid=$4; [ \"$1\" = Z ] && return 1; return 0; }; \
+     marked() { grep -Fl $pattern /proc/[0-9]*/environ 2>/dev/null; }; \
+     find_all() { all=; \
+     for f in $(marked); do p=${f#/proc/}; p=${p%/environ}; \
+     [ \"$p\" = $$ ] && continue; all=\"$all $p\"; \
+     field \"$p\" && [ \"$sid\" = \"$p\" ] || continue; \
+     case \"$leaders\" in *\" $p \"*) ;; *) leaders=\"$leaders$p \" ;; esac; done; \
+     [ \"$leaders\" = \" \" ] && return; \
+     for d in /proc/[0-9]*; do p=${d#/proc/}; field \"$p\" || continue; \
+     case \"$leaders\" in *\" $sid \"*) case \"$all \" in *\" $p \"*) ;; *) all=\"$all $p\" ;; esac ;; esac; \
+     done; }; \
+     pattern= leaders=\" \"; \
+     for id; do pattern=\"$pattern -e LC_BREAKGLASS=$id\"; done; \
+     find_all; set -- $all; ended=$#; \
+     for signal in TERM KILL; do \
+     [ -n \"$all\" ] && kill -s $signal $all 2>/dev/null; i=0; \
+     while [ -n \"$all\" ] && [ $i -lt 12 ]; do sleep 0.1; find_all; i=$((i + 1)); done; done; \
+     set -- $all; echo \"ended $((ended - $#))\"; echo \"left $#\"",
+);
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,13 +63,13 @@ pub(super) struct Found {
     pub(super) left: u32,
 }
 
-/// The command that runs the script for `commands`, as root where that needs no password.
+/// The command that runs the script for `commands`, in words that every login shell reads alike.
 fn order(commands: &[Uuid]) -> String {
     let ids: Vec<String> = commands.iter().map(|id| id.simple().to_string()).collect();
-    let ids = ids.join(" ");
-    let shell = format!("sh -c '{SCRIPT}' {SCRIPT_NAME} {ids}");
+    let (outer, inner) = (AS_ROOT.as_str(), SCRIPT.as_str());
     format!(
-        "if [ \"$(id -u)\" != 0 ] && sudo -n true 2>/dev/null; then sudo -n {shell}; else {shell}; fi"
+        "exec sh -c '{outer}' {SCRIPT_NAME} '{inner}' {}",
+        ids.join(" ")
     )
 }
 
@@ -107,9 +99,10 @@ pub(super) async fn end(upstream: &Upstream, commands: &[Uuid]) -> Result<Found,
 }
 
 fn parse(said: &str) -> Option<Found> {
+    // A profile may have printed before it.
     let number = |word: &str| {
-        let line = said.lines().find_map(|line| line.strip_prefix(word))?;
-        line.trim().parse().ok()
+        let mut lines = said.lines().rev();
+        lines.find_map(|line| line.strip_prefix(word)?.trim().parse().ok())
     };
     Some(Found {
         ended: number("ended ")?,
@@ -156,6 +149,45 @@ mod tests {
         assert!(kept.try_wait().unwrap().is_none());
         kept.kill().unwrap();
         kept.wait().unwrap();
+    }
+
+    /// As sshd runs a command: through the account's login shell.
+    #[test]
+    fn every_login_shell_hands_the_script_on_and_its_end_is_found() {
+        let shells = [
+            "sh", "dash", "bash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh", "busybox",
+        ];
+        for shell in shells {
+            let id = Uuid::now_v7();
+            let mut marked = Command::new("sleep")
+                .arg("60")
+                .env(VARIABLE, mark(id))
+                .spawn()
+                .unwrap();
+            let mut command = Command::new(shell);
+            // A busybox is a shell by its first word.
+            command.args((shell == "busybox").then_some("ash"));
+            let output = command.args(["-c", &order(&[id])]).output().unwrap();
+            let ended = marked.try_wait().unwrap();
+            if ended.is_none() {
+                marked.kill().unwrap();
+                marked.wait().unwrap();
+            }
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(
+                parse(&said),
+                Some(Found { ended: 1, left: 0 }),
+                "{shell}: {said}"
+            );
+            assert!(ended.is_some(), "{shell}");
+        }
+    }
+
+    #[test]
+    fn what_a_profile_prints_is_not_what_was_found() {
+        let said = "left 3 messages\nended well\nended 2\nleft 1\n";
+        assert_eq!(parse(said), Some(Found { ended: 2, left: 1 }));
+        assert_eq!(parse("left 3 messages\n"), None);
     }
 
     #[test]
