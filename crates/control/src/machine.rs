@@ -13,6 +13,9 @@ const ENTRIES: usize = 12;
 pub(crate) struct Look {
     pub(crate) machine: Machine,
     pub(crate) counter: Option<Counter>,
+    /// The gate could not tell whether high availability manages the guest. A gate that does not know
+    /// the question is silent about it.
+    pub(crate) ha_unknown: bool,
 }
 
 /// How much one QEMU process has written. Two that are equal prove that nothing was written between.
@@ -57,11 +60,18 @@ pub(crate) fn read(line: &str) -> Option<Look> {
             None => kind,
         }),
         ha_managed: said.get("ha_managed").and_then(Value::as_bool),
+        elsewhere: words("/elsewhere"),
+        no_way_back: words("/no_way_back"),
+        job: words("/job"),
+        frozen: said.get("frozen").and_then(Value::as_bool),
         staged: list(said.get("staged")),
         notes: list(said.get("notes")),
     };
-    let counter = counter();
-    Some(Look { machine, counter })
+    Some(Look {
+        machine,
+        counter: counter(),
+        ha_unknown: said.get("ha_managed").is_some_and(Value::is_null),
+    })
 }
 
 fn text(value: &Value) -> Option<String> {
@@ -100,7 +110,9 @@ mod tests {
                     "bytes_read_per_s":512,"sampled_ms":1000,"writes":4242},
             "verdict":"locked (backup)","something_new":[1]}"#,
         );
-        let Look { machine, counter } = look.unwrap();
+        let Look {
+            machine, counter, ..
+        } = look.unwrap();
         assert_eq!(machine.run_state.as_deref(), Some("running"));
         assert_eq!(machine.lock.as_deref(), Some("backup (task 12)"));
         assert_eq!(machine.staged, ["memory: 8192"]);
@@ -120,7 +132,12 @@ mod tests {
             r#"{"run_state":7,"monitor_ms":"soon","qemu":[],"uptime_s":-1,"disk":{"writes_per_s":0},
             "host_io_pressure":{"some":"much"},"staged":"all","ha_managed":true}"#,
         );
-        let Look { machine, counter } = look.unwrap();
+        let Look {
+            machine,
+            counter,
+            ha_unknown,
+        } = look.unwrap();
+        assert!(!ha_unknown);
         let rest = Machine {
             writes_per_s: Some(0),
             ha_managed: Some(true),
@@ -131,6 +148,26 @@ mod tests {
         for other in ["", "verdict: running", "[]", "7", "{\"run_state\":"] {
             assert_eq!(read(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_forbids_a_verb_is_read_and_null_is_not_the_same_as_unsaid() {
+        let look = read(
+            r#"{"elsewhere":"pve2","no_way_back":"There is no quorum.","frozen":true,
+            "job":"vzdump of root@pam, process 4711, since 03:00","ha_managed":null}"#,
+        );
+        let Look {
+            machine,
+            ha_unknown,
+            ..
+        } = look.unwrap();
+        assert_eq!(machine.elsewhere.as_deref(), Some("pve2"));
+        assert_eq!(machine.no_way_back.as_deref(), Some("There is no quorum."));
+        assert!(machine.job.unwrap().starts_with("vzdump"));
+        assert_eq!((machine.frozen, machine.ha_managed), (Some(true), None));
+        assert!(ha_unknown);
+        let nulls = r#"{"elsewhere":null,"no_way_back":null,"frozen":null,"job":null}"#;
+        assert_eq!(read(nulls), Some(Look::default()));
     }
 
     #[test]

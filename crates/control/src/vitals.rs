@@ -2,8 +2,8 @@
 //! machine. Each is one task, so no sample runs beside another of its kind.
 //!
 //! ```text
-//!   every tick: due? (sooner while an incident is open) ── sample ── board ─┬─ readers
-//!                                                                           └─ finding, once
+//!   due? (sooner while an incident is open) ── sample ── board ─┬─ readers
+//!                                                 └─ slow: said └─ finding, once
 //! ```
 
 use std::pin::pin;
@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use breakglass_journal::{
-    Actor, EventBody, Frame, IncidentId, Level, OutputStream, VerbOutcome, Vital, VitalState,
-    Vitals, clock,
+    Actor, EventBody, Frame, IncidentId, Level, Machine, OutputStream, VerbOutcome, Vital,
+    VitalState, Vitals, clock,
 };
 use breakglass_verbs::{Verb, Verdict};
 use jiff::Timestamp;
@@ -20,20 +20,32 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::control::{Inner, Station};
-use crate::findings;
+use crate::findings::{Finding, Guest, Host, Lasting, Signature, Signs, Told};
 use crate::machine::{self, Counter, Look};
-use crate::power::conduct::{Conclusion, conduct};
+use crate::power::conduct::{Conclusion, conduct_within};
 use crate::power::runner::host_key_changed;
 use crate::ssh::SshError;
 use crate::ssh::exec::{Exit, Order};
 use crate::ssh::pool::Urgency;
 
-/// How often a watcher asks itself whether a sample is due.
+/// How often a watcher asks at most whether an incident was opened, which makes samples due sooner.
 const TICK: Duration = Duration::from_secs(3);
+/// Shortest pause between two samples: the pause after a failed dial is as long, so that the second
+/// look at what is silent is a look.
+const PAUSE: Duration = Duration::from_millis(1_100);
 /// Longest wait for the guest's answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// An answer that takes longer is missed at once, though it is still waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same for the host: a healthy look takes a second for its counters, and its tools another.
+const HOST_PATIENCE: Duration = Duration::from_secs(3);
+/// A host that has not answered for longer is not known to be anything.
+const HOST_UNKNOWN: Duration = Duration::from_secs(8);
+/// Longest wait for the host. An older gate takes 24 s to find that a monitor is dead, and that is
+/// worth to be heard.
+const HOST_LIMIT: Duration = Duration::from_secs(30);
+/// How long a gate counts as an older one before it is asked again for what it did not know.
+const OLD_FOR: Duration = Duration::from_secs(120);
 /// An answer that takes longer is slow.
 const SLOW: Duration = Duration::from_secs(1);
 /// Longest wait for the log.
@@ -49,12 +61,16 @@ pub(crate) struct Board(Mutex<Posted>);
 #[derive(Debug)]
 struct Posted {
     vitals: Vitals,
+    /// What the rules know of both.
+    guest: Lasting<Guest>,
+    host: Lasting<Host>,
+    ha_unknown: bool,
     /// What the guest had written in all when it was last known.
     written: Option<Written>,
-    /// The gate knows `status` only: an older one.
-    gate_is_old: bool,
+    /// When the gate was seen to know `status` only.
+    gate_is_old: Option<Instant>,
     /// The conclusion that was told last, and in which incident.
-    told: Option<(IncidentId, &'static str)>,
+    told: Option<(IncidentId, Signature)>,
     /// For guest and host, the changed key that was told last, and in which incident.
     keys_told: [Option<(IncidentId, EventBody)>; 2],
 }
@@ -75,10 +91,14 @@ impl Board {
             machine: None,
             finding: None,
         };
+        let now = Instant::now();
         Board(Mutex::new(Posted {
             vitals,
+            guest: Lasting::new(Guest::Unknown, now),
+            host: Lasting::new(Host::Unknown, now),
+            ha_unknown: false,
             written: None,
-            gate_is_old: false,
+            gate_is_old: None,
             told: None,
             keys_told: [None, None],
         }))
@@ -90,13 +110,56 @@ impl Board {
 
     /// Unless the gate is known to have no more than `status`.
     pub(crate) fn gate_is_new(&self) -> bool {
-        !self.lock().gate_is_old
+        let seen = self.lock().gate_is_old;
+        seen.is_none_or(|seen| seen.elapsed() >= OLD_FOR)
     }
 
     /// The guest has not answered yet, and may still.
     fn miss_guest(&self) {
         let mut posted = self.lock();
         posted.vitals.ssh = still_waiting(&posted.vitals.ssh, Timestamp::now());
+        if !posted.guest.what.is_silent() {
+            let same = posted.guest.what == Guest::Waiting;
+            posted.guest.see(Guest::Waiting, same, Instant::now());
+        }
+    }
+
+    /// The host has not answered for so long, and may still.
+    fn miss_host(&self, waited: Duration) {
+        let mut posted = self.lock();
+        posted.vitals.vm = no_answer_yet(&posted.vitals.vm, waited, Timestamp::now());
+        if waited >= HOST_UNKNOWN {
+            posted.host.see(Host::Unknown, false, Instant::now());
+            posted.vitals.machine = None;
+        }
+    }
+
+    fn see_guest(&self, answer: &Result<Exit, SshError>, took: Duration) -> Guest {
+        let mut posted = self.lock();
+        posted.vitals.ssh = guest_vital(&posted.vitals.ssh, answer, took, Timestamp::now());
+        let guest = guest_sign(answer);
+        let (before, both) = (posted.guest.what, [posted.guest.what, guest]);
+        let same = before == guest || both.iter().all(|guest| guest.is_silent());
+        posted.guest.see(guest, same, Instant::now());
+        guest
+    }
+
+    fn see_host(&self, look: Option<Look>, ended: &Conclusion) {
+        let mut posted = self.lock();
+        let now = Instant::now();
+        posted.look_at_machine(look, Timestamp::now(), now);
+        posted.vitals.vm = machine_vital(&posted.vitals.vm, ended, Timestamp::now());
+        let machine = posted.vitals.machine.as_deref();
+        let verdict = ended.verdict.as_deref().and_then(Verdict::parse);
+        let told = verdict.map(|verdict| Told::new(&verdict, machine));
+        let host = told.map_or(Host::Unknown, Host::Told);
+        let same = posted.host.what == host;
+        posted.host.see(host, same, now);
+    }
+
+    /// What the signs say together now.
+    pub(crate) fn finding(&self, since_change: Option<Duration>) -> Option<Finding> {
+        self.lock().signs(since_change).finding()
     }
 
     /// Puts up what the signs say together, and gives what has to be told in `incident` and has
@@ -107,9 +170,14 @@ impl Board {
         since_change: Option<Duration>,
     ) -> Option<EventBody> {
         let mut posted = self.lock();
-        let finding = findings::of_vitals(&posted.vitals, since_change, Timestamp::now());
-        posted.vitals.finding = finding.clone().map(findings::Finding::of_signs);
+        let signs = posted.signs(since_change);
+        let (finding, is_known) = (signs.finding(), signs.are_fresh());
+        posted.vitals.finding = finding.clone().map(Finding::of_signs);
         let told = incident.zip(finding.as_ref().map(|finding| finding.signature));
+        // What is not known at the moment is not over: it would be told again.
+        if told.is_none() && incident.is_some() && !is_known {
+            return None;
+        }
         let news = posted.told != told;
         posted.told = told;
         finding
@@ -154,7 +222,8 @@ impl Board {
 #[derive(Debug)]
 struct Written {
     counter: Counter,
-    since: Timestamp,
+    since: (Timestamp, Instant),
+    last: Instant,
     /// Processor time of all later looks that told it, in percent, and how many those are. One look
     /// lasts a second, and may fall on a login.
     cpu: (u64, u64),
@@ -172,31 +241,52 @@ impl Written {
 
 impl Posted {
     /// Puts up what was measured, with since when nothing has been written.
-    fn look_at_machine(&mut self, look: Option<Look>, now: Timestamp) {
+    fn look_at_machine(&mut self, look: Option<Look>, at: Timestamp, now: Instant) {
         let Some(Look {
             mut machine,
             counter,
+            ha_unknown,
         }) = look
         else {
             self.vitals.machine = None;
             return;
         };
+        self.ha_unknown = ha_unknown;
         if let Some(counter) = counter {
             match &mut self.written {
                 Some(written) if written.counter == counter => {
-                    machine.no_writes_since = Some(clock::written(written.since));
+                    machine.no_writes_since = Some(clock::written(written.since.0));
                     machine.cpu_percent = written.cpu_with(machine.cpu_percent);
+                    written.last = now;
                 }
                 written => {
                     *written = Some(Written {
                         counter,
-                        since: now,
+                        since: (at, now),
+                        last: now,
                         cpu: (0, 0),
                     });
                 }
             }
         }
         self.vitals.machine = Some(Box::new(machine));
+    }
+
+    fn signs(&self, since_change: Option<Duration>) -> Signs<'_> {
+        let (now, machine) = (Instant::now(), self.vitals.machine.as_deref());
+        let written = self.written.as_ref();
+        let is_still = |machine: &Machine| machine.no_writes_since.is_some();
+        Signs {
+            guest: self.guest.sign(now),
+            host: self.host.sign(now),
+            machine,
+            still: written
+                .filter(|_| machine.is_some_and(is_still))
+                .map(|written| written.last.duration_since(written.since.1).as_secs()),
+            ha_unknown: self.ha_unknown,
+            words: [&self.vitals.ssh.text, &self.vitals.vm.text],
+            since_change,
+        }
     }
 }
 
@@ -212,7 +302,8 @@ impl Watcher {
         match (self, incident_open) {
             (Watcher::Guest, true) => Duration::from_secs(3),
             (Watcher::Guest, false) => Duration::from_secs(30),
-            (Watcher::Machine, true) => Duration::from_secs(10),
+            // With the patience below, a QEMU that hangs shows within 8 s.
+            (Watcher::Machine, true) => Duration::from_secs(5),
             (Watcher::Machine, false) => Duration::from_secs(60),
         }
     }
@@ -248,8 +339,9 @@ async fn keep_watch(inner: &Inner, station: &Station, watcher: Watcher) {
             publish(inner, station, &open);
             tell(inner, newest, news).await;
         }
+        let left = sampled.map_or(TICK, |at| period.saturating_sub(at.elapsed()));
         let woken = station.wake[watcher as usize].notified();
-        if timeout(TICK, woken).await.is_ok() {
+        if timeout(left.clamp(PAUSE, TICK), woken).await.is_ok() {
             sampled = None;
         }
     }
@@ -268,7 +360,7 @@ async fn sample(
 ) -> Option<SshError> {
     match watcher {
         Watcher::Guest => ask_guest(inner, station, open).await,
-        Watcher::Machine => ask_host(station).await,
+        Watcher::Machine => ask_host(inner, station, open).await,
     }
 }
 
@@ -290,37 +382,79 @@ async fn ask_guest(inner: &Inner, station: &Station, open: &[IncidentId]) -> Opt
             answering.await
         }
     };
-    let took = asked.elapsed();
-    let mut posted = station.vitals.lock();
-    posted.vitals.ssh = guest_vital(&posted.vitals.ssh, &answer, took, Timestamp::now());
+    let guest = station.vitals.see_guest(&answer, asked.elapsed());
+    if guest.is_silent() {
+        // Its machine as it was up to a minute ago would say nothing of a guest that is silent now.
+        station.wake[Watcher::Machine as usize].notify_one();
+    }
     answer.err()
 }
 
-async fn ask_host(station: &Station) -> Option<SshError> {
-    let urgency = Urgency::Patient;
-    let mut machine = None;
-    let mut measured = |stream, line: &str| {
-        if stream == OutputStream::Stdout {
-            machine = machine::read(line).or(machine.take());
+async fn ask_host(inner: &Inner, station: &Station, open: &[IncidentId]) -> Option<SshError> {
+    let mut looking = pin!(look_at_host(station));
+    let mut waited = HOST_PATIENCE;
+    let (look, ended) = loop {
+        match timeout(HOST_PATIENCE, &mut looking).await {
+            Ok(seen) => break seen,
+            Err(_) => {
+                station.vitals.miss_host(waited);
+                publish(inner, station, open);
+                waited += HOST_PATIENCE;
+            }
         }
     };
-    let gate_is_old = station.vitals.lock().gate_is_old;
-    let verb = if gate_is_old {
-        Verb::Status
-    } else {
-        Verb::Vitals
-    };
-    let mut ended = conduct(&station.host, verb, urgency, &mut measured).await;
-    let is_unknown = verb == Verb::Vitals && ended.outcome == VerbOutcome::Refused;
-    if is_unknown {
-        ended = conduct(&station.host, Verb::Status, urgency, &mut |_, _| {}).await;
-    }
-    let mut posted = station.vitals.lock();
-    posted.look_at_machine(machine, Timestamp::now());
-    // Asked for once: a gate that is replaced is noticed when the server starts anew.
-    posted.gate_is_old |= is_unknown && ended.outcome != VerbOutcome::Refused;
-    posted.vitals.vm = machine_vital(&posted.vitals.vm, &ended, Timestamp::now());
+    station.vitals.see_host(look, &ended);
     ended.error
+}
+
+async fn look_at_host(station: &Station) -> (Option<Look>, Conclusion) {
+    let mut heard = Heard::default();
+    let verb = match station.vitals.gate_is_new() {
+        true => Verb::Vitals,
+        false => Verb::Status,
+    };
+    let ask = async |verb, heard: &mut Heard| {
+        let mut hear = |stream, line: &str| heard.hear(stream, line);
+        conduct_within(&station.host, verb, HOST_LIMIT, Urgency::Patient, &mut hear).await
+    };
+    let mut ended = ask(verb, &mut heard).await;
+    let is_unknown = verb == Verb::Vitals && ended.is_unknown_word;
+    if is_unknown {
+        ended = ask(Verb::Status, &mut Heard::default()).await;
+    }
+    let is_old = is_unknown && ended.verdict.is_some();
+    if is_old || verb == Verb::Vitals {
+        station.vitals.lock().gate_is_old = is_old.then(Instant::now);
+    }
+    (heard.look(), ended)
+}
+
+/// What came with a look.
+#[derive(Debug, Default)]
+struct Heard {
+    look: Option<Look>,
+    /// The first line that no gate prints.
+    noise: Option<String>,
+}
+
+impl Heard {
+    fn hear(&mut self, stream: OutputStream, line: &str) {
+        if stream != OutputStream::Stdout {
+            return;
+        }
+        let look = machine::read(line);
+        if look.is_none() && !line.starts_with("verdict: ") && !line.trim().is_empty() {
+            self.noise.get_or_insert_with(|| line.to_owned());
+        }
+        self.look = look.or(self.look.take());
+    }
+
+    fn look(self) -> Option<Look> {
+        let mut look = self.look?;
+        let note = |said| format!("something on the host prints before or after the gate: {said}");
+        look.machine.notes.extend(self.noise.map(note));
+        Some(look)
+    }
 }
 
 fn publish(inner: &Inner, station: &Station, open: &[IncidentId]) {
@@ -366,6 +500,41 @@ fn still_waiting(last: &Vital, now: Timestamp) -> Vital {
     }
 }
 
+/// A host that has not answered for so long, and may still.
+fn no_answer_yet(last: &Vital, waited: Duration, now: Timestamp) -> Vital {
+    let seconds = waited.as_secs();
+    let state = match (waited >= HOST_UNKNOWN, last.state) {
+        (false, VitalState::Good | VitalState::Slow) => VitalState::Slow,
+        // What was dead or unknown before is not better by being waited for.
+        (false, other) => other,
+        (true, _) => VitalState::Unknown,
+    };
+    vital(
+        last,
+        state,
+        format!("no answer from the host for {seconds} s yet"),
+        now,
+    )
+}
+
+const fn guest_sign(answer: &Result<Exit, SshError>) -> Guest {
+    match answer {
+        Ok(Exit::Code(0)) => Guest::Answers,
+        Ok(_)
+        | Err(
+            SshError::KeyRefused { .. }
+            | SshError::HostKeyChanged { .. }
+            | SshError::HostKeyUnknown { .. }
+            | SshError::Protocol { .. },
+        ) => Guest::Strange,
+        Err(SshError::HostKeyFile { .. }) => Guest::Unknown,
+        Err(SshError::Unreachable { refused: true, .. }) => Guest::Refused,
+        Err(SshError::Unreachable { .. } | SshError::TimedOut { .. } | SshError::Lost { .. }) => {
+            Guest::Silent
+        }
+    }
+}
+
 fn silence(last: &Vital, error: &SshError, now: Timestamp) -> (VitalState, String) {
     let silence = match last.state {
         VitalState::Dead => format!(
@@ -389,8 +558,14 @@ fn silence(last: &Vital, error: &SshError, now: Timestamp) -> (VitalState, Strin
             );
         }
         SshError::HostKeyFile { .. } => return (VitalState::Unknown, error.to_string()),
+        SshError::Protocol { cause, .. } => {
+            return (
+                VitalState::Slow,
+                format!("answers, but not as an SSH server should: {cause}"),
+            );
+        }
         SshError::Unreachable { cause, .. } => format!(" ({cause})"),
-        _ => String::new(),
+        SshError::TimedOut { .. } | SshError::Lost { .. } => String::new(),
     };
     (VitalState::Dead, format!("{silence}{because}"))
 }

@@ -62,6 +62,18 @@ pub struct Machine {
     /// Whether high availability manages the guest, and may undo a change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ha_managed: Option<bool>,
+    /// The host that has the guest, where it is not this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<String>,
+    /// Why the guest could not be started again, if it were ended: a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_way_back: Option<String>,
+    /// What works on the guest: `vzdump of root@pam, process 4711, since …`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// Whether its file systems are frozen, as a backup does for its snapshot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<bool>,
     /// Configuration that a cycle would apply, one `key: value` each.
     pub staged: Vec<String>,
     /// What the gate could not ask, and why.

@@ -32,6 +32,13 @@ test('a monitor that does not answer, a lock and high availability stand out', (
   expect(bad.map((fact) => fact.name)).toEqual(['Monitor', 'Lock', 'HA']);
 });
 
+test('what forbids a verb stands out', () => {
+  const known = { elsewhere: 'pve2', job: 'vzdump', frozen: true, no_way_back: 'No quorum.' };
+  const bad = facts(machine(known), now).filter((fact) => fact.bad);
+  expect(bad.map((fact) => fact.name)).toEqual(['Elsewhere', 'Task', 'Frozen', 'Way back']);
+  expect(text({ frozen: false }, 'Frozen')).toBeUndefined();
+});
+
 test('staged settings say that a cycle would apply them', () => {
   const staged = ['memory: 8192', 'cores: 4'];
   expect(text({ staged }, 'Staged')?.text).toBe('a cycle would apply: memory: 8192 · cores: 4');

@@ -34,7 +34,23 @@ export function facts(machine: Machine, now: number): Fact[] {
     monitor(machine),
     machine.uptime_s !== undefined && { name: 'Up', text: span(machine.uptime_s * 1000) },
     pressure !== '' && { name: 'Host waits', text: pressure },
+    machine.elsewhere !== undefined && {
+      name: 'Elsewhere',
+      text: `the guest is on ${machine.elsewhere}`,
+      bad: true,
+    },
     machine.lock !== undefined && { name: 'Lock', text: machine.lock, bad: true },
+    machine.job !== undefined && { name: 'Task', text: machine.job, bad: true },
+    machine.frozen === true && {
+      name: 'Frozen',
+      text: 'the guest’s file systems: nothing can be written until they are thawed',
+      bad: true,
+    },
+    machine.no_way_back !== undefined && {
+      name: 'Way back',
+      text: `none: ${machine.no_way_back}`,
+      bad: true,
+    },
     machine.ha_managed === true && {
       name: 'HA',
       text: 'managed: high availability may undo a change',

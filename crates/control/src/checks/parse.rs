@@ -1,62 +1,151 @@
 //! From a command's lines to a report. `None`: the lines are not what was expected.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use breakglass_journal::Level;
 
 use super::Report;
-use crate::findings::Finding;
+use crate::findings::{Finding, Signature};
 
 type Lines = VecDeque<String>;
 
 /// File systems that are full by nature, or hold nothing.
 const NOT_DISKS: [&str; 6] = ["tmpfs", "devtmpfs", "udev", "efivarfs", "overlay", "none"];
+/// What a shell exits with where SIGKILL ended the command, or something worse.
+const KILLED: u32 = 137;
 /// Lines of evidence that a report carries.
 const EVIDENCE: usize = 12;
 
-/// `df -P`.
-pub(super) fn disk(lines: &Lines) -> Option<Report> {
-    let rows: Vec<(u64, u64, &str, &String)> = lines
-        .iter()
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            let device = fields.next()?;
-            let (free, used) = (
-                fields.nth(2)?.parse().ok()?,
-                fields.next()?.strip_suffix('%')?.parse().ok()?,
-            );
-            let mount = fields.next()?;
-            let real = !NOT_DISKS.contains(&device) && !device.starts_with("/dev/loop");
-            real.then_some((used, free, mount, line))
+/// A file system in `df -P`.
+struct Row<'a> {
+    device: &'a str,
+    free: u64,
+    used: u64,
+    mount: String,
+}
+
+impl Row<'_> {
+    fn read(line: &str) -> Option<Row<'_>> {
+        let mut fields = line.split_whitespace();
+        let device = fields.next()?;
+        let free = fields.nth(2)?.parse().ok()?;
+        let used = fields.next()?.strip_suffix('%')?.parse().ok()?;
+        let mount = fields.collect::<Vec<_>>().join(" ");
+        Some(Row {
+            device,
+            free,
+            used,
+            mount,
         })
-        .collect();
-    let (used, free, mount, _) = rows
+        .filter(|row| row.mount.starts_with('/'))
+    }
+
+    fn is_disk(&self) -> bool {
+        !NOT_DISKS.contains(&self.device) && !self.device.starts_with("/dev/loop")
+    }
+}
+
+/// The lines of `df`, a device on a line of its own put before what belongs to it.
+fn joined(lines: &Lines) -> Vec<String> {
+    let mut whole: Vec<String> = Vec::new();
+    for line in lines {
+        match whole.last_mut() {
+            Some(last) if last.split_whitespace().count() == 1 && line.starts_with(' ') => {
+                last.push_str(line);
+            }
+            _ => whole.push(line.clone()),
+        }
+    }
+    whole
+}
+
+/// What of the remote file systems, where a `df` of all was ended since it did not end.
+fn silent(lines: &Lines) -> Option<String> {
+    let code = lines.iter().find_map(|line| line.strip_prefix("code: "))?;
+    code.parse().ok().filter(|code: &u32| *code >= KILLED)?;
+    let remote = lines.iter().skip_while(|line| *line != "remote:").skip(1);
+    let names = remote.filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (device, mount) = (fields.next()?, fields.next()?);
+        Some(format!("{mount} ({device})"))
+    });
+    let names: Vec<String> = names.collect();
+    Some(match names.as_slice() {
+        [] => "A file system".to_owned(),
+        [one] => one.clone(),
+        many => format!("One of {}", many.join(", ")),
+    })
+}
+
+/// `df -P` of the local file systems, then of all with its code, then the remote ones by the kernel's
+/// list.
+pub(super) fn disk(lines: &Lines) -> Option<Report> {
+    let rows = joined(lines);
+    let mut seen = HashSet::new();
+    let rows: Vec<(Row<'_>, &String)> = rows
         .iter()
-        .max_by_key(|row| (row.0, std::cmp::Reverse(row.1)))?;
+        .filter_map(|line| Some((Row::read(line)?, line)))
+        .filter(|(row, _)| row.is_disk() && seen.insert(row.mount.clone()))
+        .collect();
+    let silent = silent(lines);
+    let fullest = rows
+        .iter()
+        .map(|(row, _)| row)
+        .max_by_key(|row| (row.used, std::cmp::Reverse(row.free)));
+    let (level, summary) = match fullest {
+        Some(row) => fullness(row),
+        None if silent.is_some() => (Level::Info, String::new()),
+        None => return None,
+    };
+    let evidence: Vec<String> = rows.iter().map(|(_, line)| (*line).clone()).collect();
+    let evidence: Vec<String> = evidence.into_iter().take(EVIDENCE).collect();
+    let full = fullest
+        .filter(|_| level == Level::Error)
+        .map(|row| Finding {
+            signature: Signature::DiskFull,
+            summary: format!(
+                "{} is full: free space there before anything is restarted; no verb cures it.",
+                row.mount
+            ),
+            evidence: evidence.clone(),
+            recommend: None,
+        });
+    let Some(silent) = silent else {
+        return Some(Report {
+            level,
+            summary,
+            evidence,
+            finding: full,
+        });
+    };
+    let dead = format!(
+        "{silent} does not answer within 5 s: whatever touches it hangs. Look at the machine that \
+         serves it, and at the network between; no verb cures it."
+    );
+    Some(Report {
+        level: Level::Error,
+        summary: format!("{summary} {dead}").trim().to_owned(),
+        evidence: evidence.clone(),
+        finding: full.or(Some(Finding {
+            signature: Signature::RemoteSilent,
+            summary: dead,
+            evidence,
+            recommend: None,
+        })),
+    })
+}
+
+fn fullness(row: &Row<'_>) -> (Level, String) {
+    let Row {
+        used, free, mount, ..
+    } = row;
     let level = match (used, free) {
         (98.., _) | (_, 0) => Level::Error,
         (90.., _) => Level::Warning,
         _ => Level::Info,
     };
-    let evidence: Vec<String> = rows
-        .iter()
-        .map(|row| row.3.clone())
-        .take(EVIDENCE)
-        .collect();
-    let finding = (level == Level::Error).then(|| Finding {
-        signature: "disk-full",
-        summary: format!(
-            "{mount} is full: free space there before anything is restarted; no verb cures it."
-        ),
-        evidence: evidence.clone(),
-        recommend: None,
-    });
-    Some(Report {
-        level,
-        summary: format!("{mount} is {used} % full, {} MiB free.", free / 1024),
-        evidence,
-        finding,
-    })
+    let summary = format!("{mount} is {used} % full, {} MiB free.", free / 1024);
+    (level, summary)
 }
 
 /// `/proc/meminfo`, and `/proc/pressure/memory` where the kernel has it.
@@ -106,73 +195,60 @@ pub(super) fn memory(lines: &Lines) -> Option<Report> {
     })
 }
 
-/// `systemctl --failed --plain --no-legend`; no line is good news.
-#[allow(clippy::unnecessary_wraps, reason = "one shape for all parsers")]
-pub(super) fn services(lines: &Lines) -> Option<Report> {
-    let units: Vec<&str> = lines
+/// `systemctl --failed --plain --no-legend`; no line is good news, and one that is no row of its table
+/// is none.
+pub(super) fn services(lines: &Lines) -> Report {
+    let rows: Vec<(&str, &String)> = lines
         .iter()
         .filter_map(|line| {
-            line.trim_start_matches(['●', '*', ' '])
-                .split_whitespace()
-                .next()
+            let mut fields = line.trim_start_matches(['●', '*', ' ']).split_whitespace();
+            let (unit, active) = (fields.next()?, fields.nth(1)?);
+            (unit.contains('.') && active == "failed").then_some((unit, line))
         })
         .collect();
-    let summary = match units.len() {
-        0 => "No unit has failed.".to_owned(),
-        1 => format!("{} has failed.", units[0]),
-        many => format!(
-            "{many} units have failed: {}.",
-            units[..many.min(EVIDENCE)].join(", ")
-        ),
+    let summary = match rows.as_slice() {
+        [] => "No unit has failed.".to_owned(),
+        [(unit, _)] => format!("{unit} has failed."),
+        many => {
+            let units: Vec<&str> = many.iter().take(EVIDENCE).map(|row| row.0).collect();
+            format!("{} units have failed: {}.", many.len(), units.join(", "))
+        }
     };
-    let level = if units.is_empty() {
+    let level = if rows.is_empty() {
         Level::Info
     } else {
         Level::Error
     };
-    let evidence = lines.iter().take(EVIDENCE).cloned().collect();
-    Some(Report {
+    let evidence = rows.iter().take(EVIDENCE).map(|row| row.1.clone());
+    Report {
         level,
         summary,
-        evidence,
+        evidence: evidence.collect(),
         finding: None,
-    })
+    }
 }
 
 /// What a kernel log can hold, worst first: rule, words, what it means.
-const COMPLAINTS: [(&str, &[&str], &str); 4] = [
+const COMPLAINTS: [(Signature, &[&str]); 4] = [
     (
-        "oom-kill",
+        Signature::OomKill,
         &[
             "Out of memory: Killed process",
             "oom-kill:",
             "Memory cgroup out of memory",
         ],
-        "The kernel ran out of memory and killed processes: find what ate it and restart what was killed.",
     ),
+    (Signature::HungTask, &["blocked for more than"]),
     (
-        "hung-task",
-        &["blocked for more than"],
-        "Tasks hang in the kernel, mostly waiting for a disk that does not answer: if the guest's writes stand still, cycle, not reset.",
-    ),
-    (
-        "io-error",
+        Signature::IoError,
         &["I/O error", "Buffer I/O error", "blk_update_request"],
-        "The disk gives errors: save what matters first, and look at the host's storage.",
     ),
-    (
-        "read-only",
-        &["Remounting filesystem read-only"],
-        "A file system went read-only after an error: look at the disk before it is remounted.",
-    ),
+    (Signature::ReadOnly, &["Remounting filesystem read-only"]),
 ];
 
 /// `dmesg`.
-pub(super) fn kernel(lines: &Lines) -> Option<Report> {
-    if lines.is_empty() {
-        return None;
-    }
-    let complaint = COMPLAINTS.iter().find_map(|(signature, words, meaning)| {
+pub(super) fn kernel(lines: &Lines) -> Report {
+    let complaint = COMPLAINTS.iter().find_map(|(signature, words)| {
         let hits: Vec<String> = lines
             .iter()
             .rev()
@@ -180,32 +256,32 @@ pub(super) fn kernel(lines: &Lines) -> Option<Report> {
             .take(EVIDENCE)
             .cloned()
             .collect();
-        (!hits.is_empty()).then_some((*signature, *meaning, hits))
+        (!hits.is_empty()).then_some((*signature, hits))
     });
-    let Some((signature, meaning, evidence)) = complaint else {
-        let summary = format!(
-            "The last {} lines of the kernel's log hold no complaint.",
-            lines.len()
-        );
-        return Some(Report {
+    let Some((signature, evidence)) = complaint else {
+        let summary = match lines.len() {
+            0 => "The kernel's log is empty.".to_owned(),
+            many => format!("The last {many} lines of the kernel's log hold no complaint."),
+        };
+        return Report {
             level: Level::Info,
             summary,
             evidence: Vec::new(),
             finding: None,
-        });
+        };
     };
-    let (summary, evidence_of_finding) = (meaning.to_owned(), evidence.clone());
-    Some(Report {
+    let summary = signature.sentence();
+    Report {
         level: Level::Error,
         summary: summary.clone(),
-        evidence,
+        evidence: evidence.clone(),
         finding: Some(Finding {
             signature,
             summary,
-            evidence: evidence_of_finding,
+            evidence,
             recommend: None,
         }),
-    })
+    }
 }
 
 /// `/proc/loadavg` and the number of processors.
@@ -266,6 +342,47 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_no_row_of_its_table_is_no_answer() {
+        let welcome = "Welcome to devvm\nYour disk is 9 9 9 100% full\nLast login: never failed";
+        assert_eq!(disk(&lines(welcome)), None);
+        assert_eq!(services(&lines(welcome)).summary, "No unit has failed.");
+        assert_eq!(memory(&lines(welcome)), None);
+    }
+
+    #[test]
+    fn a_wrapped_row_and_a_mount_with_blanks_are_read() {
+        let text =
+            "/dev/mapper/a-very-long-name-of-a-volume\n      100 99 1 99% /srv/my files\nall:";
+        let report = disk(&lines(text)).unwrap();
+        assert!(report.summary.starts_with("/srv/my files is 99 % full"));
+    }
+
+    #[test]
+    fn a_remote_file_system_that_does_not_answer_is_named_after_the_local_ones() {
+        let local = "/dev/sda1 100 50 50 50% /\nall:\n";
+        let remote = "remote:\nnas:/home /mnt/nas nfs4 rw,hard 0 0";
+        let well = disk(&lines(&format!("{local}code: 0\n{remote}"))).unwrap();
+        assert_eq!((well.level, well.finding), (Level::Info, None));
+        let dead = disk(&lines(&format!("{local}code: 137\n{remote}"))).unwrap();
+        assert_eq!(dead.level, Level::Error);
+        assert!(
+            dead.summary.starts_with("/ is 50 % full"),
+            "{}",
+            dead.summary
+        );
+        assert!(
+            dead.summary
+                .contains("/mnt/nas (nas:/home) does not answer")
+        );
+        assert_eq!(dead.finding.unwrap().signature, Signature::RemoteSilent);
+        // A file system that may not be looked into is none that is dead.
+        let denied = disk(&lines(&format!("{local}code: 1\n{remote}"))).unwrap();
+        assert_eq!(denied.level, Level::Info);
+        let alone = disk(&lines(&format!("all:\ncode: 137\n{remote}"))).unwrap();
+        assert!(alone.summary.starts_with("/mnt/nas"), "{}", alone.summary);
+    }
+
+    #[test]
     fn memory_judges_what_is_free_and_what_waits() {
         let rows = [
             (4000, "", Level::Info),
@@ -291,19 +408,19 @@ mod tests {
 
     #[test]
     fn services_names_what_has_failed() {
-        assert_eq!(services(&lines("")).unwrap().level, Level::Info);
-        let one = services(&lines("app.service loaded failed failed The app")).unwrap();
+        assert_eq!(services(&lines("")).level, Level::Info);
+        let one = services(&lines("app.service loaded failed failed The app"));
         assert_eq!(
             (one.level, one.summary.as_str()),
             (Level::Error, "app.service has failed.")
         );
-        let two = services(&lines("● a.service loaded failed\n* b.mount loaded failed")).unwrap();
+        let two = services(&lines("● a.service loaded failed\n* b.mount loaded failed"));
         assert_eq!(two.summary, "2 units have failed: a.service, b.mount.");
     }
 
     #[test]
     fn kernel_names_the_worst_complaint_with_its_newest_lines() {
-        let quiet = kernel(&lines("[ 1.0] Linux version 6.1")).unwrap();
+        let quiet = kernel(&lines("[ 1.0] Linux version 6.1"));
         assert_eq!((quiet.level, quiet.finding), (Level::Info, None));
         let rows = [
             (
@@ -324,11 +441,11 @@ mod tests {
             ),
         ];
         for (line, signature) in rows {
-            let report = kernel(&lines(&format!("[ 1.0] Linux\n{line}\n[ 9.9] eth0: up"))).unwrap();
+            let report = kernel(&lines(&format!("[ 1.0] Linux\n{line}\n[ 9.9] eth0: up")));
             assert_eq!(report.evidence, [line]);
-            assert_eq!(report.finding.unwrap().signature, signature);
+            assert_eq!(report.finding.unwrap().signature.as_str(), signature);
         }
-        assert_eq!(kernel(&lines("")), None);
+        assert_eq!(kernel(&lines("")).summary, "The kernel's log is empty.");
     }
 
     #[test]

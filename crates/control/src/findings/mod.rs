@@ -1,10 +1,22 @@
 //! What the evidence says, by rule: no model, no guessing.
+//!
+//! A rule decides on typed signs that were seen twice and have lasted. It never recommends to end a
+//! guest whose SSH answers, nor what a lock, a task or a missing way back forbids.
+
+mod signature;
+mod signs;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-use breakglass_journal::{EventBody, SignsFinding, Vital, VitalState, Vitals, clock};
+use breakglass_journal::{EventBody, Machine, SignsFinding};
 use breakglass_verbs::Verb;
-use jiff::Timestamp;
+
+pub(crate) use signature::Signature;
+pub(crate) use signs::{Guest, Host, Lasting, Sign, Standing, Told};
+
+use signs::RunState;
 
 /// How long a guest must have been silent before its silence means something.
 const SILENCE: u64 = 20;
@@ -20,16 +32,16 @@ const RESTS: u64 = 20;
 /// One that takes this much is busy. A panicked Linux spins on one processor, of which a host that
 /// is short of them does not give all.
 const BUSY: u64 = 40;
-/// How long a machine must have been off: a cycle passes through it.
-const OFF: u64 = 15;
 /// How long a guest is given to come up after a mutating verb.
 const BOOT: Duration = Duration::from_secs(90);
+/// Signs that are further apart are not put together. While no incident is open the guest is asked
+/// every 30 s, and the host as soon as the guest does not answer; the rest is for slow answers.
+const FRESH: Duration = Duration::from_secs(45);
 
 /// One conclusion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// The rule's name.
-    pub(crate) signature: &'static str,
+    pub(crate) signature: Signature,
     pub(crate) summary: String,
     pub(crate) evidence: Vec<String>,
     pub(crate) recommend: Option<Verb>,
@@ -40,7 +52,7 @@ impl Finding {
     pub(crate) fn body(self, check: Option<&str>) -> EventBody {
         EventBody::Finding {
             check: check.map(str::to_owned),
-            signature: self.signature.to_owned(),
+            signature: self.signature.as_str().to_owned(),
             summary: self.summary,
             evidence: self.evidence,
             recommend: self.recommend.map(|verb| verb.to_string()),
@@ -50,7 +62,7 @@ impl Finding {
     /// As part of the vital signs that say it.
     pub(crate) fn of_signs(self) -> SignsFinding {
         SignsFinding {
-            signature: self.signature.to_owned(),
+            signature: self.signature.as_str().to_owned(),
             summary: self.summary,
             evidence: self.evidence,
             recommend: self.recommend.map(|verb| verb.to_string()),
@@ -58,77 +70,214 @@ impl Finding {
     }
 }
 
-/// What the vital signs say together. `since_change`: how long ago a mutating verb ended.
-pub(crate) fn of_vitals(
-    vitals: &Vitals,
-    since_change: Option<Duration>,
-    now: Timestamp,
-) -> Option<Finding> {
-    if since_change.is_some_and(|ago| ago < BOOT) {
-        return None;
+/// All that a rule may look at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Signs<'a> {
+    pub(crate) guest: Sign<Guest>,
+    pub(crate) host: Sign<Host>,
+    /// What the gate measured at the host's last look.
+    pub(crate) machine: Option<&'a Machine>,
+    /// How long its disks have written nothing, in seconds; none where they do, or it can't be told.
+    pub(crate) still: Option<u64>,
+    /// The gate asked and could not tell whether high availability manages the guest.
+    pub(crate) ha_unknown: bool,
+    /// The words of both signs.
+    pub(crate) words: [&'a str; 2],
+    /// How long ago a mutating verb ended.
+    pub(crate) since_change: Option<Duration>,
+}
+
+impl Signs<'_> {
+    /// Whether both signs are of the same time.
+    pub(crate) fn are_fresh(&self) -> bool {
+        self.guest.age <= FRESH && self.host.age <= FRESH
     }
-    let mut evidence = vec![
-        format!("guest SSH: {}", vitals.ssh.text),
-        format!("VM: {}", vitals.vm.text),
-    ];
-    let disk = Disk::of(vitals, now);
-    evidence.extend(disk.evidence());
-    let processor = Processor::of(vitals);
-    evidence.extend(processor.evidence());
-    let dead_for = |vital: &Vital, seconds| {
-        vital.state == VitalState::Dead && clock::seconds_between(&vital.since, now) >= seconds
-    };
-    let silent = dead_for(&vitals.ssh, SILENCE);
-    let off = dead_for(&vitals.vm, OFF);
-    match vitals.vm.state {
-        VitalState::Dead if off && vitals.vm.text == "stopped" => Some(Finding {
-            signature: "vm-stopped",
-            summary: "The machine is off: start brings it back.".to_owned(),
-            evidence,
-            recommend: Some(Verb::Start),
-        }),
-        _ if has_panicked(vitals) => Some(Finding {
-            signature: "guest-panicked",
-            summary: "QEMU says that the guest's kernel has panicked; the screen shows why. Cycle \
-                      boots it afresh; forensics are taken first."
-                .to_owned(),
-            evidence,
-            recommend: Some(Verb::Cycle),
-        }),
-        VitalState::Good if silent && let Some((signature, summary)) = still(disk, processor) => {
-            Some(Finding {
-                signature,
-                summary,
-                evidence,
-                recommend: Some(Verb::Cycle),
-            })
+
+    /// What they say together.
+    pub(crate) fn finding(&self) -> Option<Finding> {
+        let boots = self.since_change.is_some_and(|ago| ago < BOOT);
+        let Host::Told(told) = self.host.what else {
+            return None;
+        };
+        if boots || !self.are_fresh() {
+            return None;
         }
-        VitalState::Good if silent => Some(Finding {
-            signature: "guest-silent",
-            summary: "The machine runs, but its SSH is silent: the guest is wedged or its network \
-                      is gone. Cycle gives it a fresh QEMU process; forensics are taken first."
+        let claim = self.claim(told)?;
+        self.host
+            .holds(claim.signature.row().lasts)
+            .then(|| self.put(claim))
+    }
+
+    fn claim(&self, told: Told) -> Option<Claim> {
+        let guest = self.guest;
+        let answers = guest.what.answers() && guest.holds(0);
+        let silent = guest.what.is_silent() && guest.holds(SILENCE);
+        if told.elsewhere && (answers || silent) {
+            return Some(Claim::of(Signature::NotHere, None));
+        }
+        if told.frozen && (answers || silent) {
+            return Some(Claim::of(Signature::GuestFrozen, None));
+        }
+        match (answers, silent) {
+            (true, _) => beside_an_answer(told),
+            (_, true) if told.held => Some(self.busy()),
+            (_, true) => self.in_silence(told),
+            _ => None,
+        }
+    }
+
+    fn busy(&self) -> Claim {
+        let machine = self.machine;
+        let lock = machine.and_then(|machine| machine.lock.as_ref());
+        let job = machine.and_then(|machine| machine.job.as_ref());
+        let holders = [
+            lock.map(|lock| format!("the lock {lock} holds it")),
+            job.map(|job| format!("{job} works on it")),
+        ];
+        let holders: Vec<String> = holders.into_iter().flatten().collect();
+        let claim = Claim::of(Signature::Busy, None);
+        match holders.is_empty() {
+            true => claim,
+            false => Claim {
+                summary: format!("Busy: {}. {}", holders.join("; "), claim.summary),
+                ..claim
+            },
+        }
+    }
+
+    /// What a machine means whose guest is silent and on which nothing works.
+    fn in_silence(&self, told: Told) -> Option<Claim> {
+        let by_run = told.run.and_then(stopped_by_qemu);
+        match (told.standing, by_run) {
+            (Standing::Stopped, _) => Some(Claim::of(Signature::VmStopped, Some(Verb::Start))),
+            (Standing::Unkillable, _) => Some(Claim::of(Signature::Unkillable, None)),
+            (Standing::MonitorDead, _) => {
+                Some(Claim::of(Signature::MonitorDead, Some(Verb::Cycle)))
+            }
+            (_, Some(claim)) => Some(claim),
+            (Standing::Running, None) => Some(self.running()),
+            (Standing::Locked | Standing::HaManaged | Standing::Unknown, None) => None,
+        }
+    }
+
+    fn running(&self) -> Claim {
+        // A kernel that refuses a connection neither spins nor waits for a disk with sshd.
+        if self.guest.what == Guest::Refused {
+            return Claim::of(Signature::SshRefused, None);
+        }
+        match still(Disk::of(self), Processor::of(self)) {
+            Some((signature, summary)) => Claim {
+                summary,
+                ..Claim::of(signature, Some(Verb::Cycle))
+            },
+            None => Claim::of(Signature::GuestSilent, Some(Verb::Cycle)),
+        }
+    }
+
+    /// The claim with its evidence, and without the verb that something forbids.
+    fn put(&self, claim: Claim) -> Finding {
+        let Claim {
+            signature,
+            mut summary,
+            wants,
+        } = claim;
+        let way_back = self
+            .machine
+            .and_then(|machine| machine.no_way_back.as_ref());
+        let recommend = match way_back {
+            Some(why) if wants.is_some() => {
+                summary.push_str(&format!(
+                    " But not now, since it could not be started again: {why}"
+                ));
+                None
+            }
+            _ => wants,
+        };
+        if let Some(said) = recommend.and(self.high_availability()) {
+            summary.push_str(said);
+        }
+        let [ssh, vm] = self.words;
+        let mut evidence = vec![format!("guest SSH: {ssh}"), format!("VM: {vm}")];
+        evidence.extend(Disk::of(self).evidence());
+        evidence.extend(Processor::of(self).evidence());
+        Finding {
+            signature,
+            summary,
+            evidence,
+            recommend,
+        }
+    }
+
+    fn high_availability(&self) -> Option<&'static str> {
+        match self.machine.and_then(|machine| machine.ha_managed) {
+            Some(true) => Some(
+                " High availability manages the guest: start and stop are requests to it, and take \
+                 longer.",
+            ),
+            None if self.ha_unknown => {
+                Some(" Whether high availability manages the guest is not known.")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a rule says, before anything forbids it.
+struct Claim {
+    signature: Signature,
+    summary: String,
+    wants: Option<Verb>,
+}
+
+impl Claim {
+    fn of(signature: Signature, wants: Option<Verb>) -> Claim {
+        Claim {
+            signature,
+            summary: signature.sentence(),
+            wants,
+        }
+    }
+}
+
+/// A guest whose SSH answers is never ended: what its machine means then.
+fn beside_an_answer(told: Told) -> Option<Claim> {
+    match told.standing {
+        _ if told.held => None,
+        Standing::Stopped => Some(Claim::of(Signature::AddressTaken, None)),
+        Standing::MonitorDead => Some(Claim {
+            summary: "QEMU's monitor is dead, but the guest runs and its SSH answers: no verb is \
+                      needed now. Save what matters, and end it in a quiet hour; until then backup, \
+                      migration and the screen do not work."
                 .to_owned(),
-            evidence,
-            recommend: Some(Verb::Cycle),
-        }),
-        VitalState::Slow if vitals.vm.text.starts_with("monitor-dead") => Some(Finding {
-            signature: "monitor-dead",
-            summary: "QEMU runs, but its monitor is dead: reset can't help, cycle can.".to_owned(),
-            evidence,
-            recommend: Some(Verb::Cycle),
+            ..Claim::of(Signature::MonitorDead, None)
         }),
         _ => None,
     }
+}
+
+/// What a run state means in which QEMU is up and the guest does not run.
+fn stopped_by_qemu(run: RunState) -> Option<Claim> {
+    let (signature, wants) = match run {
+        RunState::Panicked => (Signature::GuestPanicked, Verb::Cycle),
+        RunState::IoError => (Signature::QemuIoError, Verb::Start),
+        RunState::InternalError => (Signature::QemuInternalError, Verb::Cycle),
+        RunState::Paused => (Signature::VmPaused, Verb::Start),
+        RunState::Suspended => (Signature::VmSuspended, Verb::Start),
+        RunState::ShutDown => (Signature::VmShutDown, Verb::Cycle),
+        RunState::Prelaunch => (Signature::VmPrelaunch, Verb::Start),
+        RunState::Running | RunState::Moving | RunState::Moved | RunState::Other => return None,
+    };
+    Some(Claim::of(signature, Some(wants)))
 }
 
 /// What it means that a silent guest whose monitor answers writes nothing: signature and summary.
 ///
 /// A panicked kernel and a stalled disk both write nothing. The panicked one spins; a guest that
 /// waits for its disk rests. Where neither is seen neither is claimed.
-fn still(disk: Disk, processor: Processor) -> Option<(&'static str, String)> {
+fn still(disk: Disk, processor: Processor) -> Option<(Signature, String)> {
     match (disk, processor) {
         (Disk::Still(seconds @ SPIN..), Processor::Takes(percent @ BUSY..)) => Some((
-            "guest-spins",
+            Signature::GuestSpins,
             format!(
                 "Disk writes 0 for {} and the processor is busy ({percent} %), while SSH is \
                  silent: the kernel spins, as after a panic, and does not wait for a disk. The \
@@ -137,7 +286,7 @@ fn still(disk: Disk, processor: Processor) -> Option<(&'static str, String)> {
             ),
         )),
         (Disk::Still(seconds @ STALL..), Processor::Takes(percent @ ..RESTS)) => Some((
-            "io-stall",
+            Signature::IoStall,
             format!(
                 "Disk writes 0 for {} and the processor rests ({percent} %), while the monitor \
                  answers and SSH is silent: an I/O stall; after a panic the processor would be \
@@ -146,7 +295,7 @@ fn still(disk: Disk, processor: Processor) -> Option<(&'static str, String)> {
             ),
         )),
         (Disk::Still(seconds @ STALL..), _) => Some((
-            "io-stall",
+            Signature::IoStall,
             format!(
                 "Disk writes 0 for {} while the monitor answers and the guest does not answer SSH: \
                  an I/O stall, unless the screen shows a panic. Cycle; reset will not help.",
@@ -155,12 +304,6 @@ fn still(disk: Disk, processor: Processor) -> Option<(&'static str, String)> {
         )),
         _ => None,
     }
-}
-
-/// QEMU's own word, where the guest has the device that tells it.
-fn has_panicked(vitals: &Vitals) -> bool {
-    let machine = vitals.machine.as_ref();
-    machine.and_then(|machine| machine.run_state.as_deref()) == Some("guest-panicked")
 }
 
 /// What the guest's disks do, by what the gate measured.
@@ -175,12 +318,10 @@ enum Disk {
 }
 
 impl Disk {
-    fn of(vitals: &Vitals, now: Timestamp) -> Disk {
-        let Some(machine) = &vitals.machine else {
-            return Disk::Unknown;
-        };
-        match (&machine.no_writes_since, machine.writes_per_s) {
-            (Some(since), _) => Disk::Still(clock::seconds_between(since, now)),
+    fn of(signs: &Signs<'_>) -> Disk {
+        let rate = signs.machine.and_then(|machine| machine.writes_per_s);
+        match (signs.still, rate) {
+            (Some(seconds), _) => Disk::Still(seconds),
             (None, Some(rate)) => Disk::Writes(rate),
             (None, None) => Disk::Unknown,
         }
@@ -205,9 +346,8 @@ enum Processor {
 }
 
 impl Processor {
-    fn of(vitals: &Vitals) -> Processor {
-        let machine = vitals.machine.as_ref();
-        let percent = machine.and_then(|machine| machine.cpu_percent);
+    fn of(signs: &Signs<'_>) -> Processor {
+        let percent = signs.machine.and_then(|machine| machine.cpu_percent);
         percent.map_or(Processor::Unknown, Processor::Takes)
     }
 
@@ -223,193 +363,5 @@ fn span(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),
         _ => format!("{} min", seconds / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use breakglass_journal::Machine;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn vitals(ssh: VitalState, vm: VitalState, vm_text: &str, ago: i64) -> Vitals {
-        let since = clock::written(now() - jiff::SignedDuration::from_secs(ago));
-        let vital = |state, text: &str| Vital {
-            state,
-            text: text.into(),
-            since: since.clone(),
-            seen: since.clone(),
-        };
-        Vitals {
-            target: "devvm".into(),
-            ssh: vital(ssh, "no answer"),
-            vm: vital(vm, vm_text),
-            machine: None,
-            finding: None,
-        }
-    }
-
-    fn now() -> Timestamp {
-        Timestamp::from_second(1_764_000_000).unwrap()
-    }
-
-    #[test]
-    fn each_rule_fires_on_its_own_evidence_and_on_nothing_less() {
-        use VitalState::{Dead, Good, Slow, Unknown};
-        let rows = [
-            (
-                Dead,
-                Good,
-                "running",
-                30,
-                Some(("guest-silent", Verb::Cycle)),
-            ),
-            (Dead, Good, "running", 10, None),
-            (Good, Good, "running", 30, None),
-            (Dead, Unknown, "host unreachable", 30, None),
-            (Dead, Dead, "stopped", 20, Some(("vm-stopped", Verb::Start))),
-            (Dead, Dead, "stopped", 5, None),
-            (Dead, Dead, "unkillable (D state)", 30, None),
-            (
-                Dead,
-                Slow,
-                "monitor-dead",
-                30,
-                Some(("monitor-dead", Verb::Cycle)),
-            ),
-            (Dead, Slow, "locked (backup)", 30, None),
-        ];
-        for (ssh, vm, text, ago, expected) in rows {
-            let found = of_vitals(&vitals(ssh, vm, text, ago), None, now());
-            let found = found.map(|finding| (finding.signature, finding.recommend.unwrap()));
-            assert_eq!(found, expected, "{ssh:?} {vm:?} {text} {ago}");
-        }
-    }
-
-    /// A guest whose disks have written nothing for `still` seconds, or write at this `rate`.
-    fn measured(ssh: VitalState, vm: VitalState, still: Option<i64>, rate: Option<u64>) -> Vitals {
-        let since = |ago| clock::written(now() - jiff::SignedDuration::from_secs(ago));
-        let machine = Machine {
-            no_writes_since: still.map(since),
-            writes_per_s: rate,
-            ..Machine::default()
-        };
-        Vitals {
-            machine: Some(Box::new(machine)),
-            ..vitals(ssh, vm, "running", 300)
-        }
-    }
-
-    #[test]
-    fn a_stall_is_claimed_only_where_nothing_was_written_for_a_minute_and_ssh_is_silent() {
-        use VitalState::{Dead, Good, Unknown};
-        let rows = [
-            (Dead, Good, Some(60), Some(0), Some("io-stall")),
-            (Dead, Good, Some(59), Some(0), Some("guest-silent")),
-            // Idle at this moment only.
-            (Dead, Good, None, Some(0), Some("guest-silent")),
-            (Dead, Good, None, Some(12), Some("guest-silent")),
-            (Dead, Good, None, None, Some("guest-silent")),
-            (Good, Good, Some(600), Some(0), None),
-            // The monitor does not say that the guest runs.
-            (Dead, Unknown, Some(600), Some(0), None),
-        ];
-        for (ssh, vm, still, rate, expected) in rows {
-            let found = of_vitals(&measured(ssh, vm, still, rate), None, now());
-            let found = found.map(|finding| finding.signature);
-            assert_eq!(found, expected, "{ssh:?} {vm:?} {still:?} {rate:?}");
-        }
-    }
-
-    #[test]
-    fn a_panic_and_a_stall_are_told_apart_by_the_processor_and_neither_is_guessed() {
-        let rows = [
-            (Some(2), 60, "io-stall", "the processor rests (2 %)"),
-            (Some(2), 59, "guest-silent", ""),
-            (Some(98), 30, "guest-spins", "the processor is busy (98 %)"),
-            (Some(98), 29, "guest-silent", ""),
-            (Some(30), 60, "io-stall", "unless the screen shows a panic"),
-            (None, 60, "io-stall", "unless the screen shows a panic"),
-        ];
-        for (percent, still, signature, words) in rows {
-            let found = of_vitals(&taking(percent, still), None, now()).unwrap();
-            assert_eq!(found.signature, signature, "{percent:?} {still}");
-            assert!(found.summary.contains(words), "{}", found.summary);
-        }
-        let found = of_vitals(&taking(Some(98), 60), None, now()).unwrap();
-        let seen = "processor time: 98 % of one".to_owned();
-        assert!(found.evidence.contains(&seen), "{:?}", found.evidence);
-    }
-
-    fn taking(percent: Option<u64>, still: i64) -> Vitals {
-        let mut vitals = measured(VitalState::Dead, VitalState::Good, Some(still), Some(0));
-        vitals.machine.as_mut().unwrap().cpu_percent = percent;
-        vitals
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_claimed_was_seen(
-            percent in proptest::option::of(0u64..200), still in 0i64..300,
-        ) {
-            let found = of_vitals(&taking(percent, still), None, now()).unwrap();
-            let spins = found.signature == "guest-spins";
-            let rests = found.summary.contains("the processor rests");
-            prop_assert!(!spins || (percent >= Some(BUSY) && still >= 30));
-            prop_assert!(!rests || (percent.is_some() && percent < Some(RESTS) && still >= 60));
-            // Whatever the processor does, somebody is told, and told what helps both.
-            prop_assert_eq!(found.recommend, Some(Verb::Cycle));
-        }
-    }
-
-    #[test]
-    fn a_stall_says_for_how_long_and_that_reset_will_not_help() {
-        let stalled = measured(VitalState::Dead, VitalState::Good, Some(190), Some(0));
-        let found = of_vitals(&stalled, None, now()).unwrap();
-        assert!(
-            found
-                .summary
-                .starts_with("Disk writes 0 for 3 min while the monitor answers"),
-            "{}",
-            found.summary
-        );
-        assert!(found.summary.contains("Cycle; reset will not help."));
-        assert!(
-            found
-                .evidence
-                .contains(&"disk writes: 0 for 3 min".to_owned())
-        );
-        assert_eq!(found.recommend, Some(Verb::Cycle));
-    }
-
-    #[test]
-    fn a_guest_that_writes_and_is_silent_shows_what_it_writes() {
-        let busy = measured(VitalState::Dead, VitalState::Good, None, Some(12));
-        let found = of_vitals(&busy, None, now()).unwrap();
-        assert!(
-            found
-                .evidence
-                .contains(&"disk writes: 12 per second".to_owned())
-        );
-    }
-
-    #[test]
-    fn a_panic_that_qemu_tells_of_is_called_one_and_no_stall() {
-        let mut panicked = measured(VitalState::Dead, VitalState::Unknown, Some(600), Some(0));
-        panicked.machine.as_mut().unwrap().run_state = Some("guest-panicked".to_owned());
-        let found = of_vitals(&panicked, None, now()).unwrap();
-        assert_eq!(found.signature, "guest-panicked");
-        assert_eq!(found.recommend, Some(Verb::Cycle));
-    }
-
-    #[test]
-    fn a_guest_that_was_just_cycled_is_given_time_to_come_up() {
-        let silent = vitals(VitalState::Dead, VitalState::Good, "running", 60);
-        assert_eq!(
-            of_vitals(&silent, Some(Duration::from_secs(30)), now()),
-            None
-        );
-        assert!(of_vitals(&silent, Some(Duration::from_secs(120)), now()).is_some());
     }
 }

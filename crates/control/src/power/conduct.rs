@@ -28,6 +28,9 @@ pub struct Conclusion {
     /// What kept the verb from the host, or its end from us.
     #[serde(skip)]
     pub(crate) error: Option<SshError>,
+    /// The gate itself said that it knows no such verb: it is an older one.
+    #[serde(skip)]
+    pub(crate) is_unknown_word: bool,
 }
 
 /// Longest time that `verb` may take. A clean stop alone can take 100 s on the host; forensics
@@ -50,13 +53,24 @@ pub(crate) async fn conduct(
     urgency: Urgency,
     sink: Sink<'_>,
 ) -> Conclusion {
+    conduct_within(link, verb, deadline(verb), urgency, sink).await
+}
+
+/// The same with a deadline of its own.
+pub(crate) async fn conduct_within(
+    link: &Link,
+    verb: Verb,
+    deadline: Duration,
+    urgency: Urgency,
+    sink: Sink<'_>,
+) -> Conclusion {
     let started = Instant::now();
     let command = Request { verb, json: false }.to_string();
     let mut said = Said::default();
     let ended = {
         let order = Order {
             command: &command,
-            deadline: deadline(verb),
+            deadline,
             urgency,
         };
         let mut listen = |stream, line: &str| {
@@ -93,6 +107,17 @@ impl Said {
         Verdict::parse(self.last_stdout.strip_prefix("verdict: ")?)
     }
 
+    /// In the gate's words, which list what it allows; a shell refuses otherwise.
+    fn is_unknown_word(&self, verb: Verb) -> bool {
+        let refusal = self.last_stderr.strip_prefix("refused: ");
+        refusal.is_some_and(|refusal| {
+            let allowed = refusal
+                .split_once("allowed: ")
+                .map_or("", |(_, allowed)| allowed);
+            !allowed.split(", ").any(|word| word == verb.as_str())
+        })
+    }
+
     fn complaint(&self) -> &str {
         match (self.last_stderr.as_str(), self.last_stdout.as_str()) {
             ("", "") => "it said nothing",
@@ -104,7 +129,7 @@ impl Said {
 fn judge(verb: Verb, ended: Result<Exit, SshError>, said: &Said, duration_ms: u64) -> Conclusion {
     let verdict = said.verdict();
     let (outcome, message) = match &ended {
-        Ok(Exit::Code(0)) => done(verb, verdict.as_ref()),
+        Ok(Exit::Code(0)) => done(verb, verdict.as_ref(), said),
         Ok(Exit::Code(1)) => (VerbOutcome::Failed, failed(verb, verdict.as_ref(), said)),
         Ok(Exit::Code(2)) => (VerbOutcome::Refused, refused(verb, said)),
         Ok(other) => (VerbOutcome::Failed, no_gate(*other, said)),
@@ -115,6 +140,7 @@ fn judge(verb: Verb, ended: Result<Exit, SshError>, said: &Said, duration_ms: u6
         _ => None,
     };
     let verdict = verdict.map(|verdict| verdict.to_string());
+    let is_unknown_word = outcome == VerbOutcome::Refused && said.is_unknown_word(verb);
     Conclusion {
         outcome,
         verdict,
@@ -122,10 +148,11 @@ fn judge(verb: Verb, ended: Result<Exit, SshError>, said: &Said, duration_ms: u6
         message,
         duration_ms,
         error: ended.err(),
+        is_unknown_word,
     }
 }
 
-fn done(verb: Verb, verdict: Option<&Verdict>) -> (VerbOutcome, String) {
+fn done(verb: Verb, verdict: Option<&Verdict>, said: &Said) -> (VerbOutcome, String) {
     match verdict {
         Some(verdict) if verb.is_mutating() && !agrees(verb, verdict) => {
             let message = format!(
@@ -142,7 +169,8 @@ fn done(verb: Verb, verdict: Option<&Verdict>) -> (VerbOutcome, String) {
         }
         None => {
             let message = format!(
-                "{verb} ended without a verdict, so what answered is not the gate; check the forced command in the host's authorized_keys."
+                "{verb} ended without a verdict, so what answered last is not the gate ({}); check the forced command in the host's authorized_keys, and that nothing prints beside it.",
+                said.complaint()
             );
             (VerbOutcome::Failed, message)
         }
@@ -253,6 +281,36 @@ mod tests {
             conclusion.message
         );
         assert_eq!(conclusion.exit_code, Some(2));
+    }
+
+    #[test]
+    fn only_the_gate_itself_is_taken_for_an_older_one() {
+        let rows = [
+            (
+                2,
+                "refused: \"vitals\" is no verb; allowed: status, forensics",
+                true,
+            ),
+            (2, "refused: \"vitals\"", true),
+            (2, "refused: a reason; allowed: status, vitals", false),
+            (2, "bash: syntax error near vitals", false),
+            (127, "sh: 1: vitals: not found", false),
+            (2, "", false),
+        ];
+        for (code, said, is_old) in rows {
+            let conclusion = outcome(Verb::Vitals, code, "", said);
+            assert_eq!(conclusion.is_unknown_word, is_old, "{code} {said:?}");
+        }
+    }
+
+    #[test]
+    fn what_prints_after_the_gate_is_named() {
+        let conclusion = outcome(Verb::Status, 0, "Goodbye!", "");
+        assert!(
+            conclusion.message.contains("(Goodbye!)"),
+            "{}",
+            conclusion.message
+        );
     }
 
     #[test]

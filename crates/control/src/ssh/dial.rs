@@ -87,6 +87,7 @@ async fn enter(
     let connecting = TcpStream::connect((endpoint.host.as_str(), endpoint.port));
     let unreachable = |error: std::io::Error| SshError::Unreachable {
         endpoint: endpoint.clone(),
+        refused: is_answer(&error),
         cause: error.to_string(),
     };
     let stream = timeout_at(deadline, connecting)
@@ -143,17 +144,33 @@ fn config(keepalive: Duration, pinned: &[Algorithm]) -> client::Config {
     }
 }
 
+/// Whether the other side's kernel sent it.
+fn is_answer(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, UnexpectedEof,
+    };
+    let kinds = [
+        ConnectionAborted,
+        ConnectionRefused,
+        ConnectionReset,
+        UnexpectedEof,
+    ];
+    kinds.contains(&error.kind())
+}
+
 fn sentence(endpoint: &Endpoint, broken: Broken) -> SshError {
     let endpoint = endpoint.clone();
     match broken {
         Broken::Judged(error) => error,
         Broken::Library(russh::Error::IO(error)) => SshError::Unreachable {
             endpoint,
+            refused: is_answer(&error),
             cause: error.to_string(),
         },
         Broken::Library(russh::Error::HUP | russh::Error::Disconnect) => SshError::Unreachable {
             endpoint,
             cause: "it hung up during the handshake".into(),
+            refused: true,
         },
         Broken::Library(error) => SshError::Protocol {
             endpoint,

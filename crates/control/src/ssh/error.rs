@@ -14,6 +14,8 @@ pub enum SshError {
         endpoint: Endpoint,
         /// What the system said.
         cause: String,
+        /// Whether a kernel answers there: it refused the connection, or hung up.
+        refused: bool,
     },
     /// The server does not take the key.
     #[error(

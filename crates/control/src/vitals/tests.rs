@@ -1,5 +1,3 @@
-use jiff::SignedDuration;
-
 use super::*;
 use crate::target::Endpoint;
 
@@ -15,7 +13,8 @@ fn silent() -> Result<Exit, SshError> {
     };
     Err(SshError::Unreachable {
         endpoint,
-        cause: "Connection refused".into(),
+        cause: "No route to host".into(),
+        refused: false,
     })
 }
 
@@ -42,9 +41,9 @@ fn a_guest_that_answers_is_good_or_slow_by_how_long_it_takes() {
 fn silence_is_counted_from_its_first_sample() {
     let took = Duration::from_secs(1);
     let first = guest_vital(&unseen(), &silent(), took, at(10));
-    assert_eq!(first.text, "no answer (Connection refused)");
+    assert_eq!(first.text, "no answer (No route to host)");
     let later = guest_vital(&first, &silent(), took, at(13));
-    assert_eq!(later.text, "no answer for 3 s (Connection refused)");
+    assert_eq!(later.text, "no answer for 3 s (No route to host)");
     assert_eq!(later.since, first.since);
     assert_ne!(later.seen, first.seen);
     let back = guest_vital(&later, &Ok(Exit::Code(0)), Duration::ZERO, at(16));
@@ -81,27 +80,164 @@ fn a_refused_key_is_no_silence() {
     );
 }
 
-#[test]
-fn a_finding_is_told_once_per_episode_and_incident() {
+/// A conclusion of the gate, as `conduct` makes it.
+fn told(verdict: &str) -> Conclusion {
+    Conclusion {
+        outcome: VerbOutcome::Done,
+        verdict: Some(verdict.to_owned()),
+        exit_code: Some(0),
+        message: String::new(),
+        duration_ms: 1,
+        error: None,
+        is_unknown_word: false,
+    }
+}
+
+async fn pass(seconds: u64) {
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+}
+
+/// Looks at both every 5 s for half a minute: a silent guest whose gate says `verdict`.
+async fn look_for_long(board: &Board, verdict: &str) {
+    for _ in 0..7 {
+        board.see_guest(&silent(), SLOW);
+        board.see_host(machine::read("{}"), &told(verdict));
+        pass(5).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_finding_is_told_once_per_episode_and_incident() {
     let board = Board::new("devvm");
-    let set = |text: &str, state| {
-        let mut posted = board.lock();
-        posted.vitals.vm.text = text.into();
-        posted.vitals.vm.state = state;
-        posted.vitals.vm.since = clock::written(Timestamp::now() - SignedDuration::from_mins(1));
-    };
     let [first, second] = [1, 2].map(|number| Some(IncidentId::from_u128(number)));
-    set("stopped", VitalState::Dead);
+    look_for_long(&board, "stopped").await;
     assert!(board.conclude(None, None).is_none());
     assert!(board.conclude(first, None).is_some());
     assert!(board.conclude(first, None).is_none());
     assert!(board.read().finding.is_some());
     assert!(board.conclude(second, None).is_some());
-    set("running", VitalState::Good);
+    // For a while nothing is known, and nothing is over.
+    pass(60).await;
     assert!(board.conclude(second, None).is_none());
     assert_eq!(board.read().finding, None);
-    set("stopped", VitalState::Dead);
+    look_for_long(&board, "stopped").await;
+    assert!(board.conclude(second, None).is_none());
+    assert!(board.read().finding.is_some());
+    board.see_host(machine::read("{}"), &told("running"));
+    assert!(board.conclude(second, None).is_none());
+    assert_eq!(board.read().finding, None);
+    look_for_long(&board, "stopped").await;
     assert!(board.conclude(second, None).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_look_is_no_finding_however_old_it_is_said_to_be() {
+    let board = Board::new("devvm");
+    board.see_guest(&silent(), SLOW);
+    board.see_host(machine::read("{}"), &told("monitor-dead"));
+    pass(30).await;
+    assert_eq!(board.finding(None), None);
+    board.see_guest(&silent(), SLOW);
+    assert_eq!(board.finding(None), None);
+    board.see_host(machine::read("{}"), &told("monitor-dead"));
+    assert_eq!(board.finding(None).unwrap().recommend, Some(Verb::Cycle));
+    board.see_guest(&Ok(Exit::Code(0)), SLOW);
+    assert_eq!(board.finding(None), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_does_not_answer_is_said_to_be_silent_and_then_unknown() {
+    let board = Board::new("devvm");
+    look_for_long(&board, "running").await;
+    board.miss_host(Duration::from_secs(3));
+    let vm = board.read().vm;
+    assert_eq!(vm.state, VitalState::Slow);
+    assert_eq!(vm.text, "no answer from the host for 3 s yet");
+    assert!(board.finding(None).is_some());
+    board.miss_host(Duration::from_secs(9));
+    assert_eq!(board.read().vm.state, VitalState::Unknown);
+    assert_eq!(board.read().machine, None);
+    // The guest is silent now, and what the host said before is no sign of now.
+    board.see_guest(&silent(), SLOW);
+    assert_eq!(board.finding(None), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_a_slow_host_is_no_sign_of_its_own() {
+    let board = Board::new("devvm");
+    for _ in 0..7 {
+        board.see_guest(&silent(), SLOW);
+        board.miss_host(Duration::from_secs(3));
+        board.see_host(machine::read("{}"), &told("stopped"));
+        pass(5).await;
+    }
+    assert_eq!(board.finding(None).unwrap().signature, Signature::VmStopped);
+}
+
+#[test]
+fn whatever_answers_where_ssh_should_is_no_silence() {
+    let endpoint = Endpoint {
+        host: "192.0.2.1".into(),
+        port: 22,
+        user: "root".into(),
+    };
+    let protocol = SshError::Protocol {
+        endpoint: endpoint.clone(),
+        cause: "it does not run commands for this account".into(),
+    };
+    let refused = SshError::Unreachable {
+        endpoint: endpoint.clone(),
+        cause: "Connection refused".into(),
+        refused: true,
+    };
+    let rows = [
+        (Ok(Exit::Code(0)), Guest::Answers, VitalState::Good),
+        (Ok(Exit::Code(1)), Guest::Strange, VitalState::Slow),
+        (Err(protocol), Guest::Strange, VitalState::Slow),
+        (
+            Err(SshError::KeyRefused { endpoint }),
+            Guest::Strange,
+            VitalState::Unknown,
+        ),
+        (Err(refused), Guest::Refused, VitalState::Dead),
+        (silent(), Guest::Silent, VitalState::Dead),
+    ];
+    for (answer, guest, state) in rows {
+        let board = Board::new("devvm");
+        assert_eq!(
+            board.see_guest(&answer, Duration::ZERO),
+            guest,
+            "{answer:?}"
+        );
+        assert_eq!(board.read().ssh.state, state, "{answer:?}");
+    }
+}
+
+#[test]
+fn what_prints_beside_the_gate_is_noted_and_costs_nothing() {
+    let mut heard = Heard::default();
+    for line in [
+        "Welcome to pve1",
+        "{\"run_state\":\"running\"}",
+        "verdict: running",
+    ] {
+        heard.hear(OutputStream::Stdout, line);
+    }
+    heard.hear(OutputStream::Stderr, "a warning");
+    let machine = heard.look().unwrap().machine;
+    assert_eq!(machine.run_state.as_deref(), Some("running"));
+    let note = "something on the host prints before or after the gate: Welcome to pve1";
+    assert_eq!(machine.notes, [note]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_older_gate_is_asked_again_after_a_while() {
+    let board = Board::new("devvm");
+    assert!(board.gate_is_new());
+    board.lock().gate_is_old = Some(Instant::now());
+    assert!(!board.gate_is_new());
+    pass(121).await;
+    assert!(board.gate_is_new());
 }
 
 #[test]
@@ -111,7 +247,7 @@ fn nothing_written_counts_from_the_first_look_that_saw_it_and_ends_with_a_write(
         let qemu = serde_json::json!({ "pid": pid, "started": 7, "state": "S" });
         let said = serde_json::json!({ "qemu": qemu, "disk": { "writes": writes } });
         let mut posted = board.lock();
-        posted.look_at_machine(machine::read(&said.to_string()), at(second));
+        posted.look_at_machine(machine::read(&said.to_string()), at(second), Instant::now());
         posted.vitals.machine.clone().unwrap().no_writes_since
     };
     assert_eq!(look(0, 1, Some(40)), None);
@@ -123,7 +259,7 @@ fn nothing_written_counts_from_the_first_look_that_saw_it_and_ends_with_a_write(
     // Another process counts anew.
     assert_eq!(look(50, 2, Some(41)), None);
     assert_eq!(look(60, 2, Some(42)), None);
-    board.lock().look_at_machine(None, at(70));
+    board.lock().look_at_machine(None, at(70), Instant::now());
     assert_eq!(board.read().machine, None);
 }
 
@@ -136,7 +272,7 @@ fn processor_time_is_averaged_over_the_looks_that_saw_nothing_written() {
             "qemu": qemu, "disk": { "writes": writes }, "cpu_percent": percent,
         });
         let mut posted = board.lock();
-        posted.look_at_machine(machine::read(&said.to_string()), at(second));
+        posted.look_at_machine(machine::read(&said.to_string()), at(second), Instant::now());
         posted.vitals.machine.clone().unwrap().cpu_percent
     };
     // What was seen while it still wrote does not count.

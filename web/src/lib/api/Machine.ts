@@ -68,6 +68,22 @@ lock?: string,
  */
 ha_managed?: boolean, 
 /**
+ * The host that has the guest, where it is not this one.
+ */
+elsewhere?: string, 
+/**
+ * Why the guest could not be started again, if it were ended: a sentence.
+ */
+no_way_back?: string, 
+/**
+ * What works on the guest: `vzdump of root@pam, process 4711, since …`.
+ */
+job?: string, 
+/**
+ * Whether its file systems are frozen, as a backup does for its snapshot.
+ */
+frozen?: boolean, 
+/**
  * Configuration that a cycle would apply, one `key: value` each.
  */
 staged: Array<string>, 
