@@ -56,8 +56,12 @@ fn by_the_gate(name: String, what: &str, tried: Result<Answer, SshError>, remedy
     if answer.denied {
         return Check::green(name, format!("{what} is refused by sshd."));
     }
-    if answer.code == Some(2) && answer.stderr.contains("refused: ") {
-        let said = last_line(&answer.stderr);
+    if answer.code == Some(2)
+        && let Some(said) = answer
+            .stderr
+            .lines()
+            .find(|line| line.starts_with("refused: "))
+    {
         return Check::green(name, format!("{what} is refused by the gate: {said}"));
     }
     let said = match (answer.stdout.as_str(), answer.stderr.as_str()) {

@@ -76,11 +76,24 @@ async fn gate(target: &Target, probe: &Probe) -> [Check; 3] {
         false => answer.stderr.lines().next().unwrap_or_default(),
     };
     let is_gate = answer.code == Some(2) && answer.stderr.contains("refused: ");
-    let remedy = match is_gate {
-        true => format!("mend on {} what the gate names: {said}", target.host.host),
-        false => no_gate(target),
+    let speaks = answer
+        .stdout
+        .lines()
+        .any(|line| line.starts_with("verdict: "));
+    let (evidence, remedy) = match (is_gate, speaks) {
+        (_, true) => (
+            format!("The gate answers, and something prints after it: {last:?}."),
+            quiet(target),
+        ),
+        (true, _) => (
+            format!("`status` brought no verdict, but: {said}."),
+            format!("mend on {} what the gate names: {said}", target.host.host),
+        ),
+        (false, _) => (
+            format!("`status` brought no verdict, but: {said}."),
+            no_gate(target),
+        ),
     };
-    let evidence = format!("`status` brought no verdict, but: {said}.");
     broken(Check::red(gate.clone(), evidence, remedy))
 }
 
@@ -89,8 +102,8 @@ async fn newer(target: &Target, probe: &Probe, names: [String; 2]) -> [Check; 2]
     let [vitals, clock] = names;
     let asked = Asked::now();
     let remedy = format!("{}, the newer one", install(target));
-    let evidence = match probe.run_for("vitals", GATE_LIMIT).await {
-        Ok(answer) if answer.code != Some(2) && answer.stdout.starts_with('{') => {
+    let (evidence, remedy) = match probe.run_for("vitals", GATE_LIMIT).await {
+        Ok(answer) if answer.code != Some(2) && json_in(&answer.stdout).is_some() => {
             let clock = match time_in(&answer.stdout) {
                 Some(told) => asked.compare(clock, "host", told),
                 None => {
@@ -98,22 +111,61 @@ async fn newer(target: &Target, probe: &Probe, names: [String; 2]) -> [Check; 2]
                     Check::amber(clock, evidence, remedy)
                 }
             };
-            return [Check::green(vitals, "The gate knows `vitals`."), clock];
+            let vitals = match noise(&answer.stdout) {
+                None => Check::green(vitals, "The gate knows `vitals`."),
+                Some(said) => Check::amber(
+                    vitals,
+                    format!("The gate knows `vitals`, and something prints beside it: {said:?}."),
+                    quiet(target),
+                ),
+            };
+            return [vitals, clock];
         }
-        Ok(answer) => format!(
-            "The gate is an older one, without `vitals`: {}.",
-            last_line(&answer.stderr)
-        ),
-        Err(error) => format!("{error}."),
+        Ok(answer) if answer.code == Some(2) && answer.stderr.contains("refused: ") => {
+            let said = last_line(&answer.stderr);
+            let evidence = format!("The gate is an older one, without `vitals`: {said}.");
+            (evidence, remedy)
+        }
+        Ok(answer) => {
+            let said = match answer.stderr.is_empty() {
+                true => last_line(&answer.stdout),
+                false => last_line(&answer.stderr),
+            };
+            let evidence = format!("`vitals` brought no vital signs, but: {said}.");
+            (evidence, quiet(target))
+        }
+        Err(error) => (format!("{error}."), remedy),
     };
     let untried = Check::untried(clock, &vitals);
     [Check::amber(vitals, evidence, remedy), untried]
 }
 
 /// The host's time as `vitals` has it.
-fn time_in(vitals: &str) -> Option<Told> {
-    let vitals: Value = serde_json::from_str(vitals.lines().next()?).ok()?;
-    Told::by_text(vitals.get("time")?.as_str()?)
+fn time_in(said: &str) -> Option<Told> {
+    Told::by_text(json_in(said)?.get("time")?.as_str()?)
+}
+
+/// The vital signs among what was printed.
+fn json_in(said: &str) -> Option<Value> {
+    let signs = |line| serde_json::from_str(line).ok().filter(Value::is_object);
+    said.lines().find_map(signs)
+}
+
+/// The first line that no gate prints with its vital signs.
+fn noise(said: &str) -> Option<&str> {
+    said.lines().find(|line| {
+        let is_verdict = line.starts_with("verdict: ");
+        !is_verdict && !line.trim().is_empty() && json_in(line).is_none()
+    })
+}
+
+fn quiet(target: &Target) -> String {
+    let host = &target.host;
+    format!(
+        "on {}: let nothing print beside the gate: {HELD} before the key in {}'s authorized_keys, and no \
+         line that prints in what its login shell reads at every start (.bashrc, .zshenv, .cshrc)",
+        host.host, host.user
+    )
 }
 
 fn no_gate(target: &Target) -> String {

@@ -43,9 +43,8 @@ impl Trial<'_> {
                 self.endpoint.user
             )));
         };
-        let ask = format!("echo {MARK} $SSH_CONNECTION");
         let answer = probe
-            .run(&ask)
+            .run(&ask())
             .await
             .map_err(|error| self.not_reached(&error))?;
         address(&answer.stdout).ok_or_else(|| {
@@ -90,6 +89,11 @@ impl Trial<'_> {
     }
 }
 
+/// Asks a shell for the address that a login came from.
+fn ask() -> String {
+    format!("echo {MARK} $SSH_CONNECTION")
+}
+
 /// The client's address in what the probing line printed.
 fn address(said: &str) -> Option<IpAddr> {
     let line = said.lines().find_map(|line| line.strip_prefix(MARK))?;
@@ -98,7 +102,53 @@ fn address(said: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+
+    /// Every login shell that an account may have, as sshd calls it.
+    const SHELLS: [(&str, &[&str]); 10] = [
+        ("sh", &["-c"]),
+        ("dash", &["-c"]),
+        ("bash", &["-c"]),
+        ("zsh", &["-c"]),
+        ("ksh", &["-c"]),
+        ("mksh", &["-c"]),
+        ("fish", &["-c"]),
+        ("csh", &["-c"]),
+        ("tcsh", &["-c"]),
+        ("busybox", &["ash", "-c"]),
+    ];
+
+    #[test]
+    fn every_login_shell_tells_the_address_and_hands_a_step_on() {
+        for (shell, options) in SHELLS {
+            let run = |command: &str| {
+                let output = Command::new(shell)
+                    .args(options)
+                    .arg(command)
+                    .env("SSH_CONNECTION", "192.0.2.7 40000 10.0.0.1 22")
+                    .stdin(script())
+                    .output()
+                    .unwrap();
+                String::from_utf8(output.stdout).unwrap()
+            };
+            assert_eq!(
+                address(&run(&ask())),
+                Some([192, 0, 2, 7].into()),
+                "{shell}"
+            );
+            assert_eq!(run(super::super::operator::AS_ROOT), "a step\n", "{shell}");
+        }
+    }
+
+    /// A step on a standard input.
+    fn script() -> std::fs::File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"echo 'a step'\n").unwrap();
+        std::io::Seek::rewind(&mut file).unwrap();
+        file
+    }
 
     #[test]
     fn the_address_is_read_whatever_else_a_login_prints() {

@@ -121,6 +121,81 @@ fn a_guest_without_sudo_is_red_until_its_sudoers_say_so() {
     deployment.is_well();
 }
 
+#[test]
+fn a_guest_whose_login_runs_no_command_is_red_and_what_came_instead_is_named() {
+    let deployment = Deployment::new();
+    let user = deployment.guest.user();
+    let rows = [
+        ("/usr/sbin/nologin", "not available", "usermod -s"),
+        ("/bin/false", "said nothing", "usermod -s"),
+        (
+            "rbash -c \\\"$SSH_ORIGINAL_COMMAND\\\"",
+            "restricted",
+            "usermod -s",
+        ),
+        ("echo all is well", "all is well", "ForceCommand"),
+    ];
+    for (instead, seen, remedy) in rows {
+        let line = format!("command=\"{instead}\" {}\n", deployment.public);
+        deployment.guest.authorize(&line);
+        let said = deployment.doctor();
+        let remedies = said.is(&[("devvm.guest.shell", "red")], remedy);
+        assert!(remedies[0].contains(&user), "{remedies:?}");
+        let shell = said.check("devvm.guest.shell");
+        let evidence = shell["evidence"].as_str().unwrap();
+        assert!(evidence.contains(seen), "{evidence}");
+    }
+    deployment
+        .guest
+        .authorize(&format!("{}\n", deployment.public));
+    deployment.is_well();
+}
+
+#[test]
+fn a_guest_whose_login_prints_or_reads_otherwise_is_amber() {
+    let deployment = Deployment::new();
+    let through = |command: &str| {
+        let line = format!("command=\"{command}\" {}\n", deployment.public);
+        deployment.guest.authorize(&line);
+    };
+    let original = "\\\"$SSH_ORIGINAL_COMMAND\\\"";
+    through(&format!("echo Welcome; exec sh -c {original}"));
+    deployment.finds(&[("devvm.guest.shell", "amber")], ".bashrc");
+    for shell in ["fish", "tcsh"] {
+        through(&format!(
+            "SHELL=/usr/bin/{shell} exec {shell} -c {original}"
+        ));
+        deployment.finds(&[("devvm.guest.shell", "amber")], "usermod -s /bin/sh");
+    }
+    deployment
+        .guest
+        .authorize(&format!("{}\n", deployment.public));
+    deployment.is_well();
+}
+
+#[test]
+fn a_host_that_prints_beside_its_gate_is_noisy_and_no_older_gate() {
+    let deployment = Deployment::new();
+    deployment.before_the_gate("echo 'Welcome to pve1'\nexec $gate");
+    let said = deployment.doctor();
+    said.is(&[("devvm.host.vitals", "amber")], "authorized_keys");
+    let evidence = said.check("devvm.host.vitals")["evidence"]
+        .as_str()
+        .unwrap();
+    assert!(evidence.contains("Welcome to pve1"), "{evidence}");
+    assert!(!evidence.contains("older"), "{evidence}");
+    deployment.before_the_gate("$gate; code=$?; echo Goodbye; exit $code");
+    let said = deployment.doctor();
+    said.is(&[("devvm.host.gate", "red")], "authorized_keys");
+    let evidence = said.check("devvm.host.gate")["evidence"].as_str().unwrap();
+    assert!(
+        evidence.contains("prints after it: \"Goodbye\""),
+        "{evidence}"
+    );
+    deployment.hold_to(&deployment.host.command());
+    deployment.is_well();
+}
+
 /// Seconds by which the clock in `offset` is wrong, and what is found then.
 const WRONG: [(&str, &str); 3] = [("30", "amber"), ("3600", "red"), ("-3600", "red")];
 

@@ -28,16 +28,19 @@ fn a_server_examines_everything_at_its_start_and_says_so_in_ready() {
         assert!(check(name)["message"].is_string(), "{name}: {ready:#}");
         assert!(check(name)["at"].is_string(), "{name}: {ready:#}");
     }
-    // Its guest is a gate: nobody becomes root there.
-    let sudo = check("devvm.guest.sudo");
+    // Its guest is a gate, which runs no command of a shell.
+    let shell = check("devvm.guest.shell");
     assert_eq!(
-        (&sudo["state"], &sudo["ok"]),
+        (&shell["state"], &shell["ok"]),
         (&"red".into(), &false.into()),
-        "{sudo}"
+        "{shell}"
     );
     assert!(
-        sudo["remedy"].as_str().unwrap().contains("sudoers"),
-        "{sudo}"
+        shell["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("authorized_keys"),
+        "{shell}"
     );
     assert_eq!(ready["ready"], false);
     // For people it is an answer, and not a failure of the server.
