@@ -185,6 +185,11 @@ impl Board {
             .map(|finding| finding.body(None))
     }
 
+    /// Takes down what was concluded before a verb began: whether there was something.
+    fn withdraw(&self) -> bool {
+        self.lock().vitals.finding.take().is_some()
+    }
+
     /// What has to be told in `incident` of the key that guest or host showed, once for each key.
     fn judge_key(
         &self,
@@ -329,7 +334,11 @@ async fn keep_watch(inner: &Inner, station: &Station, watcher: Watcher) {
         let period = watcher.period(!open.is_empty());
         let due = sampled.is_none_or(|at| at.elapsed() >= period);
         // A verb holds the machine between two states; its end wakes the watchers.
-        if due && inner.queue().mutating(&station.target.name).is_none() {
+        if inner.queue().mutating(&station.target.name).is_some() {
+            if station.vitals.withdraw() {
+                publish(inner, station, &open);
+            }
+        } else if due {
             sampled = Some(Instant::now());
             let error = sample(inner, station, watcher, &open).await;
             let newest = open.first().copied();
@@ -502,19 +511,13 @@ fn still_waiting(last: &Vital, now: Timestamp) -> Vital {
 
 /// A host that has not answered for so long, and may still.
 fn no_answer_yet(last: &Vital, waited: Duration, now: Timestamp) -> Vital {
-    let seconds = waited.as_secs();
-    let state = match (waited >= HOST_UNKNOWN, last.state) {
-        (false, VitalState::Good | VitalState::Slow) => VitalState::Slow,
-        // What was dead or unknown before is not better by being waited for.
-        (false, other) => other,
-        (true, _) => VitalState::Unknown,
-    };
-    vital(
-        last,
-        state,
-        format!("no answer from the host for {seconds} s yet"),
-        now,
-    )
+    let text = format!("no answer from the host for {} s yet", waited.as_secs());
+    match (waited >= HOST_UNKNOWN, last.state) {
+        (true, _) => vital(last, VitalState::Unknown, text, now),
+        (false, VitalState::Good | VitalState::Slow) => vital(last, VitalState::Slow, text, now),
+        // What was dead or unknown before is no better for being waited for.
+        (false, VitalState::Dead | VitalState::Unknown) => last.clone(),
+    }
 }
 
 const fn guest_sign(answer: &Result<Exit, SshError>) -> Guest {
