@@ -207,6 +207,8 @@ pub(super) enum Sign {
 pub(super) fn sign(vitals: &Vitals, verb_runs: bool) -> Sign {
     match (vitals.ssh.state, vitals.vm.state) {
         _ if verb_runs => Sign::Unclear,
+        // Another machine may answer at its address, or the host speak of another guest.
+        (VitalState::Good, VitalState::Dead) => Sign::Unclear,
         (VitalState::Dead, _) | (_, VitalState::Dead) => Sign::Down,
         (VitalState::Good | VitalState::Slow, _) => Sign::Up,
         (VitalState::Unknown, _) => Sign::Unclear,
