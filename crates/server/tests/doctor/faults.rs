@@ -231,8 +231,8 @@ fn a_host_whose_clock_is_wrong_is_amber_or_red_until_it_is_set() {
     deployment.before_the_gate(&format!(
         "[ -e {offset} ] || exec $gate\n\
          at=$(date -u -d @$(($(date +%s) + $(cat {offset}))) +%FT%T.042Z)\n\
-         $gate >{offset}.out; code=$?\n\
-         sed \"s/\\\"time\\\":\\\"[^\\\"]*/\\\"time\\\":\\\"$at/\" {offset}.out\nexit $code"
+         $gate >{offset}.$$; code=$?\n\
+         sed \"s/\\\"time\\\":\\\"[^\\\"]*/\\\"time\\\":\\\"$at/\" {offset}.$$\nexit $code"
     ));
     let set = timedatectl(&deployment);
     deployment.shadow(&[("timedatectl", &set)]);
