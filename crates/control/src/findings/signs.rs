@@ -55,9 +55,9 @@ impl RunState {
     pub(crate) fn read(word: &str) -> RunState {
         match word {
             "running" => RunState::Running,
-            "paused" => RunState::Paused,
+            "paused" | "debug" => RunState::Paused,
             "io-error" => RunState::IoError,
-            "internal-error" | "watchdog" | "debug" => RunState::InternalError,
+            "internal-error" | "watchdog" => RunState::InternalError,
             "shutdown" => RunState::ShutDown,
             "suspended" => RunState::Suspended,
             "prelaunch" => RunState::Prelaunch,
@@ -79,6 +79,21 @@ pub(crate) enum Standing {
     Locked,
     HaManaged,
     Unknown,
+}
+
+impl Standing {
+    const fn is_locked_or_off(self) -> bool {
+        matches!(self, Standing::Locked | Standing::Stopped)
+    }
+}
+
+/// Whether it carries that mark and has no process.
+fn sleeps(machine: &Machine) -> bool {
+    let kind = machine
+        .lock
+        .as_deref()
+        .and_then(|lock| lock.split(' ').next());
+    kind == Some("suspended") && machine.pid.is_none()
 }
 
 impl From<&Verdict> for Standing {
@@ -123,6 +138,16 @@ impl Told {
         let run = run.map(RunState::read);
         let standing = Standing::from(verdict);
         let has = |told: fn(&Machine) -> bool| machine.is_some_and(told);
+        // Proxmox's mark of a guest that sleeps on its disk is a lock that only its start takes off.
+        if standing.is_locked_or_off() && has(|machine| sleeps(machine) && machine.job.is_none()) {
+            return Told {
+                standing: Standing::Unknown,
+                run: Some(RunState::Suspended),
+                elsewhere: has(|machine| machine.elsewhere.is_some()),
+                held: false,
+                frozen: false,
+            };
+        }
         Told {
             standing,
             run,

@@ -290,6 +290,128 @@ fn a_guest_that_is_frozen_is_thawed_and_one_that_is_backed_up_is_busy() {
 }
 
 #[test]
+fn a_guest_that_sleeps_on_its_disk_is_woken_and_one_being_put_to_sleep_is_busy() {
+    let mut case = verdict(Verdict::Locked("suspended".into()));
+    case.machine.lock = Some("suspended (the guest sleeps on its disk)".into());
+    let wakes = Some((Signature::VmSuspended, Some(Verb::Start)));
+    assert_eq!(case.says(), wakes);
+    let busy = Some((Signature::Busy, None));
+    case.machine.pid = Some(4711);
+    assert_eq!(case.says(), busy);
+    case.machine.pid = None;
+    case.machine.lock = Some("suspending (task 4711)".into());
+    assert_eq!(case.says(), busy);
+}
+
+/// What may come to a person at three in the morning: who answers, what the host says, what is told.
+#[test]
+fn each_odd_night_is_told_as_what_it_is() {
+    use Signature as S;
+    let with = |verdict: Verdict, machine: Machine| Case {
+        verdict,
+        machine,
+        ..Case::default()
+    };
+    let guest = |what, case: Case| Case {
+        guest: (what, 60, 9),
+        ..case
+    };
+    let locked = |lock: &str| Machine {
+        lock: Some(lock.to_owned()),
+        ..Machine::default()
+    };
+    let backup = || Verdict::Locked("backup".into());
+    let elsewhere = || Machine {
+        elsewhere: Some("pve2".into()),
+        ..Machine::default()
+    };
+    let rows = [
+        (
+            "the key is refused, the machine runs",
+            guest(Guest::Strange, Case::default()),
+            None,
+        ),
+        ("all is well", guest(Guest::Answers, Case::default()), None),
+        (
+            "the guest was not asked yet",
+            guest(Guest::Unknown, verdict(Verdict::Stopped)),
+            None,
+        ),
+        (
+            "the guest is being waited for",
+            guest(Guest::Waiting, verdict(Verdict::MonitorDead)),
+            None,
+        ),
+        (
+            "a backup while all is well",
+            guest(Guest::Answers, verdict(backup())),
+            None,
+        ),
+        (
+            "a backup of a guest that is off",
+            with(backup(), run("prelaunch")),
+            Some((S::Busy, None)),
+        ),
+        (
+            "a lock that no task holds",
+            with(backup(), locked("backup (no task)")),
+            Some((S::Busy, None)),
+        ),
+        (
+            "a snapshot holds the monitor",
+            with(Verdict::MonitorDead, locked("snapshot")),
+            Some((S::Busy, None)),
+        ),
+        (
+            "the guest was moved and answers",
+            guest(
+                Guest::Answers,
+                with(Verdict::Unknown("not on this host".into()), elsewhere()),
+            ),
+            Some((S::NotHere, None)),
+        ),
+        (
+            "the guest was moved and is silent",
+            with(Verdict::Unknown("not on this host".into()), elsewhere()),
+            Some((S::NotHere, None)),
+        ),
+        (
+            "its old place says that it is off",
+            with(Verdict::Stopped, elsewhere()),
+            Some((S::NotHere, None)),
+        ),
+        (
+            "the guest is off and refuses nothing",
+            guest(Guest::Refused, verdict(Verdict::Stopped)),
+            Some((S::VmStopped, Some(Verb::Start))),
+        ),
+        (
+            "storage errors behind a refused key",
+            guest(Guest::Strange, by_run("io-error")),
+            None,
+        ),
+        (
+            "the kernel panicked and SSH answers",
+            guest(Guest::Answers, by_run("guest-panicked")),
+            None,
+        ),
+        (
+            "QEMU is stuck and a migration runs",
+            with(Verdict::Unkillable, run("finish-migrate")),
+            Some((S::Busy, None)),
+        ),
+        (
+            "QEMU is stuck and SSH answers",
+            guest(Guest::Answers, verdict(Verdict::Unkillable)),
+            None,
+        ),
+    ];
+    for (night, case, expected) in rows {
+        assert_eq!(case.says(), expected, "{night}");
+    }
+}
+
+#[test]
 fn a_guest_that_could_not_be_started_again_is_not_ended_and_the_reason_is_said() {
     let mut case = Case::default();
     case.machine.no_way_back = Some("The cluster has no quorum.".into());
@@ -430,6 +552,7 @@ fn in_no_combination_is_a_guest_ended_that_answers_or_a_verb_told_that_is_forbid
             assert_eq!(recommends, None, "{}", shown());
             assert_ne!(finding.signature, Signature::VmStopped, "{}", shown());
         }
+        // The property's locks are those of tasks: none of them marks a guest that sleeps.
         let held = machine.lock.is_some() || machine.job.is_some() || case.told().held;
         let gone = machine.elsewhere.is_some();
         let frozen = machine.frozen == Some(true);

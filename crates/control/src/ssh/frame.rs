@@ -1,4 +1,4 @@
-//! Commands for an account of which nobody knows the login shell.
+//! Commands for an account whose login shell is not known.
 //!
 //! sshd hands a command to the account's login shell: sh, fish, csh, or a program that runs nothing.
 //! Profiles print before it. So a command is handed on to `sh` in words that all shells read alike,
