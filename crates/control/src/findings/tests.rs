@@ -303,7 +303,7 @@ fn a_guest_that_sleeps_on_its_disk_is_woken_and_one_being_put_to_sleep_is_busy()
     assert_eq!(case.says(), busy);
 }
 
-/// What may come to a person at three in the morning: who answers, what the host says, what is told.
+/// What may come to a person at three in the morning: who answers, what the host says, what it means.
 #[test]
 fn each_odd_night_is_told_as_what_it_is() {
     use Signature as S;
