@@ -1,4 +1,5 @@
-import { problemOf, Unconfirmed } from './problem';
+import { requireServer, signedOut } from './edge';
+import { Problem, Unconfirmed } from './problem';
 import type { Accepted } from '../api/Accepted';
 import type { Autonomy } from '../api/Autonomy';
 import type { Decision } from '../api/Decision';
@@ -22,7 +23,16 @@ const EXAMINATION_PATIENCE_MS = 60_000;
 /** What an operator can say to the agent's question. */
 export type Answer = Exclude<Decision, 'void'>;
 
-type Call = { method?: 'GET' | 'POST'; body?: unknown; key?: string; patience?: number };
+type Call = {
+  method?: 'GET' | 'POST';
+  body?: unknown;
+  key?: string;
+  patience?: number;
+  /** The content type of a good answer; undefined where it has no content. */
+  wanted?: string;
+};
+
+const JSON_TYPE = 'application/json';
 
 /** Told the server's clock with each answer, in ms since the epoch. */
 let onServerTime: (serverMs: number) => void = () => undefined;
@@ -32,19 +42,21 @@ export function listenToServerTime(listener: (serverMs: number) => void): void {
   onServerTime = listener;
 }
 
-async function call<T>(path: string, how: Call = {}): Promise<T> {
-  const text = await ask(path, how, (response) => response.text());
-  return (text === '' ? undefined : JSON.parse(text)) as T;
-}
+const call = <T>(path: string, how: Call = {}): Promise<T> =>
+  ask(path, { wanted: JSON_TYPE, ...how }, async (response) => (await response.json()) as T);
 
-/** Sends one request and gives what `read` makes of a good answer. */
+/** A POST whose good answer has no content. */
+const post = (path: string, body?: unknown): Promise<void> =>
+  ask(path, { method: 'POST', body }, () => Promise.resolve());
+
+/** Sends one request and gives what `read` makes of a good answer of the server. */
 async function ask<T>(
   path: string,
-  { method = 'GET', body, key, patience = PATIENCE_MS }: Call,
+  { method = 'GET', body, key, patience = PATIENCE_MS, wanted }: Call,
   read: (response: Response) => Promise<T>,
 ): Promise<T> {
-  const headers: Record<string, string> = { Accept: 'application/json, image/png' };
-  if (method === 'POST') headers['Content-Type'] = 'application/json';
+  const headers: Record<string, string> = { Accept: wanted ?? JSON_TYPE };
+  if (method === 'POST') headers['Content-Type'] = JSON_TYPE;
   if (key !== undefined) headers['Idempotency-Key'] = key;
   let response: Response;
   let answer: T;
@@ -55,12 +67,14 @@ async function ask<T>(
       body: method === 'POST' ? JSON.stringify(body ?? {}) : undefined,
       cache: 'no-store',
       credentials: 'same-origin',
+      // The server redirects nothing: only an edge does, to its sign-in.
+      redirect: 'manual',
       signal: AbortSignal.timeout(patience),
     });
-    if (!response.ok) throw await problemOf(response);
+    await requireServer(response, wanted);
     answer = await read(response);
   } catch (error) {
-    if (error instanceof Error && error.name === 'Problem') throw error;
+    if (error instanceof Problem) throw error;
     throw new Unconfirmed(error);
   }
   const date = Date.parse(response.headers.get('Date') ?? '');
@@ -68,9 +82,17 @@ async function ask<T>(
   return answer;
 }
 
+/** Who is signed in. An edge may answer with JSON of its own. */
+async function me(): Promise<Me> {
+  const me = await call<Partial<Me> | null>(path('me'));
+  if (typeof me?.identity !== 'string' || me.agent === undefined) throw signedOut();
+  return me as Me;
+}
+
 /** A picture as an address that an `<img>` takes: one of our own would not say why there is none. */
 async function picture(path: string): Promise<string> {
-  const blob = await ask(path, { patience: PICTURE_PATIENCE_MS }, (response) => response.blob());
+  const how = { patience: PICTURE_PATIENCE_MS, wanted: 'image/png' };
+  const blob = await ask(path, how, (response) => response.blob());
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(String(reader.result));
@@ -85,9 +107,9 @@ const inLog = (incident?: string) => (incident ? `?incident=${encodeURIComponent
 
 /** Every request that the page makes; each rejects with a `Problem` or as `Unconfirmed`. */
 export const api = {
-  me: () => call<Me>(path('me')),
-  login: (token: string) => call<unknown>(path('login'), { method: 'POST', body: { token } }),
-  logout: () => call<unknown>(path('logout'), { method: 'POST' }),
+  me,
+  login: (token: string) => post(path('login'), { token }),
+  logout: () => post(path('logout')),
   operation: (operation: string) => call<OperationView>(path('operations', operation)),
   /** The target's screen now. */
   screen: (target: string) => picture(path('targets', target, 'screenshot')),
@@ -105,8 +127,10 @@ export const api = {
   incidents: () => call<IncidentSummary[]>(path('incidents')),
   openIncident: (target: string) =>
     call<IncidentOpened>(path('incidents'), { method: 'POST', body: { target } }),
-  closeIncident: (incident: string) =>
-    call<unknown>(path('incidents', incident, 'close'), { method: 'POST' }),
+  closeIncident: (incident: string) => post(path('incidents', incident, 'close')),
+  /** The incident as a report for people, in Markdown. */
+  report: (incident: string) =>
+    ask(reportUrl(incident), { wanted: 'text/markdown' }, (response) => response.text()),
   prompt: (incident: string, text: string, model: string) =>
     call<PromptTaken>(path('incidents', incident, 'prompts'), {
       method: 'POST',
