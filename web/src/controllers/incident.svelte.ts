@@ -1,6 +1,8 @@
 import type { Vitals } from '../lib/api/Vitals';
 import { eventsUrl } from '../lib/http/client';
+import { attend } from '../lib/live/attention';
 import type { Arrival } from '../lib/live/decode';
+import { places } from '../lib/live/places';
 import { LiveStream, type Connection } from '../lib/live/stream';
 import { emptyTimeline, type Timeline } from '../lib/timeline/items';
 import { reduce } from '../lib/timeline/reduce';
@@ -27,26 +29,24 @@ export class LiveIncident {
   readonly degraded = $derived(degraded(this.timeline.items));
   readonly running = $derived(this.timeline.turn);
   #stream: LiveStream;
+  #inattentive: () => void;
 
   constructor(
     readonly id: string,
     private readonly told: Told,
   ) {
-    this.#stream = new LiveStream(eventsUrl(id), {
-      arrivals: (batch) => this.#arrivals(batch),
-      restart: () => {
-        this.timeline = emptyTimeline;
-      },
-      connection: (connection) => this.#connection(connection),
-      heard: (at) => {
-        this.heardAt = at;
-        told.heard(at);
-      },
+    const stream = this.#listen();
+    this.#stream = stream;
+    this.#inattentive = attend({
+      away: () => stream.sleep(),
+      back: () => stream.wake(),
+      focused: () => stream.prefer(),
     });
-    void this.#stream.run();
+    void stream.run();
   }
 
   stop(): void {
+    this.#inattentive();
     this.#stream.stop();
   }
 
@@ -55,9 +55,24 @@ export class LiveIncident {
     this.endWanted += 1;
   }
 
-  /** The page or the network came back. */
+  /** Tries to connect now. */
   nudge(): void {
     this.#stream.nudge();
+  }
+
+  #listen(): LiveStream {
+    const listener = {
+      arrivals: (batch: Arrival[]) => this.#arrivals(batch),
+      restart: () => {
+        this.timeline = emptyTimeline;
+      },
+      connection: (connection: Connection) => this.#connection(connection),
+      heard: (at: number) => {
+        this.heardAt = at;
+        this.told.heard(at);
+      },
+    };
+    return new LiveStream(eventsUrl(this.id), listener, places());
   }
 
   #arrivals(batch: Arrival[]): void {
