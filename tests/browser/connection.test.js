@@ -1,11 +1,22 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { closeBrowser, NETWORK, opened, secondTab, signIn } from './support/browser.js';
+import { closeBrowser, NETWORK, opened, screenshot, secondTab, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { hold, offlineBar, openPower, runCheck, sameItems, verdicts } from './support/page.js';
+import {
+  giveClock,
+  hold,
+  offlineBar,
+  openPower,
+  pressOn,
+  runCheck,
+  sameItems,
+  verdicts,
+} from './support/page.js';
 import { startProxy } from './support/proxy.js';
 
 after(closeBrowser);
+
+const sendAgain = (page) => page.getByRole('button', { name: 'Send cycle again: press and hold.' });
 
 /** One page on a direct line, and one of the same operator behind the proxy. */
 async function pages(t) {
@@ -28,7 +39,7 @@ test('a dead line is said so, and what was missed comes once when it is back', a
   await sameItems(far, near);
 });
 
-test('an action into a dead line is offered again and runs once', async (t) => {
+test('an action into a dead line is offered again by a hold, and runs once', async (t) => {
   const { near, far, proxy } = await pages(t);
   // The request gets through, the answer does not.
   await far.route('**/verbs/cycle*', async (route) => {
@@ -37,7 +48,7 @@ test('an action into a dead line is offered again and runs once', async (t) => {
   });
   await openPower(far);
   await hold(far, 'cycle');
-  const again = far.getByRole('button', { name: 'Send cycle again' });
+  const again = sendAgain(far);
   await again.waitFor();
   await far.unroute('**/verbs/cycle*');
   proxy.down();
@@ -46,11 +57,39 @@ test('an action into a dead line is offered again and runs once', async (t) => {
   proxy.up();
   await far.goto(proxy.origin);
   await opened(far);
+  // A tap sends nothing.
   await again.click();
+  await far.getByText('Press and hold to send cycle again').waitFor();
+  assert.equal(await far.locator('[data-phase="sending"]').count(), 0);
+  await screenshot(far, 'send-again');
+  await pressOn(far, again);
   await again.waitFor({ state: 'detached' });
+  await far.mouse.up();
   await verdicts(far).waitFor({ timeout: 120_000 });
   await verdicts(near).waitFor();
   for (const page of [near, far]) {
     assert.equal(await page.locator('[data-verb="cycle"]').count(), 1);
   }
+});
+
+test('an offer to send a verb again ends after two minutes, and says what to do', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link, undefined, NETWORK, giveClock);
+  await page.route('**/verbs/cycle*', (route) => route.abort());
+  await openPower(page);
+  await hold(page, 'cycle');
+  await sendAgain(page).waitFor();
+  await page.clock.fastForward(121_000);
+  await sendAgain(page).waitFor({ state: 'detached' });
+  await page.getByText("after 2 min it can't be sent again").filter({ visible: true }).waitFor();
+  await screenshot(page, 'send-again-expired');
+  await page.reload();
+  await opened(page);
+  await page.getByText("after 2 min it can't be sent again").filter({ visible: true }).waitFor();
+  assert.equal(await sendAgain(page).count(), 0);
+  await page.getByRole('button', { name: 'Dismiss' }).click();
+  await page
+    .getByText("after 2 min it can't")
+    .filter({ visible: true })
+    .waitFor({ state: 'detached' });
 });

@@ -1,7 +1,9 @@
 import type { OperationView } from '../lib/api/OperationView';
 import { api } from '../lib/http/client';
 import { newKey } from '../lib/http/key';
+import { SignedOutAtEdge } from '../lib/http/edge';
 import { Problem } from '../lib/http/problem';
+import { offerLeft, sentNow, type Sent } from './power-offer';
 
 /** An action on its way to the server, or one that came back without a yes. */
 export type Pending = {
@@ -12,6 +14,8 @@ export type Pending = {
   mutating: boolean;
   /** In whose log it belongs; else the server chooses or opens one. */
   incident?: string;
+  /** When it was last sent. */
+  sent: Sent;
   phase: 'sending' | 'unconfirmed' | 'refused';
   message: string;
 };
@@ -25,7 +29,7 @@ type Action = Pick<Pending, 'target' | 'kind' | 'name' | 'mutating'>;
 /**
  * Sends actions. Each carries a key by which the server runs it at most once, so an action whose
  * answer got lost can be offered again without the fear of doing it twice. It is never resent
- * unasked: minutes later, the operator may not want it any more.
+ * unasked, and the offer expires.
  */
 export class Power {
   pending = $state.raw<readonly Pending[]>(restore());
@@ -48,13 +52,16 @@ export class Power {
     if (action.mutating && this.sending(action.target)) return;
     this.pending = this.pending.filter((p) => p.phase !== 'refused' && p.name !== action.name);
     const incident = this.currentIncident();
-    await this.#send({ ...action, incident, key: newKey(), phase: 'sending', message: '' });
+    const begun = { key: newKey(), sent: sentNow(), phase: 'sending', message: '' } as const;
+    await this.#send({ ...action, incident, ...begun });
   }
 
-  /** Sends an unconfirmed action again, under the key it had. */
+  /** Sends an unconfirmed action again, under the key it had, while that is still offered. */
   async again(key: string): Promise<void> {
     const pending = this.pending.find((p) => p.key === key);
-    if (pending) await this.#send({ ...pending, phase: 'sending', message: '' });
+    if (pending?.phase !== 'unconfirmed' || offerLeft(pending.sent) === 0) return;
+    if (pending.mutating && this.sending(pending.target)) return;
+    await this.#send({ ...pending, sent: sentNow(), phase: 'sending', message: '' });
   }
 
   dismiss(key: string): void {
@@ -90,7 +97,7 @@ export class Power {
         this.unlogged = [...this.unlogged.filter((o) => o.operation !== operation), view];
         running = view.state === 'running';
       } catch (error) {
-        running = !(error instanceof Problem);
+        running = !(error instanceof Problem) || error instanceof SignedOutAtEdge;
       }
       if (running) await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
     }
@@ -112,22 +119,26 @@ export class Power {
 }
 
 function failure(error: unknown, name: string): Pick<Pending, 'phase' | 'message'> {
-  if (error instanceof Problem) {
-    return { phase: 'refused', message: error.message };
+  if (error instanceof SignedOutAtEdge) {
+    const message = `“${name}” did not reach the server: you are signed out at the edge.`;
+    return { phase: 'unconfirmed', message };
   }
-  return {
-    phase: 'unconfirmed',
-    message: `It is not known whether “${name}” reached the server. Sent again, it runs once at most.`,
-  };
+  if (error instanceof Problem) return { phase: 'refused', message: error.message };
+  const message = `It is not known whether “${name}” reached the server.`;
+  return { phase: 'unconfirmed', message };
 }
 
 const STORE = 'breakglass.pending';
+
+/** What a page that was loaded again says of what an earlier one had sent. */
+const unknown = ({ phase, message, name }: Pending) =>
+  phase === 'unconfirmed' ? { phase, message } : failure(undefined, name);
 
 /** What was on its way when the page went is unconfirmed when it comes back. */
 function restore(): Pending[] {
   try {
     const stored = JSON.parse(sessionStorage.getItem(STORE) ?? '[]') as Pending[];
-    return stored.map((p) => ({ ...p, ...failure(undefined, p.name) }));
+    return stored.map((p) => ({ ...p, ...unknown(p), sent: { at: p.sent.at } }));
   } catch {
     return [];
   }
