@@ -20,6 +20,8 @@ export class Approvals {
   /** By approval. */
   sent = $state.raw<Readonly<Record<string, SentAnswer>>>({});
 
+  #read = $state.raw<ReadonlySet<string>>(new Set());
+
   constructor(private readonly signedOut: () => void) {}
 
   async decide(
@@ -49,6 +51,15 @@ export class Approvals {
       ([approval, { phase }]) => asked.has(approval) || phase === 'sending' || phase === 'settled',
     );
     if (kept.length < Object.keys(this.sent).length) this.sent = Object.fromEntries(kept);
+  }
+
+  /** Whether the operator knows that this question was not answered in time. */
+  isRead(approval: string): boolean {
+    return this.#read.has(approval) || approval in this.sent;
+  }
+
+  read(approval: string): void {
+    this.#read = new Set([...this.#read, approval]);
   }
 
   dismiss(approval: string): void {

@@ -5,7 +5,7 @@ import { api, type Answer } from '../lib/http/client';
 import { Problem } from '../lib/http/problem';
 import type { IncidentSummary } from '../lib/api/IncidentSummary';
 import { emptyTimeline, type ApprovalItem } from '../lib/timeline/items';
-import { openApprovals, runningVerbs } from '../lib/timeline/select';
+import { lapsedApprovals, openApprovals, runningVerbs } from '../lib/timeline/select';
 import { Approvals } from './approvals.svelte';
 import { Composer } from './composer.svelte';
 import { LiveIncident } from './incident.svelte';
@@ -46,6 +46,12 @@ export class Desk {
   readonly closed = $derived(this.timeline.closedAt !== undefined);
   /** What the agent asks and nobody has answered. */
   readonly questions = $derived(openApprovals(this.timeline));
+  /** What it asked and nobody answered in time, until that was read. */
+  readonly unanswered = $derived(
+    this.closed
+      ? []
+      : lapsedApprovals(this.timeline).filter((q) => !this.approvals.isRead(q.approval)),
+  );
   /** What the agent may do without asking: the log's last word, else the server's default. */
   readonly autonomy = $derived.by(() => this.timeline.autonomy ?? this.session.me?.autonomy ?? '');
   readonly cutOff = $derived(this.timeline.cutOff);

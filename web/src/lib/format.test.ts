@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { bytes, count, nameOf, span, took } from './format';
+import { bytes, count, nameOf, remaining, span, took } from './format';
 import { newKey } from './http/key';
 
 test('spans come in the unit that says something', () => {
@@ -24,4 +24,16 @@ test('sizes, counts and names read well', () => {
 test('keys are UUIDs and differ', () => {
   expect(newKey()).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   expect(newKey()).not.toBe(newKey());
+});
+
+test('what is left of a limit is said to the second', () => {
+  expect([121_000, 120_000, 60_000, 59_001, 1, 0, -5].map(remaining)).toEqual([
+    '2 min 1 s',
+    '2 min 0 s',
+    '1 min 0 s',
+    '1 min 0 s',
+    '1 s',
+    '0 s',
+    '0 s',
+  ]);
 });

@@ -25,6 +25,13 @@ export function span(ms: number): string {
   return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
 }
 
+/** How much of a limit is left, to the second: `1 min 51 s`, `9 s`. */
+export function remaining(ms: number): string {
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
+  if (seconds >= 3600) return span(seconds * 1000);
+  return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
 /** How long something took: tenths below ten seconds. */
 export function took(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;

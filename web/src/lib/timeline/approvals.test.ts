@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { EventBody } from '../api/EventBody';
 import type { ApprovalItem, Item, Timeline } from './items';
-import { announcement, openApprovals, settlement } from './select';
-import { all, command, ended, events, prompt, question, tool } from './testing';
+import { announcement, lapsedApprovals, openApprovals, settlement } from './select';
+import { all, at, command, ended, events, prompt, question, tool } from './testing';
 
 const decided = (decision: 'allow' | 'deny' | 'void', note?: string): EventBody => ({
   kind: 'approval_decided',
@@ -10,6 +10,7 @@ const decided = (decision: 'allow' | 'deny' | 'void', note?: string): EventBody 
   decision,
   note,
 });
+const until = (seq: number) => ({ expires_at: at(seq) });
 const isQuestion = (item: Item): item is ApprovalItem => item.type === 'approval';
 const asked = (timeline: Timeline) => timeline.items.find(isQuestion);
 
@@ -66,4 +67,31 @@ test('the last change of autonomy and of the cut-off holds, and each leaves a no
   const notes = timeline.items.map((item) => item.type === 'note' && item.text);
   expect(notes[1]).toMatch(/^The agent is cut off: no command of it reaches guest or host/);
   expect(all(events(cut(true), cut(false))).cutOff).toBe(false);
+});
+
+test('a question that was not answered in time says so until the agent is asked something else', () => {
+  const limited = { ...question, ...until(4) };
+  const note: EventBody = { kind: 'notice', level: 'info', code: 'n', message: '' };
+  const over = [prompt, limited, note, decided('void')];
+  const timeline = all(events(...over));
+  expect(asked(timeline)?.expiresAt).toBe(at(4));
+  expect(settlement(asked(timeline)!)).toBe('Not run: not answered in 2 s.');
+  expect(lapsedApprovals(timeline)).toMatchObject([{ approval: 'a' }]);
+  expect(lapsedApprovals(all(events(...over, ended)))).toHaveLength(1);
+  expect(lapsedApprovals(all(events(...over, ended, prompt)))).toEqual([]);
+});
+
+test('a question that was stopped long before its limit is void, and so is one without a limit', () => {
+  const limited = { ...question, ...until(120) };
+  for (const one of [limited, question]) {
+    const timeline = all(events(prompt, one, decided('void')));
+    expect(settlement(asked(timeline)!)).toBe('Void: it was not run.');
+    expect(lapsedApprovals(timeline)).toEqual([]);
+  }
+});
+
+test('a question that lapsed inside a tool call is found too', () => {
+  const limited = { ...question, tool_call: 't', ...until(4) };
+  const timeline = all(events(prompt, tool, limited, decided('void')));
+  expect(lapsedApprovals(timeline)).toHaveLength(1);
 });

@@ -8,12 +8,14 @@ export function applyApproval(
 ): void {
   if (body.kind === 'approval_requested') {
     const { approval, turn, place, command, touches, tool_call } = body;
-    const question = { type: 'approval' as const, approval, turn, place, command, touches };
+    const { expires_at: expiresAt } = body as { expires_at?: string };
+    const asked = { approval, turn, place, command, touches, expiresAt };
+    const question = { type: 'approval' as const, ...asked };
     return beginPart(draft, tool_call, { ...from, ...question });
   }
   const key = `approval:${body.approval}`;
   const { decision, note } = body;
-  const decided = { decision, note, actor: from.actor };
+  const decided = { decision, note, actor: from.actor, at: from.at };
   updatePart(draft, key, 'approval', (item) => ({ ...item, decided }));
   draft.open.delete(key);
 }
@@ -23,6 +25,6 @@ export function applyApproval(
  * ended first; a word of the log that still comes replaces this.
  */
 export function voidApprovals(draft: Draft, from: Origin): void {
-  const decided = { decision: 'void' as const, actor: from.actor };
+  const decided = { decision: 'void' as const, actor: from.actor, at: from.at };
   updateParts(draft, 'approval', (item) => (item.decided ? item : { ...item, decided }));
 }

@@ -102,7 +102,9 @@ export type ApprovalItem = Base & {
   place: string;
   command: string;
   touches: string;
-  decided?: { decision: Decision; note?: string; actor: Actor };
+  /** When it is void without an answer, RFC 3339; else it waits as long as its turn lasts. */
+  expiresAt?: string;
+  decided?: { decision: Decision; note?: string; actor: Actor; at?: string };
 };
 /** What stands under the tool call that caused it, or alone where the log names none. */
 export type Part = CommandItem | ApprovalItem;

@@ -1,4 +1,4 @@
-import { nameOf } from '../format';
+import { nameOf, span } from '../format';
 import { MUTATING } from '../verbs';
 import type { ApprovalItem, FindingItem, Item, Timeline, VerbItem } from './items';
 
@@ -29,9 +29,33 @@ function questionsOf(item: Item | undefined): ApprovalItem[] {
   return item.parts.filter((part) => part.type === 'approval');
 }
 
+/** Who asked may have begun to wait a little before the question was written down. */
+const EARLY_MS = 5_000;
+
+/** Whether a question is void since nobody answered it in time. */
+export function lapsed({ expiresAt, decided }: ApprovalItem): boolean {
+  if (expiresAt === undefined || decided?.decision !== 'void' || !decided.at) return false;
+  return Date.parse(decided.at) >= Date.parse(expiresAt) - EARLY_MS;
+}
+
+/**
+ * The questions of the newest turn that nobody answered in time. They are there to be read until
+ * the agent is asked something else.
+ */
+export function lapsedApprovals(timeline: Timeline): ApprovalItem[] {
+  const { items } = timeline;
+  const from = items.findLastIndex((item) => item.type === 'prompt');
+  return items.slice(Math.max(0, from)).flatMap(questionsOf).filter(lapsed);
+}
+
 /** How a question was settled, as a sentence; empty while it is open. */
-export function settlement({ decided }: ApprovalItem): string {
+export function settlement(item: ApprovalItem): string {
+  const { at, expiresAt, decided } = item;
   if (!decided) return '';
+  if (expiresAt !== undefined && lapsed(item)) {
+    const limit = Date.parse(expiresAt) - Date.parse(at);
+    return `Not run: not answered in ${span(Math.round(limit / 1000) * 1000)}.`;
+  }
   if (decided.decision === 'void') return 'Void: it was not run.';
   const word = decided.decision === 'allow' ? 'Allowed' : 'Denied';
   return `${word} by ${nameOf(decided.actor)}.`;
