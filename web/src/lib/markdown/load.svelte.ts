@@ -1,22 +1,23 @@
-import type { Token } from 'marked';
+import type { Component } from 'svelte';
 
-type Parse = (text: string) => Token[];
+type Rendered = Component<{ text: string }>;
 
 /*
- * The parser is a third of the page's code and of no use before the agent has spoken, so it comes
- * when it is first wanted. Until then, and if it can't be fetched, text is shown as it was typed.
+ * What renders Markdown is a third of the page's code and of no use before the agent has spoken, so
+ * it comes when it is first wanted. Until then, and if it can't be fetched, text is shown as it was
+ * typed.
  */
-let parse = $state.raw<Parse>();
+let rendered = $state.raw<Rendered>();
 let wanted: Promise<void> | undefined;
 
-/** The parser, once it is there. Reading this in a component makes it look again. */
-export const markdownParser = (): Parse | undefined => parse;
+/** What renders Markdown, once it is there. Reading this in a component makes it look again. */
+export const markdown = (): Rendered | undefined => rendered;
 
-/** Fetches the parser; once it is there or on its way, this does nothing. */
+/** Fetches it; once it is there or on its way, this does nothing. */
 export function wantMarkdown(): void {
-  wanted ??= import('./parse').then(
+  wanted ??= import('./Rendered.svelte').then(
     (module) => {
-      parse = module.parseMarkdown;
+      rendered = module.default;
     },
     () => {
       wanted = undefined;
