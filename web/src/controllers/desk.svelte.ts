@@ -1,7 +1,9 @@
 import type { Autonomy } from '../lib/api/Autonomy';
 import type { TargetView } from '../lib/api/TargetView';
 import type { Vitals } from '../lib/api/Vitals';
+import { download } from '../lib/download';
 import { api, type Answer } from '../lib/http/client';
+import { SignedOutAtEdge } from '../lib/http/edge';
 import { Problem } from '../lib/http/problem';
 import type { IncidentSummary } from '../lib/api/IncidentSummary';
 import { emptyTimeline, type ApprovalItem } from '../lib/timeline/items';
@@ -10,6 +12,7 @@ import { Approvals } from './approvals.svelte';
 import { Composer } from './composer.svelte';
 import { LiveIncident } from './incident.svelte';
 import { Power } from './power.svelte';
+import { router } from './route.svelte';
 import type { Session } from './session.svelte';
 import { Screen } from './screen.svelte';
 import { Setting } from './setting.svelte';
@@ -52,9 +55,18 @@ export class Desk {
       ? []
       : lapsedApprovals(this.timeline).filter((q) => !this.approvals.isRead(q.approval)),
   );
-  /** What the agent may do without asking: the log's last word, else the server's default. */
-  readonly autonomy = $derived.by(() => this.timeline.autonomy ?? this.session.me?.autonomy ?? '');
+  /** What the agent may do without asking: the log's last word, else the server's; empty until it is known. */
+  readonly autonomy = $derived.by(() => {
+    // Half of a log may hold another word than the whole of it.
+    if (this.incident && !this.incident.complete) return '';
+    return this.timeline.autonomy ?? this.session.me?.autonomy ?? '';
+  });
   readonly cutOff = $derived(this.timeline.cutOff);
+  /** Whether what is shown is known to be older than the line would have it. */
+  readonly stale = $derived.by(() => {
+    const state = this.incident?.connection.state;
+    return this.session.signedOutAtEdge || state === 'lost' || state === 'paused';
+  });
   /** Known only while the line is up; without it, the server's refusal has to do. */
   readonly running = $derived(
     this.incident?.connection.state === 'live' ? runningVerbs(this.timeline) : [],
@@ -62,7 +74,11 @@ export class Desk {
 
   #poll: ReturnType<typeof setInterval> | undefined;
 
-  constructor(readonly session: Session) {
+  /** Begins with the open incident `linked`; else with the newest of the machine chosen last. */
+  constructor(
+    readonly session: Session,
+    linked?: IncidentSummary,
+  ) {
     this.power = new Power(
       () => (this.closed ? undefined : this.incident?.id),
       (incident) => {
@@ -70,18 +86,21 @@ export class Desk {
         this.incident?.toEnd();
       },
     );
+    if (linked) {
+      this.#select(linked.target);
+      this.follow(linked.incident);
+    }
   }
 
   /** Works until the returned function is called. */
   start(): () => void {
     const back = () => {
-      if (document.hidden) return;
-      this.incident?.nudge();
-      void this.refresh();
+      if (!document.hidden) void this.refresh();
     };
     void this.refresh();
     this.#poll = setInterval(() => {
-      if (!document.hidden && !this.#live()) void this.refresh();
+      const wanted = !this.#live() && !this.session.signedOutAtEdge;
+      if (!document.hidden && wanted) void this.refresh();
     }, POLL_MS);
     document.addEventListener('visibilitychange', back);
     addEventListener('online', back);
@@ -112,16 +131,22 @@ export class Desk {
   }
 
   choose(target: string): void {
-    this.targetName = target;
-    save('target', target);
+    this.#select(target);
     this.incident?.stop();
     this.incident = undefined;
+    router.forget();
     void this.refresh();
+  }
+
+  #select(target: string): void {
+    this.targetName = target;
+    save('target', target);
   }
 
   /** Shows this incident, unless it is shown already. */
   follow(id: string): void {
     if (this.incident?.id === id) return;
+    if (this.incident) router.forget();
     this.incident?.stop();
     this.incident = new LiveIncident(id, {
       vitals: (vitals) => this.#vitals(vitals),
@@ -162,6 +187,12 @@ export class Desk {
     this.incident?.toEnd();
     await this.composer.send(into, this.timeline.seq, this.model, text);
     if (!this.session.me?.agent.available) void this.session.refresh();
+  }
+
+  async downloadReport(): Promise<void> {
+    await this.#act(async (incident) => {
+      download(`incident-${incident}.md`, await api.report(incident));
+    });
   }
 
   async stopTurn(): Promise<void> {
@@ -218,8 +249,9 @@ export class Desk {
   }
 
   #live(): boolean {
-    const state = this.incident?.connection.state;
-    return state !== undefined && state !== 'ended';
+    const connection = this.incident?.connection;
+    if (connection === undefined || connection.state === 'ended') return false;
+    return connection.state !== 'live' || !connection.polled;
   }
 
   #signedOut(): void {
@@ -229,6 +261,8 @@ export class Desk {
   #failed(error: unknown): void {
     if (error instanceof Problem && error.status === 401) {
       this.#signedOut();
+    } else if (error instanceof SignedOutAtEdge) {
+      this.message = '';
     } else if (error instanceof Problem) {
       this.message = error.message;
     } else if (this.loaded) {

@@ -1,12 +1,15 @@
 import type { Me } from '../lib/api/Me';
 import { api } from '../lib/http/client';
+import { listenToEdge, SignedOutAtEdge } from '../lib/http/edge';
 import { Problem } from '../lib/http/problem';
-import { takeSignInCode } from './route.svelte';
+import { keepRoute, keepSignInCode, takeSignInCode } from './route.svelte';
 import { load, save } from './storage';
 
 type Status = 'loading' | 'offline' | 'signed-out' | 'ready';
 
 const RETRY_MS = 3_000;
+/** While the edge wants a sign-in, which another tab may have done: each try may cost it a session. */
+const EDGE_RETRY_MS = 15_000;
 
 /** Who is signed in, and whether the server can be reached at all. */
 export class Session {
@@ -16,13 +19,24 @@ export class Session {
   message = $state('');
   /** When the server last answered this browser, in ms since the epoch. */
   lastContact = $state<number | undefined>(Number(load('contact')) || undefined);
+  /** The edge answers in the server's place until the operator has signed in there again. */
+  signedOutAtEdge = $state(false);
+  #unusedCode: string | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
+
+  constructor() {
+    listenToEdge((signedOut) => {
+      if (signedOut && !this.signedOutAtEdge) this.#again(EDGE_RETRY_MS);
+      this.signedOutAtEdge = signedOut;
+    });
+  }
 
   /** Signs in by the link's code if there is one, then asks who is here. */
   async start(): Promise<void> {
     const code = takeSignInCode();
-    if (code !== undefined) await this.signIn(code, 'link');
-    else await this.refresh();
+    if (code === undefined) return this.refresh();
+    await this.signIn(code, 'link');
+    if (this.signedOutAtEdge) this.#unusedCode = code;
   }
 
   /** Exchanges a token or a one-time code for the session cookie. */
@@ -44,8 +58,10 @@ export class Session {
     try {
       await api.logout();
       this.lost('You are signed out.');
-    } catch {
-      this.message = 'Not signed out: no answer from the server. Try again.';
+    } catch (error) {
+      const why =
+        error instanceof Problem ? error.message : 'No answer from the server. Try again.';
+      this.message = `Not signed out. ${why}`;
     }
   }
 
@@ -75,8 +91,21 @@ export class Session {
         return;
       }
       if (this.status !== 'ready') this.status = 'offline';
-      this.#retry = setTimeout(() => void this.refresh(), RETRY_MS);
+      this.#again(error instanceof SignedOutAtEdge ? EDGE_RETRY_MS : RETRY_MS);
     }
+  }
+
+  /** Signs in at the edge by going there with the whole page. What was shown is shown again. */
+  signInAtEdge(): void {
+    if (this.#unusedCode === undefined) keepRoute();
+    else keepSignInCode(this.#unusedCode);
+    location.reload();
+  }
+
+  #again(inMs: number): void {
+    clearTimeout(this.#retry);
+    const again = () => (document.hidden ? this.#again(inMs) : void this.refresh());
+    this.#retry = setTimeout(again, inMs);
   }
 }
 

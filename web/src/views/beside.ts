@@ -4,3 +4,5 @@
  */
 export { default as History } from './History.svelte';
 export { default as Readiness } from './Readiness.svelte';
+export { default as Replay } from './Replay.svelte';
+export { default as Report } from './Report.svelte';
