@@ -1,18 +1,31 @@
 // The offline shell: the page opens without a network and says since when it has none.
-// Nothing under /api is ever stored, and a reachable server always wins.
-const CACHE = 'shell-1';
+// Nothing under /api is ever stored, and a reachable server always wins. What an edge answers in the
+// server's place (its sign-in, a captive portal) goes to the browser as it is, and is never kept.
+const CACHE = 'shell-2';
+
+/** What the shell is made of, by the start of its content type. */
+const KINDS = { js: 'text/javascript', css: 'text/css', html: 'text/html' };
+
+/** Whether the server itself answered with a file of this kind. */
+function isOurs(response, kind) {
+  const type = response.headers.get('Content-Type') ?? '';
+  return response.ok && !response.redirected && type.startsWith(KINDS[kind] ?? 'image/');
+}
+
+const kindOf = (path) => path.slice(path.lastIndexOf('.') + 1);
 
 /** Keeps the page and what it names; what belonged to an older page goes. */
 async function remember() {
-  const page = await fetch('/', { cache: 'no-cache' });
-  if (!page.ok) return;
+  const page = await fetch('/', { cache: 'no-cache', redirect: 'manual' });
+  if (!isOurs(page, 'html')) return;
   const text = await page.clone().text();
-  const stored = await caches.match('/');
-  if (stored && (await stored.text()) === text) return;
-  const cache = await caches.open(CACHE);
-  const older = await cache.keys();
   const assets = [...text.matchAll(/"(\/assets\/[^"]+)"/g)].map((match) => match[1]);
-  await cache.addAll(assets);
+  if (assets.length === 0 || !text.includes('<title>breakglass</title>')) return;
+  const cache = await caches.open(CACHE);
+  const stored = await cache.match('/');
+  if (stored && (await stored.text()) === text) return;
+  const older = await cache.keys();
+  await Promise.all(assets.map((path) => keep(cache, path)));
   await cache.put('/', page);
   const current = ['/', ...assets];
   for (const request of older) {
@@ -20,17 +33,33 @@ async function remember() {
   }
 }
 
+async function keep(cache, path) {
+  const fresh = await fetch(path, { redirect: 'manual' });
+  if (!isOurs(fresh, kindOf(path))) throw new Error(`${path} did not come from the server`);
+  await cache.put(path, fresh);
+}
+
 /** Assets never change under their names. */
 async function asset(request) {
-  const stored = await caches.match(request);
+  const cache = await caches.open(CACHE);
+  const stored = await cache.match(request);
   if (stored) return stored;
   const fresh = await fetch(request);
-  if (fresh.ok) await (await caches.open(CACHE)).put(request, fresh.clone());
+  if (isOurs(fresh, kindOf(new URL(request.url).pathname))) {
+    await cache.put(request, fresh.clone());
+  }
   return fresh;
 }
 
+/** An older worker may have kept what an edge answered. */
+async function begin() {
+  const names = await caches.keys();
+  await Promise.all(names.filter((name) => name !== CACHE).map((name) => caches.delete(name)));
+  await self.clients.claim();
+}
+
 self.addEventListener('install', (event) => event.waitUntil(remember()));
-self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));
+self.addEventListener('activate', (event) => event.waitUntil(begin()));
 
 self.addEventListener('fetch', (event) => {
   const url = new URL(event.request.url);
@@ -42,14 +71,21 @@ self.addEventListener('fetch', (event) => {
   }
 });
 
+/** The kept page stands in for a server that is not reached, also if an edge says so. */
 async function freshPage(event) {
+  let page;
+  let failure;
   try {
-    const page = await fetch(event.request, { signal: AbortSignal.timeout(5000) });
+    page = await fetch(event.request, { signal: AbortSignal.timeout(5000) });
+  } catch (error) {
+    failure = error;
+  }
+  if (page && page.status < 500) {
     event.waitUntil(remember().catch(() => undefined));
     return page;
-  } catch (error) {
-    const stored = await caches.match('/');
-    if (stored) return stored;
-    throw error;
   }
+  const stored = await (await caches.open(CACHE)).match('/');
+  if (stored) return stored;
+  if (page) return page;
+  throw failure;
 }
