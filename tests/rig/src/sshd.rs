@@ -200,6 +200,28 @@ impl Sshd {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
+    /// Why it may have closed a connection, for the words of a test that fails: whether it is still
+    /// there, and the last of what it logged (`MaxStartups`, `LoginGraceTime`, penalties, a crash).
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        const LINES: usize = 30;
+        let is_there = self.child.as_ref().is_some_and(|child| {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", child.id()));
+            stat.is_ok_and(|stat| !stat.contains(") Z "))
+        });
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines.get(lines.len().saturating_sub(LINES)..);
+        let state = if is_there { "is there" } else { "has ended" };
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        format!(
+            "sshd on port {} {state}, load {}; the last of its log:\n{}\n",
+            self.port,
+            load.trim(),
+            last.unwrap_or_default().join("\n")
+        )
+    }
+
     fn signal_all(&self, signal: Signal) {
         let Some(child) = &self.child else { return };
         for pid in self::tree(child.id()) {

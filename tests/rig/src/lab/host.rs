@@ -17,6 +17,9 @@ use crate::sshd::Sshd;
 const LIMITS: &str = "ask_seconds = 10\nstop_seconds = 30\nterminate_seconds = 5\nstart_seconds = 60\n\
                       settle_seconds = 15\nforensics_seconds = 8\nsample_gap_seconds = 2\n";
 
+/// Exit code of an `ssh` that lost its connection, or got none.
+const LOST: i32 = 255;
+
 /// The host of a real guest. One key opens both: that of [`images`].
 #[derive(Debug)]
 pub struct LabHost<H: Hypervisor> {
@@ -103,7 +106,8 @@ impl<H: Hypervisor> LabHost<H> {
     #[must_use]
     pub fn client(&self, line: &str) -> Command {
         let mut ssh = Command::new("ssh");
-        ssh.args(["-F", "none", "-q", "-i"])
+        // Says why a connection ended, and nothing else.
+        ssh.args(["-F", "none", "-o", "LogLevel=ERROR", "-i"])
             .arg(self.key())
             .args(["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"])
             .args(["-o", "StrictHostKeyChecking=no"])
@@ -117,18 +121,21 @@ impl<H: Hypervisor> LabHost<H> {
         ssh
     }
 
-    /// Sends `line` to the gate through SSH and waits for its end.
+    /// Sends `line` to the gate through SSH and waits for its end. Where that fails, the words of
+    /// standard error are `ssh`'s and those of sshd's own log.
     ///
     /// # Panics
     /// When there is no `ssh`, or it was killed.
     #[must_use]
     pub fn send(&self, line: &str) -> Answer {
         let output = self.client(line).output().unwrap();
-        Answer {
-            code: output.status.code().unwrap(),
-            out: output.stdout,
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        let code = output.status.code().unwrap();
+        let mut err = String::from_utf8_lossy(&output.stderr).into_owned();
+        if code == LOST {
+            err.push_str(&self.sshd.last_words());
         }
+        let out = output.stdout;
+        Answer { code, out, err }
     }
 
     /// Everything that a client needs to know, for programs.
