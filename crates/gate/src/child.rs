@@ -1,23 +1,22 @@
-//! Everything that may hang, bounded: children, files of the kernel, conversations.
+//! Everything that may hang, bounded: children, and whatever a thread is sent to do.
 //!
 //! A child gets a list of arguments, an environment of two fixed variables, no input, no shell, a
 //! deadline after which its process group is killed, and bounded memory for its output. Reading a
 //! file may hang as well (`/proc` of a wedged process, a cluster file system), so that is done by a
-//! thread that is left behind when its time is over.
+//! thread that is left behind when its time is over ([`crate::file`]).
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Bytes kept of what a child prints or a file holds.
-pub(crate) const LARGEST: u64 = 512 * 1024;
+/// Bytes kept of what a child prints.
+const LARGEST: u64 = 512 * 1024;
 /// How long a child has after SIGTERM, and its corpse after SIGKILL.
 const GRACE: Duration = Duration::from_millis(500);
 /// How long after the end of a child its pipes are still read: a daemon that it left behind may
@@ -50,45 +49,57 @@ pub(crate) fn within<T: Send + 'static>(
     told.recv_timeout(limit).unwrap_or_else(late)
 }
 
-/// The last `most` bytes of a file.
-pub(crate) fn bytes(path: &Path, most: u64, limit: Duration) -> Result<Vec<u8>, String> {
-    let (name, path) = (path.display().to_string(), path.to_owned());
-    let read = move || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        if file.metadata()?.len() > most {
-            file.seek(SeekFrom::End(-i64::try_from(most).unwrap_or(0)))?;
-        }
-        let mut bytes = Vec::new();
-        file.take(most).read_to_end(&mut bytes).map(|_| bytes)
-    };
-    let named = name.clone();
-    within(limit, &name, move || {
-        read().map_err(|error| format!("{named}: {error}"))
-    })
+/// What a program printed that exited with 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// Its standard output.
+    pub(crate) out: String,
+    /// Its standard error: what it warned of.
+    pub(crate) warned: String,
 }
 
-/// The end of a text file.
-pub(crate) fn file(path: &Path, limit: Duration) -> Result<String, String> {
-    bytes(path, LARGEST, limit).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+impl Said {
+    /// All of it, the warnings last.
+    pub(crate) fn all(self) -> String {
+        let between = match self.out.is_empty() || self.out.ends_with('\n') {
+            true => "",
+            false => "\n",
+        };
+        self.out + between + &self.warned
+    }
 }
 
-/// Runs `program` with `args` to its end, at most `limit`; its standard output if it exits with 0.
+/// A program that did not exit with 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Broken {
+    /// What it said, and how it ended.
+    pub(crate) words: String,
+    /// Whether its time was over: what it began may still come.
+    pub(crate) is_late: bool,
+}
+
+impl From<String> for Broken {
+    fn from(words: String) -> Broken {
+        let is_late = false;
+        Broken { words, is_late }
+    }
+}
+
+impl Broken {
+    /// The same, after the command that it was.
+    pub(crate) fn of(self, command: &str) -> Broken {
+        let words = format!("{command}: {}", self.words);
+        Broken { words, ..self }
+    }
+}
+
+/// Runs `program` with `args` to its end, at most `limit`; what it printed if it exits with 0.
 ///
 /// # Errors
 /// A sentence with its words and how it ended.
-pub(crate) fn run(program: &Path, args: &[&str], limit: Duration) -> Result<String, String> {
+pub(crate) fn run(program: &Path, args: &[&str], limit: Duration) -> Result<Said, Broken> {
     let began = Instant::now();
-    let mut child = Command::new(program)
-        .args(args)
-        .env_clear()
-        .envs([("PATH", PATH), ("LC_ALL", "C")])
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .map_err(|error| format!("{} can't be started: {error}", program.display()))?;
+    let mut child = spawn(program, args, limit)?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     // A group that is gone already is what was wanted.
     let kill = |signal| group.map(|group| kill_process_group(group, signal));
@@ -110,7 +121,10 @@ pub(crate) fn run(program: &Path, args: &[&str], limit: Duration) -> Result<Stri
         if !take(LOOK) {
             thread::sleep(Duration::from_millis(1));
         }
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+        if let Some(status) = child
+            .try_wait()
+            .map_err(|error| Broken::from(error.to_string()))?
+        {
             break Some(status);
         }
         if began.elapsed() >= next {
@@ -130,16 +144,45 @@ pub(crate) fn run(program: &Path, args: &[&str], limit: Duration) -> Result<Stri
     while ended.elapsed() < AFTER_EXIT && take(LOOK) {}
     let [stdout, stderr] = kept.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let how = match (status, late) {
-        (Some(status), false) if status.success() => return Ok(stdout),
+        (Some(status), false) if status.success() => {
+            return Ok(Said {
+                out: stdout,
+                warned: stderr,
+            });
+        }
         (Some(status), false) => status.to_string(),
         (_, true) => format!("no end after {} s, killed", limit.as_secs_f32()),
         (None, false) => "its end was not seen".to_owned(),
     };
-    match stderr.trim() {
-        "" if stdout.trim().is_empty() => Err(how),
-        "" => Err(format!("{} ({how})", stdout.trim().replace('\n', "; "))),
-        words => Err(format!("{} ({how})", words.replace('\n', "; "))),
-    }
+    let words = match stderr.trim() {
+        "" if stdout.trim().is_empty() => how,
+        "" => format!("{} ({how})", stdout.trim().replace('\n', "; ")),
+        words => format!("{} ({how})", words.replace('\n', "; ")),
+    };
+    let is_late = late;
+    Err(Broken { words, is_late })
+}
+
+/// Starts a child. To load a program from a disk that is stuck takes for ever, so that is waited for
+/// no longer than `limit`.
+fn spawn(program: &Path, args: &[&str], limit: Duration) -> Result<Child, Broken> {
+    let name = program.display().to_string();
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env_clear()
+        .envs([("PATH", PATH), ("LC_ALL", "C")])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    let named = name.clone();
+    let spawned = within(limit, &name, move || {
+        let child = command.spawn();
+        child.map_err(|error| format!("{named} can't be started: {error}"))
+    });
+    Ok(spawned?)
 }
 
 /// Sends what comes from a stream, block by block, until it closes or nobody takes it any more.
@@ -179,7 +222,8 @@ mod tests {
     fn sh(script: &str, seconds: u64) -> (Result<String, String>, Duration) {
         let (began, limit) = (Instant::now(), Duration::from_secs(seconds));
         let result = run(Path::new("/bin/sh"), &["-c", script], limit);
-        (result, began.elapsed())
+        let result = result.map(|said| said.out);
+        (result.map_err(|broken| broken.words), began.elapsed())
     }
 
     #[test]
@@ -187,12 +231,21 @@ mod tests {
         let limit = Duration::from_secs(20);
         let odd = "; id > /tmp/x $(id) `id`\n";
         let echo = run(Path::new("/bin/echo"), &["-n", odd], limit).unwrap();
-        assert_eq!(echo, odd);
+        assert_eq!(echo.out, odd);
         let (seen, _) = sh(
             "read -r line; echo \"$?\"; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort",
             20,
         );
         assert_eq!(seen.unwrap(), format!("1\nLC_ALL=C\nPATH={}\n", PATH));
+    }
+
+    #[test]
+    fn what_a_child_warns_of_is_kept_though_it_exits_with_0() {
+        let limit = Duration::from_secs(20);
+        let script = "printf done; echo 'WARN: no swap' >&2";
+        let said = run(Path::new("/bin/sh"), &["-c", script], limit).unwrap();
+        assert_eq!(said.warned, "WARN: no swap\n");
+        assert_eq!(said.all(), "done\nWARN: no swap\n");
     }
 
     #[test]

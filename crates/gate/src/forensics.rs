@@ -11,12 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use breakglass_verbs::Verb;
 use serde_json::Value;
 
-use crate::child;
 use crate::driver::{Driver, Evidence, Probe, Process, proc};
 use crate::output::Output;
 use crate::policy::Keep;
 use crate::serve::Context;
-use crate::{png, text};
+use crate::{child, file, png, text};
 
 /// Lines of each probe that are streamed when they can't be kept on the host.
 const STREAMED: usize = 40;
@@ -212,13 +211,11 @@ impl Capture<'_> {
 
 fn look(probe: Probe, limit: Duration) -> Result<String, String> {
     match probe {
-        Probe::File(path) => child::file(&path, limit),
-        Probe::Run(program, _) if !program.exists() => {
-            Err(format!("{} is not installed", program.display()))
-        }
+        Probe::File(path) => file::end(&path, limit),
         Probe::Run(program, words) => {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            child::run(&program, &words, limit)
+            let said = child::run(&program, &words, limit);
+            said.map(child::Said::all).map_err(|broken| broken.words)
         }
         Probe::Threads(pid) => child::within(limit, "the threads", move || proc::threads(pid)),
         Probe::Known(found) => found,

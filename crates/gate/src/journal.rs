@@ -1,11 +1,11 @@
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use crate::text;
+use crate::{file, text};
+
+/// Longest wait for the file: a disk that is stuck must not hold the verb up.
+const WRITE: Duration = Duration::from_secs(2);
 
 /// Characters of a request, and of what became of it, that are journalled; the rest is counted.
 const SHOWN: usize = 120;
@@ -64,17 +64,8 @@ impl Journal for FileJournal {
             socket.send_to(message.as_bytes(), &self.syslog)
         });
         let line = format!("{} {entry}\n", text::utc(SystemTime::now()));
-        let mut options = OpenOptions::new();
-        let file = options
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&self.file);
-        // One write of one whole line: two gates that append at once don't mix theirs.
-        // No sync: a host whose disk is stuck would hold the verb up.
-        file.and_then(|mut file| file.write_all(line.as_bytes())).map_err(|error| {
-            let name = self.file.display();
-            format!("the gate's journal {name} can't be written: {error}; the verb runs unrecorded here")
+        file::append(&self.file, line, WRITE).map_err(|error| {
+            format!("the gate's journal can't be written: {error}; the verb runs unrecorded here")
         })
     }
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use breakglass_verbs::{Verb, Verdict};
 
+use crate::driver::state::Help;
 use crate::driver::{Action, Driver, Evidence, Failure, Monitor, Process};
 use crate::output::Output;
 use crate::policy::Limits;
@@ -24,6 +25,12 @@ use crate::verdict::judge;
 
 /// Longest pause between two looks while waiting for a change.
 const POLL: Duration = Duration::from_millis(200);
+/// How long a fresh QEMU has to stay before it counts as one that runs: what ends by itself (no
+/// memory, a device that is not there, a guest that resets for ever) has mostly done so by then.
+const STEADY: Duration = Duration::from_secs(3);
+/// How often a change is asked for that another task's lock forbade: each time the hypervisor's tool
+/// waits itself.
+const ATTEMPTS: u32 = 5;
 /// How long a healthy monitor may take for its run state: it needs a millisecond.
 pub(crate) const MONITOR: Duration = Duration::from_secs(3);
 
@@ -41,13 +48,22 @@ impl Ladder<'_> {
             // What was stopped now could not be started again.
             return Some(Failure::from(format!("{why}; the guest was left as it is")));
         }
+        let state = before.run_state();
+        let help = state.map_or(Help::Nothing, |state| state.help());
+        let remedy = state.map_or("", |state| state.remedy()).to_owned();
+        if help == Help::Elsewhere && verb != Verb::Stop {
+            // Two QEMUs would write to one disk.
+            return Some(Failure::from(format!("{remedy}; nothing was changed")));
+        }
         let done = match verb {
             Verb::Start if judge(before) == Verdict::Running => {
                 self.out
                     .line("start: the guest runs already; nothing to do");
                 Ok(())
             }
-            Verb::Start if is_paused(before) => self.resume(),
+            Verb::Start if help == Help::GoesOn => self.resume(),
+            Verb::Start if help == Help::Wakes => self.wake(),
+            Verb::Start if help != Help::Nothing => Err(Failure::from(remedy)),
             Verb::Start => self.start(before),
             Verb::Stop => self.stop(before),
             Verb::Reset => self.reset(),
@@ -60,10 +76,10 @@ impl Ladder<'_> {
     fn stop(&mut self, before: &Evidence) -> Result<(), Failure> {
         let Some(process) = before.process() else {
             // Clears what the hypervisor may still believe.
-            return self.act(Action::Stop, "clean stop", self.limits.stop);
+            return self.act_in_turn(Action::Stop, "clean stop", self.limits.stop);
         };
         let gone = |now: &Evidence| now.outlived(process);
-        let mut result = self.act(Action::Stop, "clean stop", self.limits.stop);
+        let mut result = self.act_in_turn(Action::Stop, "clean stop", self.limits.stop);
         let is_locked = matches!(&result, Err(failure) if failure.lock.is_some());
         // What the tool did not do in all its time, it does not do a moment later.
         let settle = if result.is_ok() {
@@ -113,18 +129,69 @@ impl Ladder<'_> {
             );
             lifted.unwrap_or_else(|failure| self.out.line(&failure.message));
         }
-        let mut result = self.act(Action::Start, "a fresh QEMU process", self.limits.start);
+        let what = "a fresh QEMU process";
+        let mut result = self.act_in_turn(Action::Start, what, self.limits.start);
         if matches!(&result, Err(failure) if failure.passing) {
             result = self.act(Action::Start, "known to pass: once more", self.limits.start);
         }
-        if result.is_ok() {
-            self.wait(self.limits.settle, |now| judge(now) == Verdict::Running);
+        match result {
+            Ok(()) => self.settle().map(|_| ()),
+            // What was begun may still come: the verdict is that of the end.
+            Err(late) if late.is_late => {
+                self.out
+                    .line("start: its command did not end in time; what it began may come late");
+                match self.settle() {
+                    Ok(true) => {
+                        self.out
+                            .line("start: QEMU came up late, and the guest runs");
+                        Ok(())
+                    }
+                    _ => Err(late),
+                }
+            }
+            failed => failed,
         }
-        result
+    }
+
+    /// Looks until the guest has run in one QEMU process for [`STEADY`], or the time to settle is
+    /// over; whether it runs then. A process that ends meanwhile is told, and another one that comes has
+    /// its own time.
+    fn settle(&mut self) -> Result<bool, Failure> {
+        let steady = STEADY.min(self.limits.settle);
+        self.announce("settle", "the guest has to run on", self.limits.settle);
+        let (deadline, mut ended) = (Instant::now() + self.limits.settle, None);
+        let mut run: Option<(Process, Instant)> = None;
+        loop {
+            let now = Evidence::glance(self.driver, MONITOR.min(self.limits.ask));
+            if let Some((process, since)) = run.filter(|(process, _)| now.outlived(*process)) {
+                let lived = since.elapsed().as_secs_f32();
+                let why = format!(
+                    "QEMU process {} ended by itself {lived:.1} s after it was seen",
+                    process.pid
+                );
+                self.out.line(&format!("settle: {why}"));
+                (run, ended) = (None, Some(Failure::from(why)));
+            }
+            run = now.process().map(|process| match run {
+                Some(earlier) => earlier,
+                None => (process, Instant::now()),
+            });
+            let is_steady = run.is_some_and(|(_, since)| since.elapsed() >= steady);
+            let runs = judge(&now) == Verdict::Running;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if (runs && is_steady) || left.is_zero() {
+                self.saw(&now);
+                return match ended {
+                    Some(ended) if !runs => Err(ended),
+                    _ => Ok(runs),
+                };
+            }
+            thread::sleep(POLL.min(left));
+        }
     }
 
     fn reset(&mut self) -> Result<(), Failure> {
-        self.act(Action::Reset, "warm reset", self.limits.ask)?;
+        self.act_in_turn(Action::Reset, "warm reset", self.limits.ask)?;
         let seen = |now: &Evidence| judge(now) == Verdict::Running || is_paused(now);
         match self.wait(self.limits.settle, seen) {
             now if is_paused(&now) => self.resume(),
@@ -140,6 +207,72 @@ impl Ladder<'_> {
         )?;
         self.wait(self.limits.settle, |now| judge(now) == Verdict::Running);
         Ok(())
+    }
+
+    fn wake(&mut self) -> Result<(), Failure> {
+        let what = "the guest sleeps; waking it";
+        self.act(Action::Wake, what, self.limits.ask)?;
+        self.wait(self.limits.settle, |now| judge(now) == Verdict::Running);
+        Ok(())
+    }
+
+    /// One change, when no other task of the hypervisor's is in the way any more: that is waited for,
+    /// at most `limit`. A stop is asked for at once, since the hypervisor may overrule what is there.
+    fn act_in_turn(&mut self, action: Action, what: &str, limit: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + limit;
+        if action != Action::Stop {
+            self.wait_for_others(limit, deadline)?;
+        }
+        let before = self.driver.held();
+        let mut result = self.act(action, what, limit);
+        for _ in 1..ATTEMPTS {
+            if !matches!(&result, Err(failure) if failure.is_busy) || Instant::now() >= deadline {
+                break;
+            }
+            thread::sleep(POLL);
+            self.wait_for_others(limit, deadline)?;
+            result = self.act(action, what, limit);
+        }
+        result.map_err(|failure| self.name_holder(failure, before.as_ref()))
+    }
+
+    /// Adds who stood in the way. A tool that was ended at its deadline may have left the lock behind
+    /// itself: only one that was held before is another's.
+    fn name_holder(&mut self, failure: Failure, before: Option<&String>) -> Failure {
+        if !failure.is_busy && !failure.is_late {
+            return failure;
+        }
+        let now = self.driver.held();
+        let others = now.filter(|now| failure.is_busy || Some(now) == before);
+        Failure {
+            lock: others.or(failure.lock.clone()),
+            ..failure
+        }
+    }
+
+    /// Waits until nothing of the hypervisor's holds its lock on the guest.
+    fn wait_for_others(&mut self, limit: Duration, deadline: Instant) -> Result<(), Failure> {
+        let mut told = None;
+        loop {
+            let Some(holder) = self.driver.held() else {
+                return Ok(());
+            };
+            if told.as_ref() != Some(&holder) {
+                let what = format!("{} works on the guest", text::visible(&holder, 300));
+                self.announce("wait", &what, limit);
+                told = Some(holder.clone());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let message = format!("the guest is still held by {holder}; nothing was changed");
+                return Err(Failure {
+                    lock: Some(holder),
+                    is_busy: true,
+                    ..Failure::from(message)
+                });
+            }
+            thread::sleep(POLL.min(left));
+        }
     }
 
     /// One change by the hypervisor, told before and after.
@@ -172,18 +305,21 @@ impl Ladder<'_> {
             let now = Evidence::glance(self.driver, MONITOR.min(self.limits.ask));
             let left = deadline.saturating_duration_since(Instant::now());
             if done(&now) || left.is_zero() {
-                self.out.line(&format!(
-                    "saw: {}",
-                    text::visible(&now.lines().join("; "), 400)
-                ));
+                self.saw(&now);
                 return now;
             }
             thread::sleep(POLL.min(left));
         }
     }
+
+    fn saw(&mut self, now: &Evidence) {
+        let seen = text::visible(&now.lines().join("; "), 400);
+        self.out.line(&format!("saw: {seen}"));
+    }
 }
 
 /// Whether QEMU holds the guest still in a way that it can go on from.
 fn is_paused(seen: &Evidence) -> bool {
-    matches!(&seen.monitor, Monitor::Says(state) if matches!(state.as_str(), "paused" | "prelaunch" | "io-error"))
+    let state = seen.run_state();
+    state.is_some_and(|state| state.help() == Help::GoesOn)
 }

@@ -23,6 +23,7 @@
 mod child;
 mod command;
 mod driver;
+mod file;
 mod forensics;
 mod journal;
 mod ladder;
@@ -37,7 +38,7 @@ mod vitals;
 
 pub use command::run;
 pub use driver::{
-    Action, Driver, Evidence, Failure, Lock, Monitor, Probe, Process, Qemu, qm::QmDriver,
+    Action, Driver, Evidence, Failure, Lock, Monitor, Probe, Process, Qemu, RunState, qm::QmDriver,
     virsh::VirshDriver,
 };
 pub use journal::{Asked, FileJournal, Journal, Silent};

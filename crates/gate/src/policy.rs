@@ -1,7 +1,6 @@
 //! The policy file: what the operator, not the client, decides. Flat lines of `key = value`, a
 //! small strict part of TOML.
 
-use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,10 +8,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::child::within;
+use crate::file;
+
 /// Where the policy is looked for, unless the authorized_keys line says `--policy FILE`.
 pub(crate) const DEFAULT_PATH: &str = "/etc/breakglass/gate.toml";
 /// A policy is a dozen lines; more is not one.
 const LARGEST: u64 = 64 * 1024;
+/// Longest wait for it.
+const READ: Duration = Duration::from_secs(5);
 
 /// A struct of values that the policy file may set by their names, each with its default.
 macro_rules! keys {
@@ -55,6 +59,8 @@ keys! {
         libvirt_config_dir = "/etc/libvirt/qemu",
         /// Where libvirt keeps what its QEMUs print.
         libvirt_log_dir = "/var/log/libvirt/qemu",
+        /// Where Proxmox's tools lock each other out, by one file `lock-ID.conf` for each guest.
+        lock_dir = "/var/lock/qemu-server",
         /// Proxmox's list of tasks.
         tasks = "/var/log/pve/tasks/active",
         /// What the guest's serial console printed, where QEMU is told to log it.
@@ -241,26 +247,27 @@ fn guest(word: Option<&str>, number: Option<u64>) -> Result<String, String> {
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let remedy = "install it as in docs/gate.md";
-    let unread = |error| format!("can't be read: {error}; {remedy}");
-    let mut file = File::open(path).map_err(unread)?;
-    let meta = file.metadata().map_err(unread)?;
-    let own = rustix::process::geteuid().as_raw();
-    if !meta.is_file() || meta.len() > LARGEST {
-        return Err(format!(
-            "is not a file of at most {LARGEST} bytes; {remedy}"
-        ));
-    }
-    if meta.uid() != 0 && meta.uid() != own {
-        return Err(format!(
-            "belongs to uid {}; run `chown root` on it",
-            meta.uid()
-        ));
-    }
-    if meta.mode() & 0o022 != 0 {
-        return Err("can be written by others; run `chmod go-w` on it".to_owned());
-    }
-    let mut text = String::new();
-    let read = file.by_ref().take(LARGEST).read_to_string(&mut text);
-    read.map(|_| text).map_err(unread)
+    let path = path.to_owned();
+    within(READ, "the policy", move || {
+        let remedy = "install it as in docs/gate.md";
+        let unread = |error| format!("can't be read: {error}; {remedy}");
+        let mut file = file::open(&path).map_err(unread)?;
+        let meta = file.metadata().map_err(unread)?;
+        let own = rustix::process::geteuid().as_raw();
+        if meta.len() > LARGEST {
+            return Err(format!("is larger than {LARGEST} bytes; {remedy}"));
+        }
+        if meta.uid() != 0 && meta.uid() != own {
+            return Err(format!(
+                "belongs to uid {}; run `chown root` on it",
+                meta.uid()
+            ));
+        }
+        if meta.mode() & 0o022 != 0 {
+            return Err("can be written by others; run `chmod go-w` on it".to_owned());
+        }
+        let mut text = String::new();
+        let read = file.by_ref().take(LARGEST).read_to_string(&mut text);
+        read.map(|_| text).map_err(unread)
+    })
 }

@@ -24,6 +24,7 @@ use breakglass_verbs::{Request, Verb};
 
 use crate::child;
 use crate::driver::proc;
+use crate::file;
 use crate::output::Output;
 use crate::serve::{Context, last_line};
 use crate::text;
@@ -88,7 +89,7 @@ impl Runs {
     }
 
     fn read(&self) -> Option<Run> {
-        let text = child::file(&self.0.join("run"), BEGIN).ok()?;
+        let text = file::text(&self.0.join("run"), BEGIN).ok()??;
         let mut words = text.lines().next()?.split(' ');
         let (verb, since) = (words.next()?.to_owned(), words.next()?.to_owned());
         let (pid, started): (u32, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -154,7 +155,7 @@ impl Runs {
 
     /// Tells what the run file holds and gets, until the run has ended or its worker is gone.
     fn tail(&self, request: Request, out: &mut dyn Output) -> Fate {
-        let file = match File::open(self.0.join("run")) {
+        let file = match file::open(&self.0.join("run")) {
             Ok(file) => file,
             Err(_) => return Fate::Lost,
         };

@@ -1,6 +1,8 @@
 //! The whole path of one request: table, forensics, change, evidence, verdict.
 
 use std::path::Path;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use breakglass_verbs::{Request, Verb, Verdict};
@@ -14,6 +16,11 @@ use crate::output::Output;
 use crate::policy::{Keep, Limits};
 use crate::verdict::{conclude, judge};
 use crate::{png, text, vitals};
+
+/// Longest wait for the monitor, and for what the hypervisor knows, of a verb that only looks: a
+/// hung QEMU has to show soon, and is looked at again.
+const LOOK: Duration = Duration::from_secs(2);
+const SETTINGS: Duration = Duration::from_secs(3);
 
 /// Exit code of a refusal: nothing was looked at, nothing was changed.
 pub(crate) const REFUSED: u8 = 2;
@@ -84,11 +91,21 @@ pub fn serve(context: &Context<'_>, driver: &mut dyn Driver, out: &mut dyn Outpu
         context,
         driver,
         out,
+        seen: None,
     };
     let (verdict, exit) = session.act(request.verb);
+    let seen = session.seen.take();
     context.note(&format!("finished verdict=\"{verdict}\" exit={exit}"), out);
-    if request.verb != Verb::Screenshot {
-        out.line(&last_line(request, &verdict.to_string(), exit));
+    match seen {
+        _ if request.verb == Verb::Screenshot => {}
+        Some(seen) if request.json => {
+            let mut last = seen.json();
+            last["verb"] = json!(request.verb.as_str());
+            last["verdict"] = json!(verdict.to_string());
+            last["exit"] = json!(exit);
+            out.line(&last.to_string());
+        }
+        _ => out.line(&last_line(request, &verdict.to_string(), exit)),
     }
     exit
 }
@@ -101,10 +118,28 @@ pub(crate) fn last_line(request: Request, verdict: &str, exit: u8) -> String {
     }
 }
 
+/// What the hypervisor knows, asked by a thread that is left behind when it hangs.
+fn settings_beside(driver: &dyn Driver, limit: Duration) -> Option<Receiver<Evidence>> {
+    let mut twin = driver.twin()?;
+    let (tell, told) = mpsc::sync_channel(1);
+    let ask = move || {
+        let mut seen = Evidence {
+            qemu: twin.find(),
+            ..Evidence::default()
+        };
+        twin.settings(&mut seen, limit);
+        let _ = tell.send(seen);
+    };
+    let spawned = thread::Builder::new().spawn(ask);
+    spawned.is_ok().then_some(told)
+}
+
 struct Session<'a, 'c> {
     context: &'a Context<'c>,
     driver: &'a mut dyn Driver,
     out: &'a mut dyn Output,
+    /// What a status saw, for programs.
+    seen: Option<Evidence>,
 }
 
 impl Session<'_, '_> {
@@ -114,7 +149,7 @@ impl Session<'_, '_> {
             let before = Evidence::glance(self.driver, MONITOR.min(self.context.limits.ask));
             return (judge(&before), self.screenshot(&before));
         }
-        let (before, took) = self.look();
+        let (before, took) = self.look(matches!(verb, Verb::Vitals | Verb::Status));
         let looked = conclude(verb, &before, &before, None);
         match verb {
             Verb::Vitals => {
@@ -124,8 +159,11 @@ impl Session<'_, '_> {
             }
             _ => self.tell(&before),
         }
-        let kept = verb == Verb::Status
-            || forensics::capture(verb, &before, self.context, self.driver, self.out);
+        if verb == Verb::Status {
+            self.seen = Some(before);
+            return looked;
+        }
+        let kept = forensics::capture(verb, &before, self.context, self.driver, self.out);
         if !verb.is_mutating() {
             return (looked.0, looked.1.max(u8::from(!kept)));
         }
@@ -136,18 +174,44 @@ impl Session<'_, '_> {
             limits,
         };
         let failure = ladder.climb(verb, &before);
-        let (after, _) = self.look();
+        let (after, _) = self.look(false);
         self.tell(&after);
         self.explain(verb, &before, &after, failure.as_ref());
         conclude(verb, &before, &after, failure.as_ref())
     }
 
-    /// All evidence, and how long process and monitor took.
-    fn look(&mut self) -> (Evidence, Duration) {
-        let (ask, began) = (self.context.limits.ask, Instant::now());
-        let mut seen = Evidence::glance(self.driver, MONITOR.min(ask));
+    /// All evidence, and how long process and monitor took. For a verb that only looks the answer has
+    /// to come `soon`: what the hypervisor knows is asked beside the monitor where the driver can.
+    fn look(&mut self, soon: bool) -> (Evidence, Duration) {
+        let ask = self.context.limits.ask;
+        let (monitor, settings) = match soon {
+            true => (LOOK.min(ask), SETTINGS.min(ask)),
+            false => (MONITOR.min(ask), ask),
+        };
+        let began = Instant::now();
+        let beside = soon.then(|| settings_beside(self.driver, settings));
+        let mut seen = Evidence::glance(self.driver, monitor);
         let took = began.elapsed();
-        self.driver.settings(&mut seen, ask);
+        match beside.flatten() {
+            Some(beside) => {
+                // A child that has to be killed takes a moment more, and so does the guest agent.
+                let left = (settings + Duration::from_secs(2)).saturating_sub(began.elapsed());
+                let known = beside.recv_timeout(left).unwrap_or_else(|_| Evidence {
+                    notes: vec![format!(
+                        "what the hypervisor knows: no answer within {} s",
+                        settings.as_secs()
+                    )],
+                    ..Evidence::default()
+                });
+                let (qemu, monitor) = (seen.qemu, seen.monitor);
+                seen = Evidence {
+                    qemu,
+                    monitor,
+                    ..known
+                };
+            }
+            None => self.driver.settings(&mut seen, settings),
+        }
         (seen, took)
     }
 

@@ -2,7 +2,7 @@
 
 use breakglass_verbs::{Verb, Verdict};
 
-use crate::driver::{Evidence, Failure, Monitor, Process, Qemu};
+use crate::driver::{Evidence, Failure, Monitor, Process, Qemu, RunState};
 
 /// What the evidence says of the guest, by itself.
 #[must_use]
@@ -16,7 +16,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
 
 fn judge_alive(process: Process, monitor: &Monitor) -> Verdict {
     match (monitor, process.state) {
-        (Monitor::Says(state), _) if state == "running" => Verdict::Running,
+        (Monitor::Says(RunState::Running), _) => Verdict::Running,
         (Monitor::Says(state), _) => Verdict::Unknown(format!("QEMU is up, the guest is {state}")),
         (_, 'D') => Verdict::Unkillable,
         // The first thread has ended; another one may still sit in the kernel.
@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn says(process: Process, state: &str) -> Evidence {
-        on(process, Monitor::Says(state.to_owned()))
+        on(process, Monitor::Says(state.into()))
     }
 
     fn silent(state: char) -> Evidence {

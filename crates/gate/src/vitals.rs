@@ -12,6 +12,10 @@ use crate::verdict::judge;
 
 /// Longest pause between the two samples of the disk counters: somebody waits.
 const GAP: Duration = Duration::from_secs(1);
+/// Longest wait for the counters of a monitor that has just answered.
+const COUNT: Duration = Duration::from_secs(2);
+/// Longest wait for a file of the host's kernel.
+const HOST: Duration = Duration::from_secs(1);
 
 /// Samples everything; `took` is how long the monitor took for its run state. What can't be told is
 /// null.
@@ -23,8 +27,7 @@ pub(crate) fn sample(
 ) -> Value {
     let mut vitals = seen.json();
     let mut add = |key: &str, value| vitals[key] = value;
-    let host =
-        |driver: &mut dyn Driver, file: &str| driver.host(file, limits.ask).unwrap_or_default();
+    let host = |driver: &mut dyn Driver, file: &str| driver.host(file, HOST).unwrap_or_default();
     let process = seen.process();
     add("verdict", json!(judge(seen).to_string()));
     add("monitor_ms", json!(process.map(|_| took.as_millis())));
@@ -43,14 +46,19 @@ pub(crate) fn sample(
     }
     // A guest that panicked spins, one that waits for its disk rests: both write nothing.
     let busy = |driver: &mut dyn Driver| {
-        let stat = driver.host(&format!("/proc/{}/stat", process?.pid), limits.ask);
+        let stat = driver.host(&format!("/proc/{}/stat", process?.pid), HOST);
         Some((Instant::now(), ticks(&stat.ok()?)?))
     };
     let earlier = busy(driver);
-    add(
-        "disk",
-        process.map_or(Value::Null, |_| rates(driver, limits)),
-    );
+    // A monitor that was silent a moment ago would only be waited for twice more.
+    let disk = match seen.run_state() {
+        Some(_) => rates(driver, limits),
+        None => {
+            thread::sleep(limits.sample_gap.min(GAP / 2));
+            Value::Null
+        }
+    };
+    add("disk", disk);
     let share = earlier
         .zip(busy(driver))
         .map(|((from, earlier), (to, later))| {
@@ -88,14 +96,15 @@ fn averages(pressure: &str) -> Value {
 /// What the guest's disks did per second between two looks at their counters.
 fn rates(driver: &mut dyn Driver, limits: &Limits) -> Value {
     let mut count = || {
-        let answer = driver
-            .ask("query-blockstats", Value::Null, limits.ask)
-            .ok()?;
+        let limit = COUNT.min(limits.ask);
+        let answer = driver.ask("query-blockstats", Value::Null, limit).ok()?;
         Some((Instant::now(), answer))
     };
-    let earlier = count();
+    let Some((from, earlier)) = count() else {
+        return Value::Null;
+    };
     thread::sleep(limits.sample_gap.min(GAP));
-    let Some(((from, earlier), (to, later))) = earlier.zip(count()) else {
+    let Some((to, later)) = count() else {
         return Value::Null;
     };
     let ms = u64::try_from((to - from).as_millis())

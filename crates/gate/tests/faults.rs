@@ -64,7 +64,7 @@ impl World {
                 (self.is_deaf, self.is_paused) = (false, false);
             }
             Action::Stop if !self.is_stuck => self.alive = None,
-            Action::Resume => self.is_paused = false,
+            Action::Resume | Action::Wake => self.is_paused = false,
             Action::Stop | Action::Reset | Action::Unlock => {}
         }
     }
@@ -110,7 +110,7 @@ impl Driver for World {
         let slot = match action {
             Action::Start => &mut self.start,
             Action::Stop => &mut self.stop,
-            Action::Reset | Action::Resume | Action::Unlock => &mut self.reset,
+            Action::Reset | Action::Resume | Action::Wake | Action::Unlock => &mut self.reset,
         };
         let fault = *slot;
         if fault == Fault::Passing {

@@ -173,6 +173,8 @@ pub fn vitals_are_one_object_and_the_verdict<S: Subject>() {
             ("staged", vitals["staged"].is_array()),
             ("ha_managed", vitals["ha_managed"].is_boolean()),
             ("time", vitals["time"].is_string()),
+            ("job", vitals["job"].is_null()),
+            ("frozen", vitals["frozen"].is_null()),
         ] {
             assert!(kind, "{key}: {vitals}");
         }
@@ -198,10 +200,23 @@ pub fn the_suffix_json_makes_the_last_line_an_object<S: Subject>() {
     ] {
         let answer = subject.send(&format!("{verb} --json"));
         let last: Value = serde_json::from_str(&answer.lines().pop().unwrap()).unwrap();
-        assert_eq!(
-            last,
-            serde_json::json!({ "verb": verb, "verdict": verdict, "exit": 0 })
-        );
+        for (key, value) in [("verb", verb), ("verdict", verdict)] {
+            assert_eq!(last[key], value, "{last}");
+        }
+        assert_eq!(last["exit"], 0, "{last}");
+        // A status tells programs what it saw.
+        assert_eq!(last["run_state"] == "running", verb == "status", "{last}");
+        for key in [
+            "run_state",
+            "qemu",
+            "lock",
+            "job",
+            "frozen",
+            "held",
+            "notes",
+        ] {
+            assert_eq!(last.get(key).is_some(), verb == "status", "{key}: {last}");
+        }
     }
 }
 

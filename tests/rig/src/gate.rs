@@ -190,7 +190,7 @@ fn policy(root: &Path) -> String {
         "driver = \"qm\"\nguest = 102\nqm = \"{root}/qm\"\nrun_dir = \"{root}/qm-state/run\"\n\
          cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
          forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
-         tasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
+         lock_dir = \"{root}/qm-state/flock\"\ntasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
          gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 20\nsettle_seconds = 20\n"
     )
 }

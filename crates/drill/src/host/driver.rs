@@ -71,12 +71,12 @@ impl Driver for SimulatedDriver {
             (Action::Start, true) => return Err("VM 102 already running".to_owned().into()),
             (Action::Start, false) => (State::start, START),
             (Action::Unlock, _) => return Ok(String::new()),
-            (Action::Reset | Action::Resume, false) => {
+            (Action::Reset | Action::Resume | Action::Wake, false) => {
                 return Err("VM 102 not running".to_owned().into());
             }
             (Action::Reset, true) => (State::reset, RESET),
-            // Nothing here pauses a guest.
-            (Action::Resume, true) => (|_, _| {}, RESUME),
+            // Nothing here pauses a guest, or puts it to sleep.
+            (Action::Resume | Action::Wake, true) => (|_, _| {}, RESUME),
         };
         self.machine.clock().wait(wait);
         self.machine.step(change);

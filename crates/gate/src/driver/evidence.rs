@@ -3,6 +3,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::Driver;
+use super::state::RunState;
+use crate::text;
+
+/// Characters of one text that are passed on to programs.
+const LONGEST: usize = 400;
 
 /// What was seen of the guest at one moment. Empty by default: no process, nothing else known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +18,15 @@ pub struct Evidence {
     pub monitor: Monitor,
     /// The lock on the guest.
     pub lock: Option<Lock>,
+    /// The task of the hypervisor that works on the guest now (a backup, a snapshot, a migration), as
+    /// a sentence: also where there is no lock.
+    pub job: Option<String>,
+    /// Who holds the hypervisor's own lock on its work at the guest, as a sentence. Unlike [`Lock`]
+    /// it ends with its holder.
+    pub held: Option<String>,
+    /// Whether a backup holds the guest's file systems frozen, by the guest agent's word; asked only
+    /// beside a lock or a job, and none where it is not known.
+    pub frozen: Option<bool>,
     /// Whether high availability manages the guest, and may undo a change.
     pub ha_managed: bool,
     /// Configuration that waits for a fresh QEMU process, one `key: value` each. Not empty is the
@@ -56,8 +70,8 @@ pub enum Monitor {
     /// It can't be asked, nor anything be changed: the daemon in front of it does not answer; holds
     /// why.
     CutOff(String),
-    /// The run state in QEMU's own word: `running`, `paused`, `io-error`, `prelaunch`, …
-    Says(String),
+    /// The run state.
+    Says(RunState),
 }
 
 /// Something that forbids changes to the guest.
@@ -78,11 +92,11 @@ impl Evidence {
         let monitor = match qemu {
             Qemu::Alive(_) => match driver.ask("query-status", Value::Null, limit) {
                 Ok(answer) => match answer.get("status").and_then(Value::as_str) {
-                    Some(state) => Monitor::Says(state.to_owned()),
+                    Some(state) => Monitor::Says(state.into()),
                     None => Monitor::Silent("its answer has no run state".to_owned()),
                 },
                 Err(why) => driver
-                    .cut_off()
+                    .cut_off(limit)
                     .map_or(Monitor::Silent(why), Monitor::CutOff),
             },
             Qemu::Absent | Qemu::Unseen(_) => Monitor::NotAsked,
@@ -91,6 +105,15 @@ impl Evidence {
             qemu,
             monitor,
             ..Evidence::default()
+        }
+    }
+
+    /// The run state, where the monitor tells it.
+    #[must_use]
+    pub fn run_state(&self) -> Option<&RunState> {
+        match &self.monitor {
+            Monitor::Says(state) => Some(state),
+            Monitor::NotAsked | Monitor::Silent(_) | Monitor::CutOff(_) => None,
         }
     }
 
@@ -127,8 +150,18 @@ impl Evidence {
             Monitor::CutOff(why) => lines.push(format!("monitor: can't be asked: {why}")),
             Monitor::Says(state) => lines.push(format!("monitor: {state}")),
         }
+        let remedy = self.run_state().map_or("", RunState::remedy);
+        if !remedy.is_empty() {
+            lines.push(format!("remedy: {remedy}"));
+        }
         let lock = |lock: &Lock| format!("lock: {} ({})", lock.kind, lock.holder);
         lines.extend(self.lock.iter().map(lock));
+        lines.extend(self.job.iter().map(|job| format!("job: {job}")));
+        lines.extend(self.held.iter().map(|held| format!("held: by {held}")));
+        if let Some(frozen) = self.frozen {
+            let word = if frozen { "frozen" } else { "not frozen" };
+            lines.push(format!("file systems: {word}, says the guest agent"));
+        }
         if self.ha_managed {
             lines.push("ha: managed; high availability may undo a change".to_owned());
         }
@@ -139,20 +172,25 @@ impl Evidence {
 
     /// The same for programs.
     pub(crate) fn json(&self) -> Value {
-        let process = self.process();
-        let (run_state, silence) = match &self.monitor {
-            Monitor::Says(state) => (Some(state), None),
-            Monitor::Silent(why) | Monitor::CutOff(why) => (None, Some(why)),
-            Monitor::NotAsked => (None, None),
+        let short = |text: &String| text::visible(text, LONGEST);
+        let all = |texts: &[String]| texts.iter().map(short).collect::<Vec<_>>();
+        let silence = match &self.monitor {
+            Monitor::Silent(why) | Monitor::CutOff(why) => Some(short(why)),
+            Monitor::NotAsked | Monitor::Says(_) => None,
         };
+        let process = |p: Process| json!({ "pid": p.pid, "started": p.started, "state": p.state });
+        let lock = |l: &Lock| json!({ "kind": short(&l.kind), "holder": short(&l.holder) });
         json!({
-            "run_state": run_state,
+            "run_state": self.run_state().map(ToString::to_string),
             "monitor_error": silence,
-            "qemu": process.map(|p| json!({ "pid": p.pid, "started": p.started, "state": p.state })),
-            "lock": self.lock.as_ref().map(|l| json!({ "kind": l.kind, "holder": l.holder })),
+            "qemu": self.process().map(process),
+            "lock": self.lock.as_ref().map(lock),
+            "job": self.job.as_ref().map(short),
+            "held": self.held.as_ref().map(short),
+            "frozen": self.frozen,
             "ha_managed": self.ha_managed,
-            "staged": self.staged,
-            "notes": self.notes,
+            "staged": all(&self.staged),
+            "notes": all(&self.notes),
         })
     }
 }

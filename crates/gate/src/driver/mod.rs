@@ -5,8 +5,11 @@
 
 pub(crate) mod evidence;
 pub(crate) mod proc;
+pub(crate) mod qga;
 pub(crate) mod qm;
 pub(crate) mod qmp;
+pub(crate) mod state;
+pub(crate) mod tasks;
 pub(crate) mod virsh;
 
 use std::path::PathBuf;
@@ -15,8 +18,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 pub use evidence::{Evidence, Lock, Monitor, Process, Qemu};
+pub use state::RunState;
 
-use crate::child;
+use crate::child::Broken;
+use crate::file;
 
 /// One guest on one hypervisor. Every call returns within its `limit`, whatever hangs; those
 /// without one return at once.
@@ -33,12 +38,24 @@ pub trait Driver: Send {
 
     /// Why QEMU's monitor can't be asked at all, where the only way to it is through a daemon, and
     /// that does not answer. Asked when the monitor was silent.
-    fn cut_off(&mut self) -> Option<String> {
+    fn cut_off(&mut self, _limit: Duration) -> Option<String> {
+        None
+    }
+
+    /// The same driver once more, so that what the hypervisor knows is asked beside the monitor. None
+    /// where nothing is gained by that.
+    fn twin(&self) -> Option<Box<dyn Driver>> {
+        None
+    }
+
+    /// Who holds the hypervisor's own lock on its work at the guest, as a sentence; it ends with its
+    /// holder.
+    fn held(&mut self) -> Option<String> {
         None
     }
 
     /// Adds what only the hypervisor knows to what was `seen`: lock, staged configuration, high
-    /// availability. What can't be asked becomes a note.
+    /// availability, the job of a backup. What can't be asked becomes a note.
     fn settings(&mut self, seen: &mut Evidence, limit: Duration);
 
     /// Asks the hypervisor for one change; returns what its tool printed.
@@ -71,7 +88,7 @@ pub trait Driver: Send {
     /// # Errors
     /// A sentence.
     fn host(&mut self, file: &str, limit: Duration) -> Result<String, String> {
-        child::file(&PathBuf::from(file), limit)
+        file::end(&PathBuf::from(file), limit)
     }
 
     /// The probes of host and process that a simulated host can't have.
@@ -91,6 +108,8 @@ pub enum Action {
     Reset,
     /// Lets a guest go on that is paused, or stands before its first instruction.
     Resume,
+    /// Wakes a guest that sleeps (S3).
+    Wake,
     /// Lifts a lock for which [`Lock::ours`] is true.
     Unlock,
 }
@@ -117,6 +136,20 @@ pub struct Failure {
     pub passing: bool,
     /// The lock that forbade it, by name (`backup`), where it was one.
     pub lock: Option<String>,
+    /// Whether that is the lock that ends with its holder, so that it is worth waiting for.
+    pub is_busy: bool,
+    /// Whether the tool was ended at its deadline: what it began may still come.
+    pub is_late: bool,
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Failure {
+        Failure {
+            message: broken.words,
+            is_late: broken.is_late,
+            ..Failure::default()
+        }
+    }
 }
 
 impl From<String> for Failure {

@@ -1,32 +1,58 @@
 //! Processes as the kernel tells of them.
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::evidence::{Process, Qemu};
-use crate::child;
+use crate::file;
 
-/// Longest wait for a command line: the kernel needs a lock of the process for it.
+/// Longest wait for one file of `/proc` (the kernel needs a lock of the process for its command
+/// line) or for one that names a process.
 const LINE: Duration = Duration::from_secs(2);
-const GONE: i32 = rustix::io::Errno::SRCH.raw_os_error();
+/// Most processes that one file may name.
+const NUMBERS: usize = 64;
 
-/// The process that is named in one of `places` (a pid file, a `cgroup.procs`) and has `args`, each
-/// ended by NUL, in its command line; else the one that was `known` before, if it is still there:
-/// the hypervisor may have forgotten one that it could not kill.
-pub(crate) fn find(places: &[PathBuf], args: &str, known: &mut Option<Process>) -> Qemu {
+/// A file that names processes by their numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Holds one number.
+    PidFile(PathBuf),
+    /// Holds any number of them.
+    Group(PathBuf),
+}
+
+/// The process that is named in one of `places` and has `args`, each ended by NUL, in its command
+/// line; else the one that was `known` before, if it is still there: the hypervisor may have
+/// forgotten one that it could not kill.
+///
+/// That there is none is said only where every place is either not there or names others: a file
+/// that can't be read, or holds something else, may be that of a guest that runs.
+pub(crate) fn find(places: &[Place], args: &str, known: &mut Option<Process>) -> Qemu {
     let look = || -> Result<Option<Process>, String> {
-        for pid in places.iter().flat_map(|place| pids(place)) {
-            if let Some(process) = look(pid)?.filter(|_| has_args(pid, args)) {
-                return Ok(Some(process));
+        let mut unread = None;
+        for place in places {
+            match place.numbers() {
+                Ok(pids) => {
+                    for pid in pids {
+                        if let Some(process) = look(pid)?.filter(|_| has_args(pid, args)) {
+                            return Ok(Some(process));
+                        }
+                    }
+                }
+                Err(why) => unread = unread.or(Some(why)),
             }
         }
-        let Some(known) = *known else { return Ok(None) };
-        let now = self::look(known.pid)?;
-        Ok(now.filter(|now| now.started == known.started))
+        let now = match *known {
+            Some(known) => self::look(known.pid)?.filter(|now| now.started == known.started),
+            None => None,
+        };
+        match (now, unread) {
+            (None, Some(why)) => Err(why),
+            (now, _) => Ok(now),
+        }
     };
     match look() {
         Ok(Some(process)) => {
@@ -44,12 +70,10 @@ pub(crate) fn find(places: &[PathBuf], args: &str, known: &mut Option<Process>) 
 /// When the kernel does not say, for another reason.
 pub(crate) fn look(pid: u32) -> Result<Option<Process>, String> {
     let path = format!("/proc/{pid}/stat");
-    match fs::read_to_string(&path) {
-        Ok(stat) => parse(pid, &stat).ok_or_else(|| format!("{path} is not readable")),
-        // ESRCH: it ended between open and read.
-        Err(e) if e.kind() == ErrorKind::NotFound || e.raw_os_error() == Some(GONE) => Ok(None),
-        Err(error) => Err(format!("{path}: {error}")),
-    }
+    let Some(stat) = file::text(Path::new(&path), LINE)? else {
+        return Ok(None);
+    };
+    parse(pid, &stat).ok_or_else(|| format!("{path} is not readable"))
 }
 
 /// The process in a line of `/proc/PID/stat`. A corpse without any other thread is nothing: it
@@ -73,20 +97,51 @@ fn parse(pid: u32, stat: &str) -> Option<Option<Process>> {
 }
 
 /// Whether `args` stands in the command line of `pid`. One whose command line is gone or does not
-/// come, because it is dying, counts: rather a corpse than "no process".
+/// come, because it is dying, counts: rather a corpse than "no process". A thread of the kernel, which
+/// never has one, does not.
 fn has_args(pid: u32, args: &str) -> bool {
-    let line = child::file(Path::new(&format!("/proc/{pid}/cmdline")), LINE);
-    line.map_or(true, |line| line.is_empty() || line.contains(args))
+    let line = command_line(pid);
+    line.map_or(true, |line| match line.is_empty() {
+        true => !is_of_the_kernel(pid),
+        false => line.contains(args),
+    })
 }
 
-/// The numbers in a file; none if it is not there.
-fn pids(place: &Path) -> Vec<u32> {
-    let text = fs::read_to_string(place).unwrap_or_default();
-    let words = text.split_ascii_whitespace();
-    words
-        .filter_map(|word| word.parse().ok())
-        .take(64)
-        .collect()
+fn is_of_the_kernel(pid: u32) -> bool {
+    let stat = file::end(Path::new(&format!("/proc/{pid}/stat")), LINE).unwrap_or_default();
+    // `PF_KTHREAD` of the seventh field after the name.
+    let flags = stat.rsplit_once(')').map(|(_, rest)| rest);
+    let flags = flags.and_then(|rest| rest.split_ascii_whitespace().nth(6)?.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & 0x0020_0000 != 0)
+}
+
+/// The command line of `pid`, each word ended by NUL.
+pub(crate) fn command_line(pid: u32) -> Result<String, String> {
+    file::end(Path::new(&format!("/proc/{pid}/cmdline")), LINE)
+}
+
+impl Place {
+    /// The numbers in it; none if it is not there.
+    fn numbers(&self) -> Result<Vec<u32>, String> {
+        let (Place::PidFile(path) | Place::Group(path)) = self;
+        let Some(text) = file::text(path, LINE)? else {
+            return Ok(Vec::new());
+        };
+        let words = text.split_ascii_whitespace().take(NUMBERS);
+        let number = |word: &str| word.parse().ok().filter(|pid| *pid > 0);
+        let numbers: Option<Vec<u32>> = words.map(number).collect();
+        let most = match self {
+            Place::PidFile(_) => 1..=1,
+            Place::Group(_) => 0..=NUMBERS,
+        };
+        let fits = numbers.filter(|numbers| most.contains(&numbers.len()));
+        fits.ok_or_else(|| {
+            format!(
+                "{}: it does not hold the number of a process",
+                path.display()
+            )
+        })
+    }
 }
 
 /// State and kernel wait channel of each thread of `pid`, one line each: `TID STATE NAME CHANNEL`.
@@ -95,7 +150,7 @@ pub(crate) fn threads(pid: u32) -> Result<String, String> {
     let tasks = fs::read_dir(&dir).map_err(|error| format!("{dir}: {error}"))?;
     let mut text = String::new();
     for task in tasks.flatten().take(512) {
-        let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let read = |name: &str| file::end(&task.path().join(name), LINE).unwrap_or_default();
         let stat = read("stat");
         let state = stat
             .rsplit_once(") ")

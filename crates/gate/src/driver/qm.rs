@@ -6,20 +6,26 @@
 //! directly. `qm pending` tells the rest: it prints the whole configuration, with lock and changes.
 
 use std::fs;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{Action, Driver, Evidence, Failure, Lock, Probe, Process, Qemu, proc, qmp};
-use crate::child;
+use super::proc::Place;
+use super::tasks::{self, Task};
+use super::{Action, Driver, Evidence, Failure, Lock, Probe, Process, Qemu, proc, qga, qmp};
+use crate::child::{self, Broken, Said};
+use crate::file;
 use crate::policy::{Paths, Policy};
-use crate::text;
 
 /// Largest picture of a screen that is read: 3840 × 2160 in three bytes each.
 const PICTURE: u64 = 32 << 20;
+/// Longest wait for the guest agent.
+const AGENT: Duration = Duration::from_secs(1);
+/// Most warnings of `qm` that are told.
+const WARNINGS: usize = 5;
 
 /// The one guest of the policy, on Proxmox VE.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct QmDriver {
     guest: String,
     paths: Paths,
@@ -37,27 +43,111 @@ impl QmDriver {
         }
     }
 
-    fn qm(&self, verb: &str, limit: Duration) -> Result<String, String> {
-        child::run(&self.paths.qm, &[verb, &self.guest], limit)
-            .map_err(|words| format!("qm {verb}: {words}"))
+    fn qm(&self, verb: &str, more: &[&str], limit: Duration) -> Result<Said, Broken> {
+        let words = [&[verb, self.guest.as_str()], more].concat();
+        let said = child::run(&self.paths.qm, &words, limit);
+        said.map_err(|broken| broken.of(&format!("qm {verb}")))
     }
 
-    /// The task of the hypervisor that works on the guest, if one does. A line of the list is
-    /// `UPID:node:pid:pstart:start:type:guest:user:` in hexadecimal, and longer once it has ended.
-    fn task(&self, limit: Duration) -> Option<String> {
-        let list = child::file(&self.paths.tasks, limit).ok()?;
-        let running = |line: &str| line.split(' ').count() < 3;
-        list.lines().filter(|line| running(line)).find_map(|line| {
-            let task: Vec<&str> = line.split(':').collect();
-            let [_, _, pid, _, start, kind, guest, user, ..] = task.as_slice() else {
-                return None;
-            };
-            let [pid, start] = [pid, start].map(|hex| u64::from_str_radix(hex, 16).ok());
-            // A backup of many guests names none.
-            let ours = *guest == self.guest || (guest.is_empty() && *kind == "vzdump");
-            let since = text::utc(UNIX_EPOCH + Duration::from_secs(start?));
-            ours.then_some(format!("{kind} of {user}, process {}, since {since}", pid?))
-        })
+    /// The tasks that work on the guest.
+    fn tasks(&self, limit: Duration) -> Result<Vec<Task>, String> {
+        let list = file::text(&self.paths.tasks, limit)?.unwrap_or_default();
+        let mut tasks = tasks::of_guest(&list, &self.guest);
+        tasks.retain(Task::works);
+        Ok(tasks)
+    }
+
+    /// The lock of the configuration, with who holds it.
+    fn lock(&self, kind: &str, tasks: &Result<Vec<Task>, String>) -> Lock {
+        let (alive, gone): (Vec<&Task>, Vec<&Task>) =
+            tasks.iter().flatten().partition(|task| task.is_alive);
+        let remedy = format!("`qm unlock {}` on the host lifts it", self.guest);
+        let holder = match (tasks, alive.first(), gone.first()) {
+            (Err(why), ..) => format!("who holds it can't be told: {why}"),
+            (_, Some(task), _) => task.sentence(),
+            _ if kind == "suspended" => "the guest sleeps on its disk: start wakes it".to_owned(),
+            (.., Some(task)) => format!("{}: {remedy}", task.sentence()),
+            _ => format!("no task of this host works on the guest: {remedy}"),
+        };
+        Lock {
+            kind: kind.to_owned(),
+            // Only a suspension that was cut short by the end of QEMU leaves this one.
+            ours: kind == "suspending" && tasks.is_ok() && alive.is_empty(),
+            holder,
+        }
+    }
+
+    /// The configuration with what is staged, as `qm pending` prints it; empty where it does not.
+    fn configuration(&self, seen: &mut Evidence, limit: Duration) -> String {
+        match self.qm("pending", &[], limit) {
+            Ok(Said { out, warned }) => {
+                let warnings = warned.lines().filter(|line| !line.trim().is_empty());
+                let told = warnings.map(|line| format!("qm pending: {line}"));
+                seen.notes.extend(told.take(WARNINGS));
+                out
+            }
+            Err(broken) => {
+                seen.notes.push(broken.words);
+                String::new()
+            }
+        }
+    }
+
+    /// The file is there only where high availability was ever set up.
+    fn high_availability(&self, seen: &mut Evidence, limit: Duration) {
+        let entry = format!("vm: {}", self.guest);
+        match file::text(&self.paths.ha_resources, limit) {
+            Ok(text) => {
+                let text = text.unwrap_or_default();
+                seen.ha_managed = text.lines().any(|line| line.trim_end() == entry);
+            }
+            Err(why) => seen
+                .notes
+                .push(format!("high availability: not known: {why}")),
+        }
+    }
+
+    /// Lock, task and flock, and whether a backup froze the guest.
+    fn occupied(&self, config: &str, tasks: Result<Vec<Task>, String>, seen: &mut Evidence) {
+        let mut lines = config.lines();
+        let kind = lines.find_map(|line| line.strip_prefix("cur lock: "));
+        seen.lock = kind.map(|kind| self.lock(kind, &tasks));
+        // A backup of many guests is at work on this one only while it holds its lock.
+        let ours = |task: &&Task| task.is_alive && (task.is_named || kind == Some("backup"));
+        seen.job = tasks.iter().flatten().find(ours).map(Task::sentence);
+        match tasks.and_then(|tasks| self.holder(&tasks)) {
+            Ok(held) => seen.held = held,
+            Err(why) => seen.notes.push(format!("tasks and lock: {why}")),
+        }
+        if seen.lock.is_some() || seen.job.is_some() {
+            let socket = self.paths.run_dir.join(format!("{}.qga", self.guest));
+            seen.frozen = qga::is_frozen(&socket, AGENT).ok();
+        }
+    }
+
+    fn holder(&self, tasks: &[Task]) -> Result<Option<String>, String> {
+        let lock = self
+            .paths
+            .lock_dir
+            .join(format!("lock-{}.conf", self.guest));
+        tasks::holder(&lock, tasks)
+    }
+
+    /// The end, also of a shutdown that is at work: who asks for the end does not want to wait for
+    /// that one. An old `qm` does not know how to overrule it.
+    fn stop(&self, limit: Duration) -> Result<Said, Broken> {
+        let pending = |task: &Task| task.is_alive && task.kind == "qmshutdown";
+        let tasks = self.tasks(limit).unwrap_or_default();
+        if !tasks.iter().any(pending) {
+            return self.qm("stop", &[], limit);
+        }
+        let overruled = self.qm("stop", &["--overrule-shutdown", "1"], limit);
+        match overruled {
+            Err(Broken { words, .. }) if words.contains("Unknown option") => {
+                self.qm("stop", &[], limit)
+            }
+            ended => ended,
+        }
     }
 }
 
@@ -66,8 +156,8 @@ impl Driver for QmDriver {
         let scope = format!("{}.scope/cgroup.procs", self.guest);
         let pid_file = format!("{}.pid", self.guest);
         let places = [
-            self.paths.cgroup_dir.join(scope),
-            self.paths.run_dir.join(pid_file),
+            Place::Group(self.paths.cgroup_dir.join(scope)),
+            Place::PidFile(self.paths.run_dir.join(pid_file)),
         ];
         proc::find(&places, &format!("-id\0{}\0", self.guest), &mut self.known)
     }
@@ -77,50 +167,46 @@ impl Driver for QmDriver {
         qmp::ask(&socket, command, arguments, limit)
     }
 
+    fn twin(&self) -> Option<Box<dyn Driver>> {
+        Some(Box::new(self.clone()))
+    }
+
+    fn held(&mut self) -> Option<String> {
+        let tasks = self.tasks(AGENT).unwrap_or_default();
+        self.holder(&tasks).ok().flatten()
+    }
+
     fn settings(&mut self, seen: &mut Evidence, limit: Duration) {
-        let config = self.qm("pending", limit).unwrap_or_else(|why| {
-            seen.notes.push(why);
-            String::new()
-        });
-        if let Some(kind) = config
-            .lines()
-            .find_map(|line| line.strip_prefix("cur lock: "))
-        {
-            let task = self.task(limit);
-            seen.lock = Some(Lock {
-                kind: kind.to_owned(),
-                // Only a suspension that was cut short by the end of QEMU leaves this one.
-                ours: kind == "suspending" && task.is_none(),
-                holder: task.unwrap_or("no task of this host works on the guest".to_owned()),
-            });
-        }
+        let (ends, quick) = (Instant::now() + limit, limit / 3);
+        self.high_availability(seen, quick);
+        let tasks = self.tasks(quick);
+        let left = ends.saturating_duration_since(Instant::now());
+        let config = self.configuration(seen, left);
+        self.occupied(&config, tasks, seen);
         let change = |line: &str| match line.split_once(' ') {
             Some(("new", change)) => Some(change.to_owned()),
             Some(("del", change)) => Some(format!("{change} (removed)")),
             _ => None,
         };
         seen.staged = config.lines().filter_map(change).take(50).collect();
-        // The file is there only where high availability was ever set up.
-        let resources = child::file(&self.paths.ha_resources, limit).unwrap_or_default();
-        let entry = format!("vm: {}", self.guest);
-        seen.ha_managed = resources.lines().any(|line| line.trim_end() == entry);
     }
 
     fn act(&mut self, action: Action, limit: Duration) -> Result<String, Failure> {
         let verb = match action {
             Action::Start => "start",
-            Action::Stop => "stop",
+            Action::Stop => return self.stop(limit).map(Said::all).map_err(classify),
             Action::Reset => "reset",
-            Action::Resume => "resume",
+            // Wakes a guest that sleeps as well.
+            Action::Resume | Action::Wake => "resume",
             Action::Unlock => "unlock",
         };
-        self.qm(verb, limit).map_err(classify)
+        self.qm(verb, &[], limit).map(Said::all).map_err(classify)
     }
 
     fn screen(&mut self, limit: Duration) -> Result<Vec<u8>, String> {
         let file = self.paths.gate_dir.join(&self.guest).join("screen.ppm");
         let dump = self.ask("screendump", json!({ "filename": file }), limit);
-        let picture = dump.and_then(|_| child::bytes(&file, PICTURE, limit));
+        let picture = dump.and_then(|_| file::bytes(&file, PICTURE, limit));
         // What is left of an earlier picture goes as well.
         let _ = fs::remove_file(&file);
         picture
@@ -140,19 +226,21 @@ impl Driver for QmDriver {
 }
 
 /// What kind of failure `qm` tells of: its exit code says only that it is one.
-fn classify(message: String) -> Failure {
+fn classify(broken: Broken) -> Failure {
+    let failure = Failure::from(broken);
+    let words = &failure.message;
     // Held for half a minute by the clean-up after a QEMU that crashed or was killed.
-    let is_busy = message.contains("can't lock file");
-    let named = message
-        .split_once("VM is locked (")
-        .and_then(|(_, rest)| rest.split_once(')'));
-    let lock = named
-        .map(|(lock, _)| lock)
-        .or(is_busy.then_some("another task holds it"));
+    let is_busy = words.contains("can't lock file");
+    let named = words.split_once("VM is locked (");
+    let named = named.and_then(|(_, rest)| rest.split_once(')'));
+    let lock = named.map(|(lock, _)| lock);
     Failure {
-        passing: is_busy || message.contains("timeout waiting on systemd"),
-        lock: lock.map(str::to_owned),
-        message,
+        is_busy,
+        passing: words.contains("timeout waiting on systemd"),
+        lock: lock
+            .or(is_busy.then_some("another task holds it"))
+            .map(str::to_owned),
+        ..failure
     }
 }
 
@@ -162,7 +250,8 @@ mod tests {
 
     #[test]
     fn a_lock_and_a_passing_failure_are_told_from_the_words() {
-        let lock = |text: &str| classify(text.to_owned()).lock;
+        let failed = |text: &str| classify(text.to_owned().into());
+        let lock = |text: &str| failed(text).lock;
         assert_eq!(
             lock("qm stop: VM is locked (backup) (exit code 255)").as_deref(),
             Some("backup")
@@ -170,6 +259,7 @@ mod tests {
         let flock = "can't lock file '/var/lock/qemu-server/lock-102.conf' - got timeout";
         assert_eq!(lock(flock).as_deref(), Some("another task holds it"));
         assert_eq!(lock("VM 102 not running"), None);
-        assert!(classify("timeout waiting on systemd".to_owned()).passing);
+        assert!(failed(flock).is_busy && !failed(flock).passing);
+        assert!(failed("timeout waiting on systemd").passing);
     }
 }

@@ -69,7 +69,7 @@ fn answer(
     }
 }
 
-fn line(lines: &mut impl BufRead) -> Result<Value, String> {
+pub(super) fn line(lines: &mut impl BufRead) -> Result<Value, String> {
     let mut line = Vec::new();
     match lines.read_until(b'\n', &mut line) {
         Ok(_) if line.ends_with(b"\n") => serde_json::from_slice(&line)

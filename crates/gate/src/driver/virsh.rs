@@ -8,21 +8,25 @@
 use std::fs;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::{Action, Driver, Evidence, Failure, Probe, Process, Qemu, proc};
-use crate::child;
+use super::proc::Place;
+use super::{Action, Driver, Evidence, Failure, Probe, Process, Qemu, proc, qga};
+use crate::child::{self, Broken, Said};
 use crate::policy::{Paths, Policy};
+use crate::{file, text};
 
 /// Largest picture of a screen that is read.
 const PICTURE: u64 = 32 << 20;
-/// How long libvirtd may take to greet, and to notice that a QEMU has ended.
-const DAEMON: Duration = Duration::from_secs(3);
+/// How long libvirtd may take to notice that a QEMU has ended.
+const NOTICE: Duration = Duration::from_secs(1);
+/// Longest wait for the guest agent, and one second of it as `virsh` wants to be told it.
+const AGENT: (Duration, &str) = (Duration::from_secs(2), "1");
 
 /// The one domain of the policy, under libvirt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct VirshDriver {
     domain: String,
     connection: String,
@@ -42,16 +46,34 @@ impl VirshDriver {
         }
     }
 
-    /// `virsh VERB DOMAIN EXTRA…` to its end; its standard output.
-    fn virsh(&self, verb: &str, extra: &[&str], limit: Duration) -> Result<String, String> {
+    /// `virsh VERB DOMAIN EXTRA…` to its end; what it printed.
+    fn virsh(&self, verb: &str, extra: &[&str], limit: Duration) -> Result<Said, Broken> {
         let fixed = ["-c", &self.connection, verb, &self.domain];
-        child::run(&self.paths.virsh, &[&fixed, extra].concat(), limit)
-            .map_err(|words| format!("virsh {verb}: {words}"))
+        let said = child::run(&self.paths.virsh, &[&fixed, extra].concat(), limit);
+        said.map_err(|broken| broken.of(&format!("virsh {verb}")))
     }
 
-    /// What the file of the domain in `dir` says.
-    fn definition(&self, dir: &Path, limit: Duration) -> Result<String, String> {
-        child::file(&dir.join(format!("{}.xml", self.domain)), limit)
+    /// What the file of the domain in `dir` says, where it is there.
+    fn definition(&self, dir: &Path, limit: Duration) -> Result<Option<String>, String> {
+        file::text(&dir.join(format!("{}.xml", self.domain)), limit)
+    }
+
+    /// The job that libvirt does on the domain, and whether a backup froze the guest.
+    fn occupied(&self, seen: &mut Evidence, limit: Duration) {
+        match self.virsh("domjobinfo", &[], limit) {
+            Ok(said) => seen.job = job(&said.out, SystemTime::now()),
+            Err(broken) => seen.notes.push(broken.words),
+        }
+        if seen.job.is_some() {
+            seen.frozen = self.is_frozen(AGENT.0.min(limit));
+        }
+    }
+
+    fn is_frozen(&self, limit: Duration) -> Option<bool> {
+        let words = json!({ "execute": qga::STATUS }).to_string();
+        let asked = [&words, "--timeout", AGENT.1];
+        let said = self.virsh("qemu-agent-command", &asked, limit).ok()?;
+        qga::read(&serde_json::from_str(&said.out).ok()?).ok()
     }
 }
 
@@ -62,7 +84,7 @@ impl Driver for VirshDriver {
             .libvirt_run_dir
             .join(format!("{}.pid", self.domain));
         proc::find(
-            &[pid_file],
+            &[Place::PidFile(pid_file)],
             &format!("\0guest={},", self.domain),
             &mut self.known,
         )
@@ -73,8 +95,8 @@ impl Driver for VirshDriver {
         if let (Some(request), false) = (request.as_object_mut(), arguments.is_null()) {
             request.insert("arguments".to_owned(), arguments);
         }
-        let words = self.virsh("qemu-monitor-command", &[&request.to_string()], limit)?;
-        let answer = serde_json::from_str::<Value>(&words);
+        let said = self.virsh("qemu-monitor-command", &[&request.to_string()], limit);
+        let answer = serde_json::from_str::<Value>(&said.map_err(|broken| broken.words)?.out);
         let mut answer = answer.map_err(|error| format!("{command}: not JSON: {error}"))?;
         match answer.get_mut("return") {
             Some(value) => Ok(value.take()),
@@ -82,23 +104,31 @@ impl Driver for VirshDriver {
         }
     }
 
-    fn cut_off(&mut self) -> Option<String> {
+    fn cut_off(&mut self, limit: Duration) -> Option<String> {
         let fixed = ["-c", &self.connection, "uri"];
-        let greeting = child::run(&self.paths.virsh, &fixed, DAEMON);
+        let greeting = child::run(&self.paths.virsh, &fixed, limit);
         greeting
             .err()
-            .map(|words| format!("libvirtd does not answer: {words}"))
+            .map(|broken| format!("libvirtd does not answer: {}", broken.words))
+    }
+
+    fn twin(&self) -> Option<Box<dyn Driver>> {
+        Some(Box::new(self.clone()))
     }
 
     fn settings(&mut self, seen: &mut Evidence, limit: Duration) {
         // There is no definition of a running state for a guest that is off.
-        let Ok(current) = self.definition(&self.paths.libvirt_run_dir, limit) else {
-            return;
+        let current = match self.definition(&self.paths.libvirt_run_dir, limit) {
+            Ok(Some(current)) => current,
+            Ok(None) => return,
+            Err(why) => return seen.notes.push(format!("staged configuration: {why}")),
         };
         match self.definition(&self.paths.libvirt_config_dir, limit) {
-            Ok(next) => seen.staged = staged(&current, &next),
+            Ok(Some(next)) => seen.staged = staged(&current, &next),
+            Ok(None) => {}
             Err(why) => seen.notes.push(format!("staged configuration: {why}")),
         }
+        self.occupied(seen, limit);
     }
 
     fn act(&mut self, action: Action, limit: Duration) -> Result<String, Failure> {
@@ -108,17 +138,19 @@ impl Driver for VirshDriver {
             Action::Stop => "destroy",
             Action::Reset => "reset",
             Action::Resume => "resume",
+            Action::Wake => "dompmwakeup",
             Action::Unlock => return Ok(String::new()),
         };
-        self.virsh(verb, &[], limit)
-            .or_else(|message| classify(action, message))
+        let said = self.virsh(verb, &[], limit).map(Said::all);
+        said.or_else(|broken| classify(action, broken))
     }
 
     fn screen(&mut self, limit: Duration) -> Result<Vec<u8>, String> {
         let file = self.paths.gate_dir.join(&self.domain).join("screen.png");
         let name = file.to_string_lossy().into_owned();
         let saved = self.virsh("screenshot", &[&name], limit);
-        let picture = saved.and_then(|_| child::bytes(&file, PICTURE, limit));
+        let saved = saved.map_err(|broken| broken.words);
+        let picture = saved.and_then(|_| file::bytes(&file, PICTURE, limit));
         // What is left of an earlier picture goes as well.
         let _ = fs::remove_file(&file);
         picture
@@ -147,14 +179,16 @@ impl Driver for VirshDriver {
 }
 
 /// What kind of failure `virsh` tells of: its exit code says only that it is one.
-fn classify(action: Action, message: String) -> Result<String, Failure> {
+fn classify(action: Action, broken: Broken) -> Result<String, Failure> {
+    let failure = Failure::from(broken);
+    let message = &failure.message;
     if action == Action::Stop && message.contains("domain is not running") {
-        return Ok(message);
+        return Ok(failure.message);
     }
     // A QEMU that was killed is noticed by libvirtd a moment later than by the kernel.
     let passing = action == Action::Start && message.contains("Domain is already active");
     if passing {
-        thread::sleep(DAEMON / 3);
+        thread::sleep(NOTICE);
     }
     // The end of QEMU ends its jobs, so a job does not stand in the way of a stop.
     let held = message.split_once("cannot acquire state change lock");
@@ -163,10 +197,31 @@ fn classify(action: Action, message: String) -> Result<String, Failure> {
         format!("state change lock, {}", holder.unwrap_or_default())
     });
     Err(Failure {
-        message,
         passing,
         lock,
+        ..failure
     })
+}
+
+/// The job that `virsh domjobinfo` tells of, as a sentence: lines such as `Job type: Unbounded`,
+/// `Operation: Backup`, `Time elapsed: 1234 ms`. One of type `None` is none, and one of type
+/// `Completed` was one.
+fn job(info: &str, now: SystemTime) -> Option<String> {
+    let value = |name: &str| {
+        let line = info
+            .lines()
+            .find_map(|line| line.split_once(':').filter(|(key, _)| *key == name));
+        line.map(|(_, value)| value.trim())
+    };
+    let kind = value("Job type").filter(|kind| !matches!(*kind, "None" | "Completed" | ""))?;
+    let operation = value("Operation").unwrap_or(kind).to_lowercase();
+    let elapsed = value("Time elapsed").and_then(|words| words.split(' ').next()?.parse().ok());
+    let since = elapsed.and_then(|ms| now.checked_sub(Duration::from_millis(ms)));
+    let since = since.map_or(String::new(), |at| format!(", since {}", text::utc(at)));
+    Some(text::visible(
+        &format!("{operation} of libvirt{since}"),
+        200,
+    ))
 }
 
 /// The settings of a guest that are given on one line each (memory, processors, …) and are another
@@ -202,15 +257,15 @@ mod tests {
     fn a_stop_of_a_stopped_domain_is_a_success_and_any_other_failure_is_none() {
         let words = "error: Failed to destroy domain 'victim'; error: Requested operation is not \
                      valid: domain is not running (exit code 1)";
-        assert!(classify(Action::Stop, words.to_owned()).is_ok());
-        assert!(classify(Action::Reset, words.to_owned()).is_err());
+        assert!(classify(Action::Stop, words.to_owned().into()).is_ok());
+        assert!(classify(Action::Reset, words.to_owned().into()).is_err());
     }
 
     #[test]
     fn a_job_that_holds_the_domain_is_a_lock_but_for_a_stop() {
         let words = "error: Timed out during operation: cannot acquire state change lock \
                      (held by monitor=remoteDispatchDomainSuspend) (exit code 1)";
-        let lock = |action| classify(action, words.to_owned()).unwrap_err().lock;
+        let lock = |action| classify(action, words.to_owned().into()).unwrap_err().lock;
         assert_eq!(
             lock(Action::Reset).as_deref(),
             Some("state change lock, held by monitor=remoteDispatchDomainSuspend")
@@ -222,15 +277,28 @@ mod tests {
     fn a_start_that_comes_before_libvirtd_noticed_the_end_of_qemu_passes() {
         let words = "error: Domain is already active (exit code 1)";
         assert!(
-            classify(Action::Start, words.to_owned())
+            classify(Action::Start, words.to_owned().into())
                 .unwrap_err()
                 .passing
         );
         assert!(
-            !classify(Action::Resume, words.to_owned())
+            !classify(Action::Resume, words.to_owned().into())
                 .unwrap_err()
                 .passing
         );
+    }
+
+    #[test]
+    fn a_job_of_libvirts_is_told_with_its_begin_and_none_is_none() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
+        let info = "Job type:         Unbounded   \nOperation:        Outgoing migration\n\
+                    Time elapsed:     10000        ms\n";
+        assert_eq!(
+            job(info, now).as_deref(),
+            Some("outgoing migration of libvirt, since 1970-01-01T00:01:30Z")
+        );
+        assert_eq!(job("Job type:         None        \n\n", now), None);
+        assert_eq!(job("", now), None);
     }
 
     #[test]

@@ -61,6 +61,11 @@ impl Host {
         host
     }
 
+    /// From now on nothing listens where the monitor did.
+    pub fn end_monitor(&mut self) {
+        self.monitor.take();
+    }
+
     pub fn state(&self) -> PathBuf {
         self.dir.path().join("qm-state")
     }
@@ -118,7 +123,7 @@ impl Host {
             "driver = \"qm\"\nguest = 102 # web01\nqm = \"{root}/qm\"\nrun_dir = \"{root}/qm-state/run\"\n\
              cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
              forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
-             tasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
+             lock_dir = \"{root}/qm-state/flock\"\ntasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
              gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 20\n\
              settle_seconds = 20\n"
         );
@@ -178,6 +183,7 @@ impl Drop for Host {
             "fail-stop",
             "keep-qemu",
             "lock",
+            "shutdown",
         ] {
             self.unset(knob);
         }
@@ -200,4 +206,57 @@ pub fn wait_for(done: impl Fn() -> bool) {
         );
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A guest agent that knows one question; dropping it leaves its thread to the end of the test.
+pub struct Agent {
+    says: std::sync::Arc<std::sync::Mutex<(String, usize)>>,
+}
+
+impl Agent {
+    /// Listens on `socket` and answers `state` to the question whether file systems are frozen.
+    pub fn start(socket: &Path, state: &str) -> Agent {
+        let listener = std::os::unix::net::UnixListener::bind(socket).unwrap();
+        let says = std::sync::Arc::new(std::sync::Mutex::new((state.to_owned(), 0)));
+        let agent = Agent {
+            says: std::sync::Arc::clone(&says),
+        };
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                says.lock().unwrap().1 += 1;
+                let _ = converse(&client, &says);
+            }
+        });
+        agent
+    }
+
+    pub fn says(&self, state: &str) {
+        state.clone_into(&mut self.says.lock().unwrap().0);
+    }
+
+    /// How many have come to ask.
+    pub fn asked(&self) -> usize {
+        self.says.lock().unwrap().1
+    }
+}
+
+fn converse(
+    client: &std::os::unix::net::UnixStream,
+    says: &std::sync::Mutex<(String, usize)>,
+) -> std::io::Result<()> {
+    use std::io::{BufRead, BufReader, Write};
+    let mut out = client;
+    // An answer to one who left before it came.
+    writeln!(out, r#"{{"return": "thawed"}}"#)?;
+    for line in BufReader::new(client).lines() {
+        let request: serde_json::Value = serde_json::from_str(&line?)?;
+        let state = says.lock().unwrap().0.clone();
+        match request["execute"].as_str() {
+            Some("guest-sync") => writeln!(out, r#"{{"return": {}}}"#, request["arguments"]["id"])?,
+            // One that says nothing is silent.
+            _ if state.is_empty() => {}
+            _ => writeln!(out, r#"{{"return": "{state}"}}"#)?,
+        }
+    }
+    Ok(())
 }

@@ -128,6 +128,7 @@ impl Hypervisor for Proxmox {
         format!(
             "driver = \"qm\"\nguest = 102\nqm = \"{}\"\nrun_dir = \"{run_dir}\"\n\
              cgroup_dir = \"{dir}/cgroup\"\nha_resources = \"{dir}/ha\"\ntasks = \"{dir}/tasks\"\n\
+             lock_dir = \"{dir}/qm-state/flock\"\n\
              serial_log = \"{run_dir}/102.serial0.log\"\n",
             tool.display()
         )
