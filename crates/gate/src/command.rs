@@ -4,13 +4,14 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use breakglass_verbs::Request;
+use breakglass_verbs::{Request, Verb};
 
 use crate::driver::{Driver, qm::QmDriver, virsh::VirshDriver};
 use crate::journal::{Asked, FileJournal};
 use crate::output::{Output, Streams};
 use crate::policy::{DEFAULT_PATH, Kind, Policy, PolicyError};
-use crate::run::{Fate, Runs};
+use crate::relay::{Marked, relay};
+use crate::run::{Fate, Runs, itself};
 use crate::serve::{Context, REFUSED, serve};
 
 const USAGE: &str = "usage: breakglass-gate [--policy FILE] [--check], as command=\"…\" in \
@@ -27,12 +28,16 @@ pub fn run() -> ExitCode {
         policy: DEFAULT_PATH.into(),
         check: false,
         worker: false,
+        looker: false,
+        blind: false,
     };
     while let Some(word) = words.next() {
         match (word.to_str(), &mut gate) {
             (Some("--policy"), gate) => gate.policy = words.next().unwrap_or_default().into(),
             (Some("--check"), gate) => gate.check = true,
             (Some("--worker"), gate) => gate.worker = true,
+            (Some("--looker"), gate) => gate.looker = true,
+            (Some("--blind"), gate) => gate.blind = true,
             _ => {
                 out.error(USAGE);
                 return ExitCode::from(REFUSED);
@@ -63,6 +68,10 @@ struct Gate {
     check: bool,
     /// Given by the gate to itself: serve the verb behind the channel.
     worker: bool,
+    /// Likewise: look, and mark what is said for the gate that passes it on.
+    looker: bool,
+    /// Likewise: ask nothing of the hypervisor's tool and files.
+    blind: bool,
 }
 
 impl Gate {
@@ -99,6 +108,7 @@ impl Gate {
         // What can't be made is told by whoever needs it.
         let _ = runs.create();
         let mut driver: Box<dyn Driver> = match policy.kind {
+            Kind::Qm if self.blind => Box::new(QmDriver::blind(policy)),
             Kind::Qm => Box::new(QmDriver::new(policy)),
             Kind::Virsh => Box::new(VirshDriver::new(policy)),
         };
@@ -113,12 +123,40 @@ impl Gate {
             }
             true => self.front(request, &runs, &context, driver.as_mut(), out),
             false => {
-                if !matches!(request.verb.as_str(), "vitals" | "screenshot") {
+                let is_read_by_people = !matches!(request.verb, Verb::Vitals | Verb::Screenshot);
+                if is_read_by_people && !self.looker {
                     runs.note().iter().for_each(|note| out.line(note));
                 }
-                serve(&context, driver.as_mut(), out)
+                self.look(request, &runs, &context, driver.as_mut(), out)
             }
         }
+    }
+
+    /// A verb that only looks: by a process of its own, unless this is that one, or none can be had.
+    fn look(
+        &self,
+        request: Request,
+        runs: &Runs,
+        context: &Context<'_>,
+        driver: &mut dyn Driver,
+        out: &mut dyn Output,
+    ) -> u8 {
+        if self.looker {
+            let mut marked = Marked(std::io::stdout());
+            let exit = serve(context, driver, &mut marked);
+            marked.end(exit);
+            return exit;
+        }
+        let line = request.to_string();
+        let mut looker = itself("--looker", &self.policy, &line, context.asked.source);
+        let stuck = runs.stuck();
+        if stuck.is_full() {
+            looker.arg("--blind");
+        }
+        relay(request, looker, &stuck, context.limits, out).unwrap_or_else(|why| {
+            out.error(&format!("{why}; the verb runs in this channel"));
+            serve(context, driver, out)
+        })
     }
 
     fn front(
@@ -144,16 +182,16 @@ impl Gate {
                 ));
                 runs.note().iter().for_each(|note| out.error(note));
                 // Where that left the guest.
-                let line = Request {
+                let status = Request {
                     json: request.json,
-                    verb: breakglass_verbs::Verb::Status,
-                }
-                .to_string();
+                    verb: Verb::Status,
+                };
                 let asked = Asked {
-                    request: &line,
+                    request: &status.to_string(),
                     ..context.asked
                 };
-                serve(&Context { asked, ..*context }, driver, out).max(1)
+                let context = Context { asked, ..*context };
+                self.look(status, runs, &context, driver, out).max(1)
             }
         }
     }

@@ -30,6 +30,7 @@ mod ladder;
 mod output;
 mod png;
 mod policy;
+mod relay;
 mod run;
 mod serve;
 mod text;

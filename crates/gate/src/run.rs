@@ -26,6 +26,7 @@ use crate::child;
 use crate::driver::proc;
 use crate::file;
 use crate::output::Output;
+use crate::relay::Stuck;
 use crate::serve::{Context, last_line};
 use crate::text;
 
@@ -73,6 +74,11 @@ impl Runs {
             .mode(0o700)
             .recursive(true)
             .create(&self.0)
+    }
+
+    /// The looks that still sit in the kernel.
+    pub(crate) fn stuck(&self) -> Stuck {
+        Stuck(self.0.join("stuck"))
     }
 
     /// A sentence about a mutating verb that runs, or broke off; nothing if all is in order.
@@ -241,20 +247,8 @@ impl Runs {
 
     /// Starts a worker for `verb`; its first words.
     fn begin(&self, verb: Verb, policy: &Path, source: &str) -> Result<String, String> {
-        // The running program itself, also after an update has put another one in its place.
-        let spawned = Command::new("/proc/self/exe")
-            .arg0("breakglass-gate")
-            .arg("--worker")
-            .arg("--policy")
-            .arg(policy)
-            .env_clear()
-            .env("SSH_ORIGINAL_COMMAND", verb.as_str())
-            .env("SSH_CONNECTION", source)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
+        let mut worker = itself("--worker", policy, verb.as_str(), source);
+        let spawned = worker.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         let mut worker = spawned.map_err(|error| format!("a worker can't be started: {error}"))?;
         let words = worker.stdout.take().ok_or("a worker has no voice")?;
         let said = child::within(BEGIN, "the worker", move || {
@@ -273,6 +267,23 @@ impl Runs {
         }
         said
     }
+}
+
+/// The running program itself, also after an update has put another one in its place, to serve `line`
+/// behind the channel in the way that `word` says.
+pub(crate) fn itself(word: &str, policy: &Path, line: &str, source: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("breakglass-gate")
+        .arg(word)
+        .arg("--policy")
+        .arg(policy)
+        .env_clear()
+        .env("SSH_ORIGINAL_COMMAND", line)
+        .env("SSH_CONNECTION", source)
+        .current_dir("/")
+        .stderr(Stdio::null());
+    command
 }
 
 /// Where a worker writes what its verb says: one line each, after a mark that says what it is.

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use support::Host;
+use support::{Host, HungFiles};
 
 /// Ample for any answer that the gate does not wait in vain for, on a machine that others use.
 const SOON: Duration = Duration::from_secs(20);
@@ -158,6 +158,34 @@ fn other_files_that_are_no_files_cost_a_note_and_no_time() {
         "{:?}",
         began.elapsed()
     );
+}
+
+#[test]
+fn real_vm_a_file_system_that_hangs_in_the_kernel_holds_up_neither_the_answer_nor_its_end() {
+    let host = Host::running();
+    let hung = HungFiles::mount();
+    let ha = hung.dir().join("resources.cfg");
+    host.write_policy(&format!("ha_resources = \"{}\"\n", ha.display()));
+    for verb in ["status", "vitals", "cycle"] {
+        let began = Instant::now();
+        let (code, out, err) = host.send(verb);
+        assert_eq!((code, last(&out)), (0, "verdict: running"), "{out}{err}");
+        assert!(out.contains("high availability: not known: "), "{out}");
+        assert!(out.contains("no answer within"), "{out}");
+        assert!(began.elapsed() < 2 * SOON, "{verb}: {:?}", began.elapsed());
+    }
+    assert!(hung.asked() > 0, "the file system was asked");
+    // A few looks are left in the kernel; then it is not asked any more, and the rest is told.
+    let blind = "not asked: earlier looks at them still hang in the kernel";
+    let told: Vec<bool> = (0..6)
+        .map(|_| host.send("vitals").1.contains(blind))
+        .collect();
+    assert_eq!(told, [false, false, true, true, true, true]);
+    let asked = hung.asked();
+    let (_, out, _) = host.send("status");
+    assert_eq!((last(&out), hung.asked()), ("verdict: running", asked));
+    drop(hung);
+    support::wait_for(|| !host.send("status").1.contains(blind));
 }
 
 #[test]

@@ -260,3 +260,76 @@ fn converse(
     }
     Ok(())
 }
+
+/// A FUSE file system whose daemon takes each request and never answers: who asks sits in the kernel.
+/// Wants root.
+pub struct HungFiles {
+    dir: TempDir,
+    asked: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl HungFiles {
+    pub fn mount() -> HungFiles {
+        use std::io::{Read, Write};
+        let (dir, asked) = (tempfile::tempdir().unwrap(), std::sync::Arc::default());
+        let hung = HungFiles { dir, asked };
+        let mut device = fs::File::options();
+        let mut device = device.read(true).write(true).open("/dev/fuse").unwrap();
+        let mount = Command::new("mount")
+            .args([
+                "-i",
+                "-t",
+                "fuse",
+                "-o",
+                "fd=0,rootmode=40000,user_id=0,group_id=0",
+            ])
+            .arg("hung")
+            .arg(hung.dir())
+            .stdin(device.try_clone().unwrap())
+            .status();
+        assert!(
+            mount.unwrap().success(),
+            "no FUSE here: this test wants root"
+        );
+        let asked = std::sync::Arc::clone(&hung.asked);
+        std::thread::spawn(move || {
+            let mut request = vec![0; 1 << 17];
+            while device.read(&mut request).is_ok() {
+                // Only the first one, INIT (26), is answered: 64 bytes, version 7.31.
+                if request[4..8] == 26_u32.to_le_bytes() {
+                    let mut answer = [0; 80];
+                    answer[0..4].copy_from_slice(&80_u32.to_le_bytes());
+                    answer[8..16].copy_from_slice(&request[8..16]);
+                    answer[16..20].copy_from_slice(&7_u32.to_le_bytes());
+                    answer[20..24].copy_from_slice(&31_u32.to_le_bytes());
+                    answer[36..40].copy_from_slice(&4096_u32.to_le_bytes());
+                    device.write_all(&answer).unwrap();
+                } else {
+                    asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                }
+            }
+        });
+        hung
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// How many requests it has taken.
+    pub fn asked(&self) -> usize {
+        self.asked.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+impl Drop for HungFiles {
+    fn drop(&mut self) {
+        // By force: that lets go of those who wait.
+        for how in ["-f", "-l"] {
+            let umount = Command::new("umount").arg(how).arg(self.dir()).output();
+            if umount.is_ok_and(|output| output.status.success()) {
+                break;
+            }
+        }
+    }
+}
