@@ -3,6 +3,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use breakglass_verbs::is_hidden;
+
 /// `text` as printable ASCII within one line; everything else, quotes and backslashes too, is
 /// escaped. At most `limit` characters of it; the rest is counted.
 pub(crate) fn ascii(text: &str, limit: usize) -> String {
@@ -11,14 +13,10 @@ pub(crate) fn ascii(text: &str, limit: usize) -> String {
     })
 }
 
-/// `text` with its control characters and direction overrides escaped; other letters stay.
+/// `text` with its control characters and all that a reader would not see escaped; other letters
+/// stay.
 pub(crate) fn visible(text: &str, limit: usize) -> String {
-    cut(text, limit, is_obeyed)
-}
-
-fn is_obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    cut(text, limit, |c| c.is_control() || is_hidden(c))
 }
 
 fn cut(text: &str, limit: usize, escaped: impl Fn(char) -> bool) -> String {
@@ -83,6 +81,10 @@ mod tests {
     #[test]
     fn letters_of_any_language_stay_readable_but_obey_nothing() {
         assert_eq!(visible("“Größe”\u{202e}\t", 99), r"“Größe”\u{202e}\t");
+        assert_eq!(
+            visible("r\u{200b}m\u{a0}\u{e0041}", 99),
+            r"r\u{200b}m\u{a0}\u{e0041}"
+        );
     }
 
     #[test]

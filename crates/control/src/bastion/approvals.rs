@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use breakglass_journal::{Actor, Decision, EventBody, IncidentId, Journal, JournalError};
+use breakglass_journal::{Actor, Decision, EventBody, IncidentId, Journal, JournalError, visible};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -225,8 +225,8 @@ fn requested(approval: String, question: Question, expires_at: Option<String>) -
         turn,
         tool_call,
         place,
-        command,
-        touches,
+        command: visible(&command),
+        touches: visible(&touches),
         expires_at,
     }
 }

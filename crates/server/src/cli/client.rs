@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::follow::{self, Accepted, Patience};
 use super::remote::Remote;
-use super::{Exit, Failure, ServerArgs, direct, say, say_error};
+use super::{Exit, Failure, ServerArgs, direct, say, say_error, say_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct VerbArgs {
@@ -80,7 +80,7 @@ pub(crate) fn report(view: &OperationView, json: bool) -> Result<Exit, Failure> 
     if json {
         let text = serde_json::to_string(view)
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-        say(&text);
+        say_json(&text);
     } else if let Some(message) = &view.message {
         say_error(message);
     }

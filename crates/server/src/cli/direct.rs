@@ -6,7 +6,7 @@ use breakglass_journal::OutputStream;
 use breakglass_verbs::Verb;
 
 use super::client::{VerbArgs, exit_of};
-use super::{Exit, Failure, say, say_error};
+use super::{Exit, Failure, say, say_error, say_json};
 use crate::config::Config;
 
 pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
@@ -32,7 +32,7 @@ pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
     if args.json {
         let text = serde_json::to_string(&outcome)
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-        say(&text);
+        say_json(&text);
     } else {
         say_error(&outcome.message);
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Exit, Failure, runtime, say};
+use super::{Exit, Failure, runtime, say, say_json};
 use crate::config::Config;
 use crate::doctor::{Check, State, examine, examine_agent};
 
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     runtime::init_tracing(LevelFilter::ERROR);
     let (checks, worst) = examine_all(&config, args.ask_model)?;
     if args.json {
-        say(&json!({ "state": worst, "checks": checks }).to_string());
+        say_json(&json!({ "state": worst, "checks": checks }).to_string());
     } else {
         print(&checks);
     }

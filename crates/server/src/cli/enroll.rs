@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Exit, Failure, doctor, runtime, say};
+use super::{Exit, Failure, doctor, runtime, say, say_json};
 use crate::config::Config;
 use crate::enroll::{self, EnrollError, Gate, GuestId, Order, Source, Step, Told, What};
 
@@ -100,7 +100,7 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
     }
     if order.dry || args.remove {
         if args.json {
-            say(&json!({ "changes": changes(&told), "notes": notes(&told) }).to_string());
+            say_json(&json!({ "changes": changes(&told), "notes": notes(&told) }).to_string());
         }
         return Ok(Exit::Done);
     }

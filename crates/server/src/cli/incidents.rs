@@ -2,7 +2,7 @@ use breakglass_journal::{IncidentId, IncidentSummary};
 use clap::{Args, Subcommand};
 
 use super::remote::Remote;
-use super::{Exit, Failure, ServerArgs, say, transfer};
+use super::{Exit, Failure, ServerArgs, say, say_json, transfer};
 
 #[derive(Debug, Args)]
 pub(crate) struct IncidentsArgs {
@@ -90,7 +90,7 @@ fn print(incidents: &[IncidentSummary], json: bool) -> Result<(), Failure> {
         if json {
             let text = serde_json::to_string(incident)
                 .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-            say(&text);
+            say_json(&text);
         } else {
             let state = incident.closed_at.as_deref().map_or("open", |_| "closed");
             let drill = if incident.drill { " DRILL" } else { "" };

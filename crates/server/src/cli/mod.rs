@@ -12,6 +12,7 @@ mod enroll;
 mod follow;
 mod incidents;
 mod notify;
+mod output;
 mod remote;
 mod runner;
 mod runtime;
@@ -26,6 +27,8 @@ use breakglass_verbs::Verb;
 use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::ConfigError;
+
+pub(crate) use output::{say, say_error, say_json};
 
 /// How a command ended. The numbers are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,16 +294,4 @@ pub(crate) fn record_file(data_dir: &Path) -> PathBuf {
     } else {
         data_dir.to_owned()
     }
-}
-
-/// Prints a line on standard output; a closed pipe is no error of ours.
-pub(crate) fn say(line: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-/// Prints a line on standard error.
-pub(crate) fn say_error(line: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "breakglass: {line}");
 }

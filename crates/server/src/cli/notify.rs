@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Exit, Failure, runtime, say};
+use super::{Exit, Failure, runtime, say, say_json};
 use crate::notify::try_out;
 
 #[derive(Debug, Args)]
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &NotifyArgs) -> Result<Exit, Failure> {
             let (Ok(message) | Err(message)) = answer;
             json!({ "name": name, "taken": answer.is_ok(), "message": message })
         });
-        say(&lines.collect::<serde_json::Value>().to_string());
+        say_json(&lines.collect::<serde_json::Value>().to_string());
     } else {
         for (name, answer) in &answers {
             let (Ok(message) | Err(message)) = answer;

@@ -8,7 +8,7 @@ use clap::Args;
 use tempfile::NamedTempFile;
 
 use super::remote::Remote;
-use super::{Exit, Failure, ServerArgs, audit, record_file, say, say_error};
+use super::{Exit, Failure, ServerArgs, audit, record_file, say, say_error, say_json};
 use crate::hold::Hold;
 
 #[derive(Debug, Args)]
@@ -124,7 +124,7 @@ pub(crate) fn take(args: &ImportArgs, json: bool) -> Result<Exit, Failure> {
     if json {
         let text = serde_json::to_string(&imported)
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-        say(&text);
+        say_json(&text);
         return Ok(Exit::Done);
     }
     let how = if imported.new {

@@ -79,6 +79,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_reader_would_not_see_is_shown_by_its_number() {
+        let text = "r\u{200b}m\u{a0}\u{202e}x";
+        let shown = "r<U+200B>m<U+00A0><U+202E>x";
+        let mut fenced = String::new();
+        fence(&mut fenced, text, 1000);
+        assert!(fenced.contains(shown), "{fenced}");
+        assert_eq!(code(text), format!("`{shown}`"));
+        assert_eq!(short(text), format!("`{shown}`"));
+    }
+
+    #[test]
     fn no_text_can_leave_its_fence_or_its_code_span() {
         for text in [
             "```\n# forged",
