@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 source scripts/packages.sh
 need ssh=openssh-client /usr/sbin/sshd=openssh-server setpriv=util-linux visudo=sudo rsync=rsync groff=groff-base \
   nginx=nginx-light \
+  dash=dash busybox=busybox zsh=zsh ksh=ksh mksh=mksh fish=fish \
   node=nodejs npm=npm chromium=chromium
 scripts/lab-packages.sh
 major=$(node -p 'process.versions.node.split(".")[0]')

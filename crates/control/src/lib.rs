@@ -33,7 +33,7 @@ pub use control::Control;
 pub use permit::{Permit, Refusal};
 pub use pictures::Pictures;
 pub use power::{Accepted, IdempotencyKey, OperationView};
-pub use rules::{Judgement, RuleFault, Rules, RulesError};
+pub use rules::{Judgement, RuleFault, Rules, RulesError, Word, split};
 pub use screen::NoPicture;
 pub use ssh::{HostKeyPolicy, SshOptions};
 pub use target::{Endpoint, Target};

@@ -18,4 +18,5 @@ pub mod model;
 pub mod nat;
 pub mod port;
 pub mod qmp;
+pub mod shells;
 pub mod sshd;

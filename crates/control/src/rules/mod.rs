@@ -23,6 +23,7 @@ use words::{Command, shown};
 
 use load::Loaded;
 pub use load::{RuleFault, RulesError};
+pub use words::{Word, split};
 
 /// The rules that come with the program.
 const BUILT_IN: &str = include_str!("read-only.toml");

@@ -209,6 +209,132 @@ fn an_operand_that_a_program_would_write_cannot_look_like_an_option_or_a_pattern
 }
 
 #[test]
+fn what_one_shell_reads_otherwise_does_not_pass() {
+    refuses(&[
+        // POSIX: `echo` in the background, then another command.
+        "echo &>/dev/null touch x",
+        "echo &> /dev/null touch x",
+        "echo x &>/dev/null",
+        "echo |& cat",
+        "echo >& x",
+        "echo >|x",
+        "echo <>x",
+        "echo &! touch x",
+        "echo &| touch x",
+        "echo ;& touch x",
+        "echo ;; touch x",
+        "echo <<x\nx",
+        "echo <<<x",
+        ">/dev/null",
+        ">/dev/null echo",
+        "2>/dev/null echo",
+        "echo 2>&1x",
+        "echo 3>&1",
+        "echo 12>/dev/null",
+        "echo x2>&1",
+        // What is expanded.
+        "echo {a,b}",
+        "echo =ls",
+        "echo ''=ls",
+        "echo \"\"=ls",
+        "echo %self",
+        "echo ''%self",
+        "echo ~",
+        "echo ~+",
+        "echo x=~",
+        "echo ^x",
+        "echo x^",
+        "echo #x",
+        "echo x#y",
+        "echo !x",
+        "echo \"!x\"",
+        "echo (touch x)",
+        "echo \"$(touch x)\"",
+        "echo \"`touch x`\"",
+        "echo $x",
+        "echo \"$x\"",
+        "echo $'x'",
+        "echo $\"x\"",
+        "echo $((1))",
+        "ls /?",
+        "ls /[a]",
+        "ls /x]",
+        "ls /**",
+        "ls /**/x",
+        "ls /*(e:touch:)",
+        "ls /<1-5>",
+        "ls /@(a)",
+        "ls *",
+        // Quotes and backslashes.
+        "echo 'a\\'",
+        "echo 'a\\\\b'",
+        "echo 'a\\'; touch x; echo 'b'",
+        "echo 'a''b'",
+        "echo ''''",
+        "echo \\n",
+        "echo \\x41",
+        "\\echo",
+        "echo \"\\`\"",
+        "echo \"\\!\"",
+        "echo \\\nx",
+        "echo \"\\\nx\"",
+        "echo \"a\nb\"",
+        "echo \\",
+        "echo 'x",
+        "echo \"x",
+        // Words that are no programs.
+        "time echo",
+        "! echo",
+        "{ echo",
+        "if echo",
+        "while true",
+        "and echo",
+        "or echo",
+        "not echo",
+        "begin; echo",
+        "function echo",
+        "coproc echo",
+        "noglob echo",
+        "nocorrect echo",
+        "builtin echo",
+        "exec echo",
+        "eval echo",
+        "- echo",
+        "[[ x",
+        "%1",
+        "PATH=/tmp ls",
+        "LD_PRELOAD=/tmp/x ls",
+        "x+=y ls",
+        "x= ls",
+        "command ls",
+    ]);
+}
+
+#[test]
+fn a_command_with_a_character_that_cannot_be_seen_does_not_pass() {
+    for (first, last) in breakglass_verbs::HIDDEN {
+        for c in [first, last] {
+            refuses(&[
+                &format!("ls{c}"),
+                &format!("ls {c}-l"),
+                &format!("echo 'a{c}b'"),
+                &format!("echo \"a{c}b\""),
+                &format!("{c}ls"),
+            ]);
+        }
+    }
+    refuses(&[
+        "ls\r",
+        "ls\r\n",
+        "ls\u{b}",
+        "ls\u{c}x",
+        "ls \u{7f}",
+        "echo 'a\u{1b}[2Jb'",
+    ]);
+    assert_eq!(why("echo 'Größe 漢字'"), None);
+}
+
+#[test]
 fn a_line_that_is_no_text_or_too_long_is_not_judged() {
     for line in [
         &b"ls \xff"[..],
