@@ -3,7 +3,7 @@
 use breakglass_journal::Autonomy;
 use breakglass_verbs::Verb;
 
-use crate::rules::{Judgement, Rules};
+use crate::rules::{Judgement, Rules, hands_over};
 
 /// What the agent wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,33 +78,24 @@ fn touches(wish: Wish<'_>, rules: &Rules) -> Option<String> {
             "The guest, by its subsystem {name}: files there can be read, written and removed, as \
              long as it is open."
         )),
-        Wish::Cell(command) if reaches_the_bastion(command) => None,
-        Wish::Cell(command) => match rules.judge(command.as_bytes()) {
-            Judgement::Reads(_) => None,
-            Judgement::Changes(_) => Some(
-                "The agent's own cell, which holds no key; what it sends to guest or host is \
-                 asked about on its own."
-                    .to_owned(),
-            ),
-        },
+        Wish::Cell(command) => cell(command, rules),
     }
 }
 
-/// Whether a command of the cell is one plain call of the SSH client, whose errand is judged where
-/// it arrives, expanded: no quoting of it here could be understood better than there.
-fn reaches_the_bastion(command: &str) -> bool {
-    let mut words = command.split_ascii_whitespace();
-    let first = match words.next() {
-        Some("timeout") => words.nth(1),
-        first => first,
+/// What a command in the agent's own cell touches. One that hands a command over to the bastion is judged
+/// where that arrives, expanded.
+fn cell(command: &str, rules: &Rules) -> Option<String> {
+    let handed = hands_over(command);
+    let judged = rules.judge(command.as_bytes());
+    let why = match (handed, judged) {
+        (Ok(()), _) | (_, Judgement::Reads(_)) => return None,
+        (Err(why), _) if command.contains("ssh") => why,
+        (_, Judgement::Changes(why)) => why,
     };
-    let plain = |byte: u8| !b"`$<>&;|()\n\\".contains(&byte);
-    first == Some("ssh") && outside_quotes(command).bytes().all(plain)
-}
-
-/// `command` without what stands between single quotes, where the shell reads nothing.
-fn outside_quotes(command: &str) -> String {
-    command.split('\'').step_by(2).collect()
+    Some(format!(
+        "The agent's own cell, which holds no key; what it sends to guest or host is asked about on its \
+         own. Not known to be harmless: {why}"
+    ))
 }
 
 #[cfg(test)]
@@ -149,24 +140,20 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_ssh_of_the_cell_is_judged_where_it_arrives_and_no_other_is() {
-        for plain in [
-            "ssh devvm 'rm -rf / && echo $HOME'",
-            "timeout 60 ssh devvm uptime",
-            "ssh -o ConnectTimeout=10 devvm 'df -h | tail'",
+    fn the_cells_shell_hands_a_command_over_or_reads_and_is_asked_about_all_else() {
+        use Autonomy::{ApproveMutations, ReadOnly};
+        let rules = rules();
+        for (command, asks) in [
+            ("ssh devvm 'rm -rf / && echo $HOME'", false),
+            ("ls -l", false),
+            ("ssh devvm \"it's\"; touch q; echo \"it's\"", true),
+            ("ssh -E log devvm uptime", true),
+            ("rm x", true),
         ] {
-            assert!(reaches_the_bastion(plain), "{plain}");
-        }
-        for other in [
-            "ssh devvm uptime; rm -rf ~",
-            "ssh devvm $(cat x)",
-            "ssh devvm \"$(cat x)\"",
-            "ssh devvm uptime > file",
-            "echo ssh devvm",
-            "ssh devvm 'a'$(b)'c'",
-            "timeout ssh devvm",
-        ] {
-            assert!(!reaches_the_bastion(other), "{other}");
+            let cell = Wish::Cell(command);
+            let asked = matches!(rule(ApproveMutations, cell, &rules), Ruling::Ask(_));
+            let denied = matches!(rule(ReadOnly, cell, &rules), Ruling::Deny(_));
+            assert_eq!((asked, denied), (asks, asks), "{command}");
         }
     }
 }

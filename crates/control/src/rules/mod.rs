@@ -10,6 +10,7 @@
 //! else *changes*, with the reason. A judgement trusts the guest's own state: that `ls` there is
 //! `ls`, that its shell's start-up files do not redefine it.
 
+mod client;
 mod kind;
 mod load;
 mod rule;
@@ -21,6 +22,7 @@ mod wrappers;
 use rule::Mismatch;
 use words::{Command, shown};
 
+pub(crate) use client::hands_over;
 use load::Loaded;
 pub use load::{RuleFault, RulesError};
 pub use words::{Word, split};

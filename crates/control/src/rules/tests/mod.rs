@@ -1,6 +1,7 @@
 //! What passes, what does not, and that no writing of it makes a change pass.
 
 mod attacks;
+mod cell;
 mod files;
 mod shells;
 
