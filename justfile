@@ -87,3 +87,7 @@ gate:
 # Fuzz the parsers at the boundary, SECONDS each.
 fuzz SECONDS="60":
     scripts/fuzz.sh {{SECONDS}}
+
+# Judge LINES lines by the rules, and have every shell run what is judged to read.
+fuzz-shells LINES="10000000":
+    scripts/fuzz.sh shells {{LINES}}
