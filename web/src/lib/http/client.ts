@@ -1,5 +1,6 @@
 import { requireServer, signedOut } from './edge';
 import { Problem, Unconfirmed } from './problem';
+import { readJson } from '../visible';
 import type { Accepted } from '../api/Accepted';
 import type { Autonomy } from '../api/Autonomy';
 import type { Decision } from '../api/Decision';
@@ -43,7 +44,7 @@ export function listenToServerTime(listener: (serverMs: number) => void): void {
 }
 
 const call = <T>(path: string, how: Call = {}): Promise<T> =>
-  ask(path, { wanted: JSON_TYPE, ...how }, async (response) => (await response.json()) as T);
+  ask(path, { wanted: JSON_TYPE, ...how }, async (response) => readJson(await response.text()) as T);
 
 /** A POST whose good answer has no content. */
 const post = (path: string, body?: unknown): Promise<void> =>

@@ -1,3 +1,5 @@
+import { readJson } from '../visible';
+
 /** The server understood and said no (RFC 9457). The message is a sentence for the operator. */
 export class Problem extends Error {
   constructor(
@@ -30,7 +32,7 @@ export async function problemOf(response: Response): Promise<Problem> {
   const fallback = `The server answered ${response.status}.`;
   let body: unknown;
   try {
-    body = await response.json();
+    body = readJson(await response.text());
   } catch {
     body = undefined;
   }

@@ -1,5 +1,6 @@
 import type { Event } from '../api/Event';
 import type { Frame } from '../api/Frame';
+import { readJson } from '../visible';
 import type { SseMessage } from './sse';
 
 /** What a message of an incident's stream means. */
@@ -26,7 +27,7 @@ export function decode(message: SseMessage): Arrival | undefined {
 
 function parse(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return readJson(text);
   } catch {
     return undefined;
   }
