@@ -47,7 +47,7 @@ impl Asked {
             self.seen.clear();
         }
         let case = case(line);
-        if case.names_only(&PROGRAMS) && self.seen.insert(hash(&case.line)) {
+        if case.fits(&PROGRAMS) && self.seen.insert(hash(&case.line)) {
             self.waiting.push(case);
         }
         if self.waiting.len() >= BATCH {

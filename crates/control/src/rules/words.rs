@@ -172,10 +172,12 @@ impl Splitter<'_> {
             text: String::new(),
             glob: false,
         };
+        let mut quoted = false;
         while let Some((_, c)) = self
             .chars
             .next_if(|(_, c)| !matches!(c, ' ' | '\t' | '\n' | ';' | '|' | '&'))
         {
+            quoted |= matches!(c, '\'' | '"' | '\\');
             match c {
                 '\'' => self.single(&mut word.text)?,
                 '"' => self.double(&mut word.text)?,
@@ -192,6 +194,12 @@ impl Splitter<'_> {
                 _ if plain(c) => word.text.push(c),
                 _ => return Err(meaning(c)),
             }
+        }
+        if word.glob && quoted {
+            return Err(format!(
+                "some shells take the pattern `{}` for text, since a part of it is quoted",
+                shown(&word.text)
+            ));
         }
         if word.glob && !word.text.starts_with('/') {
             return Err(format!(

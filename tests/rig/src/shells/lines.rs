@@ -258,7 +258,7 @@ pub fn line(next: &mut dyn FnMut() -> u8) -> String {
         }
         command(&mut line, next);
     }
-    if next() < 96 {
+    if next() < 128 {
         spoil(&mut line, next);
     }
     line
@@ -270,7 +270,7 @@ fn command(line: &mut String, next: &mut dyn FnMut() -> u8) {
     }
     line.push_str(one_of(HEADS, next));
     for _ in 0..next() % 5 {
-        let nasty = next() < 64;
+        let nasty = next() < 80;
         line.push_str(one_of(if nasty { NASTY } else { WORDS }, next));
         if next() >= 40 {
             line.push(' ');

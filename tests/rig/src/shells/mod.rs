@@ -88,15 +88,16 @@ impl Case {
         self.line.contains("||")
     }
 
-    /// Whether it names no other programs than `programs`.
+    /// Whether it can be asked about: names no other programs than `programs`, and no pattern that files
+    /// of this machine may match.
     #[must_use]
-    pub fn names_only(&self, programs: &[&str]) -> bool {
-        let known = |words: &Vec<String>| {
-            words
-                .first()
-                .is_some_and(|it| programs.contains(&it.as_str()))
-        };
-        self.programs.iter().all(known)
+    pub fn fits(&self, programs: &[&str]) -> bool {
+        let known = |name: &String| programs.contains(&name.as_str());
+        let matches = |word: &String| word.contains('*') && !word.starts_with("/zz");
+        self.programs
+            .iter()
+            .all(|words| words.first().is_some_and(known))
+            && !(self.pattern && self.programs.iter().flatten().any(matches))
     }
 }
 

@@ -265,6 +265,8 @@ fn what_one_shell_reads_otherwise_does_not_pass() {
         "ls /<1-5>",
         "ls /@(a)",
         "ls *",
+        "ls \\/*",
+        "ls /'a'*",
         // Quotes and backslashes.
         "echo 'a\\'",
         "echo 'a\\\\b'",

@@ -44,7 +44,7 @@ fn every_shell_runs_what_only_reads_as_it_was_judged() {
         .map(|_| shells::line(&mut next))
         .filter(reads)
         .map(case)
-        .filter(|case| case.names_only(&shells::PROGRAMS))
+        .filter(|case| case.fits(&shells::PROGRAMS))
         .collect();
     assert!(cases.len() > 500, "{}", cases.len());
     cases.sort_by(|a, b| a.line.cmp(&b.line));
@@ -53,6 +53,25 @@ fn every_shell_runs_what_only_reads_as_it_was_judged() {
         .chunks(500)
         .flat_map(|some| shells.differences(some))
         .collect();
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+#[test]
+fn every_shell_puts_the_same_files_in_for_a_pattern() {
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| format!("{}/{name}", place.path().display());
+    for name in ["a.log", "b c.log", "x.txt", ".log"] {
+        fs::write(path(name), "").unwrap();
+    }
+    let line = format!("ls -l {} x", path("*.log"));
+    assert!(matches!(RULES.judge(line.as_bytes()), Judgement::Reads(_)));
+    let words = ["ls", "-l", &path("a.log"), &path("b c.log"), "x"].map(str::to_owned);
+    let case = Case {
+        line,
+        pattern: false,
+        programs: vec![words.into()],
+    };
+    let differences = Shells::new(&["ls"]).differences(&[case]);
     assert!(differences.is_empty(), "{differences:#?}");
 }
 
