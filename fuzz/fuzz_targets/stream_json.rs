@@ -1,12 +1,17 @@
 //! What a CLI of any version, or something that answers in its place, can print: no bytes make the
-//! decoder panic, and its quick way says what its careful way says.
+//! decoder panic, its quick way says what its careful way says, and what is known of a line that can't be
+//! read is the same however it is cut.
 #![no_main]
 
-use breakglass_agent::wire::decode;
+use breakglass_agent::wire::{Outline, decode};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     for line in data.split(|byte| *byte == b'\n') {
+        let mut pieces = Outline::default();
+        line.chunks(7).for_each(|piece| pieces.take(piece));
+        let whole = Outline::of(line);
+        assert_eq!(format!("{:?}", pieces.line()), format!("{:?}", whole.line()));
         let meant = decode(line).map(|line| format!("{line:?}"));
         // A line that does not begin as the CLI begins it is always read the careful way.
         let padded = [b" ", line, b" "].concat();

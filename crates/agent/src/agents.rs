@@ -195,6 +195,16 @@ impl Agents {
         health.with_login(login).with_record(journal.degraded())
     }
 
+    /// Takes note of what the model's API makes of the login, where it was asked by another way than a
+    /// turn: why it refused it, as a sentence; none where it took it.
+    pub fn note_login(&self, refused: Option<&str>) {
+        let login = &self.inner.shared.login;
+        match refused {
+            Some(sentence) => login.refused(sentence),
+            None => login.works(),
+        }
+    }
+
     /// Ends every turn and every process, politely first; returns when all are gone.
     pub async fn shutdown(&self) {
         self.inner.shared.shutdown.cancel();

@@ -1,6 +1,5 @@
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -9,6 +8,7 @@ use crate::PromptError;
 use crate::cell;
 use crate::child::{Child, Launcher};
 use crate::options::AgentOptions;
+use crate::refusal::Refusal;
 use crate::start::{Started, start};
 use crate::wire::RawLine;
 
@@ -29,25 +29,27 @@ pub struct AgentHealth {
     pub available: bool,
     /// What the CLI calls itself, such as `2.1.197 (Claude Code)`.
     pub version: Option<String>,
+    /// Whether it is the login of the model's API that is missing or was refused.
+    pub login: bool,
     /// A sentence: what is wrong and what to do; or that all is well.
     pub message: String,
 }
 
-/// Whether the model's API refused the login when it was last asked.
+/// Why the model's API refused the login when it was last asked, as a sentence; none if it did not.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Login(Arc<AtomicBool>);
+pub(crate) struct Login(Arc<Mutex<Option<String>>>);
 
 impl Login {
-    pub(crate) fn expired(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    pub(crate) fn refused(&self, sentence: &str) {
+        *self.lock() = Some(sentence.to_owned());
     }
 
     pub(crate) fn works(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        *self.lock() = None;
     }
 
-    pub(crate) fn is_expired(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,6 +58,7 @@ impl AgentHealth {
         AgentHealth {
             available: false,
             version: None,
+            login: false,
             message,
         }
     }
@@ -71,11 +74,11 @@ impl AgentHealth {
 
     /// As it is, unless the model's API has refused the login since.
     pub(crate) fn with_login(mut self, login: &Login) -> AgentHealth {
-        if self.available && login.is_expired() {
+        let refused = login.lock().clone();
+        if let Some(sentence) = refused.filter(|_| self.available) {
             self.available = false;
-            self.message = "The agent's login has expired: the model's API refused it (401). \
-                            Renew the API key or the login of the claude CLI."
-                .to_owned();
+            self.login = true;
+            self.message = sentence;
         }
         self
     }
@@ -109,11 +112,8 @@ pub(crate) async fn examine(options: &AgentOptions, launcher: &Launcher) -> Agen
         return AgentHealth {
             available: false,
             version,
-            message: "The claude CLI is not signed in: set agent.api_key_file, or \
-                      agent.credentials_dir to a directory with the CLI's own sign-in \
-                      (.credentials.json); a drill takes ANTHROPIC_API_KEY. Power and checks work \
-                      without it."
-                .to_owned(),
+            login: true,
+            message: Refusal::SignedOut.sentence(&options.sign_in),
         };
     }
     let message = format!(
@@ -123,6 +123,7 @@ pub(crate) async fn examine(options: &AgentOptions, launcher: &Launcher) -> Agen
     AgentHealth {
         available: true,
         version,
+        login: false,
         message,
     }
 }

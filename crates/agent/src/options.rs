@@ -32,6 +32,8 @@ pub struct AgentOptions {
     /// The environment that the CLI gets besides what this crate sets itself; nothing is
     /// inherited. See [`AgentOptions::inherit`].
     pub env: Vec<(String, String)>,
+    /// How the login of the model's API is renewed here, as a sentence for the operator.
+    pub sign_in: String,
     /// An agent file to use in place of the built-in one.
     pub agent_file: Option<PathBuf>,
     /// The machines that incidents are about. The agent is told the names of its incident's own.
@@ -98,6 +100,11 @@ const INHERITED: &[&str] = &[
     "SSL_CERT_FILE",
 ];
 
+/// How a login is renewed where no more is known.
+const SIGN_IN: &str = "Set agent.api_key_file to a file with a valid key, or agent.credentials_dir \
+     to a directory with the claude CLI's own sign-in (.credentials.json); a drill takes \
+     ANTHROPIC_API_KEY. Then start breakglass again.";
+
 impl AgentOptions {
     /// Options with the usual bounds for a CLI whose cell is `home`.
     #[must_use]
@@ -114,6 +121,7 @@ impl AgentOptions {
             runner: None,
             home,
             env: Vec::new(),
+            sign_in: SIGN_IN.to_owned(),
             agent_file: None,
             targets: Vec::new(),
             turn_limit: Duration::from_secs(30 * 60),

@@ -8,8 +8,9 @@ use uuid::Uuid;
 use crate::cell::Session;
 use crate::child::{Child, Launcher};
 use crate::health::examine;
+use crate::refusal::Refusal;
 use crate::start::{Plan, start};
-use crate::wire::{self, Line, RawLine};
+use crate::wire::{self, Line};
 use crate::{AgentHealth, AgentOptions, TargetNames};
 
 /// How long the CLI may take to end once it has answered.
@@ -23,12 +24,23 @@ pub async fn try_cli(options: &AgentOptions) -> AgentHealth {
     examine(options, &launcher).await
 }
 
+/// Why the model gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// Its API refuses the login; a sentence with the remedy.
+    #[error("{0}")]
+    Refused(String),
+    /// Something else; a sentence.
+    #[error("{0}")]
+    Other(String),
+}
+
 /// Asks the model one short question through the CLI; gives its answer's beginning. `limit` is the
 /// longest wait for it.
 ///
 /// # Errors
-/// A sentence: why there is no answer.
-pub async fn try_model(options: &AgentOptions, limit: Duration) -> Result<String, String> {
+/// [`NoAnswer`].
+pub async fn try_model(options: &AgentOptions, limit: Duration) -> Result<String, NoAnswer> {
     let launcher = Launcher::start(options.account, options.walls.clone());
     let nobody = || TargetNames {
         guest: "guest".to_owned(),
@@ -40,35 +52,51 @@ pub async fn try_model(options: &AgentOptions, limit: Duration) -> Result<String
         model: options.model.clone(),
         env: Vec::new(),
     };
-    let mut child = start(options, &launcher, Some(&plan)).await?.child;
+    let started = start(options, &launcher, Some(&plan)).await;
+    let mut child = started.map_err(NoAnswer::Other)?.child;
     let answer = timeout(limit, converse(&mut child)).await;
     let exit = child.end(GRACE).await;
     match answer {
-        Ok(Some(answer)) => answer,
-        Ok(None) => Err(format!(
+        Ok(Some(Ok(said))) => Ok(said),
+        Ok(Some(Err((refusal, said)))) => Err(match refusal {
+            Some(refusal) => NoAnswer::Refused(refusal.sentence(&options.sign_in)),
+            None => NoAnswer::Other(said),
+        }),
+        Ok(None) => Err(NoAnswer::Other(format!(
             "The claude CLI ended without an answer ({}).",
             exit.describe("no status")
-        )),
-        Err(_) => Err(format!("No answer within {} s.", limit.as_secs())),
+        ))),
+        Err(_) => {
+            let late = format!("No answer within {} s.", limit.as_secs());
+            Err(NoAnswer::Other(late))
+        }
     }
 }
 
+/// What the CLI says instead of an answer, and what it means where the login is refused.
+type Instead = (Option<Refusal>, String);
+
 /// The answer; none if the CLI ended first.
-async fn converse(child: &mut Child) -> Option<Result<String, String>> {
+async fn converse(child: &mut Child) -> Option<Result<String, Instead>> {
     for line in [wire::initialize("trial"), wire::prompt(QUESTION)] {
         child.send(&line).await.ok()?;
     }
+    let mut kind = None;
     loop {
-        let RawLine::Whole(line) = child.next().await.ok()?? else {
-            continue;
-        };
-        if let Ok(Line::Ended(ending)) = wire::decode(line) {
-            let said = ending.result.as_deref().unwrap_or_default();
-            let said: String = said.chars().take(200).collect();
-            return Some(match ending.is_error {
-                true => Err(said),
-                false => Ok(said),
-            });
+        match wire::read(&child.next().await.ok()??).0 {
+            Line::Said { error, .. } => kind = error.map(|word| word.to_string()),
+            Line::Ended(ending) => {
+                let said = ending.result.as_deref().unwrap_or_default();
+                let said: String = said.chars().take(200).collect();
+                if !ending.failed() && kind.is_none() {
+                    return Some(Ok(said));
+                }
+                let status = ending.api_error_status;
+                let refusal = Refusal::of(status, kind.as_deref(), Some(&said));
+                let said = [&[said][..], &ending.errors].concat().join(" ");
+                return Some(Err((refusal, said.trim().to_owned())));
+            }
+            _ => {}
         }
     }
 }

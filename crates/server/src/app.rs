@@ -375,6 +375,7 @@ fn with_bounds(mut options: AgentOptions, config: &Config) -> AgentOptions {
     options.turn_limit = agent.turn_limit;
     options.silence_limit = agent.silence_limit;
     options.max_api_retries = agent.max_api_retries;
+    options.sign_in = http::sentence(agent.renew_login());
     let names = |target: &Target| TargetNames {
         guest: target.name.clone(),
         host: target.host_name.clone(),

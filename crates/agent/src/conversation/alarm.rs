@@ -6,6 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::STOP_GRACE;
+use crate::wire::Line;
+
+/// How long the CLI may be silent while the model shortens the conversation for it.
+const COMPACTION: Duration = Duration::from_secs(10 * 60);
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,9 @@ pub(super) struct Alarms {
     turn_limit: Duration,
     silence_limit: Duration,
     heard: Instant,
+    /// Until when the CLI has said that it will be silent.
+    quiet_until: Option<Instant>,
+    compacting: bool,
     told_silent: bool,
     asked_to_end: Option<Instant>,
 }
@@ -38,6 +45,8 @@ impl Alarms {
             turn_limit,
             silence_limit,
             heard: now,
+            quiet_until: None,
+            compacting: false,
             told_silent: false,
             asked_to_end: None,
         }
@@ -52,6 +61,30 @@ impl Alarms {
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.told_silent = false;
+    }
+
+    /// What it printed may announce a silence, or end one. None outlasts the turn's own limit,
+    /// and that of a compaction not [`COMPACTION`], however often it is announced.
+    pub(super) fn announced(&mut self, now: Instant, line: &Line<'_>) {
+        match line {
+            Line::ApiRetry(retry) => self.quiet(now, retry.delay),
+            Line::Status(status) if status.is_compacting() => {
+                if !self.compacting {
+                    self.quiet(now, COMPACTION);
+                }
+                self.compacting = true;
+            }
+            Line::Quiet | Line::Unknown | Line::Init { .. } => {}
+            _ => {
+                self.quiet_until = None;
+                self.compacting = false;
+            }
+        }
+    }
+
+    fn quiet(&mut self, now: Instant, span: Duration) {
+        self.compacting = false;
+        self.quiet_until = Some(now + span.min(self.turn_limit));
     }
 
     /// The operator was told of the silence.
@@ -70,10 +103,13 @@ impl Alarms {
             return (asked + STOP_GRACE, Alarm::Kill);
         }
         let limit = (self.began + self.turn_limit, Alarm::TimeLimit);
+        let heard = self
+            .quiet_until
+            .map_or(self.heard, |end| end.max(self.heard));
         let silence = match (tool_runs, self.told_silent) {
             (true, _) => return limit,
-            (false, false) => (self.heard + self.silence_limit / 2, Alarm::Silent),
-            (false, true) => (self.heard + self.silence_limit, Alarm::SilenceLimit),
+            (false, false) => (heard + self.silence_limit / 2, Alarm::Silent),
+            (false, true) => (heard + self.silence_limit, Alarm::SilenceLimit),
         };
         if silence.0 < limit.0 { silence } else { limit }
     }
@@ -107,6 +143,67 @@ mod tests {
             alarms(now).next(true),
             (now + 100 * SECOND, Alarm::TimeLimit)
         );
+    }
+
+    fn line(text: &str) -> Line<'_> {
+        crate::wire::decode(text).unwrap()
+    }
+
+    fn retry(delay: &str) -> String {
+        format!(
+            r#"{{"type":"system","subtype":"api_retry","attempt":1,"max_retries":9,"retry_delay_ms":{delay}}}"#
+        )
+    }
+
+    #[test]
+    fn an_announced_wait_is_no_silence_and_the_silence_counts_from_its_end() {
+        let now = Instant::now();
+        let mut alarms = alarms(now);
+        alarms.announced(now, &line(&retry("60000.5")));
+        let (due, alarm) = alarms.next(false);
+        assert_eq!(alarm, Alarm::Silent);
+        assert_eq!(due, now + Duration::from_micros(65_000_500));
+        alarms.heard(now + 61 * SECOND);
+        alarms.announced(
+            now + 61 * SECOND,
+            &line(r#"{"type":"system","subtype":"status","status":"requesting"}"#),
+        );
+        assert_eq!(alarms.next(false).0, now + 66 * SECOND);
+    }
+
+    #[test]
+    fn no_announced_wait_outlasts_the_turn_and_an_odd_one_is_none() {
+        let now = Instant::now();
+        for (delay, due) in [
+            ("31536000000", 100),
+            ("1e300", 100),
+            ("-5", 5),
+            ("\"60000\"", 5),
+            ("null", 5),
+            ("{}", 5),
+        ] {
+            let mut alarms = alarms(now);
+            alarms.announced(now, &line(&retry(delay)));
+            assert_eq!(alarms.next(false).0, now + due * SECOND, "{delay}");
+        }
+    }
+
+    #[test]
+    fn a_compaction_may_be_silent_for_ten_minutes_however_often_it_is_announced() {
+        let now = Instant::now();
+        let compacting = r#"{"type":"system","subtype":"status","status":"compacting"}"#;
+        let mut alarms = Alarms::new(now, 6000 * SECOND, 10 * SECOND);
+        for at in [0, 30, 60] {
+            let at = now + at * SECOND;
+            alarms.heard(at);
+            alarms.announced(at, &line(compacting));
+        }
+        assert_eq!(alarms.next(false).0, now + COMPACTION + 5 * SECOND);
+        let over =
+            r#"{"type":"system","subtype":"status","status":null,"compact_result":"success"}"#;
+        alarms.heard(now + 70 * SECOND);
+        alarms.announced(now + 70 * SECOND, &line(over));
+        assert_eq!(alarms.next(false).0, now + 75 * SECOND);
     }
 
     #[test]

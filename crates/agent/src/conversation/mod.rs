@@ -264,10 +264,10 @@ impl Conversation {
     }
 }
 
-/// Returns when the process has died. What it prints between turns concerns nobody.
+/// Returns when the process has died.
 async fn death(process: &mut Option<Process>) {
     match process {
-        Some(process) => while let Ok(Some(_)) = process.child.next().await {},
+        Some(process) => process.death().await,
         None => std::future::pending().await,
     }
 }

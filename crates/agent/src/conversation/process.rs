@@ -13,7 +13,7 @@ use crate::child::{Child, Exit};
 use crate::options::TargetNames;
 use crate::start::{Plan, start};
 use crate::warden::Post;
-use crate::wire::{self, Line, RawLine};
+use crate::wire::{self, Line};
 
 /// How long the CLI may take to get ready; about a second of a free core is usual.
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -21,6 +21,9 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// How long it may take to end once its standard input is closed.
 const GRACE: Duration = Duration::from_secs(2);
+/// What the agent is told where it wants to act between turns.
+const NO_TURN: &str =
+    "No turn is running, and the agent acts in a turn only. Wait for the operator.";
 
 /// A CLI process that takes prompts.
 #[derive(Debug)]
@@ -130,9 +133,8 @@ impl Process {
     /// Reads up to the answer to `request`: done, or the CLI's reason for not doing it.
     async fn answer(&mut self, request: &str) -> io::Result<Result<(), String>> {
         while let Some(line) = self.child.next().await? {
-            let RawLine::Whole(line) = line else { continue };
-            match wire::decode(line) {
-                Ok(Line::Answer { request: id, error }) if &*id == request => {
+            match wire::read(&line).0 {
+                Line::Answer { request: id, error } if &*id == request => {
                     return Ok(error.map_or(Ok(()), |error| Err(error.to_string())));
                 }
                 _ => {}
@@ -155,12 +157,27 @@ impl Process {
     /// Whether the process has died since it was last used.
     pub(super) async fn is_dead(&mut self) -> bool {
         let soon = Instant::now() + Duration::from_millis(1);
-        loop {
-            match timeout_at(soon, self.child.next()).await {
-                Err(_) => return false,
-                Ok(Ok(Some(_))) => {}
-                Ok(Ok(None) | Err(_)) => return true,
-            }
+        timeout_at(soon, self.death()).await.is_ok()
+    }
+
+    /// Returns when the process has died. What it says between turns concerns no turn; what it asks
+    /// is denied, so that it does not wait for an answer when the next prompt comes.
+    pub(super) async fn death(&mut self) {
+        while let Ok(Some(line)) = self.child.next().await {
+            let denied = match wire::read(&line).0 {
+                Line::Ask {
+                    request,
+                    question: Some(_),
+                } => wire::deny(&request, NO_TURN),
+                Line::Ask { request, .. } => wire::refuse(&request),
+                Line::Ended(ending) => {
+                    self.cost = ending.total_cost_usd.unwrap_or(self.cost);
+                    continue;
+                }
+                _ => continue,
+            };
+            // Where this fails the process is about to be found dead.
+            let _ = self.child.send(&denied).await;
         }
     }
 

@@ -12,9 +12,10 @@ use super::questions::Questions;
 use super::recorder::{RecordError, Recorder};
 use super::{Activity, Command, Shared};
 use crate::PromptError;
+use crate::refusal::Refusal;
 use crate::turn::{Effect, Input, Turn};
 use crate::warden::{Post, Ruling};
-use crate::wire::{self, Line, RawLine};
+use crate::wire::{self, Line};
 
 pub(super) struct Running<'a> {
     number: TurnNumber,
@@ -52,7 +53,7 @@ impl<'a> Running<'a> {
         let options = &shared.options;
         Running {
             number,
-            turn: Turn::new(number, process.cost),
+            turn: Turn::new(number, process.cost).with_sign_in(&options.sign_in),
             post: Arc::clone(&process.post),
             questions: Questions::default(),
             process: Some(process),
@@ -110,25 +111,15 @@ impl<'a> Running<'a> {
             (request, ruling) = self.questions.next() => Event::Ruled(request, ruling),
             line = process.child.next() => {
                 let Ok(Some(line)) = line else { return Event::Dead };
-                self.alarms.heard(Instant::now());
-                let RawLine::Whole(line) = line else {
-                    self.unread += 1;
-                    return Event::Effects(Vec::new());
-                };
-                match wire::decode(line) {
-                    Ok(line) => {
-                        if let Line::Ended(ending) = &line {
-                            process.cost = ending.total_cost_usd.unwrap_or(process.cost);
-                        }
-                        self.unread += u64::from(matches!(line, Line::Unknown));
-                        Event::Effects(self.turn.step(Input::Line(line), self.alarms.elapsed()))
-                    }
-                    Err(error) => {
-                        tracing::debug!(%error, "skipped");
-                        self.unread += 1;
-                        Event::Effects(Vec::new())
-                    }
+                let (line, read) = wire::read(&line);
+                let now = Instant::now();
+                self.alarms.heard(now);
+                self.alarms.announced(now, &line);
+                self.unread += u64::from(!read);
+                if let Line::Ended(ending) = &line {
+                    process.cost = ending.total_cost_usd.unwrap_or(process.cost);
                 }
+                Event::Effects(self.turn.step(Input::Line(line), self.alarms.elapsed()))
             }
         }
     }
@@ -281,8 +272,8 @@ impl<'a> Running<'a> {
 
     fn note_login(&self, body: &EventBody) {
         match body {
-            EventBody::Notice { code, .. } if code == "agent_login_expired" => {
-                self.shared.login.expired();
+            EventBody::Notice { code, message, .. } if Refusal::is_code(code) => {
+                self.shared.login.refused(message);
             }
             EventBody::TurnEnded {
                 outcome: TurnOutcome::Done,

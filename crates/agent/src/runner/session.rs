@@ -19,7 +19,7 @@ use crate::child::{Exit, Local, MARK};
 use crate::health::has_login;
 use crate::ssh_files::write_ssh_files;
 use crate::start::{Plan, start_here};
-use crate::wire::RawLine;
+use crate::wire::{RawLine, stub};
 
 /// How long the server may take to say what is to be started.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -27,8 +27,6 @@ const START_LIMIT: Duration = Duration::from_secs(10);
 const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// Frames that wait to be written.
 const QUEUE: usize = 2;
-/// What stands for a line that was too long to be read; no JSON, so it is counted as unread.
-const SKIPPED: &[u8] = b"(a line was too long)";
 
 pub(super) async fn run(stream: UnixStream, shared: &Shared) {
     let (input, output) = stream.into_split();
@@ -182,7 +180,9 @@ impl<'a> Session<'a> {
                 line = self.child.next(), if self.pending.is_empty() && !self.over => {
                     self.pending = match line {
                         Ok(Some(RawLine::Whole(line))) => chunks(line),
-                        Ok(Some(RawLine::TooLong)) => chunks(SKIPPED),
+                        Ok(Some(RawLine::TooLong(outline))) => {
+                            chunks(stub(&outline.line()).as_bytes())
+                        }
                         Ok(None) | Err(_) => {
                             self.over = true;
                             encode(&Report::Eof).into_iter().collect()

@@ -13,6 +13,7 @@
 //! clock or writes: [`crate::conversation`] does.
 
 mod effect;
+mod ending;
 mod questions;
 mod tools;
 mod words;
@@ -29,7 +30,8 @@ use breakglass_journal::{Actor, EventBody, Frame, Level, TurnNumber, TurnOutcome
 pub(crate) use effect::{Effect, Input};
 
 use crate::ToolQuestion;
-use crate::wire::{self, Block, Ending, Line, Question, ToolResult};
+use crate::refusal::Refusal;
+use crate::wire::{self, Block, Line, Question, Status, ToolResult};
 use questions::Questions;
 use serde_json::Value;
 use tools::OpenTools;
@@ -41,10 +43,24 @@ pub(crate) struct Turn {
     phase: Phase,
     tools: OpenTools,
     questions: Questions,
-    /// What the CLI itself said in the model's place: the error in words.
-    synthetic: Option<String>,
+    /// The failure of which the CLI spoke in the model's place, until the model answers again.
+    failure: Option<Failure>,
+    /// Whether there is a word of the agent that answers what it was asked last.
+    answered: bool,
+    /// What the agent said last.
+    last_text: String,
+    compacting: bool,
     cost_before: f64,
+    /// How a login is renewed here.
+    sign_in: String,
     login_told: bool,
+}
+
+/// A failure in the CLI's words, and its word for the kind.
+#[derive(Debug)]
+struct Failure {
+    words: String,
+    kind: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -68,10 +84,20 @@ impl Turn {
             phase: Phase::Running,
             tools: OpenTools::default(),
             questions: Questions::default(),
-            synthetic: None,
+            failure: None,
+            answered: false,
+            last_text: String::new(),
+            compacting: false,
             cost_before,
+            sign_in: String::new(),
             login_told: false,
         }
+    }
+
+    /// `sign_in` is how a login is renewed here, as a sentence.
+    pub(crate) fn with_sign_in(self, sign_in: &str) -> Turn {
+        let sign_in = sign_in.to_owned();
+        Turn { sign_in, ..self }
     }
 
     /// How it ended, once it has.
@@ -120,7 +146,12 @@ impl Turn {
                 turn: self.number,
                 text: breakglass_journal::visible(&text),
             })],
-            Line::Said { model, blocks } => self.said(&model, blocks),
+            Line::Said {
+                model,
+                error,
+                blocks,
+            } => self.said(&model, error.as_deref(), blocks),
+            Line::Status(status) => self.status(&status),
             Line::ToolResults(results) => self.finished(results),
             Line::ApiRetry(retry) => self.retry(&retry),
             Line::Ask { request, question } => self.asked(&request, question),
@@ -130,24 +161,90 @@ impl Turn {
         }
     }
 
-    fn said(&mut self, model: &str, blocks: Vec<Block<'_>>) -> Vec<Effect> {
+    fn said(&mut self, model: &str, error: Option<&str>, blocks: Vec<Block<'_>>) -> Vec<Effect> {
+        if model == "<synthetic>" || error.is_some() {
+            return self.cli_said(error, &blocks);
+        }
         let mut effects = Vec::new();
         for block in blocks {
             match block {
-                Block::Text { text } if model == "<synthetic>" => {
-                    self.synthetic = Some(words::bounded_line(&text));
+                Block::Text { text } => {
+                    effects.extend(self.overcome());
+                    self.answered |= !text.trim().is_empty();
+                    effects.push(self.text(&text));
                 }
-                Block::Text { text } => effects.push(agent(EventBody::Text {
-                    turn: self.number,
-                    text: tools::kept(&text).0,
-                })),
                 Block::ToolUse { id, name, input } => {
+                    effects.extend(self.overcome());
+                    self.answered = false;
                     effects.extend(self.tools.start(self.number, &id, &name, input));
                 }
                 Block::Other => {}
             }
         }
         effects
+    }
+
+    fn text(&mut self, text: &str) -> Effect {
+        let turn = self.number;
+        let text = tools::kept(text).0;
+        self.last_text.clone_from(&text);
+        agent(EventBody::Text { turn, text })
+    }
+
+    /// The CLI speaks in the model's place: of a failure, which may end the turn or be overcome, or
+    /// of what it did by itself.
+    fn cli_said(&mut self, error: Option<&str>, blocks: &[Block<'_>]) -> Vec<Effect> {
+        let words = blocks.iter().filter_map(|block| match block {
+            Block::Text { text } => Some(&**text),
+            _ => None,
+        });
+        let words = words::bounded_line(&words.collect::<Vec<_>>().join(" "));
+        if words.is_empty() && error.is_none() {
+            return Vec::new();
+        }
+        if error.is_none() && !words.starts_with("API Error") && !self.is_refused(&words) {
+            self.answered = true;
+            let text = words::cli_says(&words);
+            return vec![notice(Level::Warning, "agent_cli_says", text)];
+        }
+        let kind = error.map(words::bounded_line);
+        self.failure = Some(Failure { words, kind });
+        Vec::new()
+    }
+
+    fn is_refused(&self, words: &str) -> bool {
+        Refusal::of(None, None, Some(words)).is_some()
+    }
+
+    /// The model answers again: a failure before that is told, and is no end.
+    fn overcome(&mut self) -> Option<Effect> {
+        let failure = self.failure.take()?;
+        let text = words::cli_says(&failure.told());
+        Some(notice(Level::Warning, "agent_cli_says", text))
+    }
+
+    fn status(&mut self, status: &Status<'_>) -> Vec<Effect> {
+        if status.status.as_deref() == Some("requesting") {
+            self.answered = false;
+        }
+        let began = status.is_compacting() && !self.compacting;
+        self.compacting = status.is_compacting();
+        match status.compact_result.as_deref() {
+            Some("failed") => {
+                let text = words::not_compacted(status.compact_error.as_deref());
+                vec![notice(Level::Warning, "agent_not_compacted", text)]
+            }
+            // To shorten it may be all that was asked for.
+            Some(_) => {
+                self.answered = true;
+                Vec::new()
+            }
+            None if began => {
+                let text = words::COMPACTING.to_owned();
+                vec![notice(Level::Info, "agent_compacting", text)]
+            }
+            None => Vec::new(),
+        }
     }
 
     fn finished(&mut self, results: Vec<ToolResult<'_>>) -> Vec<Effect> {
@@ -213,96 +310,31 @@ impl Turn {
     }
 
     fn retry(&mut self, retry: &wire::ApiRetry<'_>) -> Vec<Effect> {
-        if retry.error_status != Some(401) {
-            return vec![notice(
+        match Refusal::of(retry.error_status, retry.error.as_deref(), None) {
+            Some(refusal) => self.refused(refusal).into_iter().collect(),
+            None => vec![notice(
                 Level::Warning,
                 "model_unreachable",
                 words::unreachable(retry),
-            )];
+            )],
         }
-        if std::mem::replace(&mut self.login_told, true) {
-            return Vec::new();
-        }
-        vec![notice(
-            Level::Error,
-            "agent_login_expired",
-            words::LOGIN_EXPIRED.to_owned(),
-        )]
     }
 
-    fn begin_end(&mut self, why: Why) -> Vec<Effect> {
-        if self.phase != Phase::Running {
-            return Vec::new();
-        }
-        self.phase = Phase::Ending(why);
-        vec![Effect::Interrupt]
-    }
-
-    fn ended(&mut self, ending: &Ending<'_>, elapsed: Duration) -> Vec<Effect> {
-        let cost = ending
-            .total_cost_usd
-            .map(|total| (total - self.cost_before).max(0.0));
-        let mut effects = Vec::new();
-        let (outcome, reason) = if ending.is_error {
-            if ending.api_error_status == Some(401) && !self.login_told {
-                let text = words::LOGIN_EXPIRED.to_owned();
-                effects.push(notice(Level::Error, "agent_login_expired", text));
-            }
-            (
-                TurnOutcome::Failed,
-                Some(words::failed(ending, self.synthetic.as_deref())),
-            )
-        } else {
-            (TurnOutcome::Done, None)
-        };
-        effects.extend(self.end(outcome, reason, cost, elapsed));
-        effects
-    }
-
-    fn gone(&mut self, reason: String, elapsed: Duration) -> Vec<Effect> {
-        self.end(TurnOutcome::Interrupted, Some(reason), None, elapsed)
-    }
-
-    /// The one way out: closes open tools, then the turn. Who began to end it has the last word
-    /// on how it ended.
-    fn end(
-        &mut self,
-        outcome: TurnOutcome,
-        reason: Option<String>,
-        cost_usd: Option<f64>,
-        elapsed: Duration,
-    ) -> Vec<Effect> {
-        let (actor, outcome, reason) = match std::mem::replace(&mut self.phase, Phase::Running) {
-            Phase::Ending(Why::Stopped(actor)) => {
-                (actor, TurnOutcome::Stopped, Some(words::stopped(outcome)))
-            }
-            Phase::Ending(Why::TimedOut(limit)) => (
-                Actor::System,
-                TurnOutcome::TimedOut,
-                Some(words::timed_out(limit)),
-            ),
-            _ => (author(outcome), outcome, reason),
-        };
-        self.phase = Phase::Ended(outcome);
-        let mut effects = self.tools.close(self.number, words::cut_off(outcome));
-        effects.push(Effect::Record(
-            actor,
-            EventBody::TurnEnded {
-                turn: self.number,
-                outcome,
-                reason,
-                duration_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-                cost_usd,
-            },
-        ));
-        effects
+    /// Told once in a turn.
+    fn refused(&mut self, refusal: Refusal) -> Option<Effect> {
+        let told = std::mem::replace(&mut self.login_told, true);
+        let text = refusal.sentence(&self.sign_in);
+        (!told).then(|| notice(Level::Error, refusal.code(), text))
     }
 }
 
-fn author(outcome: TurnOutcome) -> Actor {
-    match outcome {
-        TurnOutcome::Done | TurnOutcome::Failed => Actor::Agent,
-        _ => Actor::System,
+impl Failure {
+    /// In words, where there are any.
+    fn told(&self) -> String {
+        match (&*self.words, &self.kind) {
+            ("", Some(kind)) => kind.clone(),
+            (words, _) => words.to_owned(),
+        }
     }
 }
 

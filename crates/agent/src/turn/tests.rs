@@ -5,6 +5,8 @@ use breakglass_journal::{Actor, EventBody, Frame, TurnOutcome};
 use super::{Effect, Input, Turn};
 use crate::wire;
 
+mod ends;
+
 const WITH_TOOL: &str = include_str!("../../tests/recordings/turn-with-tool.jsonl");
 const OVERLOADED: &str = include_str!("../../tests/recordings/api-overloaded.jsonl");
 const UNAUTHORIZED: &str = include_str!("../../tests/recordings/api-unauthorized.jsonl");

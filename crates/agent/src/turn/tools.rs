@@ -81,7 +81,8 @@ impl OpenTools {
         if !std::mem::replace(open, false) {
             return None;
         }
-        let (output, omitted_bytes) = kept(&result.output);
+        let (output, omitted) = kept(&result.output);
+        let omitted_bytes = omitted + result.omitted;
         Some(finished(
             turn,
             result.id.to_string(),

@@ -9,11 +9,14 @@ use crate::wire::{ApiRetry, Ending};
 /// Longest sentence taken over from the CLI, in characters.
 const MAX_SENTENCE: usize = 600;
 
-pub(super) const LOGIN_EXPIRED: &str = "The agent's login has expired: the model's API refuses it \
-     (401). Renew the API key or the login of the claude CLI. Power and checks work without it.";
+/// Waits shorter than this are not worth a word.
+const WORTH_TELLING: Duration = Duration::from_secs(10);
 
-const SIGNED_OUT: &str = "The agent is not signed in: set agent.api_key_file, or agent.credentials_dir \
-     to a directory with the claude CLI's own sign-in. Power and checks work without it.";
+pub(super) const NO_ANSWER: &str = "The agent ended without an answer. What it did is above; ask it \
+     for its findings.";
+
+pub(super) const COMPACTING: &str = "The agent's conversation has grown long and is being shortened. \
+     That may take some minutes.";
 
 pub(super) fn unreachable(retry: &ApiRetry<'_>) -> String {
     let error = retry.error.as_deref().map(bounded_line).unwrap_or_default();
@@ -23,8 +26,12 @@ pub(super) fn unreachable(retry: &ApiRetry<'_>) -> String {
         (None, "" | "unknown") => "no connection".to_owned(),
         (None, error) => format!("no connection, {error}"),
     };
+    let next = match retry.delay {
+        delay if delay < WORTH_TELLING => String::new(),
+        delay => format!(", the next in {}", span(delay)),
+    };
     format!(
-        "The model does not answer ({why}): try {} of {}. Power and checks work without it.",
+        "The model does not answer ({why}): try {} of {}{next}. Power and checks work without it.",
         retry.attempt, retry.max_retries
     )
 }
@@ -38,26 +45,61 @@ pub(super) fn silent(so_far: Duration, limit: Duration) -> String {
     )
 }
 
+/// Why a turn failed: in the CLI's words, those of its result first.
 pub(super) fn failed(ending: &Ending<'_>, synthetic: Option<&str>) -> String {
-    if ending.api_error_status == Some(401) {
-        return LOGIN_EXPIRED.to_owned();
+    let said = ending.result.as_deref().map(bounded_line);
+    let said = said.filter(|text| !text.is_empty());
+    let said = said.or_else(|| synthetic.map(str::to_owned));
+    let word = ending.subtype.as_deref().map(bounded_line);
+    let word = word.filter(|word| !matches!(word.as_str(), "" | "success"));
+    let word = word.map(|word| format!(" ({word})")).unwrap_or_default();
+    match (said, errors(ending)) {
+        (Some(said), None) => said,
+        (Some(said), Some(errors)) => format!("{} {errors}", sentence(&said)),
+        (None, Some(errors)) => {
+            format!("The claude CLI gave up{word}: {errors} Prompt again to go on.")
+        }
+        (None, None) if word.is_empty() => "The claude CLI gave up without a reason.".to_owned(),
+        (None, None) => format!("The claude CLI gave up{word}. Prompt again to go on."),
     }
-    let said = ending
-        .result
-        .as_deref()
-        .map(bounded_line)
-        .filter(|text| !text.is_empty());
-    // The CLI's own words tell of a command that there is not here.
-    let signed_out = |text: &&str| text.starts_with("Not logged in");
-    if said.as_deref().or(synthetic).filter(signed_out).is_some() {
-        return SIGNED_OUT.to_owned();
-    }
-    match (said, synthetic, ending.subtype.as_deref()) {
-        (Some(text), _, _) => text,
-        (None, Some(text), _) => text.to_owned(),
-        (None, None, Some(word)) => format!("The claude CLI gave up: {}.", bounded_line(word)),
-        (None, None, None) => "The claude CLI gave up without a reason.".to_owned(),
-    }
+}
+
+/// The errors of a turn, without what is for the CLI's makers alone.
+fn errors(ending: &Ending<'_>) -> Option<String> {
+    let told = ending.errors.iter().map(|error| bounded_line(error));
+    let told = told.filter(|error| !error.is_empty() && !error.starts_with("[ede_diagnostic]"));
+    let told: Vec<String> = told.take(5).map(|error| sentence(&error)).collect();
+    (!told.is_empty()).then(|| told.join(" "))
+}
+
+fn sentence(text: &str) -> String {
+    let ended = text.ends_with(['.', '!', '?', '…']);
+    format!("{text}{}", if ended { "" } else { "." })
+}
+
+/// What the CLI said in the model's place though the turn went on or went well.
+pub(super) fn cli_says(text: &str) -> String {
+    format!("The claude CLI says: {}", sentence(text))
+}
+
+pub(super) fn not_compacted(why: Option<&str>) -> String {
+    let why = why.map(bounded_line).unwrap_or_default();
+    let why = if why.is_empty() {
+        "no reason given".to_owned()
+    } else {
+        why
+    };
+    format!(
+        "The agent's conversation could not be shortened ({why}). If it goes no further, open a new incident."
+    )
+}
+
+/// A turn that the CLI began by itself has failed.
+pub(super) fn own_turn_failed(why: &str) -> String {
+    format!(
+        "What the agent did about a task that ended in the background failed: {}",
+        sentence(why)
+    )
 }
 
 pub(super) fn stopped(without: TurnOutcome) -> String {

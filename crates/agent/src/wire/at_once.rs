@@ -94,6 +94,7 @@ fn reported(line: &str) -> Option<Line<'_>> {
         id: item.tool_use_id,
         output: item.content.0,
         is_error: item.is_error.unwrap_or(false),
+        omitted: 0,
     });
     let results: Vec<ToolResult<'_>> = results.collect();
     (!results.is_empty()).then_some(Line::ToolResults(results))

@@ -5,7 +5,8 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 
 use super::at_once;
-use super::types::{Block, Ending, Line, Question, Text, ToolResult};
+use super::lenient;
+use super::types::{Block, Line, Question, Text, ToolResult};
 
 /// A line that is not JSON, or a known kind in an unknown shape.
 #[derive(Debug, Error)]
@@ -24,6 +25,9 @@ struct Envelope<'a> {
     /// Set on what a sub-agent says: none is wanted here.
     #[serde(default, borrow)]
     parent_tool_use_id: Option<Text<'a>>,
+    /// A word, where the CLI speaks of a failure; of another shape where another kind has one.
+    #[serde(default, borrow)]
+    error: Option<&'a RawValue>,
     #[serde(default, borrow)]
     event: Option<&'a RawValue>,
     #[serde(default, borrow)]
@@ -47,16 +51,20 @@ pub fn decode<L: AsRef<[u8]> + ?Sized>(line: &L) -> Result<Line<'_>, BadLine> {
 
 /// Reads a line of any kind and shape, its outside first.
 pub(super) fn decode_with_care(line: &[u8]) -> Result<Line<'_>, BadLine> {
-    let envelope: Envelope<'_> = serde_json::from_slice(line)?;
+    let envelope: Envelope<'_> = match serde_json::from_slice(line) {
+        Ok(envelope) => envelope,
+        // A turn that ended must end here too.
+        Err(error) => return lenient::result(line).map(Line::Ended).ok_or(error.into()),
+    };
     if envelope.parent_tool_use_id.is_some() {
         return Ok(Line::Quiet);
     }
     match &*envelope.kind {
         "stream_event" => part(envelope.event, typed),
-        "assistant" => part(envelope.message, said),
+        "assistant" => part(envelope.message, |raw| said(raw, envelope.error)),
         "user" => part(envelope.message, tool_results),
         "system" => system(line, envelope),
-        "result" => Ok(Line::Ended(ended(line))),
+        "result" => Ok(lenient::result(line).map_or(Line::Unknown, Line::Ended)),
         "control_request" => part(envelope.request, |raw| asked(envelope.request_id, raw)),
         "control_response" => part(envelope.response, answered),
         "control_cancel_request" => Ok(envelope
@@ -78,16 +86,9 @@ fn system<'a>(line: &'a [u8], envelope: Envelope<'a>) -> Result<Line<'a>, BadLin
     match (envelope.subtype.as_deref(), envelope.session_id) {
         (Some("init"), Some(session)) => Ok(Line::Init { session }),
         (Some("api_retry"), _) => Ok(Line::ApiRetry(serde_json::from_slice(line)?)),
+        (Some("status"), _) => Ok(Line::Status(serde_json::from_slice(line)?)),
         _ => Ok(Line::Quiet),
     }
-}
-
-/// A turn that ended must end here too, so a `result` in an unknown shape is a failed turn.
-fn ended(line: &[u8]) -> Ending<'_> {
-    serde_json::from_slice(line).unwrap_or(Ending {
-        is_error: true,
-        ..Ending::default()
-    })
 }
 
 /// `stream_event`: of the model's raw events only typed text is news.
@@ -120,7 +121,7 @@ fn typed(raw: &str) -> Result<Line<'_>, BadLine> {
     })
 }
 
-fn said(raw: &str) -> Result<Line<'_>, BadLine> {
+fn said<'a>(raw: &'a str, error: Option<&'a RawValue>) -> Result<Line<'a>, BadLine> {
     #[derive(Deserialize)]
     struct Message<'a> {
         #[serde(default, borrow)]
@@ -130,8 +131,10 @@ fn said(raw: &str) -> Result<Line<'_>, BadLine> {
     }
     let message: Message<'_> = serde_json::from_str(raw)?;
     let model = message.model.unwrap_or(Text(Cow::Borrowed("")));
+    let word = |raw: &'a RawValue| serde_json::from_str(raw.get()).ok();
     Ok(Line::Said {
         model,
+        error: error.and_then(word),
         blocks: message.content,
     })
 }
@@ -167,6 +170,7 @@ fn tool_results(raw: &str) -> Result<Line<'_>, BadLine> {
             id,
             output,
             is_error: item.is_error.unwrap_or(false),
+            omitted: 0,
         });
     }
     Ok(if results.is_empty() {

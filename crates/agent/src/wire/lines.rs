@@ -2,19 +2,21 @@ use std::io;
 
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-/// The longest line that is read, in bytes; a longer one is skipped.
+use super::outline::Outline;
+
+/// The longest line that is kept, in bytes; of a longer one an [`Outline`] is.
 pub const MAX_LINE: usize = 8 * 1024 * 1024;
 
 /// Buffers that grew past this are given back after the line that needed them.
 const KEEP: usize = 256 * 1024;
 
 /// One line, without its newline.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum RawLine<'a> {
     /// The line.
     Whole(&'a [u8]),
-    /// The line was longer than [`MAX_LINE`]; nothing of it was kept.
-    TooLong,
+    /// The line was longer than [`MAX_LINE`].
+    TooLong(&'a Outline),
 }
 
 /// Reads lines of bounded length. Dropping the future of [`Lines::next`] loses nothing.
@@ -23,7 +25,8 @@ pub struct Lines<R> {
     input: BufReader<R>,
     line: Vec<u8>,
     complete: bool,
-    too_long: bool,
+    /// Of a line that is too long.
+    outline: Option<Box<Outline>>,
     max: usize,
 }
 
@@ -39,7 +42,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             input,
             line: Vec::new(),
             complete: false,
-            too_long: false,
+            outline: None,
             max,
         }
     }
@@ -55,18 +58,20 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         loop {
             let chunk = self.input.fill_buf().await?;
             if chunk.is_empty() {
-                if self.line.is_empty() && !self.too_long {
+                if self.line.is_empty() && self.outline.is_none() {
                     return Ok(None);
                 }
                 break;
             }
             let end = memchr::memchr(b'\n', chunk);
             let part = &chunk[..end.unwrap_or(chunk.len())];
-            self.too_long |= self.line.len() + part.len() > self.max;
-            if self.too_long {
-                self.line.clear();
-            } else {
-                self.line.extend_from_slice(part);
+            if self.outline.is_none() && self.line.len() + part.len() > self.max {
+                let line = std::mem::take(&mut self.line);
+                self.outline = Some(Box::new(Outline::of(&line)));
+            }
+            match &mut self.outline {
+                Some(outline) => outline.take(part),
+                None => self.line.extend_from_slice(part),
             }
             let used = part.len() + usize::from(end.is_some());
             self.input.consume(used);
@@ -75,10 +80,9 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             }
         }
         self.complete = true;
-        Ok(Some(if self.too_long {
-            RawLine::TooLong
-        } else {
-            RawLine::Whole(&self.line)
+        Ok(Some(match &self.outline {
+            Some(outline) => RawLine::TooLong(outline),
+            None => RawLine::Whole(&self.line),
         }))
     }
 
@@ -86,7 +90,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         self.line.clear();
         self.line.shrink_to(KEEP);
         self.complete = false;
-        self.too_long = false;
+        self.outline = None;
     }
 }
 
@@ -100,7 +104,7 @@ mod tests {
         while let Some(line) = lines.next().await.unwrap() {
             all.push(match line {
                 RawLine::Whole(line) => Some(line.to_vec()),
-                RawLine::TooLong => None,
+                RawLine::TooLong(_) => None,
             });
         }
         all
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_past_the_limit_is_skipped_and_the_next_is_read() {
+    async fn a_line_past_the_limit_is_not_kept_and_the_next_is_read() {
         let input = [&[b'x'; 200_000][..], b"\nok\n"].concat();
         assert_eq!(read(&input, 100_000).await, [None, Some(b"ok".to_vec())]);
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+mod damaged;
+
 const WITH_TOOL: &str = include_str!("../../tests/recordings/turn-with-tool.jsonl");
 const OVERLOADED: &str = include_str!("../../tests/recordings/api-overloaded.jsonl");
 const UNAUTHORIZED: &str = include_str!("../../tests/recordings/api-unauthorized.jsonl");
@@ -24,6 +26,7 @@ fn counted(recording: &str) -> BTreeMap<&'static str, usize> {
         let name = match line {
             Line::Init { .. } => "init",
             Line::ApiRetry(_) => "retry",
+            Line::Status(_) => "status",
             Line::TextDelta(_) => "delta",
             Line::Said { .. } => "said",
             Line::ToolResults(_) => "results",

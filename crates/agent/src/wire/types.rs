@@ -1,8 +1,11 @@
 use std::borrow::Cow;
 use std::ops::Deref;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+
+use super::lenient;
 
 /// A JSON string, borrowed from the line unless it holds an escape.
 ///
@@ -29,12 +32,16 @@ pub enum Line<'a> {
     },
     /// The model's API failed and will be asked again.
     ApiRetry(ApiRetry<'a>),
+    /// What the CLI itself is busy with.
+    Status(Status<'a>),
     /// The model typed.
     TextDelta(Text<'a>),
     /// Finished blocks of the model's answer.
     Said {
         /// The model, or `<synthetic>` where the CLI speaks in its place.
         model: Text<'a>,
+        /// What failed, as one of the CLI's words, where it speaks of a failure of the model's API.
+        error: Option<Text<'a>>,
         /// The blocks.
         blocks: Vec<Block<'a>>,
     },
@@ -59,7 +66,7 @@ pub enum Line<'a> {
         /// What went wrong, if anything did.
         error: Option<Text<'a>>,
     },
-    /// The turn is over.
+    /// A turn is over: the operator's, or one that the CLI began by itself.
     Ended(Ending<'a>),
     /// A known kind that says nothing about the turn.
     Quiet,
@@ -67,19 +74,50 @@ pub enum Line<'a> {
     Unknown,
 }
 
-/// `system/api_retry`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+/// `system/api_retry`. What is missing or odd in it is 0 or none: it is told in any case.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct ApiRetry<'a> {
     /// Which try failed, from 1.
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub attempt: u32,
     /// How many there will be.
+    #[serde(default, deserialize_with = "lenient::whole")]
     pub max_retries: u32,
+    /// How long the CLI waits before the next one.
+    #[serde(
+        default,
+        rename = "retry_delay_ms",
+        deserialize_with = "lenient::milliseconds"
+    )]
+    pub delay: Duration,
     /// The HTTP status; none if there was no answer.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::status")]
     pub error_status: Option<u16>,
     /// A word, such as `overloaded`.
     #[serde(default, borrow)]
     pub error: Option<Text<'a>>,
+}
+
+/// `system/status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct Status<'a> {
+    /// `requesting`, `compacting`, a word that came later, or none: nothing any more.
+    #[serde(default, borrow)]
+    pub status: Option<Text<'a>>,
+    /// How shortening the conversation went: `success` or `failed`.
+    #[serde(default, borrow)]
+    pub compact_result: Option<Text<'a>>,
+    /// Why it failed.
+    #[serde(default, borrow)]
+    pub compact_error: Option<Text<'a>>,
+}
+
+impl Status<'_> {
+    /// Whether the CLI has the model shorten the conversation, which prints nothing.
+    #[must_use]
+    pub fn is_compacting(&self) -> bool {
+        self.status.as_deref() == Some("compacting")
+    }
 }
 
 /// One block of the model's answer.
@@ -117,6 +155,8 @@ pub struct ToolResult<'a> {
     pub output: Cow<'a, str>,
     /// Whether it failed.
     pub is_error: bool,
+    /// How many bytes of the line are not in `output`.
+    pub omitted: u64,
 }
 
 /// `can_use_tool`: may this tool run?
@@ -134,21 +174,38 @@ pub struct Question<'a> {
 }
 
 /// `result`: how a turn went.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ending<'a> {
-    /// A word: `success`, `error_during_execution`, ….
-    #[serde(default, borrow)]
+    /// A word: `success`, `error_max_turns`, `error_during_execution`, ….
     pub subtype: Option<Text<'a>>,
-    /// Whether it failed.
-    #[serde(default)]
+    /// Whether it says that it failed. See [`Ending::failed`].
     pub is_error: bool,
     /// The last words, or the error in words.
-    #[serde(default, borrow)]
     pub result: Option<Text<'a>>,
+    /// What went wrong, a sentence each.
+    pub errors: Vec<String>,
     /// The HTTP status of the model's API, where that is what failed.
-    #[serde(default)]
     pub api_error_status: Option<u16>,
     /// What the process has cost so far, in US dollars.
-    #[serde(default)]
     pub total_cost_usd: Option<f64>,
+    /// What began the turn, where that was no person: `task-notification`, ….
+    pub origin: Option<Text<'a>>,
+}
+
+impl Ending<'_> {
+    /// Whether the turn failed, by whatever the line says of it.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        let by_word = self.subtype.as_deref();
+        self.is_error
+            || by_word.is_some_and(|word| word.starts_with("error"))
+            || !self.errors.is_empty()
+    }
+
+    /// Whether it ends the turn of the operator's prompt. The CLI begins turns by itself as well, as
+    /// when a task in the background has ended, and names what began them.
+    #[must_use]
+    pub fn is_of_prompt(&self) -> bool {
+        self.origin.as_deref().is_none_or(|kind| kind == "human")
+    }
 }

@@ -262,8 +262,10 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
     let silence_limit = Duration::from_secs(section.integer("silence_limit_s", 120, 5..=3600));
     let max_api_retries =
         u32::try_from(section.integer("max_api_retries", 5, 0..=20)).unwrap_or(u32::MAX);
+    let mut api_key_file = None;
     let api_key = section.file("api_key_file").and_then(|found| {
         let (path, text) = &found.value;
+        api_key_file = Some(path.clone());
         section.note_secret(path, &found.origin, &found.key);
         let key = text.trim();
         if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -316,6 +318,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         silence_limit,
         max_api_retries,
         api_key,
+        api_key_file,
         base_url,
         credentials_dir,
         user,

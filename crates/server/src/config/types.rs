@@ -111,6 +111,8 @@ pub struct AgentConfig {
     pub max_api_retries: u32,
     /// The model API's key.
     pub api_key: Option<SecretString>,
+    /// The file that it came from.
+    pub api_key_file: Option<PathBuf>,
     /// The model API's address, where it is not the vendor's.
     pub base_url: Option<String>,
     /// A directory with the CLI's own sign-in, copied into its cell.
@@ -184,6 +186,36 @@ impl AgentConfig {
             .unwrap_or_else(|| rustix::process::geteuid().as_raw())
     }
 
+    /// How the login of the model's API is renewed here, as a remedy.
+    #[must_use]
+    pub fn renew_login(&self) -> String {
+        if let Some(socket) = &self.runner {
+            return format!(
+                "put a valid key into the file of the runner's --api-key-file, or a new sign-in \
+                 (.credentials.json) into its --credentials-dir, and start the runner that listens \
+                 on {} again",
+                socket.display()
+            );
+        }
+        match (&self.api_key_file, &self.credentials_dir) {
+            (Some(file), _) => format!(
+                "put a valid key into {} (agent.api_key_file) and start breakglass again",
+                file.display()
+            ),
+            (None, Some(dir)) => format!(
+                "sign in anew on a machine with a browser (claude auth login), copy its \
+                 ~/.claude/.credentials.json into {} (agent.credentials_dir), and start breakglass \
+                 again",
+                dir.display()
+            ),
+            (None, None) => "set agent.api_key_file to a file with a valid key, or \
+                             agent.credentials_dir to a directory with the claude CLI's own sign-in \
+                             (.credentials.json), and start breakglass again; a drill takes \
+                             ANTHROPIC_API_KEY"
+                .to_owned(),
+        }
+    }
+
     /// Where the bastion's sockets go: beside the runner's; else into `data_dir`, or where that path
     /// is too long for a socket, into a directory of this process below the system's temporary one.
     #[must_use]
@@ -212,6 +244,7 @@ impl Default for AgentConfig {
             silence_limit: Duration::from_secs(120),
             max_api_retries: 5,
             api_key: None,
+            api_key_file: None,
             base_url: None,
             credentials_dir: None,
             user: None,

@@ -5,14 +5,16 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use breakglass_agent::{AgentHealth, AgentOptions, Agents, RunnerAccess, try_cli, try_model};
+use breakglass_agent::{
+    AgentHealth, AgentOptions, Agents, NoAnswer, RunnerAccess, try_cli, try_model,
+};
 use tempfile::TempDir;
 
-use super::check::Check;
+use super::check::{Check, State};
 use super::model::Answer;
 use crate::cell::{self, Cell};
 use crate::config::{AgentConfig, Config};
-use crate::http::NoAgent;
+use crate::http::{NoAgent, sentence};
 
 /// The name of the model's check.
 pub(super) const MODEL: &str = "agent.model";
@@ -68,6 +70,17 @@ pub(crate) async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
     }
 }
 
+/// Why the model's API refused the login, where `tried` asked it and it did.
+pub(super) fn refused(tried: &[Check]) -> Option<&str> {
+    let red = |name: &str| {
+        let red = |check: &&Check| check.name == name && check.state == State::Red;
+        tried.iter().find(red)
+    };
+    // Where the CLI itself does not work, the model is not asked.
+    red(MODEL)?;
+    Some(&red("agent")?.evidence)
+}
+
 /// How a running server's agent is, without asking the model.
 pub(crate) async fn live(agents: &Result<Agents, NoAgent>, config: &AgentConfig) -> Check {
     let health = match agents {
@@ -80,6 +93,7 @@ pub(crate) async fn live(agents: &Result<Agents, NoAgent>, config: &AgentConfig)
     let silent = || AgentHealth {
         available: false,
         version: None,
+        login: false,
         message: "The agent's command does not say how it is; try again.".to_owned(),
     };
     judge(&health.unwrap_or_else(|_| silent()), config)
@@ -91,13 +105,14 @@ fn judge(health: &AgentHealth, agent: &AgentConfig) -> Check {
         return Check::green("agent", &health.message);
     }
     let remedy = match &agent.runner {
+        _ if health.login => agent.renew_login(),
         Some(socket) => format!(
             "see that `breakglass runner --listen {}` runs, with a claude CLI that is signed in",
             socket.display()
         ),
-        None if health.version.is_some() => "give the claude CLI a login: agent.api_key_file, or \
-             agent.credentials_dir with a .credentials.json in it"
-            .to_owned(),
+        None if health.version.is_some() => {
+            "do what it says; `breakglass doctor` has the whole list".to_owned()
+        }
         None => format!(
             "install the claude CLI (npm install -g @anthropic-ai/claude-code), or set agent.command, \
              which is {}",
@@ -110,28 +125,40 @@ fn judge(health: &AgentHealth, agent: &AgentConfig) -> Check {
 async fn of_cli(config: &Config, mut options: AgentOptions, ask_model: bool) -> Vec<Check> {
     options.model.clone_from(&config.agent.model);
     options.max_api_retries = 1;
-    let health = try_cli(&options).await;
-    let mut checks = vec![judge(&health, &config.agent)];
+    options.sign_in = sentence(config.agent.renew_login());
+    let mut health = try_cli(&options).await;
+    let mut answer = None;
     if !ask_model {
-        checks.extend(Answer::kept(config).map(|answer| answer.check));
+        answer = Answer::kept(config).map(|answer| answer.check);
     } else if health.available {
-        checks.push(model(&options).await);
-    } else {
-        checks.push(Check::untried(MODEL, "agent"));
+        let model = try_model(&options, MODEL_LIMIT).await;
+        // The CLI of a running server may have renewed what it was given a copy of; then only its own
+        // turns tell whether its login works.
+        let same_login = config.agent.credentials_dir.is_none();
+        if let (Err(NoAnswer::Refused(why)), true) = (&model, same_login) {
+            (health.available, health.login) = (false, true);
+            health.message.clone_from(why);
+        }
+        answer = Some(of_model(&options.model, model, &config.agent));
     }
+    let mut checks = vec![judge(&health, &config.agent)];
+    let untried = ask_model.then(|| Check::untried(MODEL, "agent"));
+    checks.extend(answer.or(untried));
     checks
 }
 
-/// Asks it one short question.
-async fn model(options: &AgentOptions) -> Check {
-    let model = &options.model;
-    match try_model(options, MODEL_LIMIT).await {
+/// What its answer to one short question says.
+fn of_model(model: &str, answer: Result<String, NoAnswer>, agent: &AgentConfig) -> Check {
+    let red =
+        |why, remedy: String| Check::red(MODEL, format!("{model} gives no answer: {why}"), remedy);
+    match answer {
         Ok(said) => Check::green(MODEL, format!("{model} answers: {said:?}.")),
-        Err(why) => Check::red(
-            MODEL,
-            format!("{model} gives no answer: {why}"),
+        Err(NoAnswer::Refused(why)) => red(why, agent.renew_login()),
+        Err(NoAnswer::Other(why)) => red(
+            why,
             "check the login, agent.model and agent.base_url, and that the model's API can be \
-             reached from here; power works without it",
+             reached from here; power works without it"
+                .to_owned(),
         ),
     }
 }

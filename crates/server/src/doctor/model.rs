@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use breakglass_agent::Agents;
 use breakglass_journal::clock;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,9 @@ pub(super) struct Answer {
     model: String,
     /// What it makes of the check; its time is when the model was asked.
     pub(super) check: Check,
+    /// Why the model's API refused the login, where it did.
+    #[serde(default)]
+    refused: Option<String>,
 }
 
 impl Answer {
@@ -34,6 +38,16 @@ impl Answer {
         let text = std::fs::read(config.data_dir.join(FILE)).ok()?;
         let answer: Answer = serde_json::from_slice(&text).ok()?;
         (answer.model == config.agent.model && answer.check.name == MODEL).then_some(answer)
+    }
+
+    /// Tells the agents what this answer means for their login.
+    pub(super) fn tell(&self, agents: &Agents) {
+        match (&self.refused, self.check.state) {
+            (Some(why), _) => agents.note_login(Some(why)),
+            (None, State::Green) => agents.note_login(None),
+            // It says nothing of the login.
+            _ => {}
+        }
     }
 
     /// Whether it is time to ask anew, `now` in milliseconds since 1970.
@@ -62,10 +76,15 @@ pub(super) async fn renew(config: &Config, last: Option<Answer>, wanted: bool) -
         return Some(last);
     }
     let tried = agent::examine(config, true).await;
+    let refused = agent::refused(&tried).map(str::to_owned);
     let check = tried.into_iter().find(|check| check.name == MODEL);
     let check = check.unwrap_or_else(|| Check::untried(MODEL, "agent.cell"));
     let model = config.agent.model.clone();
-    let answer = Answer { model, check };
+    let answer = Answer {
+        model,
+        check,
+        refused,
+    };
     // Nothing was asked: the next time it may be.
     if !answer.check.untried
         && let Err(error) = keep(&config.data_dir, &answer)
@@ -93,7 +112,13 @@ mod tests {
         let stale = |check: Check, age: i64, wanted: bool| {
             let asked = clock::milliseconds(&check.at).unwrap();
             let model = "sonnet".to_owned();
-            Answer { model, check }.is_stale(day, wanted, asked + age)
+            let refused = None;
+            Answer {
+                model,
+                check,
+                refused,
+            }
+            .is_stale(day, wanted, asked + age)
         };
         let good = || Check::green(MODEL, "sonnet answers.");
         let bad = || Check::red(MODEL, "sonnet gives no answer.", "look");

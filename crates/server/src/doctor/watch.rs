@@ -127,12 +127,19 @@ impl Findings {
         };
         let asking = async {
             let last = self.found().model.clone();
-            let answer = model::renew(&self.config, last, wanted).await;
+            let answer = model::renew(&self.config, last.clone(), wanted).await;
             let check = answer.iter().map(|answer| answer.check.clone()).collect();
+            let news = answer.clone().filter(|_| answer != last);
             self.found().model = answer;
             self.tell(check);
+            news
         };
-        let (changed, ()) = tokio::join!(examining, asking);
+        let (mut changed, answered) = tokio::join!(examining, asking);
+        if let (Some(answer), Ok(agents)) = (answered, agents) {
+            answer.tell(agents);
+            let agent = agent::live(&Ok(agents.clone()), &self.config.agent).await;
+            changed |= self.post_one(agent);
+        }
         let red = self
             .found()
             .examined
@@ -145,6 +152,17 @@ impl Findings {
     fn post(&self, checks: Vec<Check>) -> bool {
         self.found().examined.clone_from(&checks);
         self.tell(checks)
+    }
+
+    /// One check, looked at again.
+    fn post_one(&self, check: Check) -> bool {
+        let mut found = self.found();
+        let same = found.examined.iter_mut().find(|old| old.name == check.name);
+        if let Some(old) = same {
+            old.clone_from(&check);
+        }
+        drop(found);
+        self.tell(vec![check])
     }
 
     /// Tells what stands otherwise than when it was last tried; whether anything does.

@@ -29,6 +29,7 @@ pub use crate::metrics::{Ends, Turned};
 pub use incidents::MAX_PROMPT;
 pub use listen::{ListenLimits, serve};
 pub use metrics::metrics_router;
+pub(crate) use problem::sentence;
 pub use problem::{Problem, ProblemBody};
 pub use router::{PROTECTED, router};
 pub use state::{About, AppState, NoAgent, Services};

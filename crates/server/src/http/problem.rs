@@ -208,7 +208,7 @@ impl Problem {
 }
 
 /// `why` with a capital and a full stop.
-pub(super) fn sentence(why: impl Into<String>) -> String {
+pub(crate) fn sentence(why: impl Into<String>) -> String {
     let why = why.into();
     let mut letters = why.chars();
     let first = letters

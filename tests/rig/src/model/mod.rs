@@ -159,10 +159,21 @@ async fn answer(
         });
         number
     };
-    let next = script.replies.lock().unwrap().pop_front();
+    let mut next = script.replies.lock().unwrap().pop_front();
+    while let Some(Reply::Late(wait, reply)) = next {
+        tokio::time::sleep(wait).await;
+        next = Some(*reply);
+    }
     let mut response = match next {
-        None => reply::status(400),
+        None | Some(Reply::Late(..)) => reply::status(400),
         Some(Reply::Status(code)) => reply::status(code),
+        Some(Reply::RetryAfter(code, seconds)) => {
+            let mut response = reply::status(code);
+            let after = header::HeaderValue::from(seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, after);
+            response
+        }
+        Some(Reply::Error(code, kind, message)) => reply::error(code, kind, message),
         Some(Reply::Hang) => {
             script.over.cancelled().await;
             reply::status(500)

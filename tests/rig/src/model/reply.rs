@@ -1,4 +1,5 @@
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +14,12 @@ pub enum Reply {
     Parts(Vec<Part>),
     /// An error with this HTTP status.
     Status(u16),
+    /// The same, and the header that says in how many seconds to ask again.
+    RetryAfter(u16, u32),
+    /// An error with this HTTP status, of this type and with this message.
+    Error(u16, &'static str, &'static str),
+    /// Another reply, after this long.
+    Late(Duration, Box<Reply>),
     /// Nothing, ever.
     Hang,
 }
@@ -55,6 +62,12 @@ impl Reply {
         }])
     }
 
+    /// `reply`, after `wait`.
+    #[must_use]
+    pub fn late(wait: Duration, reply: Reply) -> Reply {
+        Reply::Late(wait, Box::new(reply))
+    }
+
     /// An answer that calls one tool.
     #[must_use]
     pub fn tool(name: &str, input: Value) -> Reply {
@@ -82,7 +95,12 @@ pub(super) fn status(code: u16) -> Response {
         529 => "overloaded_error",
         _ => "api_error",
     };
-    let body = json!({"type": "error", "error": {"type": kind, "message": "scripted"}});
+    error(code, kind, "scripted")
+}
+
+/// An error of this type.
+pub(super) fn error(code: u16, kind: &str, message: &str) -> Response {
+    let body = json!({"type": "error", "error": {"type": kind, "message": message}});
     let code = StatusCode::from_u16(code).unwrap();
     (
         code,
