@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
@@ -30,6 +31,9 @@ const QUIET: &[(&str, &str)] = &[
     ("CLAUDE_CODE_DISABLE_AUTO_MEMORY", "1"),
     ("CLAUDE_CODE_DISABLE_BUNDLED_SKILLS", "1"),
 ];
+
+/// How long one command of the agent may run: as long as a question about it waits for its answer.
+const COMMAND_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// The session that a process is started with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,11 +185,17 @@ fn environment(options: &AgentOptions) -> Vec<(String, String)> {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
     );
+    let limit = COMMAND_LIMIT
+        .min(options.turn_limit)
+        .as_millis()
+        .to_string();
     let own = [
         (
             "CLAUDE_CODE_MAX_RETRIES",
             options.max_api_retries.to_string(),
         ),
+        ("BASH_DEFAULT_TIMEOUT_MS", limit.clone()),
+        ("BASH_MAX_TIMEOUT_MS", limit),
         ("CLAUDE_CODE_TMPDIR", temporary.clone()),
         ("TMPDIR", temporary),
         ("HOME", home),

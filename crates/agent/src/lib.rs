@@ -29,4 +29,4 @@ pub use health::AgentHealth;
 pub use options::{AgentOptions, RunnerAccess, TargetNames, Walls};
 pub use ssh_files::write_ssh_files;
 pub use trial::{NoAnswer, try_cli, try_model};
-pub use warden::{Nowhere, Post, Ruling, Task, ToolQuestion, Warden};
+pub use warden::{CALL, Nowhere, Post, Ruling, Task, ToolQuestion, Warden};

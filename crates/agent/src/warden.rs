@@ -31,8 +31,9 @@ pub trait Post: Send + Sync + fmt::Debug {
     /// A turn begins: until it ends the way is open.
     fn turn_began(&self, turn: TurnNumber);
 
-    /// Which call of a tool runs now: what comes is put down to it.
-    fn tool_runs(&self, call: Option<&str>);
+    /// Which calls of tools run now. What comes and names one of the turn's calls is put down to that
+    /// one, see [`CALL`]; what names none, to the only one that runs, if it is one.
+    fn tools_run(&self, calls: &[&str]);
 
     /// May the agent use a tool in its own cell? To be polled to its end; `withdrawn` says that the
     /// agent no longer asks.
@@ -45,6 +46,10 @@ pub trait Post: Send + Sync + fmt::Debug {
     /// itself.
     fn turn_ended(&self, cut: bool) -> Task<'_, ()>;
 }
+
+/// The variable that each command of the agent carries, with the call of a tool that it belongs to. What
+/// it starts inherits it, so a command that lives on after its call still says whose it is.
+pub const CALL: &str = "BREAKGLASS_CALL";
 
 /// A tool that the agent wants to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +87,7 @@ impl Post for Nowhere {
 
     fn turn_began(&self, _: TurnNumber) {}
 
-    fn tool_runs(&self, _: Option<&str>) {}
+    fn tools_run(&self, _: &[&str]) {}
 
     fn judge(&self, _: ToolQuestion, _: CancellationToken) -> Task<'static, Ruling> {
         let (leave, taken) = (Ok(()), None);

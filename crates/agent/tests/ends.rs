@@ -186,6 +186,8 @@ async fn the_clis_environment_holds_nothing_that_is_not_on_the_list() {
     let listed: BTreeSet<String> = [
         "ANTHROPIC_API_KEY",
         "ANTHROPIC_BASE_URL",
+        "BASH_DEFAULT_TIMEOUT_MS",
+        "BASH_MAX_TIMEOUT_MS",
         "BREAKGLASS_CELL",
         "CLAUDE_CODE_DISABLE_AUTO_MEMORY",
         "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS",

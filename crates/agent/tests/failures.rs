@@ -63,6 +63,43 @@ async fn an_expired_login_is_told_in_words_and_shows_in_the_health_until_a_turn_
 }
 
 #[tokio::test]
+async fn a_login_that_is_refused_for_good_says_what_to_do_here_and_shows_in_the_health() {
+    for (reply, code) in [
+        (
+            Reply::Error(403, "permission_error", "nope"),
+            "agent_login_expired",
+        ),
+        (
+            Reply::Error(
+                400,
+                "invalid_request_error",
+                "Your credit balance is too low to access the API.",
+            ),
+            "agent_no_credit",
+        ),
+        (
+            Reply::Error(401, "authentication_error", "OAuth token has expired."),
+            "agent_login_expired",
+        ),
+    ] {
+        let scene = Scene::with([reply.clone(), reply], |options| {
+            options.sign_in = "Put a key into /secrets/key.".to_owned();
+        })
+        .await;
+        let events = scene.say("Hello?").await;
+        let (outcome, reason) = ending(&events);
+        assert_eq!(
+            (outcome, notices(&events)[0].0),
+            (TurnOutcome::Failed, code)
+        );
+        assert!(reason.contains("Put a key into /secrets/key."), "{reason}");
+        assert!(!reason.contains("/login"), "{reason}");
+        let health = scene.agents.health().await;
+        assert!(!health.available && health.login && health.message == reason);
+    }
+}
+
+#[tokio::test]
 async fn an_api_that_never_answers_is_told_and_then_ends_the_turn() {
     let scene = Scene::with([Reply::Hang, Reply::text("Back.")], |options| {
         options.silence_limit = Duration::from_secs(10);

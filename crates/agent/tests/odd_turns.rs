@@ -142,7 +142,7 @@ async fn a_compaction_is_told_and_its_silence_does_not_end_the_turn() {
 async fn a_wait_that_the_api_asks_for_is_told_and_is_no_silence() {
     let replies = [Reply::RetryAfter(529, 12), Reply::text("Here I am.")];
     let scene = Scene::with(replies, |options| {
-        options.silence_limit = Duration::from_secs(4)
+        options.silence_limit = Duration::from_secs(4);
     })
     .await;
     let events = scene.say("Hello?").await;

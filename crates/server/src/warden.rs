@@ -50,8 +50,8 @@ impl Post for BastionPost {
         self.0.turn_began(turn);
     }
 
-    fn tool_runs(&self, call: Option<&str>) {
-        self.0.tool_runs(call);
+    fn tools_run(&self, calls: &[&str]) {
+        self.0.tools_run(calls);
     }
 
     fn judge(&self, question: ToolQuestion, withdrawn: CancellationToken) -> Task<'static, Ruling> {

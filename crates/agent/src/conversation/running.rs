@@ -187,7 +187,7 @@ impl<'a> Running<'a> {
     }
 
     async fn apply(&mut self, effects: Vec<Effect>) -> Result<(), RecordError> {
-        self.post.tool_runs(self.turn.current_call());
+        self.post.tools_run(&self.turn.running_calls());
         for effect in effects {
             match effect {
                 Effect::Record(actor, body) => {

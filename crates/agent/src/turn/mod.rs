@@ -12,6 +12,7 @@
 //! every `tool_started` is followed by one `tool_finished` before it. Nothing here waits, reads a
 //! clock or writes: [`crate::conversation`] does.
 
+mod call;
 mod effect;
 mod ending;
 mod questions;
@@ -113,10 +114,9 @@ impl Turn {
         self.tools.any()
     }
 
-    /// The call of a tool that runs now, if one does: of several that the model made at once the CLI
-    /// asks about each when its time has come.
-    pub(crate) fn current_call(&self) -> Option<&str> {
-        self.tools.current()
+    /// The calls that run a command now.
+    pub(crate) fn running_calls(&self) -> Vec<&str> {
+        self.tools.running()
     }
 
     /// What is to be done, in this order, about `input`, which came `elapsed` after the prompt.
@@ -273,7 +273,7 @@ impl Turn {
                 deny(&words::no_such_tool(&question.tool_name))
             }
             (Phase::Running, _) if !self.tools.recorded(id) => deny("It could not be recorded."),
-            (Phase::Running, Some(_)) if !self.questions.ask(request, question.input) => {
+            (Phase::Running, Some(_)) if !self.questions.ask(request, id, question.input) => {
                 deny("Too many questions are open.")
             }
             (Phase::Running, Some(command)) => {
@@ -291,11 +291,14 @@ impl Turn {
     }
 
     fn ruled(&mut self, request: &str, leave: Result<(), String>) -> Vec<Effect> {
-        let Some(input) = self.questions.settle(request) else {
+        let Some((call, input)) = self.questions.settle(request) else {
             return Vec::new();
         };
         vec![Effect::Send(match (&self.phase, leave) {
-            (Phase::Running, Ok(())) => wire::allow(request, &input),
+            (Phase::Running, Ok(())) => {
+                self.tools.given(&call);
+                wire::allow(request, &call::named(input, &call))
+            }
             (Phase::Running, Err(why)) => wire::deny(request, &why),
             _ => wire::deny(request, "This turn is being ended."),
         })]

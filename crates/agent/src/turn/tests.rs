@@ -184,15 +184,57 @@ fn a_question_that_the_cli_takes_back_is_not_answered_any_more() {
     assert_eq!(rule(&mut turn, "r", Ok(())), []);
 }
 
+fn running(turn: &Turn) -> Vec<&str> {
+    turn.running_calls()
+}
+
+fn result_of(call: &str) -> String {
+    format!(
+        r#"{{"type":"user","message":{{"content":[{{"type":"tool_result","tool_use_id":"{call}","content":"out"}}]}}}}"#
+    )
+}
+
 #[test]
-fn of_several_calls_the_one_runs_that_was_asked_about_last() {
+fn of_several_calls_those_run_that_were_allowed_and_have_no_result_yet() {
     let mut turn = Turn::new(1, 0.0);
     ask(&mut turn, &bash("r1", "t1"));
     ask(&mut turn, &bash("r2", "t2"));
-    assert_eq!(turn.current_call(), Some("t2"));
-    let result = r#"{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"t2","content":"out"}]}}"#;
-    ask(&mut turn, result);
-    assert_eq!(turn.current_call(), Some("t1"));
+    assert!(running(&turn).is_empty());
+    rule(&mut turn, "r2", Ok(()));
+    assert_eq!(running(&turn), ["t2"]);
+    rule(&mut turn, "r1", Ok(()));
+    assert_eq!(running(&turn), ["t1", "t2"]);
+    ask(&mut turn, &result_of("t2"));
+    assert_eq!(running(&turn), ["t1"]);
+}
+
+#[test]
+fn a_call_that_the_cli_does_not_ask_about_runs_where_no_other_does() {
+    let mut turn = Turn::new(1, 0.0);
+    let call = r#"{"type":"assistant","message":{"content":[{"type":"tool_use","id":"t0","name":"Bash","input":{"command":"df"}}]}}"#;
+    ask(&mut turn, call);
+    assert_eq!(running(&turn), ["t0"]);
+    feed(&mut turn, &bash("r1", "t1"));
+    assert_eq!(running(&turn), ["t1"]);
+}
+
+#[test]
+fn an_allowed_command_says_which_call_it_belongs_to() {
+    let mut turn = Turn::new(1, 0.0);
+    let effects = feed(&mut turn, &bash("r", "toolu_1"));
+    let sent = |effect: &Effect| matches!(effect, Effect::Send(line) if line.contains(r"export BREAKGLASS_CALL=toolu_1\nssh devvm reboot"));
+    assert!(effects.iter().any(sent), "{effects:?}");
+}
+
+#[test]
+fn a_sub_agents_call_is_finished_by_its_own_result() {
+    let mut turn = Turn::new(1, 0.0);
+    feed(&mut turn, &bash("r", "t"));
+    let result = result_of("t").replace(
+        r#"{"type":"user","#,
+        r#"{"type":"user","parent_tool_use_id":"p","#,
+    );
+    assert_eq!(kinds(&ask(&mut turn, &result)), ["tool_finished"]);
 }
 
 #[test]

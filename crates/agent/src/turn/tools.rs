@@ -18,31 +18,65 @@ pub(super) fn allowed(tool: &str) -> bool {
     matches!(tool, "Bash" | "Read" | "Grep" | "Glob")
 }
 
-/// Calls of tools by id, and whether each still runs.
+/// The calls of a turn by id.
 #[derive(Debug, Default)]
 pub(super) struct OpenTools {
-    calls: BTreeMap<String, bool>,
-    /// The call that the CLI asked about last.
-    asked: Option<String>,
+    calls: BTreeMap<String, Call>,
+}
+
+#[derive(Debug)]
+struct Call {
+    open: bool,
+    is_command: bool,
+    leave: Leave,
+}
+
+/// Whether the CLI asked about a call before it runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leave {
+    /// Not yet, and perhaps it does not: some commands it runs unasked.
+    Unasked,
+    /// It waits for the answer.
+    Asked,
+    /// It may run, and so it does.
+    Given,
 }
 
 impl OpenTools {
     pub(super) fn any(&self) -> bool {
-        self.calls.values().any(|open| *open)
+        self.calls.values().any(|call| call.open)
     }
 
-    /// The CLI is about to run this call.
+    /// The CLI asks about this call.
     pub(super) fn asked(&mut self, id: &str) {
-        self.asked = Some(id.to_owned());
+        self.set(id, Leave::Asked);
     }
 
-    /// The call that runs now: the one that the CLI asked about last, or else one that is open.
-    pub(super) fn current(&self) -> Option<&str> {
-        let open = |id: &&String| self.calls.get(*id).is_some_and(|open| *open);
-        let asked = self.asked.as_ref().filter(open);
-        asked
-            .or_else(|| self.calls.keys().find(open))
-            .map(String::as_str)
+    /// It was let run.
+    pub(super) fn given(&mut self, id: &str) {
+        self.set(id, Leave::Given);
+    }
+
+    fn set(&mut self, id: &str, leave: Leave) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.leave = leave;
+        }
+    }
+
+    /// The calls that run a command now: those that were let run; where there is none, those that may run
+    /// unasked.
+    pub(super) fn running(&self) -> Vec<&str> {
+        let with = |leave: Leave| {
+            let of = move |call: &Call| call.open && call.is_command && call.leave == leave;
+            let calls = self.calls.iter().filter(move |(_, call)| of(call));
+            calls.map(|(id, _)| id.as_str()).collect::<Vec<_>>()
+        };
+        let given = with(Leave::Given);
+        if given.is_empty() {
+            with(Leave::Unasked)
+        } else {
+            given
+        }
     }
 
     /// Whether the log knows this call.
@@ -61,7 +95,12 @@ impl OpenTools {
         if self.calls.contains_key(id) || self.calls.len() >= MAX_CALLS {
             return None;
         }
-        self.calls.insert(id.to_owned(), true);
+        let call = Call {
+            open: true,
+            is_command: input.get("command").is_some_and(Value::is_string),
+            leave: Leave::Unasked,
+        };
+        self.calls.insert(id.to_owned(), call);
         let summary = summary(&input);
         Some(Effect::Record(
             Actor::Agent,
@@ -77,8 +116,8 @@ impl OpenTools {
 
     /// Records the end of a call that runs; of any other, nothing.
     pub(super) fn finish(&mut self, turn: TurnNumber, result: &ToolResult<'_>) -> Option<Effect> {
-        let open = self.calls.get_mut(&*result.id)?;
-        if !std::mem::replace(open, false) {
+        let call = self.calls.get_mut(&*result.id)?;
+        if !std::mem::replace(&mut call.open, false) {
             return None;
         }
         let (output, omitted) = kept(&result.output);
@@ -96,7 +135,7 @@ impl OpenTools {
     pub(super) fn close(&mut self, turn: TurnNumber, why: &str) -> Vec<Effect> {
         let open = std::mem::take(&mut self.calls)
             .into_iter()
-            .filter(|(_, open)| *open);
+            .filter(|(_, call)| call.open);
         open.map(|(id, _)| finished(turn, id, true, why.to_owned(), 0))
             .collect()
     }

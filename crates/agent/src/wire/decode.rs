@@ -22,7 +22,7 @@ struct Envelope<'a> {
     subtype: Option<Text<'a>>,
     #[serde(default, borrow)]
     session_id: Option<Text<'a>>,
-    /// Set on what a sub-agent says: none is wanted here.
+    /// Set on what a sub-agent says.
     #[serde(default, borrow)]
     parent_tool_use_id: Option<Text<'a>>,
     /// A word, where the CLI speaks of a failure; of another shape where another kind has one.
@@ -56,7 +56,8 @@ pub(super) fn decode_with_care(line: &[u8]) -> Result<Line<'_>, BadLine> {
         // A turn that ended must end here too.
         Err(error) => return lenient::result(line).map(Line::Ended).ok_or(error.into()),
     };
-    if envelope.parent_tool_use_id.is_some() {
+    // What a sub-agent says is not the agent's word; what its tools did is known by their calls.
+    if envelope.parent_tool_use_id.is_some() && &*envelope.kind != "user" {
         return Ok(Line::Quiet);
     }
     match &*envelope.kind {

@@ -281,11 +281,9 @@ impl Outline {
     /// What the line says, as far as that is known.
     #[must_use]
     pub fn line(&self) -> Line<'static> {
-        if self.found.of_sub_agent {
-            return Line::Quiet;
-        }
         match self.found.kind.name().as_deref() {
             Some("user") => self.results(),
+            _ if self.found.of_sub_agent => Line::Quiet,
             Some("assistant") => self.said(),
             Some("result") => Line::Ended(self.ending()),
             Some("control_request") => match self.found.request.name() {

@@ -64,9 +64,16 @@ pub(super) struct Terminal {
     pub(super) modes: Vec<(Pty, u32)>,
 }
 
-/// Variables that may reach the guest: how text is shown, and nothing that a program obeys.
+/// What an agent's command carries to say which call of a tool it belongs to.
+pub const CALL: &str = "BREAKGLASS_CALL";
+
+/// Variables that may reach the guest: how text is shown, and nothing that a program obeys. And the one
+/// that goes no further than here.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Variables(Vec<(String, String)>);
+pub(super) struct Variables {
+    listed: Vec<(String, String)>,
+    call: Option<String>,
+}
 
 impl Variables {
     /// Takes a variable, or says that it is not on the list.
@@ -75,15 +82,24 @@ impl Variables {
             || (name.starts_with("LC_") && name != super::remote::VARIABLE);
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         let fits = value.len() <= VALUE_LIMIT && plain(name) && plain(value);
-        if !listed || !fits || self.0.len() >= VARIABLES {
+        if fits && name == CALL {
+            self.call = Some(value.to_owned());
+            return true;
+        }
+        if !listed || !fits || self.listed.len() >= VARIABLES {
             return false;
         }
-        self.0.push((name.to_owned(), value.to_owned()));
+        self.listed.push((name.to_owned(), value.to_owned()));
         true
     }
 
+    /// Which call of a tool it says that it belongs to.
+    pub(super) fn call(&self) -> Option<&str> {
+        self.call.as_deref()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &(String, String)> {
-        self.0.iter()
+        self.listed.iter()
     }
 }
 
@@ -106,6 +122,15 @@ mod tests {
         ] {
             assert!(!variables.set(name, value), "{name}");
         }
+    }
+
+    #[test]
+    fn the_call_that_a_command_belongs_to_goes_no_further() {
+        let mut variables = Variables::default();
+        assert!(variables.set(CALL, "toolu_1"));
+        assert!(!variables.set(CALL, "a b"));
+        assert_eq!(variables.call(), Some("toolu_1"));
+        assert_eq!(variables.iter().count(), 0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What an incident's log says of the agent's leave: it outlives the server.
 
 use breakglass_journal::{
-    Autonomy, Decision, Event, EventBody, IncidentId, Journal, JournalError, clock,
+    Autonomy, Decision, Event, EventBody, IncidentId, IncidentSummary, Journal, JournalError, clock,
 };
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,6 +9,9 @@ use super::approvals::CELL;
 
 /// Events read at once.
 const BLOCK: usize = 2_000;
+
+/// Earlier incidents of a target that are looked at. Each takes over what was chosen before it.
+const EARLIER: usize = 8;
 
 /// The settings that were last made in an incident.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,6 +34,60 @@ pub(super) async fn settings(
     })
     .await?;
     Ok(settings)
+}
+
+/// What was chosen last for the agent of this incident's target when the incident was opened, in those
+/// that were opened before it; none where nothing was. What came from another record does not count.
+pub(super) async fn chosen_before(
+    journal: &Journal,
+    incident: IncidentId,
+) -> Result<Option<Autonomy>, JournalError> {
+    let all = journal.incidents().await?;
+    let Some(own) = all.iter().find(|other| other.incident == incident) else {
+        return Ok(None);
+    };
+    let before = |other: &&IncidentSummary| {
+        other.incident != incident
+            && other.opened_at <= own.opened_at
+            && (&other.target, other.drill) == (&own.target, own.drill)
+            && other.imported_at.is_none()
+    };
+    let mut earlier: Vec<&IncidentSummary> = all.iter().filter(before).collect();
+    earlier.sort_by(|one, other| other.opened_at.cmp(&one.opened_at));
+    let mut last: Option<(String, Autonomy)> = None;
+    for other in earlier.into_iter().take(EARLIER) {
+        let chosen = chosen_in(journal, other.incident, &own.opened_at).await?;
+        last = last
+            .into_iter()
+            .chain(chosen)
+            .max_by(|one, other| one.0.cmp(&other.0));
+    }
+    Ok(last.map(|(_, autonomy)| autonomy))
+}
+
+/// The last choice in one incident that is not later than `until`, and when it was.
+async fn chosen_in(
+    journal: &Journal,
+    incident: IncidentId,
+    until: &str,
+) -> Result<Option<(String, Autonomy)>, JournalError> {
+    let (mut last, mut after) = (None, 0);
+    loop {
+        let found = journal
+            .select(incident, after, &["autonomy_changed"])
+            .await?;
+        for event in found.events {
+            if let EventBody::AutonomyChanged { autonomy } = event.body
+                && event.at.as_str() <= until
+            {
+                last = Some((event.at, autonomy));
+            }
+        }
+        if found.last == after {
+            return Ok(last);
+        }
+        after = found.last;
+    }
 }
 
 /// How a question was settled, as a few words; none if the log does not know it or it is open.
@@ -60,9 +117,8 @@ pub(super) async fn decision(
 
 /// The kinds of events that tell when a tool call ends at the latest.
 const CALLS: &[&str] = &["tool_started", "approval_requested", "approval_decided"];
-/// How long the CLI lets a command of its Bash tool run unless the call says otherwise, and at the most.
-const BASH_MS: u64 = 120_000;
-const BASH_MOST_MS: u64 = 600_000;
+/// How long the CLI lets a command of its Bash tool run, unless the call says less: as it is started with.
+const BASH_MS: u64 = 600_000;
 
 /// When the CLI ends the call of a tool, RFC 3339: its time runs from its start, or from the moment
 /// when the operator let it begin. None where the log does not know the call, or it has no end of its own.
@@ -106,7 +162,7 @@ impl Call {
                 self.begun = Some(event.at.clone());
                 let background = input["run_in_background"].as_bool() == Some(true);
                 let limit = input["timeout"].as_f64().filter(|limit| *limit > 0.0);
-                let limit = limit.map_or(BASH_MS, whole).min(BASH_MOST_MS);
+                let limit = limit.map_or(BASH_MS, whole).min(BASH_MS);
                 self.limit_ms = (!background).then_some(limit);
             }
             EventBody::ApprovalRequested {
@@ -197,17 +253,17 @@ mod tests {
             (
                 "Bash",
                 json!({"command": "ssh devvm reboot"}),
-                Some("03:02:00.000"),
+                Some("03:10:00.000"),
             ),
             ("Bash", json!({"timeout": 30_000}), Some("03:00:30.000")),
             ("Bash", json!({"timeout": 9e99}), Some("03:10:00.000")),
             ("Bash", json!({"timeout": 900_000}), Some("03:10:00.000")),
-            ("Bash", json!({"timeout": -1}), Some("03:02:00.000")),
-            ("Bash", json!({"timeout": "5"}), Some("03:02:00.000")),
+            ("Bash", json!({"timeout": -1}), Some("03:10:00.000")),
+            ("Bash", json!({"timeout": "5"}), Some("03:10:00.000")),
             (
                 "Bash",
                 Value::String("cut".to_owned()),
-                Some("03:02:00.000"),
+                Some("03:10:00.000"),
             ),
             ("Bash", json!({"run_in_background": true}), None),
             ("Read", json!({"file_path": "x"}), None),
@@ -239,7 +295,7 @@ mod tests {
             event("2026-11-30T03:00:01.000Z", asked),
             event("2026-11-30T03:05:00.000Z", decided),
         ];
-        let end = Some("2026-11-30T03:07:00.000Z".to_owned());
+        let end = Some("2026-11-30T03:15:00.000Z".to_owned());
         assert_eq!(ends(&events), end);
     }
 }

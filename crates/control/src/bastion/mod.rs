@@ -39,6 +39,7 @@ use russh::server::Config;
 use russh::{MethodKind, MethodSet, Preferred, cipher};
 
 pub use approvals::DecideError;
+pub use errand::CALL;
 pub use post::{Post, ToolQuestion, ToolRuling};
 pub use remote::SCRIPT_NAME;
 
@@ -46,6 +47,7 @@ use crate::Control;
 use crate::permit::Refusal;
 use crate::rules::Rules;
 use crate::ssh::generate_key;
+use history::Settings;
 use seat::Seat;
 
 /// The name under which clients know the bastion's key; see [`Bastion::known_hosts`].
@@ -246,14 +248,44 @@ impl Bastion {
         Ok(())
     }
 
+    /// Reads how much the agent of `incident` may do, and records it where it is taken over from an earlier
+    /// incident. Done in any case before its agent may do anything.
+    ///
+    /// # Errors
+    /// When there is no such target or incident, or the log can't be read or written.
+    pub async fn prepare(&self, incident: IncidentId, target: &str) -> Result<(), BastionError> {
+        self.seat(incident, target).await.map(drop)
+    }
+
+    /// What an operator chose for this target holds in a new incident too, be it more or less than what is
+    /// configured; that it does is in the log.
+    async fn settings(&self, incident: IncidentId) -> Result<Settings, JournalError> {
+        let journal = &self.0.control.inner.journal;
+        let mut settings = history::settings(journal, incident).await?;
+        if settings.autonomy.is_none() {
+            settings.autonomy = history::chosen_before(journal, incident).await?;
+            let other = settings
+                .autonomy
+                .filter(|chosen| *chosen != self.0.autonomy);
+            if let Some(autonomy) = other {
+                let taken_over = EventBody::AutonomyChanged { autonomy };
+                journal.append(incident, Actor::System, taken_over).await?;
+            }
+        }
+        Ok(settings)
+    }
+
     async fn seat(&self, incident: IncidentId, target: &str) -> Result<Arc<Seat>, BastionError> {
+        if let Some(seat) = self.seats().get(&incident) {
+            return Ok(Arc::clone(seat));
+        }
         let _one = self.0.making.lock().await;
         if let Some(seat) = self.seats().get(&incident) {
             return Ok(Arc::clone(seat));
         }
         let control = self.0.control.clone();
         let station = Arc::clone(control.station(target)?);
-        let settings = history::settings(&control.inner.journal, incident).await?;
+        let settings = self.settings(incident).await?;
         let upstream = Arc::clone(&station.upstream);
         let rules = Arc::clone(&self.0.rules);
         let leave = (self.0.autonomy, settings);

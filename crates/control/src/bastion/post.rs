@@ -65,9 +65,9 @@ impl Post {
         self.seat.turn_began(turn);
     }
 
-    /// Names the tool call that runs now, to which commands are put down.
-    pub fn tool_runs(&self, call: Option<&str>) {
-        self.seat.tool_runs(call);
+    /// Names the tool calls that run now, to which commands are put down.
+    pub fn tools_run(&self, calls: &[&str]) {
+        self.seat.tools_run(calls);
     }
 
     /// Rules on a tool call in the agent's cell, by the same policy as on commands. To be polled to its
@@ -82,7 +82,7 @@ impl Post {
         };
         let over = self.seat.turn_over();
         let question = Question {
-            turn: self.seat.now().0,
+            turn: self.seat.now(None).0,
             tool_call: Some(tool_call),
             place: CELL.to_owned(),
             command,

@@ -7,7 +7,7 @@
 //!   (refused)              (admits)   every command's token is cancelled
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ use crate::ssh::upstream::Upstream;
 
 /// Commands of one incident that may run at once.
 const COMMANDS: usize = 64;
+/// Calls of one turn that a command may name; a turn has a few dozen.
+const CALLS: usize = 4096;
 /// Commands whose client went away that are remembered; far more than a turn leaves.
 const LEFT: usize = 64;
 
@@ -55,9 +57,24 @@ struct State {
 
 struct Turn {
     number: TurnNumber,
-    tool_call: Option<String>,
+    /// Calls that have run; the first few thousand.
+    calls: BTreeSet<String>,
+    running: Vec<String>,
     /// Cancelled when nothing of this turn may run any more.
     over: CancellationToken,
+}
+
+impl Turn {
+    /// The call that a command belongs to: the one that it names, if that has run in this turn, or else
+    /// the only one that runs. Of several it is left open.
+    fn call_of(&self, named: Option<&str>) -> Option<String> {
+        let known = named.filter(|id| self.calls.contains(*id));
+        match (known, named, &self.running[..]) {
+            (Some(id), ..) => Some(id.to_owned()),
+            (None, None, [only]) => Some(only.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// Leave for one command to go on. The room is given back by Drop.
@@ -111,8 +128,8 @@ impl Seat {
         &self.control.inner.journal
     }
 
-    /// Lets one more command in, or says why not.
-    pub(super) fn admit(self: &Arc<Seat>) -> Result<Admitted, String> {
+    /// Lets one more command in, which names the call that it belongs to, or says why not.
+    pub(super) fn admit(self: &Arc<Seat>, named: Option<&str>) -> Result<Admitted, String> {
         let mut state = self.state();
         let Some(turn) = &state.turn else {
             return Err("no turn is running, and the agent acts in a turn only".to_owned());
@@ -133,7 +150,7 @@ impl Seat {
         let admitted = Admitted {
             command,
             turn: turn.number,
-            tool_call: turn.tool_call.clone(),
+            tool_call: turn.call_of(named),
             token: turn.over.child_token(),
             seat: Arc::clone(self),
         };
@@ -161,10 +178,10 @@ impl Seat {
         }
     }
 
-    /// The turn that runs, and its tool call: for what is recorded without being admitted.
-    pub(super) fn now(&self) -> (TurnNumber, Option<String>) {
+    /// The turn that runs, and the tool call of a command: for what is recorded without being admitted.
+    pub(super) fn now(&self, named: Option<&str>) -> (TurnNumber, Option<String>) {
         match &self.state().turn {
-            Some(turn) => (turn.number, turn.tool_call.clone()),
+            Some(turn) => (turn.number, turn.call_of(named)),
             None => (0, None),
         }
     }
@@ -198,16 +215,21 @@ impl Seat {
         state.left.clear();
         state.turn = Some(Turn {
             number,
-            tool_call: None,
+            calls: BTreeSet::new(),
+            running: Vec::new(),
             over: CancellationToken::new(),
         });
     }
 
-    /// Names the tool call that runs now.
-    pub(super) fn tool_runs(&self, call: Option<&str>) {
-        if let Some(turn) = &mut self.state().turn {
-            turn.tool_call = call.map(str::to_owned);
-        }
+    /// Names the tool calls that run now.
+    pub(super) fn tools_run(&self, calls: &[&str]) {
+        let Some(turn) = &mut self.state().turn else {
+            return;
+        };
+        turn.running = calls.iter().map(|id| (*id).to_owned()).collect();
+        let room = CALLS.saturating_sub(turn.calls.len());
+        let new = turn.running.iter().take(room).cloned();
+        turn.calls.extend(new);
     }
 
     /// From now on nothing more of the turn is let in, and what runs is being ended.

@@ -87,10 +87,11 @@ impl Job {
             gone: self.gone,
             terminal: self.terminal.is_some(),
         };
-        let admitted = self.seat.admit();
+        let named = self.variables.call();
+        let admitted = self.seat.admit(named);
         let (turn, tool_call) = match &admitted {
             Ok(admitted) => (admitted.turn, admitted.tool_call.clone()),
-            Err(_) => self.seat.now(),
+            Err(_) => self.seat.now(named),
         };
         let opening = Opening {
             turn,

@@ -87,7 +87,10 @@ async fn gate(target: &Target, probe: &Probe) -> [Check; 3] {
         ),
         (true, _) => (
             format!("`status` brought no verdict, but: {said}."),
-            format!("put right on {} what the gate names: {said}", target.host.host),
+            format!(
+                "put right on {} what the gate names: {said}",
+                target.host.host
+            ),
         ),
         (false, _) => (
             format!("`status` brought no verdict, but: {said}."),

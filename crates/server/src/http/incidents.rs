@@ -1,5 +1,7 @@
 //! Incidents: opening, listing, asking the agent, stopping it, closing.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -17,6 +19,8 @@ use super::state::{AppState, NoAgent};
 use super::targets;
 use crate::auth::Identity;
 
+/// Longest wait for what a new incident's agent may do.
+const PREPARE_LIMIT: Duration = Duration::from_secs(2);
 /// Longest prompt, in bytes.
 pub const MAX_PROMPT: usize = 16 * 1024;
 
@@ -77,6 +81,7 @@ pub(super) async fn open(
         .open_incident(&wish.target, identity.actor(), drill)
         .await;
     let incident = opened?;
+    prepare(&state, incident, &wish.target).await;
     if let Ok(agents) = &state.agents {
         agents.warm(incident);
     }
@@ -87,6 +92,21 @@ pub(super) async fn open(
         Json(IncidentOpened { incident }),
     )
         .into_response())
+}
+
+/// So that the page shows from the first moment what the agent may do. Where it can't be had in time, the
+/// agent does nothing before it is.
+async fn prepare(state: &AppState, incident: IncidentId, target: &str) {
+    let Some(bastion) = &state.bastion else {
+        return;
+    };
+    match tokio::time::timeout(PREPARE_LIMIT, bastion.prepare(incident, target)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%incident, %error, "what its agent may do is not known yet");
+        }
+        Err(_) => tracing::warn!(%incident, "what its agent may do is not known yet"),
+    }
 }
 
 pub(super) async fn list(

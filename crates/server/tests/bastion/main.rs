@@ -9,6 +9,7 @@
 
 mod abuse;
 mod approvals;
+mod autonomy;
 mod flow;
 mod record;
 mod relay;

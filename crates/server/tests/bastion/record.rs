@@ -9,7 +9,7 @@ use crate::scene::{LIMIT, Scene, TURN, ana, err, lives, out, pid_in};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_is_recorded_with_its_expanded_text_under_the_call_that_caused_it() {
     let scene = Scene::start().await;
-    scene.post.tool_runs(Some("toolu_1"));
+    scene.post.tools_run(&["toolu_1"]);
     let mut client = tokio::process::Command::new("sh");
     client.arg("-c").arg(format!(
         "N=hidden; ssh -F {} devvm \"echo $N; exit 4\" < /dev/null",
@@ -150,4 +150,65 @@ async fn fill(scene: &Scene) {
         let append = || scene.journal.append(scene.incident, ana(), body());
         while append().await.is_ok() {}
     }
+}
+
+/// To which call each command was put down, by its text.
+async fn put_down(scene: &Scene) -> Vec<(String, Option<String>)> {
+    let all = scene.events().await;
+    let started = all.into_iter().filter_map(|event| match event.body {
+        EventBody::CommandStarted {
+            text, tool_call, ..
+        } => Some((text, tool_call)),
+        _ => None,
+    });
+    started.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_of_calls_that_run_at_once_are_each_put_down_to_their_own() {
+    let scene = Scene::start().await;
+    scene.post.tools_run(&["t1", "t2"]);
+    let run = |call: Option<&'static str>, text: &'static str| {
+        let mut client = scene.client("ssh");
+        client.args(["devvm", text]);
+        match call {
+            Some(call) => client.env("BREAKGLASS_CALL", call),
+            None => client.env_remove("BREAKGLASS_CALL"),
+        };
+        scene.ended(client)
+    };
+    let both = tokio::join!(run(Some("t1"), "echo one"), run(Some("t2"), "echo two"));
+    assert_eq!(
+        (out(&both.0), out(&both.1)),
+        ("one\n".into(), "two\n".into())
+    );
+    // Whose it is can't be known, and is not said.
+    run(None, "echo whose").await;
+    run(Some("t9"), "echo of none").await;
+    scene.post.tools_run(&["t2"]);
+    // One that lives on after its call still says whose it is.
+    run(Some("t1"), "echo late").await;
+    run(None, "echo only").await;
+    let mut seen = put_down(&scene).await;
+    seen.sort();
+    let expected = [
+        ("echo late", Some("t1")),
+        ("echo of none", None),
+        ("echo one", Some("t1")),
+        ("echo only", Some("t2")),
+        ("echo two", Some("t2")),
+        ("echo whose", None),
+    ];
+    let expected = expected.map(|(text, call)| (text.to_owned(), call.map(str::to_owned)));
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_call_that_a_command_belongs_to_does_not_reach_the_guest() {
+    let scene = Scene::start().await;
+    scene.post.tools_run(&["t1"]);
+    let mut client = scene.client("ssh");
+    client.args(["devvm", "env"]).env("BREAKGLASS_CALL", "t1");
+    let printed = scene.ended(client).await;
+    assert!(!out(&printed).contains("BREAKGLASS_CALL"));
 }

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_control::bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
+use breakglass_control::bastion::{Bastion, BastionOptions, CALL, HOST_KEY_ALIAS, Post};
 use breakglass_control::ssh::{HostKeyPolicy, generate_key};
 use breakglass_control::{Control, Endpoint, Pictures, Rules, SshOptions, Target};
 use breakglass_journal::{
@@ -99,13 +99,22 @@ impl Scene {
         scene
     }
 
+    /// The agent of a new incident of the same target takes the place of this one.
+    pub(crate) async fn next_incident(&mut self) {
+        let opened = self.journal.open_incident("devvm", ana(), false).await;
+        self.incident = opened.unwrap();
+        self.post = self.bastion.open(self.incident, "devvm").await.unwrap();
+        self.post.turn_began(TURN);
+        self.write_config();
+    }
+
     fn write_config(&self) {
         let known = self.dir.path().join("known_hosts");
         std::fs::write(&known, self.bastion.known_hosts()).unwrap();
         let text = format!(
             "Host *\n ProxyCommand {} connect {}/%n\n ProxyUseFdpass yes\n HostKeyAlias {HOST_KEY_ALIAS}\n \
              UserKnownHostsFile {}\n GlobalKnownHostsFile none\n StrictHostKeyChecking yes\n BatchMode yes\n \
-             IdentityAgent none\n IdentityFile none\n LogLevel ERROR\n SendEnv LANG LC_* FORBIDDEN\n",
+             IdentityAgent none\n IdentityFile none\n LogLevel ERROR\n SendEnv LANG LC_* FORBIDDEN {CALL}\n",
             env!("CARGO_BIN_EXE_breakglass"),
             self.post.sockets().display(),
             known.display(),

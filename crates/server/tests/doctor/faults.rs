@@ -386,6 +386,23 @@ fn a_model_that_refuses_is_red_and_asked_only_where_that_is_asked_for() {
 }
 
 #[test]
+fn a_login_that_the_model_refuses_is_red_in_the_agent_and_names_the_file_of_its_key() {
+    let deployment = Deployment::new();
+    let refused = "\"is_error\":true,\"api_error_status\":401,\"result\":\"Please run /login\"";
+    deployment.write("claude", &cli_with(refused), 0o755);
+    let said = deployment.doctor_with(&["--ask-model"]);
+    let key = deployment.shown("api_key");
+    said.is(&[("agent", "red"), ("agent.model", "red")], &key);
+    for name in ["agent", "agent.model"] {
+        let check = said.check(name).to_string();
+        assert!(
+            check.contains("login has expired") && !check.contains("/login"),
+            "{check}"
+        );
+    }
+}
+
+#[test]
 fn a_runner_that_does_not_run_is_red_until_it_does() {
     let deployment = Deployment::new();
     let line = format!(

@@ -202,12 +202,18 @@ async fn a_model_that_gave_no_answer_is_asked_again_by_who_wants_to_know() {
         let served = Served::with_model_check(&url, 24);
         let refused = model_check(&served);
         assert_eq!(refused["state"], "red", "{refused}");
+        wait_until("the agent's login is known to be refused", || {
+            let agent = served.client().get("/ready").body["checks"]["agent"].clone();
+            let text = agent.to_string();
+            (agent["state"] == "red" && text.contains("agent.api_key_file")).then_some(())
+        });
         model.then(Reply::text("ready"));
         let client = served.client();
         wait_until("the model answers", || {
             let answer = client.post("/api/readiness/check", &json!({}));
             let check = answer.body["checks"]["agent.model"].clone();
-            (check["state"] == "green").then_some(())
+            let agent = &answer.body["checks"]["agent"];
+            (check["state"] == "green" && agent["state"] == "green").then_some(())
         });
     });
 }

@@ -134,11 +134,9 @@ fn a_damaged_result_ends_the_turn_as_failed_and_one_of_another_origin_keeps_that
 
 #[test]
 fn what_a_sub_agent_says_stays_unsaid_where_it_is_too_long() {
-    let line = result_line("t", &json!("x".repeat(99_999)), false, "");
-    let line = line.replace(
-        r#""parent_tool_use_id":null"#,
-        r#""parent_tool_use_id":"toolu_1""#,
-    );
+    let line = json!({"type": "assistant", "parent_tool_use_id": "toolu_1", "message":
+        {"content": [{"type": "text", "text": "x".repeat(99_999)}]}});
+    let line = line.to_string();
     assert!(matches!(Outline::of(line.as_bytes()).line(), Line::Quiet));
 }
 
