@@ -15,11 +15,15 @@ pub enum Verdict {
     Unkillable,
     /// A lock forbids it; holds the lock's name.
     Locked(String),
-    /// High availability manages the guest and will undo what was done.
+    /// High availability manages the guest: what was asked for is requested there and stays so, but is
+    /// not done yet.
     HaManaged,
     /// The evidence does not decide; holds why.
     Unknown(String),
 }
+
+/// What earlier gates said for [`Verdict::HaManaged`].
+const EARLIER_HA: &str = "ha-managed (will be undone)";
 
 impl Verdict {
     /// The verdict whose wire form is exactly `text`.
@@ -37,7 +41,7 @@ impl Verdict {
             "stopped" => Some(Verdict::Stopped),
             "monitor-dead" => Some(Verdict::MonitorDead),
             "unkillable (D state)" => Some(Verdict::Unkillable),
-            "ha-managed (will be undone)" => Some(Verdict::HaManaged),
+            "ha-managed (requested; HA decides)" | EARLIER_HA => Some(Verdict::HaManaged),
             _ => with("locked")
                 .map(Verdict::Locked)
                 .or_else(|| with("unknown").map(Verdict::Unknown)),
@@ -53,7 +57,7 @@ impl fmt::Display for Verdict {
             Verdict::MonitorDead => f.write_str("monitor-dead"),
             Verdict::Unkillable => f.write_str("unkillable (D state)"),
             Verdict::Locked(by) => write!(f, "locked ({by})"),
-            Verdict::HaManaged => f.write_str("ha-managed (will be undone)"),
+            Verdict::HaManaged => f.write_str("ha-managed (requested; HA decides)"),
             Verdict::Unknown(why) => write!(f, "unknown ({why})"),
         }
     }
@@ -77,6 +81,12 @@ mod tests {
         for verdict in all {
             assert_eq!(Verdict::parse(&verdict.to_string()), Some(verdict));
         }
+    }
+
+    #[test]
+    fn what_an_earlier_gate_says_of_high_availability_is_understood() {
+        let earlier = "ha-managed (will be undone)";
+        assert_eq!(Verdict::parse(earlier), Some(Verdict::HaManaged));
     }
 
     #[test]

@@ -247,7 +247,12 @@ mod tests {
             (Verb::Vitals, 0, "{}", Failed),
             (Verb::Cycle, 0, "verdict: running", Done),
             (Verb::Cycle, 0, "verdict: stopped", Failed),
-            (Verb::Cycle, 0, "verdict: ha-managed (will be undone)", Done),
+            (
+                Verb::Cycle,
+                0,
+                "verdict: ha-managed (requested; HA decides)",
+                Done,
+            ),
             (Verb::Stop, 0, "verdict: stopped", Done),
             (Verb::Stop, 0, "verdict: unkillable (D state)", Failed),
             (Verb::Start, 0, "started", Failed),
