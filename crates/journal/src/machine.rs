@@ -59,7 +59,8 @@ pub struct Machine {
     /// What forbids changes, and who holds it: `backup (task 4711)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
-    /// Whether high availability manages the guest, and may undo a change.
+    /// Whether high availability manages the guest, so that a start or a stop is a request; missing where
+    /// it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ha_managed: Option<bool>,
     /// The host that has the guest, where it is not this one.

@@ -53,7 +53,7 @@ export function facts(machine: Machine, now: number): Fact[] {
     },
     machine.ha_managed === true && {
       name: 'HA',
-      text: 'managed: high availability may undo a change',
+      text: 'managed: a start or a stop is a request to high availability',
       bad: true,
     },
     machine.staged.length > 0 && {

@@ -64,7 +64,8 @@ host_memory_pressure?: number,
  */
 lock?: string, 
 /**
- * Whether high availability manages the guest, and may undo a change.
+ * Whether high availability manages the guest, so that a start or a stop is a request; missing where
+ * it is not known.
  */
 ha_managed?: boolean, 
 /**
