@@ -1,15 +1,27 @@
 //! The rungs of a mutating verb: each says what it does and how long that may take, then looks.
 //!
 //! ```text
-//!  stop:   clean stop ──▶ gone? ──▶ SIGTERM ──▶ gone? ──▶ SIGKILL ──▶ gone? ──▶ not stopped: in the kernel
-//!              │ a lock, or high availability, forbids it
-//!              ▼
-//!          left alone
-//!  cycle:  stop ──▶ lock that a broken-off suspension left? lift it ──▶ start ──(passing: once more)──▶ runs?
+//!  cycle:  could it be started again? ──no──▶ nothing is changed
+//!            │ yes
+//!            ▼
+//!          stop ──▶ gone? ──▶ lift the lock that a broken-off suspension left ──▶ start ──▶ runs?
+//!            │                                                  again, while it fails ◀─┘
 //!            │ not gone
 //!            ▼
 //!        not started: two QEMU processes on one disk would destroy it
+//!
+//!  stop:   could it be started again? ──no──▶ said, and only the clean stop is tried
+//!          clean stop ──▶ gone? ──▶ way back? ──▶ SIGTERM ──▶ gone? ──▶ way back? ──▶ SIGKILL ──▶ gone?
+//!              │ a lock forbids it
+//!              ▼
+//!          left alone
+//!
+//!  where high availability decides, a stop and a start are requests:
+//!  cycle:  way back? ──▶ ask for the stop ──▶ wait ──▶ ask for the start, gone or not ──▶ wait ──▶ fresh?
 //! ```
+//!
+//! Nothing is ended, neither by the hypervisor for a cycle nor by signals for any verb, unless the
+//! driver has just proved the way back ([`WayBack`](crate::WayBack)).
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +29,7 @@ use std::time::{Duration, Instant};
 use breakglass_verbs::{Verb, Verdict};
 
 use crate::driver::state::Help;
-use crate::driver::{Action, Driver, Evidence, Failure, Monitor, Process};
+use crate::driver::{Action, Driver, Evidence, Failure, Home, Monitor, Process, Qemu};
 use crate::output::Output;
 use crate::policy::Limits;
 use crate::text;
@@ -25,14 +37,21 @@ use crate::verdict::judge;
 
 /// Longest pause between two looks while waiting for a change.
 const POLL: Duration = Duration::from_millis(200);
+/// How long a healthy monitor may take for its run state: it needs a millisecond.
+pub(crate) const MONITOR: Duration = Duration::from_secs(3);
 /// How long a fresh QEMU has to stay before it counts as one that runs: what ends by itself (no
 /// memory, a device that is not there, a guest that resets for ever) has mostly done so by then.
 const STEADY: Duration = Duration::from_secs(3);
 /// How often a change is asked for that another task's lock forbade: each time the hypervisor's tool
 /// waits itself.
 const ATTEMPTS: u32 = 5;
-/// How long a healthy monitor may take for its run state: it needs a millisecond.
-pub(crate) const MONITOR: Duration = Duration::from_secs(3);
+/// How often a long wait for somebody else is told.
+const TELL: Duration = Duration::from_secs(5);
+/// The first pause before a start is tried again; each one is twice as long as the one before.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How much longer than any other question the one about the way back may take: a tool that is slow on
+/// a busy host can still start a guest.
+const PATIENT: u32 = 3;
 
 /// One mutating verb on its way.
 pub(crate) struct Ladder<'a> {
@@ -44,33 +63,108 @@ pub(crate) struct Ladder<'a> {
 impl Ladder<'_> {
     /// Does what `verb` says to a guest that was seen as `before`; returns what stood in the way.
     pub(crate) fn climb(&mut self, verb: Verb, before: &Evidence) -> Option<Failure> {
-        if let (Monitor::CutOff(why), true) = (&before.monitor, verb != Verb::Stop) {
-            // What was stopped now could not be started again.
-            return Some(Failure::from(format!("{why}; the guest was left as it is")));
+        if let Err(why) = self.may_begin(verb, before) {
+            return Some(Failure::from(format!("{why}; nothing was changed")));
         }
         let state = before.run_state();
         let help = state.map_or(Help::Nothing, |state| state.help());
-        let remedy = state.map_or("", |state| state.remedy()).to_owned();
-        if help == Help::Elsewhere && verb != Verb::Stop {
-            // Two QEMUs would write to one disk.
-            return Some(Failure::from(format!("{remedy}; nothing was changed")));
-        }
+        let runs = judge(before) == Verdict::Running;
         let done = match verb {
-            Verb::Start if judge(before) == Verdict::Running => {
+            Verb::Start if runs && !before.ha.wants_it_off() => {
                 self.out
                     .line("start: the guest runs already; nothing to do");
                 Ok(())
             }
             Verb::Start if help == Help::GoesOn => self.resume(),
             Verb::Start if help == Help::Wakes => self.wake(),
-            Verb::Start if help != Help::Nothing => Err(Failure::from(remedy)),
-            Verb::Start => self.start(before),
+            Verb::Start if help != Help::Nothing => {
+                let remedy = state.map_or("", |state| state.remedy());
+                Err(Failure::from(remedy.to_owned()))
+            }
+            Verb::Start => self.start(before, false),
             Verb::Stop => self.stop(before),
             Verb::Reset => self.reset(),
-            Verb::Cycle => self.stop(before).and_then(|()| self.start(before)),
+            Verb::Cycle => self.cycle(before),
             Verb::Status | Verb::Forensics | Verb::Vitals | Verb::Screenshot => Ok(()),
         };
         done.err()
+    }
+
+    /// What forbids `verb` before anything is changed, as a sentence.
+    fn may_begin(&mut self, verb: Verb, before: &Evidence) -> Result<(), String> {
+        if let (Qemu::Absent, Home::On(node)) = (&before.qemu, &before.home) {
+            return Err(format!(
+                "the guest is not on this host; send {verb} to {node}"
+            ));
+        }
+        if let Monitor::CutOff(why) = &before.monitor {
+            return Err(why.clone());
+        }
+        let state = before.run_state();
+        if let Some(state) = state.filter(|state| state.help() == Help::Elsewhere)
+            && verb != Verb::Stop
+        {
+            // Two QEMUs would write to one disk.
+            return Err(state.remedy().to_owned());
+        }
+        if let (Qemu::Unseen(why), Verb::Start | Verb::Cycle) = (&before.qemu, verb) {
+            return Err(format!(
+                "it can't be told whether the guest has a QEMU process ({why}), and a second one on \
+                 its disks would destroy them"
+            ));
+        }
+        match verb {
+            Verb::Reset if before.reset_ends => Err(
+                "a reset would end QEMU, which was started so that it does not begin anew (reboot: 0, \
+                 or on_reboot); send cycle, which starts it again"
+                    .to_owned(),
+            ),
+            Verb::Cycle => self
+                .way_back()
+                .map_err(|why| format!("the guest could not be started again: {why}")),
+            Verb::Stop if before.qemu != Qemu::Absent => {
+                if let Err(why) = self.way_back() {
+                    let why = format!("stop: afterwards the guest can't be started again: {why}");
+                    self.out.line(&text::visible(&why, 600));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks whether the guest could be started again now.
+    fn way_back(&mut self) -> Result<(), String> {
+        let ask = self.limits.ask;
+        let mut now = Evidence::glance(self.driver, MONITOR.min(ask));
+        self.driver.settings(&mut now, ask * PATIENT);
+        let proof = now.way_back.proven()?;
+        self.out
+            .line(&text::visible(&format!("way back: {proof}"), 400));
+        Ok(())
+    }
+
+    fn cycle(&mut self, before: &Evidence) -> Result<(), Failure> {
+        let Err(failure) = self.stop(before) else {
+            return self.start(before, before.qemu != Qemu::Absent);
+        };
+        if !before.ha.decides() || failure.lock.is_some() {
+            return Err(failure);
+        }
+        // A request to stop that stays where it is may be carried out at any time.
+        let line = format!("{}; asking for the start all the same", failure.message);
+        self.out.line(&text::visible(&line, 600));
+        match failure.requested {
+            true => self.start(before, true),
+            false => {
+                let _ = self.act(
+                    Action::Start,
+                    "whatever became of the stop",
+                    self.limits.start,
+                );
+                Err(failure)
+            }
+        }
     }
 
     fn stop(&mut self, before: &Evidence) -> Result<(), Failure> {
@@ -79,35 +173,57 @@ impl Ladder<'_> {
             return self.act_in_turn(Action::Stop, "clean stop", self.limits.stop);
         };
         let gone = |now: &Evidence| now.outlived(process);
-        let mut result = self.act_in_turn(Action::Stop, "clean stop", self.limits.stop);
+        let result = self.act_in_turn(Action::Stop, "clean stop", self.limits.stop);
         let is_locked = matches!(&result, Err(failure) if failure.lock.is_some());
-        // What the tool did not do in all its time, it does not do a moment later.
-        let settle = if result.is_ok() {
-            self.limits.settle
-        } else {
-            Duration::ZERO
+        // Where high availability decides the tool only asks; else what it did not do in all its
+        // time it does not do a moment later.
+        let limit = match (&result, before.ha.decides()) {
+            (Ok(()), true) => self.limits.stop,
+            (Ok(()), false) | (Err(_), true) => self.limits.settle,
+            (Err(_), false) => Duration::ZERO,
         };
-        let mut now = self.wait(settle, gone);
-        if !is_locked && !before.ha_managed {
-            for (rung, hard) in [("terminate", false), ("kill", true)] {
-                if !gone(&now) {
-                    result = self.signal(rung, process, hard);
-                    now = self.wait(self.limits.terminate, gone);
-                }
-            }
+        let now = self.wait(limit, before.ha.decides(), gone);
+        match before.ha.decides() {
+            _ if gone(&now) => Ok(()),
+            _ if is_locked => result,
+            false => self.end(process, result),
+            true => result.and(Err(requested(&format!(
+                "has not ended QEMU process {}",
+                process.pid
+            )))),
         }
-        if gone(&now) {
-            return Ok(());
+    }
+
+    /// Ends a QEMU by signals that outlived the clean stop, whose end was `result`; each only while
+    /// the guest could be started again.
+    fn end(&mut self, process: Process, result: Result<(), Failure>) -> Result<(), Failure> {
+        let gone = |now: &Evidence| now.outlived(process);
+        let (pid, mut result, mut state) = (process.pid, result, process.state);
+        for (rung, hard) in [("terminate", false), ("kill", true)] {
+            if let Err(why) = self.way_back() {
+                // What was asked before may still come to pass.
+                return match gone(&self.wait(self.limits.settle, false, gone)) {
+                    true => Ok(()),
+                    false => Err(Failure::from(format!(
+                        "QEMU process {pid} was not ended by signals, because the guest could not be \
+                         started again: {why}{}",
+                        result
+                            .err()
+                            .map_or(String::new(), |end| format!("; {}", end.message))
+                    ))),
+                };
+            }
+            result = self.signal(rung, process, hard);
+            let now = self.wait(self.limits.terminate, false, gone);
+            if gone(&now) {
+                return Ok(());
+            }
+            state = now.process().map_or('?', |process| process.state);
         }
         result?;
-        let state = now.process().map_or('?', |process| process.state);
-        let pid = process.pid;
-        Err(Failure::from(match before.ha_managed {
-            true => format!("high availability has not ended QEMU process {pid} yet; it decides"),
-            false => {
-                format!("QEMU process {pid} is still there (state {state}), also after SIGKILL")
-            }
-        }))
+        Err(Failure::from(format!(
+            "QEMU process {pid} is still there (state {state}), also after SIGKILL"
+        )))
     }
 
     fn signal(&mut self, rung: &str, process: Process, hard: bool) -> Result<(), Failure> {
@@ -120,7 +236,9 @@ impl Ladder<'_> {
         Ok(self.driver.signal(process, hard)?)
     }
 
-    fn start(&mut self, before: &Evidence) -> Result<(), Failure> {
+    /// Starts the guest, which was seen as `before`. One that was `ended` by this verb is owed its
+    /// start: as long as that fails, it is tried again until its time is over.
+    fn start(&mut self, before: &Evidence, ended: bool) -> Result<(), Failure> {
         if before.lock.as_ref().is_some_and(|lock| lock.ours) {
             let lifted = self.act(
                 Action::Unlock,
@@ -134,6 +252,25 @@ impl Ladder<'_> {
         if matches!(&result, Err(failure) if failure.passing) {
             result = self.act(Action::Start, "known to pass: once more", self.limits.start);
         }
+        let asked = before.ha.decides();
+        if !asked {
+            result = self.settled(result);
+        }
+        if ended && result.is_err() {
+            result = self.start_again(before, result);
+        }
+        let earlier = before.process().filter(|_| ended);
+        let up = |now: &Evidence| {
+            judge(now) == Verdict::Running && earlier.is_none_or(|earlier| now.outlived(earlier))
+        };
+        if asked && result.is_ok() && !up(&self.wait(self.limits.start, true, up)) {
+            return Err(requested("runs no fresh QEMU process"));
+        }
+        result
+    }
+
+    /// What became of a start, by what is seen once the guest has settled.
+    fn settled(&mut self, result: Result<(), Failure>) -> Result<(), Failure> {
         match result {
             Ok(()) => self.settle().map(|_| ()),
             // What was begun may still come: the verdict is that of the end.
@@ -151,6 +288,43 @@ impl Ladder<'_> {
             }
             failed => failed,
         }
+    }
+
+    /// Tries the start of a guest that was ended, or asked to end, until it succeeds or its time is
+    /// over.
+    fn start_again(
+        &mut self,
+        before: &Evidence,
+        mut result: Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let (ends, mut pause) = (Instant::now() + self.limits.start, AGAIN);
+        while let Err(failure) = &result {
+            let left = ends.saturating_duration_since(Instant::now());
+            let now = Evidence::glance(self.driver, MONITOR.min(self.limits.ask));
+            let lives_on = before.ha.decides()
+                && before
+                    .process()
+                    .is_some_and(|earlier| !now.outlived(earlier));
+            if left.is_zero() || !(now.qemu == Qemu::Absent || lives_on) {
+                break;
+            }
+            pause = pause.min(left);
+            let line = format!(
+                "start: failed ({}); once more in {} s, for {} s yet",
+                failure.message,
+                pause.as_secs_f32(),
+                left.as_secs()
+            );
+            self.out.line(&text::visible(&line, 600));
+            thread::sleep(pause);
+            pause *= 2;
+            let what = "a fresh QEMU process";
+            result = self.act_in_turn(Action::Start, what, self.limits.start);
+            if !before.ha.decides() {
+                result = self.settled(result);
+            }
+        }
+        result
     }
 
     /// Looks until the guest has run in one QEMU process for [`STEADY`], or the time to settle is
@@ -193,7 +367,7 @@ impl Ladder<'_> {
     fn reset(&mut self) -> Result<(), Failure> {
         self.act_in_turn(Action::Reset, "warm reset", self.limits.ask)?;
         let seen = |now: &Evidence| judge(now) == Verdict::Running || is_paused(now);
-        match self.wait(self.limits.settle, seen) {
+        match self.wait(self.limits.settle, false, seen) {
             now if is_paused(&now) => self.resume(),
             _ => Ok(()),
         }
@@ -205,14 +379,18 @@ impl Ladder<'_> {
             "the guest is paused; letting it go on",
             self.limits.ask,
         )?;
-        self.wait(self.limits.settle, |now| judge(now) == Verdict::Running);
+        self.wait(self.limits.settle, false, |now| {
+            judge(now) == Verdict::Running
+        });
         Ok(())
     }
 
     fn wake(&mut self) -> Result<(), Failure> {
         let what = "the guest sleeps; waking it";
         self.act(Action::Wake, what, self.limits.ask)?;
-        self.wait(self.limits.settle, |now| judge(now) == Verdict::Running);
+        self.wait(self.limits.settle, false, |now| {
+            judge(now) == Verdict::Running
+        });
         Ok(())
     }
 
@@ -298,15 +476,25 @@ impl Ladder<'_> {
         ));
     }
 
-    /// Looks until `done`, or until `limit` is over; tells and returns what was seen last.
-    fn wait(&mut self, limit: Duration, done: impl Fn(&Evidence) -> bool) -> Evidence {
-        let deadline = Instant::now() + limit;
+    /// Looks until `done`, or until `limit` is over; tells and returns what was seen last. A wait for
+    /// high availability (`asked`) is told while it lasts.
+    fn wait(&mut self, limit: Duration, asked: bool, done: impl Fn(&Evidence) -> bool) -> Evidence {
+        let began = Instant::now();
+        let mut told = began;
         loop {
             let now = Evidence::glance(self.driver, MONITOR.min(self.limits.ask));
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = limit.saturating_sub(began.elapsed());
             if done(&now) || left.is_zero() {
                 self.saw(&now);
                 return now;
+            }
+            if asked && told.elapsed() >= TELL {
+                let (gone, limit) = (began.elapsed().as_secs(), limit.as_secs());
+                let seen = text::visible(&now.lines().join("; "), 400);
+                self.out.line(&format!(
+                    "waiting for high availability, {gone} s of {limit} s: {seen}"
+                ));
+                told = Instant::now();
             }
             thread::sleep(POLL.min(left));
         }
@@ -315,6 +503,16 @@ impl Ladder<'_> {
     fn saw(&mut self, now: &Evidence) {
         let seen = text::visible(&now.lines().join("; "), 400);
         self.out.line(&format!("saw: {seen}"));
+    }
+}
+
+/// What is left of a request: high availability has not done it in its time.
+fn requested(what: &str) -> Failure {
+    Failure {
+        requested: true,
+        ..Failure::from(format!(
+            "high availability was asked and {what} yet; it decides, and the request stays"
+        ))
     }
 }
 

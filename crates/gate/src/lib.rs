@@ -39,8 +39,8 @@ mod vitals;
 
 pub use command::run;
 pub use driver::{
-    Action, Driver, Evidence, Failure, Lock, Monitor, Probe, Process, Qemu, RunState, qm::QmDriver,
-    virsh::VirshDriver,
+    Action, Driver, Evidence, Failure, Ha, Home, Lock, Monitor, Probe, Process, Qemu, RunState,
+    WayBack, qm::QmDriver, virsh::VirshDriver,
 };
 pub use journal::{Asked, FileJournal, Journal, Silent};
 pub use output::{Output, Streams};

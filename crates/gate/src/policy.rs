@@ -51,8 +51,8 @@ keys! {
         run_dir = "/var/run/qemu-server",
         /// The control group that holds one `ID.scope` for each guest.
         cgroup_dir = "/sys/fs/cgroup/qemu.slice",
-        /// The file that lists what high availability manages.
-        ha_resources = "/etc/pve/ha/resources.cfg",
+        /// Proxmox's cluster file system.
+        pve_dir = "/etc/pve",
         /// Where libvirt keeps `DOMAIN.pid`, and what it knows of a running domain.
         libvirt_run_dir = "/run/libvirt/qemu",
         /// Where libvirt keeps the definitions of its domains.
@@ -172,6 +172,14 @@ impl Policy {
             errors.extend(result.err().map(told));
             seen.push(key.trim());
         }
+        if ["ha_resources", "pve_dir"]
+            .iter()
+            .all(|key| seen.contains(key))
+        {
+            errors.push(format!(
+                "{name}: `ha_resources` is an earlier name of what `pve_dir` says; remove it"
+            ));
+        }
         for (key, remedy) in [("driver", "\"qm\""), ("guest", "102")] {
             if !seen.contains(&key) {
                 errors.push(format!(
@@ -217,6 +225,8 @@ impl Policy {
             ("connection", _) => {
                 return Err("write one like \"qemu:///system\" in quotes".to_owned());
             }
+            // The key of gates that read no other file of the cluster.
+            ("ha_resources", _) => self.paths.pve_dir = beneath_ha(word)?,
             _ => {
                 if let Some(slot) = self.paths.slot(key) {
                     *slot = path?.into();
@@ -231,6 +241,16 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+/// The directory that holds `ha/resources.cfg`, from the path of that file.
+fn beneath_ha(word: Option<&str>) -> Result<PathBuf, String> {
+    let dir = word.and_then(|path| path.strip_suffix("/ha/resources.cfg"));
+    dir.filter(|dir| dir.starts_with('/')).map(PathBuf::from).ok_or_else(|| {
+        "this key is now `pve_dir`, and more files are read there; write `pve_dir = \"/etc/pve\"` in \
+         its place"
+            .to_owned()
+    })
 }
 
 /// A number from 100, as Proxmox counts its guests, or the name of a domain that no tool could take

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use breakglass_verbs::{Request, Verb, Verdict};
 use serde_json::json;
 
-use crate::driver::{Driver, Evidence, Failure, Qemu};
+use crate::driver::{Driver, Evidence, Failure, Home, Qemu};
 use crate::forensics;
 use crate::journal::{Asked, Journal};
 use crate::ladder::{Ladder, MONITOR};
@@ -110,6 +110,7 @@ pub fn serve(context: &Context<'_>, driver: &mut dyn Driver, out: &mut dyn Outpu
     exit
 }
 
+/// How a verb ended.
 pub(crate) fn last_line(request: Request, verdict: &str, exit: u8) -> String {
     let verb = request.verb.as_str();
     match request.json {
@@ -146,7 +147,12 @@ impl Session<'_, '_> {
     fn act(&mut self, verb: Verb) -> (Verdict, u8) {
         if verb == Verb::Screenshot {
             // Somebody may be about to end what the screen shows, and waits for no more than this.
-            let before = Evidence::glance(self.driver, MONITOR.min(self.context.limits.ask));
+            let ask = self.context.limits.ask;
+            let mut before = Evidence::glance(self.driver, MONITOR.min(ask));
+            if before.qemu == Qemu::Absent {
+                // It may live on another host.
+                self.driver.settings(&mut before, ask);
+            }
             return (judge(&before), self.screenshot(&before));
         }
         let (before, took) = self.look(matches!(verb, Verb::Vitals | Verb::Status));
@@ -246,13 +252,21 @@ impl Session<'_, '_> {
         failure: Option<&Failure>,
     ) {
         if let Some(failure) = failure {
-            let why = text::visible(&failure.message, 400);
+            let why = text::visible(&failure.message, 900);
             self.out.error(&format!("{verb} failed: {why}"));
         }
-        if verb != Verb::Stop && before.process().is_some() && after.qemu == Qemu::Absent {
+        if verb == Verb::Stop || before.process().is_none() || after.qemu != Qemu::Absent {
+            return;
+        }
+        let guest = self.context.guest;
+        if let Home::On(node) = &after.home {
+            self.out.error(&text::visible(
+                &format!("guest {guest} ran here and lives on {node} now: ask there"),
+                400,
+            ));
+        } else {
             self.out.error(&format!(
-                "GUEST {} WAS RUNNING AND IS NOW OFF: send start, or start it by hand on the host",
-                self.context.guest
+                "GUEST {guest} WAS RUNNING AND IS NOW OFF: send start, or start it by hand on the host"
             ));
         }
     }

@@ -2,13 +2,17 @@
 
 use breakglass_verbs::{Verb, Verdict};
 
-use crate::driver::{Evidence, Failure, Monitor, Process, Qemu, RunState};
+use crate::driver::{Evidence, Failure, Home, Monitor, Process, Qemu, RunState};
 
 /// What the evidence says of the guest, by itself.
 #[must_use]
 pub fn judge(evidence: &Evidence) -> Verdict {
     match &evidence.qemu {
-        Qemu::Absent => Verdict::Stopped,
+        Qemu::Absent => match &evidence.home {
+            Home::Here => Verdict::Stopped,
+            Home::On(node) => Verdict::Unknown(format!("not on this host; on {node}")),
+            Home::Nowhere => Verdict::Unknown("not on this host; its configuration is gone".into()),
+        },
         Qemu::Unseen(why) => Verdict::Unknown(why.clone()),
         Qemu::Alive(process) => judge_alive(*process, &evidence.monitor),
     }
@@ -50,12 +54,11 @@ pub(crate) fn conclude(
         Verb::Cycle => state == Verdict::Running && is_fresh(before, after),
     };
     match failure.and_then(|failure| failure.lock.clone()) {
-        _ if reached && verb == Verb::Stop && after.ha_managed => (Verdict::HaManaged, 1),
         _ if reached => (state, 0),
         // Nothing outranks a process that can't be killed: no lock that is lifted would help.
         _ if state == Verdict::Unkillable => (state, 1),
         Some(lock) => (Verdict::Locked(lock), 1),
-        None if after.ha_managed && verb.is_mutating() => (Verdict::HaManaged, 1),
+        None if failure.is_some_and(|failure| failure.requested) => (Verdict::HaManaged, 1),
         None => (state, 1),
     }
 }
@@ -113,6 +116,7 @@ mod tests {
             qemu: Qemu::Unseen("no /proc".to_owned()),
             ..off()
         };
+        let at = |home| Evidence { home, ..off() };
         for (evidence, verdict) in [
             (off(), "stopped"),
             (says(QEMU, "running"), "running"),
@@ -138,6 +142,14 @@ mod tests {
                 "unknown (libvirtd hangs; QEMU process 7 is there)",
             ),
             (unseen, "unknown (no /proc)"),
+            (
+                at(Home::On("pve2".to_owned())),
+                "unknown (not on this host; on pve2)",
+            ),
+            (
+                at(Home::Nowhere),
+                "unknown (not on this host; its configuration is gone)",
+            ),
         ] {
             assert_eq!(judge(&evidence).to_string(), verdict, "{evidence:?}");
         }
@@ -153,9 +165,11 @@ mod tests {
             })
         };
         let failed = || Some(Failure::from("no quorum".to_owned()));
-        let ha = |evidence| Evidence {
-            ha_managed: true,
-            ..evidence
+        let requested = || {
+            Some(Failure {
+                requested: true,
+                ..Failure::from("asked for".to_owned())
+            })
         };
         let again = says(FRESH, "running");
         for (verb, before, after, failure, expected) in [
@@ -173,9 +187,9 @@ mod tests {
             (
                 Verb::Start,
                 off(),
-                ha(off()),
-                None,
-                "ha-managed (will be undone) 1",
+                off(),
+                requested(),
+                "ha-managed (requested; HA decides) 1",
             ),
             (Verb::Stop, run(), off(), None, "stopped 0"),
             (Verb::Stop, run(), off(), failed(), "stopped 0"),
@@ -197,10 +211,12 @@ mod tests {
             (
                 Verb::Stop,
                 run(),
-                ha(off()),
-                None,
-                "ha-managed (will be undone) 1",
+                run(),
+                requested(),
+                "ha-managed (requested; HA decides) 1",
             ),
+            (Verb::Stop, run(), off(), requested(), "stopped 0"),
+            (Verb::Cycle, run(), again.clone(), requested(), "running 0"),
             (Verb::Reset, run(), run(), None, "running 0"),
             (Verb::Reset, run(), run(), failed(), "running 1"),
             (Verb::Reset, off(), off(), failed(), "stopped 1"),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use breakglass_gate::{
     Action, Asked, Context, Driver, Evidence, Failure, Keep, Limits, Probe, Process, Qemu, Silent,
-    serve,
+    WayBack, serve,
 };
 use breakglass_verbs::{Verb, Verdict};
 use proptest::prelude::*;
@@ -52,6 +52,10 @@ struct World {
     reset: Fault,
     /// A second process was started beside a living one.
     is_torn: bool,
+    /// Whether anything proves that the guest could be started again.
+    has_way_back: bool,
+    changes: Vec<Action>,
+    signals: u32,
 }
 
 impl World {
@@ -104,9 +108,14 @@ impl Driver for World {
         }
     }
 
-    fn settings(&mut self, _: &mut Evidence, _: Duration) {}
+    fn settings(&mut self, seen: &mut Evidence, _: Duration) {
+        if self.has_way_back {
+            seen.way_back = WayBack::Seen("the world has one".to_owned());
+        }
+    }
 
     fn act(&mut self, action: Action, limit: Duration) -> Result<String, Failure> {
+        self.changes.push(action);
         let slot = match action {
             Action::Start => &mut self.start,
             Action::Stop => &mut self.stop,
@@ -137,6 +146,7 @@ impl Driver for World {
     }
 
     fn signal(&mut self, _: Process, hard: bool) -> Result<(), String> {
+        self.signals += 1;
         if !self.is_stuck && (hard || !self.is_stubborn) {
             self.alive = None;
         }
@@ -167,19 +177,25 @@ fn world() -> impl Strategy<Value = World> {
         any::<bool>(),
         any::<bool>(),
         prop::bool::weighted(0.2),
+        prop::bool::weighted(0.7),
     );
     (flags, fault(), fault(), fault()).prop_map(
-        |((is_on, is_deaf, is_stubborn, is_paused, is_stuck), stop, start, reset)| World {
-            alive: is_on.then_some(7),
-            starts: 0,
-            is_deaf,
-            is_stubborn,
-            is_stuck,
-            is_paused,
-            stop,
-            start,
-            reset,
-            is_torn: false,
+        |((is_on, is_deaf, is_stubborn, is_paused, is_stuck, has_way_back), stop, start, reset)| {
+            World {
+                alive: is_on.then_some(7),
+                starts: 0,
+                is_deaf,
+                is_stubborn,
+                is_stuck,
+                is_paused,
+                stop,
+                start,
+                reset,
+                is_torn: false,
+                has_way_back,
+                changes: Vec::new(),
+                signals: 0,
+            }
         },
     )
 }
@@ -218,6 +234,13 @@ proptest! {
         // All limits together are a tenth of a second; the rest is for a machine that others use.
         prop_assert!(began.elapsed() < Duration::from_secs(30), "{:?}: {story}", began.elapsed());
         prop_assert!(!after.is_torn, "{story}");
+        if !world.has_way_back {
+            prop_assert_eq!(after.signals, 0, "{}", story);
+            if verb == Verb::Cycle {
+                prop_assert!(after.changes.is_empty() && exit == 1, "{story}");
+                prop_assert_eq!(after.alive, world.alive, "{}", story);
+            }
+        }
         if verb == Verb::Screenshot {
             return Ok(());
         }
@@ -242,10 +265,83 @@ proptest! {
     }
 }
 
+/// A world in which nothing tells whether the guest has a process.
+struct Blind(World);
+
+impl Driver for Blind {
+    fn find(&mut self) -> Qemu {
+        Qemu::Unseen("the pid file can't be read".to_owned())
+    }
+
+    fn ask(&mut self, command: &str, words: Value, limit: Duration) -> Result<Value, String> {
+        self.0.ask(command, words, limit)
+    }
+
+    fn settings(&mut self, seen: &mut Evidence, limit: Duration) {
+        self.0.settings(seen, limit);
+    }
+
+    fn act(&mut self, action: Action, limit: Duration) -> Result<String, Failure> {
+        self.0.act(action, limit)
+    }
+
+    fn screen(&mut self, limit: Duration) -> Result<Vec<u8>, String> {
+        self.0.screen(limit)
+    }
+
+    fn probes(&mut self) -> Vec<(&'static str, Probe)> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_guest_whose_process_cannot_be_told_is_neither_cycled_nor_started() {
+    for verb in ["start", "cycle"] {
+        let mut world = Blind(World {
+            alive: Some(7),
+            starts: 0,
+            is_deaf: false,
+            is_stubborn: false,
+            is_stuck: false,
+            is_paused: false,
+            stop: Fault::None,
+            start: Fault::None,
+            reset: Fault::None,
+            is_torn: false,
+            has_way_back: true,
+            changes: Vec::new(),
+            signals: 0,
+        });
+        let (exit, story) = told(verb, &mut world);
+        assert_eq!((exit, world.0.alive), (1, Some(7)), "{story}");
+        assert_eq!(world.0.changes, [], "{story}");
+        assert!(story.contains("a second one on its disks"), "{story}");
+    }
+}
+
+/// Exit code and words of the gate for `verb`.
+fn told(verb: &str, driver: &mut dyn Driver) -> (u8, String) {
+    let mut said = Said::default();
+    let context = Context {
+        guest: "102",
+        asked: Asked {
+            source: "192.0.2.7",
+            request: verb,
+        },
+        forensics_dir: "/nonexistent/forensics".as_ref(),
+        keep: &Keep::default(),
+        journal: &Silent,
+        limits: &limits(),
+    };
+    let exit = serve(&context, driver, &mut said);
+    (exit, said.0.join("\n"))
+}
+
 /// One of the gate's children goes wrong in one way; the verb still ends in time and is right.
 fn suffer(knob: &str) {
     for child in ["pending", "status", "stop", "start", "reset"] {
         let (host, fault) = (Host::running(), format!("{knob}-{child}"));
+        let before = host.pid();
         // Short for the child that never comes back, long for those that have to.
         let limit = |own: &[&str], short| if own.contains(&child) { short } else { 30 };
         host.write_policy(&format!(
@@ -267,14 +363,19 @@ fn suffer(knob: &str) {
             "verdict: stopped"
         };
         assert_eq!(out.lines().last(), Some(verdict), "{story}");
-        // What is only asked may fail, and the gate ends QEMU itself.
-        let is_done = !matches!(child, "start" | "reset");
+        // A qm that can't show the configuration is not trusted with a start; one that can't stop the
+        // guest is done without.
+        let is_done = matches!(child, "status" | "stop");
         assert_eq!((code == 0, lives), (is_done, child != "start"), "{story}");
         assert_eq!(
             err.contains("WAS RUNNING AND IS NOW OFF"),
             !lives,
             "{story}"
         );
+        if child == "pending" {
+            assert_eq!(host.pid(), before, "{story}");
+            assert!(err.contains("nothing was changed"), "{story}");
+        }
     }
 }
 

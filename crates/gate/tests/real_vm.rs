@@ -141,6 +141,91 @@ fn real_vm_a_hung_libvirtd_is_not_taken_for_a_dead_guest_and_nothing_is_stopped(
     succeeded(&host.send("status"));
 }
 
+/// A host whose guest ran before something was done to its way back.
+fn is_not_cycled(host: &LabHost<Libvirt>, words: &str) {
+    let qemu = host.guest.qemu();
+    let cycle = host.send("cycle");
+    let end = (cycle.code, cycle.verdict());
+    assert_eq!(
+        end,
+        (1, "running".to_owned()),
+        "{}{}",
+        cycle.text(),
+        cycle.err
+    );
+    assert!(cycle.err.contains(words), "{}", cycle.err);
+    assert_eq!(host.guest.qemu(), qemu);
+    host.guest.login().wait();
+}
+
+#[test]
+fn real_vm_a_transient_domain_is_not_cycled_and_its_definition_is_kept_before_a_stop() {
+    let host = LabHost::running();
+    // What has no definition beside that of the running domain is transient.
+    host.guest.virsh(&["undefine", "victim"]).unwrap();
+    is_not_cycled(&host, "the domain is transient");
+    let stop = host.send("stop");
+    assert_eq!((stop.code, stop.verdict()), (0, "stopped".to_owned()));
+    assert!(
+        stop.text()
+            .contains("can't be started again: the domain is transient")
+    );
+    let kept = fs::read_dir(host.forensics()).unwrap().flatten();
+    let kept = kept.map(|bundle| bundle.path().join("virsh-dumpxml.txt"));
+    let xml = kept.map(|file| fs::read_to_string(file).unwrap()).next();
+    assert!(xml.unwrap().contains("<name>victim</name>"));
+}
+
+#[test]
+fn real_vm_a_domain_whose_disk_was_deleted_is_not_cycled() {
+    let host = LabHost::running();
+    fs::remove_file(host.guest.dir().join("disk.img")).unwrap();
+    is_not_cycled(&host, "disk.img, which is not there");
+}
+
+#[test]
+fn real_vm_a_domain_that_a_reset_would_end_is_not_reset() {
+    let guest = Libvirt::stopped();
+    let xml = guest.virsh(&["dumpxml", "victim"]).unwrap();
+    let file = guest.dir().join("ends.xml");
+    fs::write(
+        &file,
+        xml.replace("<on_reboot>restart<", "<on_reboot>destroy<"),
+    )
+    .unwrap();
+    guest.virsh(&["define", file.to_str().unwrap()]).unwrap();
+    guest.start();
+    let host = LabHost::over(guest);
+    let qemu = host.guest.qemu();
+    let reset = host.send("reset");
+    let end = (reset.code, reset.verdict());
+    assert_eq!(end, (1, "running".to_owned()), "{}", reset.err);
+    assert!(
+        reset.err.contains("a reset would end QEMU"),
+        "{}",
+        reset.err
+    );
+    assert_eq!(host.guest.qemu(), qemu);
+    succeeded(&host.send("cycle"));
+}
+
+#[test]
+fn real_vm_on_proxmox_without_a_quorum_the_guest_runs_on() {
+    let host = LabHost::over(Proxmox::running());
+    let (qemu, members) = (
+        host.guest.qemu(),
+        host.guest.dir().join("qm-state/pve/.members"),
+    );
+    fs::write(&members, breakglass_rig::pve::members(false)).unwrap();
+    let cycle = host.send("cycle");
+    assert_eq!((cycle.code, cycle.verdict()), (1, "running".to_owned()));
+    assert!(cycle.err.contains("has no quorum"), "{}", cycle.err);
+    assert_eq!(host.guest.qemu(), qemu);
+    host.guest.login().wait();
+    fs::write(&members, breakglass_rig::pve::members(true)).unwrap();
+    succeeded(&host.send("cycle"));
+}
+
 #[test]
 fn real_vm_stale_files_of_a_dead_qemu_do_not_pass_for_a_guest() {
     let mut host = LabHost::running();

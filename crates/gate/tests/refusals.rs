@@ -225,3 +225,21 @@ proptest! {
         let _ = Policy::parse(&text, "gate.toml");
     }
 }
+
+#[test]
+fn the_earlier_name_of_the_cluster_file_system_is_read_and_a_path_that_has_none_says_the_new_one() {
+    let parse = |line: &str| Policy::parse(&format!("driver = \"qm\"\nguest = 102\n{line}\n"), "p");
+    let dir = |line: &str| parse(line).unwrap().paths.pve_dir;
+    assert_eq!(dir("").to_str(), Some("/etc/pve"));
+    let earlier = dir("ha_resources = \"/mnt/pve/ha/resources.cfg\"");
+    assert_eq!(earlier.to_str(), Some("/mnt/pve"));
+    for wrong in ["\"/etc/other.cfg\"", "\"pve/ha/resources.cfg\"", "7"] {
+        let error = parse(&format!("ha_resources = {wrong}")).unwrap_err();
+        assert!(
+            error.0[0].contains("write `pve_dir = \"/etc/pve\"`"),
+            "{error:?}"
+        );
+    }
+    let both = "pve_dir = \"/etc/pve\"\nha_resources = \"/etc/pve/ha/resources.cfg\"";
+    assert!(parse(both).unwrap_err().0[0].contains("remove it"));
+}

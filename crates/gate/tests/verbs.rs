@@ -94,6 +94,7 @@ fn a_start_that_systemd_has_not_digested_is_tried_once_more() {
 #[test]
 fn a_guest_left_off_by_a_failed_cycle_is_told_loudly() {
     let host = Host::running();
+    host.write_policy("start_seconds = 1\n");
     host.set("fail-start", "no quorum");
     let (code, out, err) = host.send("cycle");
     assert_eq!((code, out.lines().last()), (1, Some("verdict: stopped")));
@@ -177,17 +178,6 @@ fn reset_keeps_the_process_and_lets_a_guest_go_on_that_was_paused() {
         assert_eq!((code, last), (0, Some("verdict: running")), "{out}");
     }
     assert_eq!(host.pid(), before);
-}
-
-#[test]
-fn a_guest_under_high_availability_is_said_to_be_after_a_stop() {
-    let host = Host::running();
-    fs::write(host.path("ha"), "vm: 102\n\tstate started\n").unwrap();
-    let (code, out, _) = host.send("stop");
-    assert_eq!(
-        (code, out.lines().last()),
-        (1, Some("verdict: ha-managed (will be undone)"))
-    );
 }
 
 #[test]
@@ -388,23 +378,4 @@ fn only_the_lock_of_a_broken_off_suspension_is_lifted() {
         assert_eq!(exit, code, "{out}");
         assert_eq!(host.changes().contains(&"unlock 102".to_owned()), code == 0);
     }
-}
-
-#[test]
-fn a_guest_that_high_availability_keeps_up_is_not_ended_by_signals() {
-    let host = Host::running();
-    host.write_policy("settle_seconds = 1\n");
-    fs::write(host.path("ha"), "vm: 102\n").unwrap();
-    host.set("forgotten", &host.pid().unwrap().to_string());
-    host.set("keep-qemu", "");
-    let (code, out, err) = host.send("cycle");
-    let last = out.lines().last();
-    assert_eq!(
-        (code, last),
-        (1, Some("verdict: ha-managed (will be undone)"))
-    );
-    assert!(
-        !out.contains("terminate: ") && err.contains("it decides"),
-        "{out}{err}"
-    );
 }

@@ -35,6 +35,7 @@ impl GateHost {
         )
         .unwrap();
         fs::create_dir_all(root.join("qm-state/run")).unwrap();
+        crate::pve::healthy(&root.join("qm-state/pve"));
         for (name, text) in [
             ("id", "102\n"),
             ("config", "name: devvm\n"),
@@ -188,7 +189,7 @@ fn policy(root: &Path) -> String {
     let root = root.display();
     format!(
         "driver = \"qm\"\nguest = 102\nqm = \"{root}/qm\"\nrun_dir = \"{root}/qm-state/run\"\n\
-         cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
+         cgroup_dir = \"{root}/cgroup\"\npve_dir = \"{root}/qm-state/pve\"\n\
          forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
          lock_dir = \"{root}/qm-state/flock\"\ntasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
          gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 20\nsettle_seconds = 20\n"

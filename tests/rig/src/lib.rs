@@ -17,6 +17,7 @@ pub mod machine;
 pub mod model;
 pub mod nat;
 pub mod port;
+pub mod pve;
 pub mod qmp;
 pub mod shells;
 pub mod sshd;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use breakglass_gate::{Action, Driver, Evidence, Failure, Probe, Process, Qemu};
+use breakglass_gate::{Action, Driver, Evidence, Failure, Probe, Process, Qemu, WayBack};
 use serde_json::{Value, json};
 
 use super::screen;
@@ -62,7 +62,9 @@ impl Driver for SimulatedDriver {
         })
     }
 
-    fn settings(&mut self, _seen: &mut Evidence, _limit: Duration) {}
+    fn settings(&mut self, seen: &mut Evidence, _limit: Duration) {
+        seen.way_back = WayBack::Seen("the simulated host starts every guest".to_owned());
+    }
 
     fn act(&mut self, action: Action, _limit: Duration) -> Result<String, Failure> {
         let runs = self.machine.step(|state, _| state.power.qemu().is_some());

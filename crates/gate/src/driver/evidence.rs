@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Driver;
 use super::state::RunState;
+use super::way_back::{Ha, Home, WayBack};
 use crate::text;
 
 /// Characters of one text that are passed on to programs.
@@ -27,8 +28,14 @@ pub struct Evidence {
     /// Whether a backup holds the guest's file systems frozen, by the guest agent's word; asked only
     /// beside a lock or a job, and none where it is not known.
     pub frozen: Option<bool>,
-    /// Whether high availability manages the guest, and may undo a change.
-    pub ha_managed: bool,
+    /// Whether high availability decides when the guest runs.
+    pub ha: Ha,
+    /// Where its configuration is.
+    pub home: Home,
+    /// Whether it could be started again, had it been ended.
+    pub way_back: WayBack,
+    /// Whether QEMU ends at a reset instead of beginning anew.
+    pub reset_ends: bool,
     /// Configuration that waits for a fresh QEMU process, one `key: value` each. Not empty is the
     /// sign that a cycle is wanted, not a reset.
     pub staged: Vec<String>,
@@ -126,6 +133,15 @@ impl Evidence {
         }
     }
 
+    /// The other host that the guest lives on.
+    #[must_use]
+    pub fn elsewhere(&self) -> Option<&str> {
+        match &self.home {
+            Home::On(node) => Some(node),
+            Home::Here | Home::Nowhere => None,
+        }
+    }
+
     /// Whether `earlier` is certain to be gone: another process, or none, is there now.
     #[must_use]
     pub fn outlived(&self, earlier: Process) -> bool {
@@ -162,8 +178,21 @@ impl Evidence {
             let word = if frozen { "frozen" } else { "not frozen" };
             lines.push(format!("file systems: {word}, says the guest agent"));
         }
-        if self.ha_managed {
-            lines.push("ha: managed; high availability may undo a change".to_owned());
+        match &self.home {
+            Home::Here => {}
+            Home::On(node) => lines.push(format!("home: not on this host; on {node}")),
+            Home::Nowhere => lines.push("home: nowhere; its configuration is gone".to_owned()),
+        }
+        if let WayBack::Missing(why) = &self.way_back {
+            lines.push(format!("way back: none; {why}"));
+        }
+        match &self.ha {
+            Ha::No => {}
+            Ha::Managed(state) => lines.push(format!(
+                "ha: managed, {state} is requested; a start or a stop is a request, and high \
+                 availability decides"
+            )),
+            Ha::Unknown(why) => lines.push(format!("ha: can't be told: {why}")),
         }
         lines.extend(self.staged.iter().map(|change| format!("staged: {change}")));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
@@ -188,7 +217,9 @@ impl Evidence {
             "job": self.job.as_ref().map(short),
             "held": self.held.as_ref().map(short),
             "frozen": self.frozen,
-            "ha_managed": self.ha_managed,
+            "ha_managed": self.ha.is_managed(),
+            "elsewhere": self.elsewhere().map(|node| text::visible(node, LONGEST)),
+            "no_way_back": self.way_back.proven().err().as_ref().map(short),
             "staged": all(&self.staged),
             "notes": all(&self.notes),
         })

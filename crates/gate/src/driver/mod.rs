@@ -3,14 +3,19 @@
 //! A driver only acts and looks. What the evidence means, what comes next in a cycle, how long each
 //! step may take and what the operator is told is decided by the gate, the same for every driver.
 
+pub(crate) mod drives;
 pub(crate) mod evidence;
+pub(crate) mod ground;
 pub(crate) mod proc;
+pub(crate) mod pve;
 pub(crate) mod qga;
 pub(crate) mod qm;
 pub(crate) mod qmp;
+pub(crate) mod sections;
 pub(crate) mod state;
 pub(crate) mod tasks;
 pub(crate) mod virsh;
+pub(crate) mod way_back;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +24,7 @@ use serde_json::Value;
 
 pub use evidence::{Evidence, Lock, Monitor, Process, Qemu};
 pub use state::RunState;
+pub use way_back::{Ha, Home, WayBack};
 
 use crate::child::Broken;
 use crate::file;
@@ -55,7 +61,9 @@ pub trait Driver: Send {
     }
 
     /// Adds what only the hypervisor knows to what was `seen`: lock, staged configuration, high
-    /// availability, the job of a backup. What can't be asked becomes a note.
+    /// availability, the job of a backup, where the guest lives, and whether it could be started again.
+    /// What can't be asked becomes a note. A driver that says nothing of the way back has none: the gate
+    /// cycles no guest of its.
     fn settings(&mut self, seen: &mut Evidence, limit: Duration);
 
     /// Asks the hypervisor for one change; returns what its tool printed.
@@ -140,6 +148,8 @@ pub struct Failure {
     pub is_busy: bool,
     /// Whether the tool was ended at its deadline: what it began may still come.
     pub is_late: bool,
+    /// Whether high availability was asked for it and has not done it yet: the request stays.
+    pub requested: bool,
 }
 
 impl From<Broken> for Failure {

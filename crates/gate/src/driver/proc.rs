@@ -107,6 +107,11 @@ fn has_args(pid: u32, args: &str) -> bool {
     })
 }
 
+/// Whether the command line of `pid` is seen to have `option`.
+pub(crate) fn has_option(pid: u32, option: &str) -> bool {
+    command_line(pid).is_ok_and(|line| line.split('\0').any(|word| word == option))
+}
+
 fn is_of_the_kernel(pid: u32) -> bool {
     let stat = file::end(Path::new(&format!("/proc/{pid}/stat")), LINE).unwrap_or_default();
     // `PF_KTHREAD` of the seventh field after the name.

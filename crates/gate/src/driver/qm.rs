@@ -6,13 +6,17 @@
 //! directly. `qm pending` tells the rest: it prints the whole configuration, with lock and changes.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::proc::Place;
 use super::tasks::{self, Task};
-use super::{Action, Driver, Evidence, Failure, Lock, Probe, Process, Qemu, proc, qga, qmp};
+use super::{
+    Action, Driver, Evidence, Failure, Lock, Probe, Process, Qemu, ground, proc, pve, qga, qmp,
+};
 use crate::child::{self, Broken, Said};
 use crate::file;
 use crate::policy::{Paths, Policy};
@@ -88,34 +92,16 @@ impl QmDriver {
         }
     }
 
-    /// The configuration with what is staged, as `qm pending` prints it; empty where it does not.
-    fn configuration(&self, seen: &mut Evidence, limit: Duration) -> String {
-        match self.qm("pending", &[], limit) {
-            Ok(Said { out, warned }) => {
-                let warnings = warned.lines().filter(|line| !line.trim().is_empty());
-                let told = warnings.map(|line| format!("qm pending: {line}"));
-                seen.notes.extend(told.take(WARNINGS));
-                out
-            }
-            Err(broken) => {
-                seen.notes.push(broken.words);
-                String::new()
-            }
-        }
-    }
-
-    /// The file is there only where high availability was ever set up.
-    fn high_availability(&self, seen: &mut Evidence, limit: Duration) {
-        let entry = format!("vm: {}", self.guest);
-        match file::text(&self.paths.ha_resources, limit) {
-            Ok(text) => {
-                let text = text.unwrap_or_default();
-                seen.ha_managed = text.lines().any(|line| line.trim_end() == entry);
-            }
-            Err(why) => seen
-                .notes
-                .push(format!("high availability: not known: {why}")),
-        }
+    /// Whether the host has what every start needs, and whether a reset would end QEMU.
+    fn ground(&self, seen: &mut Evidence, limit: Duration) {
+        let dirs = [
+            Some(self.paths.run_dir.as_path()),
+            self.paths.tasks.parent(),
+        ];
+        let dirs: Vec<&Path> = dirs.into_iter().flatten().collect();
+        let process = seen.process();
+        seen.way_back.needs(ground::is_firm(process, &dirs, limit));
+        seen.reset_ends = process.is_some_and(|p| proc::has_option(p.pid, "-no-reboot"));
     }
 
     /// Lock, task and flock, and whether a backup froze the guest.
@@ -193,11 +179,27 @@ impl Driver for QmDriver {
                        still hang in the kernel (`ls /etc/pve` on the host shows whether it answers)";
             return seen.notes.push(why.to_owned());
         }
-        let (ends, quick) = (Instant::now() + limit, limit / 3);
-        self.high_availability(seen, quick);
-        let tasks = self.tasks(quick);
-        let left = ends.saturating_duration_since(Instant::now());
-        let config = self.configuration(seen, left);
+        let pve_dir = &self.paths.pve_dir;
+        // Side by side: each may need all of the time.
+        let (pending, tasks, files) = thread::scope(|scope| {
+            let files = scope.spawn(|| pve::Files::read(pve_dir, &self.guest, limit));
+            let tasks = scope.spawn(|| self.tasks(limit));
+            let broken = |_| Err("their reader failed".to_owned());
+            (
+                self.qm("pending", &[], limit),
+                tasks.join().unwrap_or_else(broken),
+                files.join().unwrap_or_default(),
+            )
+        });
+        let answer = pending.as_ref();
+        let answer = answer.map(|said| said.out.clone());
+        files.tell(
+            &self.guest,
+            &answer.map_err(|broken| broken.words.clone()),
+            seen,
+        );
+        self.ground(seen, limit);
+        let config = configuration(pending, seen);
         self.occupied(&config, tasks, seen);
         let change = |line: &str| match line.split_once(' ') {
             Some(("new", change)) => Some(change.to_owned()),
@@ -238,6 +240,22 @@ impl Driver for QmDriver {
             ("qm-pending", qm(&["pending", &self.guest])),
             ("serial", Probe::File(self.paths.serial_log.clone())),
         ]
+    }
+}
+
+/// The configuration with what is staged, as `qm pending` prints it; empty where it does not.
+fn configuration(pending: Result<Said, Broken>, seen: &mut Evidence) -> String {
+    match pending {
+        Ok(Said { out, warned }) => {
+            let warnings = warned.lines().filter(|line| !line.trim().is_empty());
+            let told = warnings.map(|line| format!("qm pending: {line}"));
+            seen.notes.extend(told.take(WARNINGS));
+            out
+        }
+        Err(broken) => {
+            seen.notes.push(broken.words);
+            String::new()
+        }
     }
 }
 

@@ -6,14 +6,17 @@
 //! reboot or shutdown that a panicked guest ignores: neither is used.
 
 use std::fs;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 use super::proc::Place;
-use super::{Action, Driver, Evidence, Failure, Probe, Process, Qemu, proc, qga};
+use super::{
+    Action, Driver, Evidence, Failure, Monitor, Probe, Process, Qemu, WayBack, ground, proc, qga,
+};
 use crate::child::{self, Broken, Said};
 use crate::policy::{Paths, Policy};
 use crate::{file, text};
@@ -117,13 +120,34 @@ impl Driver for VirshDriver {
     }
 
     fn settings(&mut self, seen: &mut Evidence, limit: Duration) {
+        let info = match &seen.monitor {
+            Monitor::CutOff(why) => Err(why.clone()),
+            _ => match self.virsh("dominfo", &[], limit) {
+                Ok(said) => Ok(said.out),
+                Err(broken) => Err(broken.words),
+            },
+        };
+        let next = self.definition(&self.paths.libvirt_config_dir, limit);
+        let lost = match &next {
+            Ok(Some(next)) => lost(next, limit),
+            _ => None,
+        };
+        let proof = way_back(&self.domain, info, lost);
+        seen.way_back = proof.map_or_else(WayBack::Missing, WayBack::Seen);
+        let dirs = [&self.paths.libvirt_run_dir, &self.paths.libvirt_log_dir];
+        seen.way_back.needs(ground::is_firm(
+            seen.process(),
+            &dirs.map(PathBuf::as_path),
+            limit,
+        ));
         // There is no definition of a running state for a guest that is off.
         let current = match self.definition(&self.paths.libvirt_run_dir, limit) {
             Ok(Some(current)) => current,
             Ok(None) => return,
             Err(why) => return seen.notes.push(format!("staged configuration: {why}")),
         };
-        match self.definition(&self.paths.libvirt_config_dir, limit) {
+        seen.reset_ends = is_ended_by_a_reset(&current);
+        match next {
             Ok(Some(next)) => seen.staged = staged(&current, &next),
             Ok(None) => {}
             Err(why) => seen.notes.push(format!("staged configuration: {why}")),
@@ -167,6 +191,8 @@ impl Driver for VirshDriver {
         vec![
             ("virsh-domstate", virsh(&["domstate", "--reason"])),
             ("virsh-dominfo", virsh(&["dominfo"])),
+            // All that is left of a domain whose definition goes with it.
+            ("virsh-dumpxml", virsh(&["dumpxml"])),
             ("virsh-domjobinfo", virsh(&["domjobinfo"])),
             ("virsh-domblkstat", virsh(&["domblkstat", "--human"])),
             (
@@ -222,6 +248,69 @@ fn job(info: &str, now: SystemTime) -> Option<String> {
         &format!("{operation} of libvirt{since}"),
         200,
     ))
+}
+
+/// Whether libvirt could start the domain again, by its answer to `dominfo` and the first disk that
+/// is `lost`: what proves it, or why not.
+fn way_back(
+    domain: &str,
+    info: Result<String, String>,
+    lost: Option<String>,
+) -> Result<String, String> {
+    let info = info.map_err(|why| {
+        format!(
+            "libvirt does not tell of the domain ({why}), and starts nothing then; run `systemctl \
+             restart libvirtd` on the host, which guests survive"
+        )
+    })?;
+    let persistent = info
+        .lines()
+        .find_map(|line| line.strip_prefix("Persistent:"));
+    match (persistent.map(str::trim), lost) {
+        (Some("yes"), None) => {
+            Ok("libvirt answers and keeps a definition of the domain".to_owned())
+        }
+        (Some("yes"), Some(disk)) => Err(format!(
+            "its definition names {disk}, which is not there; put it back, or take it out with `virsh \
+             edit {domain}`"
+        )),
+        (Some("no"), _) => Err(format!(
+            "the domain is transient, and its definition goes when it ends; run `virsh dumpxml \
+             {domain} >{domain}.xml && virsh define {domain}.xml` on the host to keep it"
+        )),
+        _ => Err(format!(
+            "`virsh dominfo {domain}` does not say whether libvirt keeps a definition; run it on the \
+             host to see why"
+        )),
+    }
+}
+
+/// The first file or device of a definition's drives that is certain not to be there.
+fn lost(definition: &str, limit: Duration) -> Option<String> {
+    let sources = definition.lines().map(str::trim).filter_map(source);
+    let sources: Vec<PathBuf> = sources.map(PathBuf::from).take(64).collect();
+    let gone =
+        |path: &PathBuf| fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let look = move || Ok(sources.into_iter().find(gone));
+    let found = child::within(limit, "the drives", look).ok().flatten();
+    found.map(|path| path.display().to_string())
+}
+
+/// The path in `<source file='/disk.img'/>`, where the start can't do without it.
+fn source(line: &str) -> Option<&str> {
+    let words = line.strip_prefix("<source ")?;
+    let needed = !words.contains("startupPolicy=");
+    let path = ["file='", "dev='"]
+        .iter()
+        .find_map(|key| words.split_once(key));
+    let path = path?.1.split('\'').next()?;
+    (needed && path.starts_with('/') && !path.contains('&')).then_some(path)
+}
+
+/// Whether the definition of a running domain has QEMU end at a reset.
+fn is_ended_by_a_reset(current: &str) -> bool {
+    let mut lines = current.lines().map(str::trim);
+    lines.any(|line| line.starts_with("<on_reboot>") && line != "<on_reboot>restart</on_reboot>")
 }
 
 /// The settings of a guest that are given on one line each (memory, processors, …) and are another

@@ -7,10 +7,12 @@
 mod qmp;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use breakglass_rig::pve;
 use tempfile::TempDir;
 
 /// Everything that a verb said, in order.
@@ -43,6 +45,7 @@ impl Host {
         let stand_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/rig/assets/qm");
         fs::copy(stand_in, dir.path().join("qm")).unwrap();
         fs::create_dir_all(dir.path().join("qm-state/run")).unwrap();
+        pve::healthy(&dir.path().join("qm-state/pve"));
         let mut host = Host { dir, monitor: None };
         host.set("id", "102\n");
         host.set("config", "name: web01\n");
@@ -80,6 +83,24 @@ impl Host {
 
     pub fn unset(&self, name: &str) {
         let _ = fs::remove_file(self.state().join(name));
+    }
+
+    /// Writes a program.
+    pub fn program(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// A file of the cluster file system.
+    pub fn pve(&self, name: &str) -> PathBuf {
+        self.state().join("pve").join(name)
+    }
+
+    /// Has high availability manage the guest, requested to be in `state`.
+    pub fn manage(&self, state: &str) {
+        pve::manage(&self.state().join("pve"), state);
     }
 
     pub fn pid(&self) -> Option<u32> {
@@ -121,7 +142,7 @@ impl Host {
         let root = self.dir.path().display();
         let base = format!(
             "driver = \"qm\"\nguest = 102 # web01\nqm = \"{root}/qm\"\nrun_dir = \"{root}/qm-state/run\"\n\
-             cgroup_dir = \"{root}/cgroup\"\nha_resources = \"{root}/ha\"\n\
+             cgroup_dir = \"{root}/cgroup\"\npve_dir = \"{root}/qm-state/pve\"\n\
              forensics_dir = \"{root}/forensics\"\njournal_file = \"{root}/journal\"\n\
              lock_dir = \"{root}/qm-state/flock\"\ntasks = \"{root}/tasks\"\nserial_log = \"{root}/serial\"\nsyslog = \"{root}/log\"\n\
              gate_dir = \"{root}/runs\"\nsample_gap_seconds = 0\nask_seconds = 20\n\
@@ -176,17 +197,19 @@ impl Drop for Host {
         // Before its socket goes with the directory: that is how it is told to end.
         self.monitor.take();
         // Ends the stand-in's "QEMU", also one that a test let it forget.
-        for knob in [
-            "hang-stop",
-            "flood-stop",
-            "held-stop",
-            "fail-stop",
-            "keep-qemu",
-            "lock",
-            "shutdown",
-        ] {
-            self.unset(knob);
+        for entry in fs::read_dir(self.state()).unwrap().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.contains("-stop")
+                || name.ends_with("-any")
+                || matches!(name.as_str(), "keep-qemu" | "lock" | "shutdown")
+            {
+                self.unset(&name);
+            }
         }
+        self.unset("lock");
+        // What high availability has still to do, it finds nothing to do about.
+        let _ = fs::remove_dir_all(self.state().join("pve"));
+        pve::healthy(&self.state().join("pve"));
         let _ = self.qm(&["stop", "102"]);
         if let Ok(forgotten) = fs::read_to_string(self.state().join("forgotten")) {
             let _ = Command::new("kill")

@@ -30,6 +30,7 @@ impl Proxmox {
             fs::copy(assets.join(name), proxmox.dir().join(name)).unwrap();
         }
         fs::create_dir(proxmox.state("")).unwrap();
+        crate::pve::healthy(&proxmox.state("pve"));
         symlink(proxmox.run_dir(), proxmox.state("run")).unwrap();
         symlink(proxmox.guest.start_script(), proxmox.state("machine")).unwrap();
         proxmox.set("id", "102\n");
@@ -127,7 +128,7 @@ impl Hypervisor for Proxmox {
         let (tool, run_dir) = (self.tool(), run_dir.display());
         format!(
             "driver = \"qm\"\nguest = 102\nqm = \"{}\"\nrun_dir = \"{run_dir}\"\n\
-             cgroup_dir = \"{dir}/cgroup\"\nha_resources = \"{dir}/ha\"\ntasks = \"{dir}/tasks\"\n\
+             cgroup_dir = \"{dir}/cgroup\"\npve_dir = \"{dir}/qm-state/pve\"\ntasks = \"{dir}/tasks\"\n\
              lock_dir = \"{dir}/qm-state/flock\"\n\
              serial_log = \"{run_dir}/102.serial0.log\"\n",
             tool.display()

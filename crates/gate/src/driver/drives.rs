@@ -1,0 +1,190 @@
+//! The drives of a guest's configuration on Proxmox, and what is known of the storages they lie on.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::sections::section;
+use crate::child;
+
+/// Longest look for the files of the drives: a network storage may hang.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What a start would apply of the configuration `text`: its first part, with what is staged
+/// (`[PENDING]`), without snapshots.
+pub(crate) fn effective(text: &str) -> Vec<(&str, &str)> {
+    let part = |wanted: &'static str| {
+        let mut name = "";
+        text.lines().filter_map(move |line| {
+            if line.starts_with('[') {
+                name = line.trim();
+            }
+            let (key, value) = line.split_once(": ").filter(|_| name == wanted)?;
+            (!key.starts_with('#')).then_some((key, value.trim()))
+        })
+    };
+    let staged: Vec<(&str, &str)> = part("[PENDING]").collect();
+    let removed = staged.iter().find(|(key, _)| *key == "delete");
+    let is_removed = |key: &str| {
+        removed.is_some_and(|(_, keys)| {
+            keys.split(',')
+                .any(|other| other.trim_start_matches('!') == key)
+        })
+    };
+    let is_replaced = |key: &str| staged.iter().any(|(other, _)| *other == key);
+    let kept = part("").filter(|(key, _)| !is_removed(key) && !is_replaced(key));
+    let new = staged.iter().filter(|(key, _)| *key != "delete").copied();
+    kept.chain(new).collect()
+}
+
+/// The drives of a configuration that lie on a storage: its name, and the volume in it.
+pub(crate) fn drives<'a>(config: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    config
+        .iter()
+        .filter_map(|setting| drive(*setting))
+        .collect()
+}
+
+/// Storage and volume in a setting such as `scsi0: local-lvm:vm-102-disk-0,size=32G`.
+fn drive<'a>((key, value): (&str, &'a str)) -> Option<(&'a str, &'a str)> {
+    let bus = key.trim_end_matches(|c: char| c.is_ascii_digit());
+    let buses = ["ide", "sata", "scsi", "virtio", "efidisk", "tpmstate"];
+    let volume = value.split(',').next()?.trim();
+    let (storage, volume) = volume
+        .strip_prefix("file=")
+        .unwrap_or(volume)
+        .split_once(':')?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_drive = key != bus && buses.contains(&bus) && storage.chars().all(is_name);
+    is_drive.then_some((storage, volume))
+}
+
+/// Whether the definitions in `file` give `storage` to `node`.
+///
+/// # Errors
+/// A sentence with the remedy.
+pub(crate) fn offers(
+    definitions: &str,
+    file: &str,
+    storage: &str,
+    node: &str,
+) -> Result<(), String> {
+    let Some(settings) = section(definitions, |_, id| id == storage) else {
+        // That one is there without a definition.
+        return match storage {
+            "local" => Ok(()),
+            _ => Err(format!(
+                "its configuration names the storage {storage}, which {file} does not define; define \
+                 it, or take that drive out of the configuration"
+            )),
+        };
+    };
+    let value = |key| settings.iter().find(|(name, _)| *name == key);
+    if value("disable").is_some_and(|(_, value)| *value != "0") {
+        return Err(format!(
+            "its storage {storage} is disabled; run `pvesm set {storage} --disable 0` on the host"
+        ));
+    }
+    match value("nodes") {
+        Some((_, nodes)) if !nodes.split([',', ' ', ';']).any(|name| name == node) => Err(format!(
+            "its storage {storage} is not for node {node} but for {nodes}; correct `nodes` in {file}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The first file of the drives that is certain not to be there: an image that was deleted while
+/// QEMU holds it open, an ISO that was removed.
+pub(crate) fn lost(drives: &[(&str, &str)], definitions: &str, limit: Duration) -> Option<PathBuf> {
+    let paths = drives.iter().filter_map(|drive| place(*drive, definitions));
+    let paths: Vec<(PathBuf, PathBuf)> = paths.collect();
+    let gone = |(base, file): &(PathBuf, PathBuf)| {
+        let missing = |path: &Path| {
+            fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        };
+        base.is_dir() && missing(file)
+    };
+    let look = move || Ok(paths.into_iter().find(gone));
+    let found = child::within(limit.min(LOOK), "the drives", look);
+    found.ok().flatten().map(|(_, file)| file)
+}
+
+/// Where a storage that is a directory begins, and where in it the volume is. A storage of the
+/// network counts only while it is mounted: the start would mount it.
+fn place((storage, volume): (&str, &str), definitions: &str) -> Option<(PathBuf, PathBuf)> {
+    let mut kind = "";
+    let settings = section(definitions, |found, id| id == storage && !found.is_empty())?;
+    for word in ["dir", "nfs", "cifs"] {
+        if section(definitions, |found, id| id == storage && found == word).is_some() {
+            kind = word;
+        }
+    }
+    let value = |key| settings.iter().find(|(name, _)| *name == key).map(|s| s.1);
+    let base = match (kind, value("path"), value("content-dirs")) {
+        ("dir", Some(path), None) => PathBuf::from(path),
+        ("nfs" | "cifs", path, None) => {
+            let usual = Path::new("/mnt/pve").join(storage);
+            path.map_or(usual, PathBuf::from)
+        }
+        _ => return None,
+    };
+    let device = |path: &Path| fs::metadata(path).ok().map(|meta| meta.dev());
+    if kind != "dir" && device(&base) == base.parent().and_then(device) {
+        return None;
+    }
+    let (first, name) = volume.split_once('/')?;
+    let dir = match first {
+        "iso" => base.join("template/iso"),
+        id if id.bytes().all(|byte| byte.is_ascii_digit()) => base.join("images").join(id),
+        _ => return None,
+    };
+    Some((base, dir.join(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_drives_are_those_on_a_storage_with_what_is_staged() {
+        let config = "args: -drive file=x:y\nscsi0: local-lvm:vm-102-disk-0,size=32G\n\
+                      scsihw: virtio-scsi-pci\nide2: nas:iso/debian.iso,media=cdrom\n\
+                      ide0: none,media=cdrom\nvirtio1: file=lab:vm-102-disk-1\n\
+                      sata0: /dev/disk/by-id/a:b\nnet0: virtio=BC:24:11:00:00:01,bridge=vmbr0\n\
+                      unused0: gone:vm-102-disk-7\nsata3: old:x\n\n\
+                      [PENDING]\ndelete: sata3,cores\nide2: none,media=cdrom\nscsi1: new:x\n\n\
+                      [before]\nscsi0: past:vm-102-disk-0\n";
+        let expected = [
+            ("local-lvm", "vm-102-disk-0"),
+            ("lab", "vm-102-disk-1"),
+            ("new", "x"),
+        ];
+        assert_eq!(drives(&effective(config)), expected);
+    }
+
+    #[test]
+    fn only_a_file_that_is_certain_to_be_gone_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let iso = dir.path().join("template/iso");
+        fs::create_dir_all(&iso).unwrap();
+        fs::write(iso.join("debian.iso"), "").unwrap();
+        let definitions = format!(
+            "dir: local\n\tpath {0}\n\nnfs: nas\n\tpath {0}\n\nlvm: lab\n\tvgname pve\n\n\
+             dir: off\n\tpath {0}/nothing\n",
+            dir.path().display()
+        );
+        let limit = Duration::from_secs(30);
+        let find = |storage, volume| lost(&[(storage, volume)], &definitions, limit);
+        assert_eq!(find("local", "iso/debian.iso"), None);
+        let gone = iso.join("gone.iso");
+        assert_eq!(find("local", "iso/gone.iso"), Some(gone));
+        let image = dir.path().join("images/102/vm-102-disk-0.raw");
+        assert_eq!(find("local", "102/vm-102-disk-0.raw"), Some(image));
+        // Not mounted, no directory, not there at all, not known.
+        for storage in ["nas", "lab", "off", "other"] {
+            assert_eq!(find(storage, "iso/gone.iso"), None, "{storage}");
+        }
+    }
+}

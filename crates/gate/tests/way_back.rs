@@ -1,0 +1,398 @@
+//! A guest that runs is ended only where it could be started again; else it runs on, the verb exits
+//! with 1, and the remedy is named.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use breakglass_rig::pve;
+use serde_json::Value;
+use support::Host;
+
+/// Short waits for what never comes.
+const SHORT: &str =
+    "ask_seconds = 2\nforensics_seconds = 2\nsettle_seconds = 2\nterminate_seconds = 5\n";
+
+/// Breaks a host with a running guest and sends `cycle`: nothing may be changed, and the words of
+/// the refusal, remedy included, are said. Returns the host as it is then.
+fn refused(breakage: impl FnOnce(&Host), words: &[&str]) -> Host {
+    let host = Host::running();
+    let before = host.pid();
+    breakage(&host);
+    let (code, out, err) = host.send("cycle");
+    let story = format!("{out}{err}");
+    assert_eq!(code, 1, "{story}");
+    assert!(host.lives() && host.pid() == before, "{story}");
+    assert_eq!(host.changes(), [""; 0], "{story}");
+    assert!(err.contains("nothing was changed"), "{story}");
+    for word in words {
+        assert!(err.contains(word), "no {word:?} in: {story}");
+    }
+    assert!(!err.contains("NOW OFF"), "{story}");
+    let last = out.lines().last().unwrap();
+    assert_eq!(last, "verdict: running", "{story}");
+    host
+}
+
+fn vitals(host: &Host) -> Value {
+    let (_, out, err) = host.send("vitals");
+    let vitals = serde_json::from_str(out.lines().next().unwrap_or_default());
+    vitals.unwrap_or_else(|_| Value::String(format!("{out}{err}")))
+}
+
+fn fifo(path: &Path) {
+    let _ = fs::remove_file(path);
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn without_a_quorum_a_running_guest_is_not_cycled() {
+    let words = ["has no quorum", "pvecm expected 1"];
+    let host = refused(
+        |host| fs::write(host.pve(".members"), pve::members(false)).unwrap(),
+        &words,
+    );
+    let said = vitals(&host);
+    let why = said["no_way_back"].as_str().unwrap_or_default();
+    assert!(why.contains(words[0]), "{said}");
+    assert_eq!(said["elsewhere"], Value::Null);
+}
+
+#[test]
+fn without_pmxcfs_a_running_guest_is_not_cycled() {
+    let gone = |host: &Host| {
+        fs::remove_dir_all(host.pve("")).unwrap();
+        fs::create_dir(host.pve("")).unwrap();
+    };
+    let words = [".members is not there", "systemctl restart pve-cluster"];
+    let host = refused(gone, &words);
+    assert_eq!(vitals(&host)["ha_managed"], Value::Null);
+}
+
+#[test]
+fn with_its_configuration_missing_a_running_guest_is_not_cycled() {
+    let gone = |host: &Host| fs::remove_file(host.pve("qemu-server/102.conf")).unwrap();
+    refused(gone, &["its configuration is missing", "restore that file"]);
+}
+
+#[test]
+fn with_its_configuration_on_another_node_a_running_guest_is_not_cycled() {
+    let moved = |host: &Host| {
+        fs::remove_file(host.pve("qemu-server/102.conf")).unwrap();
+        fs::write(host.pve(".vmlist"), pve::vmlist("pve2", "qemu")).unwrap();
+    };
+    let host = refused(moved, &["lives on node pve2", "migrate the guest back"]);
+    assert_eq!(vitals(&host)["elsewhere"], "pve2");
+}
+
+#[test]
+fn a_node_that_was_renamed_does_not_cycle_the_guests_of_its_earlier_name() {
+    let renamed = |host: &Host| {
+        let members = pve::members(true).replace("\"nodename\": \"pve\"", "\"nodename\": \"new\"");
+        fs::write(host.pve(".members"), members).unwrap();
+    };
+    refused(renamed, &["lives on node pve, and this is new"]);
+}
+
+#[test]
+fn a_guest_that_no_node_has_is_not_cycled() {
+    let deleted = |host: &Host| {
+        let list = pve::vmlist("pve", "qemu").replace("\"102\"", "\"103\"");
+        fs::write(host.pve(".vmlist"), list).unwrap();
+        fs::remove_file(host.pve("qemu-server/102.conf")).unwrap();
+    };
+    refused(
+        deleted,
+        &["no node of the cluster has a guest 102", "backup"],
+    );
+}
+
+#[test]
+fn what_the_cluster_file_system_says_and_cannot_be_understood_proves_nothing() {
+    type Row = (&'static str, &'static str, &'static str);
+    let rows: [Row; 12] = [
+        (".members", "", "does not answer"),
+        (
+            ".members",
+            "{\"nodename\": \"pve\", \"clus",
+            "does not answer",
+        ),
+        (".members", "[]", "does not answer"),
+        (".members", "{\"version\": 4}", "does not name this node"),
+        (
+            ".members",
+            "{\"nodename\": \"\"}",
+            "does not name this node",
+        ),
+        (
+            ".members",
+            "{\"nodename\": \"pve\", \"cluster\": {}}",
+            "whether there is a quorum",
+        ),
+        (
+            ".members",
+            "{\"nodename\": \"pve\", \"cluster\": {\"quorate\": 7}}",
+            "a quorum",
+        ),
+        (
+            ".vmlist",
+            "{\"version\": 7, \"ids\": {\"102\"",
+            "does not answer",
+        ),
+        (".vmlist", "{\"version\": 7}", "lists no guests"),
+        (
+            ".vmlist",
+            "{\"ids\": {\"102\": {\"type\": \"qemu\"}}}",
+            "does not say where",
+        ),
+        (
+            ".vmlist",
+            "{\"ids\": {\"102\": {\"node\": \"pve\", \"type\": \"lxc\"}}}",
+            "of type lxc",
+        ),
+        (
+            "qemu-server/102.conf",
+            "\n#only a note: here\n[old]\nname: web01\n",
+            "is empty",
+        ),
+    ];
+    for (file, text, word) in rows {
+        refused(|host| fs::write(host.pve(file), text).unwrap(), &[word]);
+    }
+}
+
+#[test]
+fn an_empty_configuration_is_no_way_back() {
+    let emptied = |host: &Host| fs::write(host.pve("qemu-server/102.conf"), "").unwrap();
+    refused(emptied, &["is empty", "backup"]);
+}
+
+#[test]
+fn a_configuration_that_is_a_directory_or_a_fifo_is_no_way_back_and_holds_nothing_up() {
+    let directory = |host: &Host| {
+        fs::remove_file(host.pve("qemu-server/102.conf")).unwrap();
+        fs::create_dir(host.pve("qemu-server/102.conf")).unwrap();
+    };
+    refused(directory, &["not a regular file"]);
+    let began = Instant::now();
+    let host = refused(
+        |host| {
+            // The tool would wait for a writer.
+            host.write_policy(SHORT);
+            fifo(&host.pve("qemu-server/102.conf"));
+        },
+        &["102.conf: not a regular file"],
+    );
+    assert!(began.elapsed() < Duration::from_secs(60));
+    fs::remove_file(host.pve("qemu-server/102.conf")).unwrap();
+}
+
+#[test]
+fn a_template_is_not_cycled() {
+    let template = "name: web01\ntemplate: 1\n";
+    let made = |host: &Host| fs::write(host.pve("qemu-server/102.conf"), template).unwrap();
+    refused(made, &["it is a template", "remove `template`"]);
+}
+
+#[test]
+fn a_template_in_a_snapshot_alone_is_none() {
+    let host = Host::running();
+    let text = "name: web01\n\n[old]\ntemplate: 1\n";
+    fs::write(host.pve("qemu-server/102.conf"), text).unwrap();
+    assert_eq!(host.send("cycle").0, 0);
+}
+
+#[test]
+fn a_storage_that_the_configuration_names_and_this_node_has_not_is_no_way_back() {
+    let storages = "dir: local\n\tpath /var/lib/vz\n\nnfs: nas\n\tserver 192.0.2.9\n\tdisable\n\n\
+                    lvmthin: fast\n\tvgname pve\n\tnodes pve2,pve3\n";
+    for (drive, words) in [
+        ("scsi0: lab:vm-102-disk-0", "storage lab, which"),
+        (
+            "ide2: nas:iso/debian.iso,media=cdrom",
+            "pvesm set nas --disable 0",
+        ),
+        ("virtio0: fast:vm-102-disk-0,size=8G", "is not for node pve"),
+    ] {
+        let named = |host: &Host| {
+            fs::write(host.pve("storage.cfg"), storages).unwrap();
+            let text = format!("name: web01\n{drive}\n");
+            fs::write(host.pve("qemu-server/102.conf"), text).unwrap();
+        };
+        refused(named, &[words]);
+    }
+}
+
+#[test]
+fn what_is_staged_belongs_to_the_start_and_is_looked_at_too() {
+    let staged = |host: &Host| {
+        fs::write(host.pve("storage.cfg"), "dir: local\n\tpath /nonexistent\n").unwrap();
+        let text = "name: web01\n\n[PENDING]\nscsi1: lab:vm-102-disk-1\n";
+        fs::write(host.pve("qemu-server/102.conf"), text).unwrap();
+    };
+    refused(staged, &["storage lab, which"]);
+}
+
+#[test]
+fn an_iso_that_was_removed_from_its_storage_is_no_way_back() {
+    let removed = |host: &Host| {
+        let storage = format!("dir: local\n\tpath {}\n", host.path("").display());
+        fs::write(host.pve("storage.cfg"), storage).unwrap();
+        let text = "name: web01\nide2: local:iso/debian.iso,media=cdrom\n";
+        fs::write(host.pve("qemu-server/102.conf"), text).unwrap();
+    };
+    refused(removed, &["template/iso/debian.iso, which is not there"]);
+}
+
+#[test]
+fn a_qemu_whose_program_is_gone_is_not_ended() {
+    let host = Host::running();
+    let (program, idle) = (host.path("kvm"), host.state().join("idle"));
+    fs::copy("/bin/sh", &program).unwrap();
+    let script = "read -r _ <\"$0\"";
+    let words = ["-c", script, idle.to_str().unwrap(), "-id", "102"];
+    let mut qemu = Command::new(&program).args(words).spawn().unwrap();
+    let earlier = host.pid().unwrap();
+    fs::write(host.state().join("run/102.pid"), qemu.id().to_string()).unwrap();
+    fs::remove_file(&program).unwrap();
+    let (code, out, err) = host.send("cycle");
+    let lives = qemu.try_wait().unwrap().is_none();
+    qemu.kill().unwrap();
+    qemu.wait().unwrap();
+    fs::write(host.state().join("run/102.pid"), earlier.to_string()).unwrap();
+    assert!(code == 1 && lives, "{out}{err}");
+    assert!(err.contains("kvm is not there any more"), "{err}");
+}
+
+#[test]
+fn a_host_on_which_a_start_can_write_nothing_ends_no_guest() {
+    for (mount, words) in [
+        ("-o ro", "mounted read-only"),
+        ("-o size=4k", "is full, and a start writes there"),
+    ] {
+        let host = Host::running();
+        let before = host.pid();
+        let log = host.path("tasks-log");
+        fs::create_dir(&log).unwrap();
+        host.write_policy(&format!("tasks = \"{}/active\"\n", log.display()));
+        // A view of its own of the file system, for the gate alone.
+        let script = format!(
+            "mount -t tmpfs {mount} none {0} && {{ head -c 9999 /dev/zero >{0}/x; exec \"$@\"; }}",
+            log.display()
+        );
+        let gate = host.gate("cycle");
+        let mut inside = Command::new("unshare");
+        inside
+            .args([
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-c",
+                &script,
+                "sh",
+            ])
+            .arg(gate.get_program())
+            .args(gate.get_args())
+            .env("SSH_ORIGINAL_COMMAND", "cycle");
+        let output = inside.output().unwrap();
+        let story = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{story}");
+        assert!(story.contains(words), "{story}");
+        assert!(host.lives() && host.pid() == before, "{story}");
+        assert_eq!(host.changes(), [""; 0]);
+    }
+}
+
+#[test]
+fn what_shows_only_at_the_start_is_said_before_anything_is_ended() {
+    let host = Host::running();
+    let config = "name: web01\nscsi0: local:102/vm-102-disk-0.raw,size=1G\n";
+    fs::write(host.pve("qemu-server/102.conf"), config).unwrap();
+    let (code, out, err) = host.send("cycle");
+    assert_eq!(code, 0, "{out}{err}");
+    let at = |words: &str| out.find(words).unwrap_or_else(|| panic!("{words}: {out}"));
+    assert!(at("storage (local) is online shows only at the start") < at("stop: clean stop"));
+}
+
+#[test]
+fn a_qm_that_does_not_work_is_found_out_before_anything_is_ended() {
+    for (knob, text) in [
+        ("exit-any", "255"),
+        ("exit-any", "126"),
+        ("exit-any", "0"),
+        ("crash-any", ""),
+        ("fail-any", "it is broken"),
+    ] {
+        let broken = |host: &Host| host.set(knob, text);
+        refused(broken, &["qm does not work", "run that on the host"]);
+    }
+}
+
+#[test]
+fn a_qm_that_hangs_or_floods_is_found_out_before_anything_is_ended() {
+    for knob in ["hang-any", "flood-any"] {
+        let broken = |host: &Host| {
+            host.write_policy(&SHORT.replace("ask_seconds = 2", "ask_seconds = 1"));
+            host.set(knob, "");
+        };
+        refused(broken, &["qm does not work", "run that on the host"]);
+    }
+}
+
+#[test]
+fn a_qm_that_is_not_there_or_may_not_be_run_is_found_out_before_anything_is_ended() {
+    let gone = |host: &Host| host.write_policy("qm = \"/nonexistent/qm\"\n");
+    refused(gone, &["qm does not work", "can't be started"]);
+    let forbidden = |host: &Host| {
+        let copy = host.path("forbidden");
+        fs::copy(host.path("qm"), &copy).unwrap();
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).unwrap();
+        host.write_policy(&format!("qm = \"{}\"\n", copy.display()));
+    };
+    refused(forbidden, &["qm does not work", "can't be started"]);
+}
+
+#[test]
+fn a_slow_qm_that_works_is_waited_for_longer_before_a_cycle_than_for_a_look() {
+    let host = Host::running();
+    let before = host.pid();
+    host.write_policy("ask_seconds = 6\nforensics_seconds = 2\n");
+    host.set("slow-pending", "9");
+    let (code, out, err) = host.send("cycle");
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(host.lives() && host.pid() != before, "{out}{err}");
+}
+
+#[test]
+fn a_way_back_that_is_there_when_it_counts_is_enough() {
+    let host = Host::running();
+    let before = host.pid();
+    fs::write(
+        host.pve(".members"),
+        "{\"nodename\": \"pve\", \"version\": 2}\n",
+    )
+    .unwrap();
+    let (code, out, err) = host.send("cycle");
+    assert_eq!(code, 0, "{out}{err}");
+    assert_ne!(host.pid(), before);
+}
+
+#[test]
+fn a_healthy_guest_has_a_way_back_and_is_here() {
+    let said = vitals(&Host::running());
+    for (key, value) in [
+        ("no_way_back", Value::Null),
+        ("elsewhere", Value::Null),
+        ("ha_managed", Value::Bool(false)),
+    ] {
+        assert_eq!(said[key], value, "{key}: {said}");
+        assert!(said.get(key).is_some(), "{key}: {said}");
+    }
+}
