@@ -98,49 +98,57 @@ pub(crate) fn offers(
 /// The first file of the drives that is certain not to be there: an image that was deleted while
 /// QEMU holds it open, an ISO that was removed.
 pub(crate) fn lost(drives: &[(&str, &str)], definitions: &str, limit: Duration) -> Option<PathBuf> {
-    let paths = drives.iter().filter_map(|drive| place(*drive, definitions));
-    let paths: Vec<(PathBuf, PathBuf)> = paths.collect();
-    let gone = |(base, file): &(PathBuf, PathBuf)| {
+    let places = drives.iter().filter_map(|drive| place(*drive, definitions));
+    let places: Vec<Place> = places.take(64).collect();
+    // On a network storage that hangs, even a look whether it is mounted does.
+    let look = move || Ok(places.into_iter().find(Place::is_lost));
+    let found = child::within(limit.min(LOOK), "the drives", look);
+    found.ok().flatten().map(|place| place.file)
+}
+
+/// Where the file of a drive is looked for.
+struct Place {
+    /// The directory that is its storage.
+    base: PathBuf,
+    file: PathBuf,
+    /// Whether a start would mount the storage first.
+    is_mounted_by_a_start: bool,
+}
+
+impl Place {
+    fn is_lost(&self) -> bool {
+        let device = |path: &Path| fs::metadata(path).ok().map(|meta| meta.dev());
         let missing = |path: &Path| {
             fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
         };
-        base.is_dir() && missing(file)
-    };
-    let look = move || Ok(paths.into_iter().find(gone));
-    let found = child::within(limit.min(LOOK), "the drives", look);
-    found.ok().flatten().map(|(_, file)| file)
+        let is_mounted = || device(&self.base) != self.base.parent().and_then(device);
+        self.base.is_dir() && (!self.is_mounted_by_a_start || is_mounted()) && missing(&self.file)
+    }
 }
 
-/// Where a storage that is a directory begins, and where in it the volume is. A storage of the
-/// network counts only while it is mounted: the start would mount it.
-fn place((storage, volume): (&str, &str), definitions: &str) -> Option<(PathBuf, PathBuf)> {
-    let mut kind = "";
-    let settings = section(definitions, |found, id| id == storage && !found.is_empty())?;
-    for word in ["dir", "nfs", "cifs"] {
-        if section(definitions, |found, id| id == storage && found == word).is_some() {
-            kind = word;
-        }
-    }
-    let value = |key| settings.iter().find(|(name, _)| *name == key).map(|s| s.1);
-    let base = match (kind, value("path"), value("content-dirs")) {
-        ("dir", Some(path), None) => PathBuf::from(path),
-        ("nfs" | "cifs", path, None) => {
-            let usual = Path::new("/mnt/pve").join(storage);
-            path.map_or(usual, PathBuf::from)
-        }
-        _ => return None,
+/// Where a volume is, if its storage is a directory.
+fn place((storage, volume): (&str, &str), definitions: &str) -> Option<Place> {
+    let of = |kind| section(definitions, |found, id| found == kind && id == storage);
+    let (settings, is_mounted_by_a_start) = match of("dir") {
+        Some(settings) => (settings, false),
+        None => (of("nfs").or_else(|| of("cifs"))?, true),
     };
-    let device = |path: &Path| fs::metadata(path).ok().map(|meta| meta.dev());
-    if kind != "dir" && device(&base) == base.parent().and_then(device) {
-        return None;
-    }
-    let (first, name) = volume.split_once('/')?;
+    let value = |key| settings.iter().find(|(name, _)| *name == key).map(|s| s.1);
+    let usual = || Path::new("/mnt/pve").join(storage);
+    let base = value("path").map_or_else(usual, PathBuf::from);
+    // A start makes the drive of cloud-init anew.
+    let is_known = value("content-dirs").is_none() && !volume.contains("-cloudinit");
+    let (first, name) = volume.split_once('/').filter(|_| is_known)?;
     let dir = match first {
         "iso" => base.join("template/iso"),
         id if id.bytes().all(|byte| byte.is_ascii_digit()) => base.join("images").join(id),
         _ => return None,
     };
-    Some((base, dir.join(name)))
+    Some(Place {
+        file: dir.join(name),
+        base,
+        is_mounted_by_a_start,
+    })
 }
 
 #[cfg(test)]
@@ -182,6 +190,7 @@ mod tests {
         assert_eq!(find("local", "iso/gone.iso"), Some(gone));
         let image = dir.path().join("images/102/vm-102-disk-0.raw");
         assert_eq!(find("local", "102/vm-102-disk-0.raw"), Some(image));
+        assert_eq!(find("local", "102/vm-102-cloudinit.qcow2"), None);
         // Not mounted, no directory, not there at all, not known.
         for storage in ["nas", "lab", "off", "other"] {
             assert_eq!(find(storage, "iso/gone.iso"), None, "{storage}");
