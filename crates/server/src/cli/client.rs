@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::follow::{self, Accepted, Patience};
 use super::remote::Remote;
-use super::{Exit, Failure, ServerArgs, direct, say, say_error, say_json};
+use super::{Exit, Failure, ServerArgs, direct, say_error, say_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct VerbArgs {
