@@ -44,7 +44,11 @@ export function listenToServerTime(listener: (serverMs: number) => void): void {
 }
 
 const call = <T>(path: string, how: Call = {}): Promise<T> =>
-  ask(path, { wanted: JSON_TYPE, ...how }, async (response) => readJson(await response.text()) as T);
+  ask(
+    path,
+    { wanted: JSON_TYPE, ...how },
+    async (response) => readJson(await response.text()) as T,
+  );
 
 /** A POST whose good answer has no content. */
 const post = (path: string, body?: unknown): Promise<void> =>
