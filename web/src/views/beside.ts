@@ -6,3 +6,4 @@ export { default as History } from './History.svelte';
 export { default as Readiness } from './Readiness.svelte';
 export { default as Replay } from './Replay.svelte';
 export { default as Report } from './Report.svelte';
+export { default as SignIn } from './SignIn.svelte';
