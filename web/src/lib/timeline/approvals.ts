@@ -7,8 +7,7 @@ export function applyApproval(
   body: Of<'approval_requested' | 'approval_decided'>,
 ): void {
   if (body.kind === 'approval_requested') {
-    const { approval, turn, place, command, touches, tool_call } = body;
-    const { expires_at: expiresAt } = body as { expires_at?: string };
+    const { approval, turn, place, command, touches, tool_call, expires_at: expiresAt } = body;
     const asked = { approval, turn, place, command, touches, expiresAt };
     const question = { type: 'approval' as const, ...asked };
     return beginPart(draft, tool_call, { ...from, ...question });
