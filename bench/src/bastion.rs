@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use breakglass_agent::Family;
 use breakglass_control::bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
 use breakglass_control::ssh::load_key;
 use breakglass_control::{Control, Endpoint, HostKeyPolicy, Pictures, Rules, SshOptions, Target};
@@ -160,11 +161,10 @@ impl Scene {
         };
         let cell = format!(
             "Host *\n ProxyCommand {} connect {}/%n\n ProxyUseFdpass yes\n HostKeyAlias {HOST_KEY_ALIAS}\n \
-             UserKnownHostsFile {}\n BatchMode yes\n LogLevel ERROR\n{}",
+             UserKnownHostsFile {}\n BatchMode yes\n LogLevel ERROR\n",
             program().display(),
             post.sockets().display(),
-            known.display(),
-            mux("mux-cell")
+            known.display()
         );
         let straight = format!(
             "Host guest\n HostName 127.0.0.1\n Port {}\n User {}\n IdentityFile {}\n {CIPHER}\n \
@@ -187,11 +187,11 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
-        for (config, host) in [(&self.cell, "devvm"), (&self.shared, "guest")] {
-            let mut stop = Command::new("ssh");
-            stop.arg("-F").arg(config).args(["-O", "exit", host]);
-            let _ = stop.stderr(Stdio::null()).status();
-        }
+        let mut stop = Command::new("ssh");
+        stop.arg("-F")
+            .arg(&self.shared)
+            .args(["-O", "exit", "guest"]);
+        let _ = stop.stderr(Stdio::null()).status();
         self.post.turn_is_ending();
         self.cancel.cancel();
     }
@@ -237,6 +237,10 @@ async fn open(
     let opened = journal.open_incident("devvm", Actor::System, false).await;
     let incident = opened.unwrap();
     let post = bastion.open(incident, "devvm").await.unwrap();
+    let family = Family::of(std::process::id()).unwrap();
+    post.open_to(Box::new(move |peer| {
+        family.admits(peer).map_err(|stranger| stranger.to_string())
+    }));
     post.turn_began(1);
     (bastion, post)
 }

@@ -8,6 +8,7 @@ use crate::cell::{self, Session};
 use crate::child::{Child, Launcher, Local};
 use crate::health::has_login;
 use crate::runner::Remote;
+use crate::warden::Pass;
 use crate::{AgentOptions, TargetNames};
 
 /// What a process for a conversation is started with.
@@ -19,6 +20,8 @@ pub(crate) struct Plan {
     /// Variables of this one process, such as the socket of its bastion. Never a secret. A runner
     /// takes those alone that begin with `BREAKGLASS_`.
     pub(crate) env: Vec<(String, String)>,
+    /// For a runner alone.
+    pub(crate) pass: Option<Pass>,
 }
 
 /// A process that runs, and whether the CLI has a login of the model's API where it does.

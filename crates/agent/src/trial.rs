@@ -51,6 +51,7 @@ pub async fn try_model(options: &AgentOptions, limit: Duration) -> Result<String
         session: Session::New(Uuid::new_v4()),
         model: options.model.clone(),
         env: Vec::new(),
+        pass: None,
     };
     let started = start(options, &launcher, Some(&plan)).await;
     let mut child = started.map_err(NoAnswer::Other)?.child;

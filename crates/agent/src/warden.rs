@@ -6,8 +6,11 @@ use std::future::Future;
 use std::pin::Pin;
 
 use breakglass_journal::{IncidentId, TurnNumber};
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+
+use crate::child::Family;
 
 /// A future that a trait object gives.
 pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -27,6 +30,13 @@ pub trait Warden: Send + Sync {
 pub trait Post: Send + Sync + fmt::Debug {
     /// Variables by which the agent's programs find the way.
     fn environment(&self) -> Vec<(String, String)>;
+
+    /// The agent's process has begun: from now on what belongs to it may use the way, and nothing else. Not
+    /// called where a runner started it, which asks that itself and shows [`Post::pass`].
+    fn open_to(&self, family: Family);
+
+    /// By what a runner speaks for the processes of the one that it starts; none where no way leads.
+    fn pass(&self) -> Option<Pass>;
 
     /// A turn begins: until it ends the way is open.
     fn turn_began(&self, turn: TurnNumber);
@@ -50,6 +60,25 @@ pub trait Post: Send + Sync + fmt::Debug {
 /// The variable that each command of the agent carries, with the call of a tool that it belongs to. What
 /// it starts inherits it, so a command that lives on after its call still says whose it is.
 pub const CALL: &str = "BREAKGLASS_CALL";
+
+/// The right to speak for the processes of one agent at the sockets of its way: whoever begins a
+/// connection there with the line `SECRET enter` is let in.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass {
+    /// The variable of [`Post::environment`] that holds the directory of the sockets.
+    pub variable: String,
+    /// Never to be given to the agent.
+    pub secret: String,
+}
+
+impl fmt::Debug for Pass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variable = &self.variable;
+        f.debug_struct("Pass")
+            .field("variable", variable)
+            .finish_non_exhaustive()
+    }
+}
 
 /// A tool that the agent wants to use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +112,12 @@ impl Warden for Nowhere {
 impl Post for Nowhere {
     fn environment(&self) -> Vec<(String, String)> {
         Vec::new()
+    }
+
+    fn open_to(&self, _: Family) {}
+
+    fn pass(&self) -> Option<Pass> {
+        None
     }
 
     fn turn_began(&self, _: TurnNumber) {}

@@ -1,7 +1,6 @@
 //! Build, spawn, drain: the one place where the parts are put together.
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -353,18 +352,15 @@ fn agent_options(config: &Config, known_hosts: &str) -> std::io::Result<AgentOpt
         return Ok(with_bounds(options, config));
     }
     let cell = Cell::build(config, known_hosts)?;
-    let sockets = agent.sockets_dir(&config.data_dir);
-    Ok(with_bounds(here(config, &cell, sockets), config))
+    Ok(with_bounds(here(config, &cell), config))
 }
 
 /// How the CLI is started in its cell.
-fn here(config: &Config, cell: &Cell, sockets: PathBuf) -> AgentOptions {
+fn here(config: &Config, cell: &Cell) -> AgentOptions {
     let agent = &config.agent;
     let (key, url) = (agent.api_key.as_ref(), agent.base_url.as_deref());
     let mut options = cell.options(agent.command.clone(), &config.private, key, url);
     options.args.clone_from(&agent.args);
-    // The SSH client puts the socket of its shared connection there.
-    cell::open_to_writing(&mut options, sockets);
     options
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use breakglass_agent::{Post, Ruling, Task, ToolQuestion, Warden};
+use breakglass_agent::{Family, Pass, Post, Ruling, Task, ToolQuestion, Warden};
 use breakglass_control::bastion::{self, Bastion};
 use breakglass_journal::{IncidentId, TurnNumber};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,17 @@ impl Post for BastionPost {
     fn environment(&self) -> Vec<(String, String)> {
         let sockets = self.0.sockets().display().to_string();
         vec![(SOCKETS.to_owned(), sockets)]
+    }
+
+    fn open_to(&self, family: Family) {
+        self.0.open_to(Box::new(move |peer| {
+            family.admits(peer).map_err(|stranger| stranger.to_string())
+        }));
+    }
+
+    fn pass(&self) -> Option<Pass> {
+        let (variable, secret) = (SOCKETS.to_owned(), self.0.pass().to_owned());
+        Some(Pass { variable, secret })
     }
 
     fn turn_began(&self, turn: TurnNumber) {

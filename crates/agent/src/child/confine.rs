@@ -1,13 +1,13 @@
-//! The one place of this crate that needs `unsafe`: what a child does to itself between fork and
-//! exec.
+//! What a child does to itself between fork and exec.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::process::{
-    Gid, Pid, Resource, Rlimit, Signal, Uid, chdir, getpid, getppid,
+    Gid, Pid, Resource, Rlimit, Signal, Uid, chdir, getpid, getppid, set_child_subreaper,
     set_parent_process_death_signal, setrlimit,
 };
 use rustix::thread::{
@@ -27,11 +27,16 @@ const FILE_BYTES: u64 = 4 << 30;
 const PROCESSES: u64 = 1024;
 
 /// The child dies with the thread that spawned it, has no capability and gains none, dumps no core
-/// (its memory holds the model's key), has bounds, and becomes `account` if there is one.
+/// (its memory holds the model's key), has bounds, and becomes `account` if there is one. What it starts
+/// stays its own whatever becomes of the parents in between; it is kept `apart` from other children.
 ///
 /// # Errors
 /// If the name of its working directory can't be one.
-pub(super) fn confine(command: &mut Command, account: Option<Account>) -> io::Result<()> {
+pub(super) fn confine(
+    command: &mut Command,
+    account: Option<Account>,
+    apart: Option<OwnedFd>,
+) -> io::Result<()> {
     let parent = getpid();
     let dir = account.and(command.as_std().get_current_dir());
     let dir = dir
@@ -43,6 +48,11 @@ pub(super) fn confine(command: &mut Command, account: Option<Account>) -> io::Re
     }
     let apply = move || -> io::Result<()> {
         set_no_new_privs(true)?;
+        // Kept through exec, and not inherited.
+        set_child_subreaper(Some(parent))?;
+        if let Some(rules) = &apart {
+            shut_in(rules.as_fd())?;
+        }
         limit(account.is_some());
         forget_privileges(account)?;
         if let Some(dir) = &dir {
@@ -53,13 +63,23 @@ pub(super) fn confine(command: &mut Command, account: Option<Account>) -> io::Re
     };
     // SAFETY: the closure runs in the forked child of a process with many threads, where only
     // async-signal-safe calls are allowed. It makes nothing but direct system calls (prctl, capset,
-    // setgroups, setresgid, setresuid, chdir, getppid, prlimit) that change the one thread there is,
+    // landlock_restrict_self, setgroups, setresgid, setresuid, chdir, getppid, prlimit) that change the one thread there is,
     // allocates nothing and takes no lock: `getpid` ran before the fork, and both ways to an
     // `io::Error` only store the error's number.
     unsafe {
         command.pre_exec(apply);
     }
     Ok(())
+}
+
+/// Puts the calling thread into walls of its own, by rules that were made before the fork.
+fn shut_in(rules: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the call takes a descriptor, which is borrowed, and a number, and touches no memory.
+    let done = unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0) };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn die_with(parent: Pid) -> io::Result<()> {

@@ -73,7 +73,7 @@ impl Launcher {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
-        confine(&mut command, self.account)?;
+        confine(&mut command, self.account, walls::apart())?;
         let (reply, child) = oneshot::channel();
         let job = Job::Spawn(Spawn {
             command: Box::new(command),

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::launcher::Launcher;
 use super::stderr::Tail;
-use super::{Exit, MARK, mark_of};
+use super::{Exit, Family, MARK, mark_of};
 use crate::wire::{Lines, RawLine};
 
 /// How long a child may take to read what it is sent.
@@ -56,6 +56,15 @@ impl Local {
             launcher: launcher.clone(),
             swept: false,
         })
+    }
+
+    /// Which processes are its own.
+    ///
+    /// # Errors
+    /// When it can't be looked at, or is reaped already.
+    pub(crate) fn family(&self) -> io::Result<Family> {
+        let id = self.inner.id().ok_or(io::ErrorKind::NotFound)?;
+        Family::of(id)
     }
 
     /// The next line of standard output; none at its end. Cancel-safe.

@@ -10,8 +10,10 @@
 //! ([`crate::runner`]), which does the same for it there.
 
 mod confine;
+mod family;
 mod launcher;
 mod local;
+mod peer;
 mod stderr;
 mod sweep;
 mod walls;
@@ -20,6 +22,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+pub use family::{Family, Stranger};
 pub(crate) use launcher::Launcher;
 pub(crate) use local::Local;
 
@@ -56,6 +59,17 @@ pub(crate) struct Exit {
 }
 
 impl Child {
+    /// Which processes are its own; none where a runner knows that.
+    ///
+    /// # Errors
+    /// When the process can't be looked at.
+    pub(crate) fn family(&self) -> io::Result<Option<Family>> {
+        match self {
+            Child::Local(child) => child.family().map(Some),
+            Child::Remote(_) => Ok(None),
+        }
+    }
+
     /// The next line of standard output; none at its end. Cancel-safe.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -62,6 +63,18 @@ fn restrict(private: &[PathBuf], walls: &Walls) -> Result<bool, RulesetError> {
     }
     let status = rules.restrict_self()?;
     Ok(status.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// Rules that keep one child apart from all others that were started with rules of their own, whatever
+/// account they have: neither traces the other, reads its memory or environment, takes a descriptor of it
+/// or sends it a signal. Nothing else is forbidden by them, besides making devices, which needs a
+/// capability that no child has. None where the kernel has no Landlock.
+pub(super) fn apart() -> Option<OwnedFd> {
+    let rules = Ruleset::default()
+        .handle_access(AccessFs::MakeBlock)
+        .and_then(|rules| rules.scope(Scope::from_all(ABI_KNOWN)))
+        .and_then(Ruleset::create);
+    rules.ok().and_then(Option::from)
 }
 
 /// Lets everything below `dir` be read and run, but not what is private: a directory above that is

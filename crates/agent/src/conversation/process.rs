@@ -62,9 +62,16 @@ impl Process {
             session,
             model: model.to_owned(),
             env: post.environment(),
+            pass: post.pass(),
         };
         let started = start(&shared.options, &shared.launcher, Some(&plan)).await;
         let child = started.map_err(StartError::Failed)?.child;
+        match child.family() {
+            Ok(Some(family)) => post.open_to(family),
+            Ok(None) => {}
+            // It ended at once, and the handshake says how.
+            Err(error) => tracing::warn!(%error, "the agent's process can't be looked at"),
+        }
         let model = plan.model;
         let mut process = Process {
             child,

@@ -15,7 +15,7 @@ use crate::child::Exit;
 use crate::start::Plan;
 
 /// The form of everything here; told first, so that two that don't fit say so.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// The longest frame, without its length.
 const MAX_FRAME: usize = 256 * 1024;
 /// How much of a stream goes into one frame.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::frame::{Report, encode};
-use super::session;
+use super::{porter, session};
 use crate::child::{self, Launcher};
 use crate::{AgentOptions, cell};
 
@@ -74,6 +74,8 @@ impl Runner {
     /// If another runner listens there, or the socket can't be made.
     pub fn bind(options: RunnerOptions, end: CancellationToken) -> io::Result<Runner> {
         let listener = listen(&options)?;
+        // What an earlier runner left there is nobody's.
+        let _gone = fs::remove_dir_all(porter::root(&options.socket));
         let launcher = Launcher::start(options.agent.account, options.agent.walls.clone());
         let cell = cell::claim(&options.agent);
         if cell.is_some() {

@@ -17,11 +17,15 @@
 //! kills the process and all that it started; when the runner dies, the server sees the connection
 //! go and ends the turn. So neither needs to know anything of the other's earlier life.
 //!
+//! The bastion's sockets are the server's, which does not see who connects from here; a porter stands at
+//! sockets of the runner's own in front of them.
+//!
 //! The login of the model's API is the runner's alone, and the key of guest and host the server's.
 
 mod client;
 mod frame;
 mod listen;
+mod porter;
 mod session;
 
 #[cfg(test)]

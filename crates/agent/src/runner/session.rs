@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::frame::{CHUNK, Frames, Order, Report, Start, VERSION, encode};
 use super::listen::Shared;
+use super::porter::{self, Porter};
 use crate::agents::is_model_name;
 use crate::child::{Exit, Local, MARK};
 use crate::health::has_login;
@@ -35,7 +36,7 @@ pub(super) async fn run(stream: UnixStream, shared: &Shared) {
     let mut writer = JoinSet::new();
     writer.spawn(write(queue, output));
     match begin(&mut frames, shared).await {
-        Ok(child) => {
+        Ok((child, _porter)) => {
             let signed_in = has_login(&shared.options.agent);
             report(&reports, &Report::Started(signed_in)).await;
             let exit = Session::new(frames, child, &reports).run(shared).await;
@@ -66,9 +67,12 @@ async fn write(mut frames: mpsc::Receiver<Bytes>, mut output: OwnedWriteHalf) {
 ///
 /// # Errors
 /// A sentence for the server.
-async fn begin(frames: &mut Frames<OwnedReadHalf>, shared: &Shared) -> Result<Local, String> {
-    let start = match timeout(START_LIMIT, frames.next()).await {
-        Ok(Ok(Some(Order::Start(start)))) => *start,
+async fn begin(
+    frames: &mut Frames<OwnedReadHalf>,
+    shared: &Shared,
+) -> Result<(Local, Option<Porter>), String> {
+    let mut start = match timeout(START_LIMIT, frames.next()).await {
+        Ok(Ok(Some(Order::Start(start)))) => start,
         Ok(Err(error)) => return Err(misfit(&error.to_string())),
         _ => return Err(misfit("it did not say what to start")),
     };
@@ -83,11 +87,28 @@ async fn begin(frames: &mut Frames<OwnedReadHalf>, shared: &Shared) -> Result<Lo
     }
     let mut options = shared.options.agent.clone();
     options.max_api_retries = start.max_api_retries;
+    let porter = match &mut start.plan {
+        Some(plan) => Porter::stand(plan, shared).map_err(|error| no_way(shared, &error))?,
+        None => None,
+    };
     let plan = start
         .plan
         .as_ref()
         .map(|plan| (plan, start.instructions.as_str()));
-    start_here(&options, &shared.launcher, plan).await
+    let child = start_here(&options, &shared.launcher, plan).await?;
+    if let Some(porter) = &porter {
+        // One that has ended already needs no way.
+        let _ = child.family().map(|family| porter.open_to(family));
+    }
+    Ok((child, porter))
+}
+
+fn no_way(shared: &Shared, error: &io::Error) -> String {
+    let dir = porter::root(&shared.options.socket);
+    let dir = dir.display();
+    format!(
+        "The runner's sockets could not be made in {dir}: {error}. Set the owner of the directory above."
+    )
 }
 
 fn misfit(why: &str) -> String {

@@ -122,6 +122,7 @@ fn start() -> Start {
             session: Session::New(Uuid::nil()),
             model: "sonnet".to_owned(),
             env: vec![("BREAKGLASS_BASTION".to_owned(), "/run/x".to_owned())],
+            pass: None,
         }),
         instructions: "Be brief.".to_owned(),
         ssh_config: "UserKnownHostsFile \"{cell}/known_hosts\"\n".to_owned(),

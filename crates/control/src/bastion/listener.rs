@@ -1,6 +1,7 @@
 //! The sockets of one incident: one for the guest, one for the host, in a directory of its own. The
 //! name of the socket is the name of the machine, so that a client can't ask for another.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -9,28 +10,34 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use breakglass_journal::{Actor, EventBody, Level};
 use russh::server::Config;
 use rustix::net::Shutdown;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Seats;
+use super::crowd::{CONNECTIONS, Crowd, Ticket};
+use super::guard::{Guard, Refused, words};
 use super::seat::Seat;
 use super::session::Client;
 use super::work::Place;
 
-/// Connections of one incident that may be open at once.
-const CONNECTIONS: usize = 128;
-/// How long a client may take to be let in.
+/// How long a client may take to be let in, all in all.
 const LOGIN: Duration = Duration::from_secs(10);
+/// How long a client may leave a refusal unread.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// How soon is tried again to accept a connection when the system had none to give.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// The served sockets of one incident; closed and removed by Drop.
 pub(super) struct Sockets {
     pub(super) directory: PathBuf,
+    pub(super) guard: Arc<Guard>,
     cancel: CancellationToken,
 }
 
@@ -45,32 +52,41 @@ impl Drop for Sockets {
 #[derive(Clone)]
 struct Shared {
     seat: Arc<Seat>,
+    /// All seats: a stranger here may be another's agent.
+    seats: Seats,
     config: Arc<Config>,
     /// The only account that may connect, besides root.
     peer: u32,
-    room: Arc<Semaphore>,
+    guard: Arc<Guard>,
+    crowd: Arc<Crowd>,
     cancel: CancellationToken,
     tasks: TaskTracker,
 }
 
-/// Serves `seat` on sockets in `directory`, which is made, and belongs to `peer` alone.
+/// Serves `seat` on sockets in `directory`, which is made. It stays the server's, so that nobody puts
+/// another socket in the place of one.
 pub(super) fn serve(
-    seat: &Arc<Seat>,
+    (seat, seats): (&Arc<Seat>, Seats),
     config: Arc<Config>,
     (directory, peer): (PathBuf, u32),
     cancel: CancellationToken,
 ) -> io::Result<Sockets> {
-    fs::DirBuilder::new().mode(0o700).create(&directory)?;
+    fs::DirBuilder::new().mode(0o711).create(&directory)?;
+    let guard = Arc::new(Guard::new());
+    seat.guard_by(&guard);
     let sockets = Sockets {
         directory,
+        guard: Arc::clone(&guard),
         cancel: cancel.clone(),
     };
     let tasks = seat.control.inner.tracker.clone();
     let shared = Shared {
         seat: Arc::clone(seat),
+        seats,
         config,
         peer,
-        room: Arc::new(Semaphore::new(CONNECTIONS)),
+        guard,
+        crowd: Arc::default(),
         cancel,
         tasks,
     };
@@ -80,27 +96,25 @@ pub(super) fn serve(
         let accepting = shared.clone().accept(listener, place);
         shared.tasks.spawn(accepting);
     }
-    // Others may put something there, as the SSH client does, and remove nothing of the server's.
-    give(&sockets.directory, peer, 0o1777)?;
     Ok(sockets)
 }
 
 fn bind(path: &Path, peer: u32) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    give(path, peer, 0o666)?;
+    give(path, peer)?;
     Ok(listener)
 }
 
 /// Makes `path` the peer's. A server that may not give anything away, as in a container without
-/// privileges, opens it with `mode` instead: who connects is looked at in any case.
-fn give(path: &Path, peer: u32, mode: u32) -> io::Result<()> {
+/// privileges, opens it to all instead: who connects is looked at in any case.
+fn give(path: &Path, peer: u32) -> io::Result<()> {
     if rustix::process::geteuid().as_raw() == peer {
         return Ok(());
     }
     match std::os::unix::fs::chown(path, Some(peer), None) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            fs::set_permissions(path, fs::Permissions::from_mode(0o666))
         }
         given => given,
     }
@@ -116,19 +130,47 @@ impl Shared {
 
     async fn accept_all(self, listener: UnixListener, place: Place) {
         loop {
-            let Ok(room) = Arc::clone(&self.room).acquire_owned().await else {
-                return;
-            };
             match listener.accept().await {
-                Ok((stream, _)) if self.knows(&stream) => {
-                    self.tasks.spawn(self.clone().converse(stream, place, room));
-                }
+                Ok((stream, _)) if self.knows(&stream) => self.receive(stream, place).await,
                 Ok(_) => tracing::warn!("a process of another account was turned away"),
                 Err(error) => {
                     tracing::warn!(%error, "the bastion could not accept a connection");
                     tokio::time::sleep(AGAIN).await;
                 }
             }
+        }
+    }
+
+    /// A proof is asked at once and here, so that strangers take no place and a flood of them waits in
+    /// the kernel's queue.
+    async fn receive(&self, stream: UnixStream, place: Place) {
+        if !self.guard.asks_for_proof() {
+            return self.take_in(stream, place, false);
+        }
+        match self.guard.prove(&stream).await {
+            Ok(()) => self.take_in(stream, place, true),
+            Err(refused) => {
+                let shared = self.clone();
+                self.tasks.spawn(async move {
+                    shared.turn_away(stream, place, refused).await;
+                });
+            }
+        }
+    }
+
+    fn take_in(&self, stream: UnixStream, place: Place, proved: bool) {
+        let connection = self.cancel.child_token();
+        let shared = self.clone();
+        match self.crowd.enter(&connection) {
+            Some(ticket) => drop(self.tasks.spawn(async move {
+                shared
+                    .converse(stream, (place, proved), (connection, ticket))
+                    .await;
+            })),
+            None => drop(self.tasks.spawn(async move {
+                let why = format!("commands run over all {CONNECTIONS} connections; wait for one");
+                say(stream, &why).await;
+            })),
         }
     }
 
@@ -139,12 +181,36 @@ impl Shared {
             .is_ok_and(|peer| peer.uid() == self.peer || peer.uid() == own)
     }
 
-    async fn converse(self, stream: UnixStream, place: Place, room: OwnedSemaphorePermit) {
+    async fn converse(
+        self,
+        stream: UnixStream,
+        (place, proved): (Place, bool),
+        (connection, ticket): (CancellationToken, Ticket),
+    ) {
         // The library's session is a task of its own, which ends with its stream.
         let Ok(line) = stream.as_fd().try_clone_to_owned() else {
             return;
         };
-        let connection = self.cancel.child_token();
+        let serving = self.serve_one(stream, (place, proved), (&connection, &ticket));
+        connection.run_until_cancelled(serving).await;
+        connection.cancel();
+        let _closed = rustix::net::shutdown(&line, Shutdown::Both);
+    }
+
+    async fn serve_one(
+        &self,
+        mut stream: UnixStream,
+        (place, proved): (Place, bool),
+        (connection, ticket): (&CancellationToken, &Ticket),
+    ) {
+        let deadline = Instant::now() + LOGIN;
+        if !proved {
+            match timeout_at(deadline, self.guard.ask_for_pass(&mut stream)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(refused)) => return self.turn_away(stream, place, refused).await,
+                Err(_) => return,
+            }
+        }
         let entered = Arc::new(Notify::new());
         let client = Client {
             seat: Arc::clone(&self.seat),
@@ -152,27 +218,73 @@ impl Shared {
             tasks: self.tasks.clone(),
             entered: Arc::clone(&entered),
             connection: connection.clone(),
-            doors: std::collections::HashMap::new(),
+            work: ticket.work.clone(),
+            doors: HashMap::new(),
             told: 0,
         };
-        let serving = async {
-            let greeting = russh::server::run_stream(Arc::clone(&self.config), stream, client);
-            let mut session = match timeout(LOGIN, greeting).await {
-                Ok(Ok(session)) => session,
-                Ok(Err(_)) | Err(_) => return,
-            };
-            let entering = timeout(LOGIN, entered.notified());
-            tokio::select! {
-                _ = &mut session => return,
-                entered = entering => if entered.is_err() { return },
-            }
-            if let Err(error) = session.await {
-                tracing::debug!(%error, "a client of the bastion left");
-            }
+        let greeting = russh::server::run_stream(Arc::clone(&self.config), stream, client);
+        let Ok(Ok(mut session)) = timeout_at(deadline, greeting).await else {
+            return;
         };
-        connection.run_until_cancelled(serving).await;
-        connection.cancel();
-        let _closed = rustix::net::shutdown(&line, Shutdown::Both);
-        drop(room);
+        let entering = timeout_at(deadline, entered.notified());
+        tokio::select! {
+            _ = &mut session => return,
+            entered = entering => if entered.is_err() { return },
+        }
+        if let Err(error) = session.await {
+            tracing::debug!(%error, "a client of the bastion left");
+        }
     }
+
+    /// Records who tried, here and where it belongs, and says so.
+    async fn turn_away(&self, stream: UnixStream, place: Place, refused: Refused) {
+        let (who, by_runner) = match refused {
+            Refused::Stranger(who) => (who, false),
+            Refused::ByRunner(who) => (who, true),
+        };
+        if self.guard.tells() {
+            let machine = place.name(&self.seat.station.target);
+            let message = format!(
+                "A process that is none of this incident's agent tried the agent's way to {machine} \
+                 and was refused ({who})."
+            );
+            notice(&self.seat, Actor::System, "stranger_refused", message).await;
+            if let Some(other) = self.home_of(&stream) {
+                let message = format!(
+                    "The agent tried another incident's way to {machine} and was refused ({who})."
+                );
+                notice(&other, Actor::Agent, "other_way_refused", message).await;
+            }
+        }
+        if !by_runner {
+            say(stream, &who).await;
+        }
+    }
+
+    /// The incident whose agent is at the other end.
+    fn home_of(&self, stream: &UnixStream) -> Option<Arc<Seat>> {
+        let seats = self.seats.all();
+        let mut others = seats
+            .into_iter()
+            .filter(|seat| !Arc::ptr_eq(seat, &self.seat));
+        others.find(|seat| {
+            seat.guard()
+                .is_some_and(|guard| guard.knows(stream.as_fd()).is_ok())
+        })
+    }
+}
+
+async fn notice(seat: &Seat, actor: Actor, code: &str, message: String) {
+    let notice = EventBody::Notice {
+        level: Level::Warning,
+        code: code.to_owned(),
+        message,
+    };
+    seat.journal().record(seat.incident, actor, notice).await;
+}
+
+/// Says why and hangs up.
+async fn say(mut stream: UnixStream, why: &str) {
+    let words = words(why);
+    let _ = timeout(GOODBYE, stream.write_all(words.as_bytes())).await;
 }

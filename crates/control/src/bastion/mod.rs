@@ -3,17 +3,20 @@
 //!
 //! ```text
 //!  agent's ssh ─ listener ─ session ─ work ─┬─ relay ─ upstream ─ guest     recorder, book: the record
-//!   (no key)     (socket)            │      └─ verb ── power::queue ─ gate  remote: ends what is left
-//!                                  seat ─ policy, approvals
+//!   (no key)     (socket,            │      └─ verb ── power::queue ─ gate  remote: ends what is left
+//!                 guard, crowd)    seat ─ policy, approvals
 //! ```
 //! A *seat* is what is known of one incident: how much its agent may do, which turn runs, what it waits
 //! for. A *post* is a seat that a conversation has taken, with the sockets that are served for it. The
-//! agent holds no key, no address and no way round: it is given the path of the sockets.
+//! agent holds no key, no address and no way round: it is given the path of the sockets, which serve its own
+//! processes alone (`guard`).
 
 mod approvals;
 mod book;
 mod caller;
+mod crowd;
 mod errand;
+mod guard;
 mod history;
 mod listener;
 mod policy;
@@ -40,6 +43,7 @@ use russh::{MethodKind, MethodSet, Preferred, cipher};
 
 pub use approvals::DecideError;
 pub use errand::CALL;
+pub use guard::Proof;
 pub use post::{Post, ToolQuestion, ToolRuling};
 pub use remote::SCRIPT_NAME;
 
@@ -102,9 +106,23 @@ struct Inner {
     rules: Arc<Rules>,
     config: Arc<Config>,
     known_hosts: String,
-    seats: Mutex<HashMap<IncidentId, Arc<Seat>>>,
+    seats: Seats,
     /// Held while a seat is made, so that an incident has one.
     making: tokio::sync::Mutex<()>,
+}
+
+/// All seats. Cheap to clone; every clone is the same.
+#[derive(Clone, Default)]
+struct Seats(Arc<Mutex<HashMap<IncidentId, Arc<Seat>>>>);
+
+impl Seats {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IncidentId, Arc<Seat>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self) -> Vec<Arc<Seat>> {
+        self.lock().values().cloned().collect()
+    }
 }
 
 impl Bastion {
@@ -140,7 +158,7 @@ impl Bastion {
             rules: Arc::new(rules),
             config: config(key),
             known_hosts: format!("{HOST_KEY_ALIAS} {}\n", public.trim()),
-            seats: Mutex::default(),
+            seats: Seats::default(),
             making: tokio::sync::Mutex::default(),
         })))
     }
@@ -154,7 +172,7 @@ impl Bastion {
     /// How many questions wait for an answer now.
     #[must_use]
     pub fn open_questions(&self) -> usize {
-        let seats = self.0.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        let seats = self.0.seats.lock();
         seats.values().map(|seat| seat.approvals.count()).sum()
     }
 
@@ -176,7 +194,12 @@ impl Bastion {
         let directory = self.0.sockets.join(&name[..12]);
         let cancel = self.0.control.inner.cancel.child_token();
         let config = Arc::clone(&self.0.config);
-        let sockets = listener::serve(&seat, config, (directory.clone(), self.0.peer), cancel);
+        let sockets = listener::serve(
+            (&seat, self.0.seats.clone()),
+            config,
+            (directory.clone(), self.0.peer),
+            cancel,
+        );
         let sockets = sockets.map_err(|source| BastionError::Sockets {
             directory: directory.display().to_string(),
             source,
@@ -195,7 +218,7 @@ impl Bastion {
         (decision, note): (Decision, Option<String>),
         actor: Actor,
     ) -> Result<(), DecideError> {
-        let seat = self.seats().get(&incident).map(Arc::clone);
+        let seat = self.0.seats.lock().get(&incident).map(Arc::clone);
         match seat {
             Some(seat) => seat.approvals.decide(approval, decision, note, actor).await,
             None => {
@@ -280,7 +303,7 @@ impl Bastion {
             return Ok(Arc::clone(seat));
         }
         let _one = self.0.making.lock().await;
-        if let Some(seat) = self.seats().get(&incident) {
+        if let Some(seat) = self.0.seats.lock().get(&incident) {
             return Ok(Arc::clone(seat));
         }
         let control = self.0.control.clone();
@@ -292,16 +315,12 @@ impl Bastion {
         let seat = Arc::new(Seat::new(
             incident, control, station, upstream, rules, leave,
         ));
-        let mut seats = self.seats();
+        let mut seats = self.0.seats.lock();
         if seats.len() >= SEATS {
             seats.retain(|_, seat| Arc::strong_count(seat) > 1);
         }
         seats.insert(incident, Arc::clone(&seat));
         Ok(seat)
-    }
-
-    fn seats(&self) -> MutexGuard<'_, HashMap<IncidentId, Arc<Seat>>> {
-        self.0.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

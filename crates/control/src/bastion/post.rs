@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::approvals::{Answer, CELL, Question};
+use super::guard::Proof;
 use super::listener::Sockets;
 use super::policy::{Ruling, Wish};
 use super::remote::{self, Found};
@@ -58,6 +59,20 @@ impl Post {
     #[must_use]
     pub fn sockets(&self) -> &Path {
         &self.sockets.directory
+    }
+
+    /// Lets in the processes that `proof` knows, and from then on no others: those of the agent that was
+    /// started for this post. The first one counts.
+    pub fn open_to(&self, proof: Proof) {
+        self.sockets.guard.open_to(proof);
+    }
+
+    /// What a runner shows that speaks for the agent's processes, where no proof was given: it sends
+    /// `PASS enter` as the first line of a connection, and SSH after that. A secret, never to be given to
+    /// the agent.
+    #[must_use]
+    pub fn pass(&self) -> &str {
+        self.sockets.guard.pass()
     }
 
     /// From now on commands belong to this turn; before the first one they are refused.

@@ -8,7 +8,7 @@
 //! ```
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use breakglass_journal::{Autonomy, IncidentId, Journal, TurnNumber};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::approvals::Approvals;
+use super::guard::Guard;
 use super::history::Settings;
 use super::policy::{Ruling, Wish, rule};
 use super::work::{Opened, Place};
@@ -41,6 +42,8 @@ pub(super) struct Seat {
     pub(super) upstream: Arc<Upstream>,
     pub(super) approvals: Approvals,
     rules: Arc<Rules>,
+    /// Of the post that has taken it last.
+    guard: Mutex<Weak<Guard>>,
     state: Mutex<State>,
     /// How many commands run.
     running: watch::Sender<usize>,
@@ -113,6 +116,7 @@ impl Seat {
             station,
             upstream,
             rules,
+            guard: Mutex::default(),
             state: Mutex::new(State {
                 autonomy: settings.autonomy.unwrap_or(configured),
                 cut_off: settings.cut_off,
@@ -126,6 +130,16 @@ impl Seat {
 
     pub(super) fn journal(&self) -> &Journal {
         &self.control.inner.journal
+    }
+
+    /// Remembers who tells this incident's agent from others, for as long as its post is held.
+    pub(super) fn guard_by(&self, guard: &Arc<Guard>) {
+        *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(guard);
+    }
+
+    pub(super) fn guard(&self) -> Option<Arc<Guard>> {
+        let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.upgrade()
     }
 
     /// Lets one more command in, which names the call that it belongs to, or says why not.

@@ -1,5 +1,5 @@
-//! One client of the bastion: an SSH session on the agent's unix socket. Who may connect to the socket
-//! needs no proof of another kind; what it may do is decided per command.
+//! One client of the bastion: an SSH session on the agent's unix socket. Who it is was proved before its
+//! first byte; what it may do is decided per command.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,11 +11,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::crowd;
 use super::errand::{Errand, Terminal, Variables};
 use super::seat::Seat;
 use super::work::{Job, Place};
 
-/// Channels of one connection: OpenSSH's ControlMaster puts all commands of a host on one.
+/// Channels of one connection: OpenSSH's ControlMaster, where the agent sets it up, puts all commands on one.
 const CHANNELS: usize = 80;
 /// Refused requests of one connection that are recorded; the next ones are only refused.
 const TOLD: usize = 8;
@@ -29,6 +30,7 @@ pub(super) struct Client {
     pub(super) entered: Arc<Notify>,
     /// Cancelled when the connection is over.
     pub(super) connection: CancellationToken,
+    pub(super) work: crowd::Work,
     pub(super) doors: HashMap<ChannelId, Door>,
     pub(super) told: usize,
 }
@@ -84,7 +86,11 @@ impl Client {
             handle: session.handle(),
             gone: door.gone.clone(),
         };
-        self.tasks.spawn(job.run());
+        let running = self.work.begin();
+        self.tasks.spawn(async move {
+            job.run().await;
+            drop(running);
+        });
         Ok(())
     }
 }

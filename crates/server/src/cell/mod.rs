@@ -232,13 +232,6 @@ impl Cell {
     }
 }
 
-/// Lets the CLI change what is in `dir` as well.
-pub(crate) fn open_to_writing(options: &mut AgentOptions, dir: PathBuf) {
-    if let Some(walls) = &mut options.walls {
-        walls.writable.push(dir);
-    }
-}
-
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }

@@ -6,7 +6,8 @@ use breakglass_control::bastion::{CALL, HOST_KEY_ALIAS};
 pub(crate) const SOCKETS: &str = "BREAKGLASS_BASTION";
 
 /// The client's configuration: both machines are reached through the bastion's sockets, with no
-/// address, no key and no agent. `{cell}` stands for the directory that it is put into, `{program}`
+/// address, no key and no agent. Nor is a connection shared: what a client shares, it shares with every
+/// process of its account, and so with another incident's. `{cell}` stands for the directory that it is put into, `{program}`
 /// for this program.
 pub(crate) fn client_config() -> String {
     format!(
@@ -17,7 +18,7 @@ pub(crate) fn client_config() -> String {
          GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n  \
          PreferredAuthentications none\n  IdentityAgent none\n  IdentityFile none\n  \
          BatchMode yes\n  ConnectTimeout 20\n  SendEnv LANG LC_* {CALL}\n  \
-         ControlMaster auto\n  ControlPath ${{{SOCKETS}}}/mux-%n\n  ControlPersist 120\n  \
+         ControlMaster no\n  ControlPath none\n  \
          ForwardAgent no\n  ForwardX11 no\n  UpdateHostKeys no\n  LogLevel ERROR\n"
     )
 }

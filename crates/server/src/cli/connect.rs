@@ -1,13 +1,12 @@
-//! The `ProxyCommand` of the agent's SSH client: connects to a socket of the bastion and hands the
-//! connection to the client (`ProxyUseFdpass yes`), so that no process stands between the two.
+//! The `ProxyCommand` of the agent's SSH client: connects to a socket of the bastion, waits to be let in,
+//! and hands the connection to the client (`ProxyUseFdpass yes`), so that no process stands between the two.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use breakglass_agent::{Knocked, hand_over, knock};
 use clap::Args;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::{Exit, Failure};
 
@@ -24,25 +23,24 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<Exit, Failure> {
             io::ErrorKind::NotFound => {
                 "there is no such machine here, or the agent's conversation has ended".to_owned()
             }
+            io::ErrorKind::TimedOut => "the bastion did not answer within 10 s".to_owned(),
             _ => error.to_string(),
         };
         Failure::new(Exit::Unreachable, format!("{name} can't be reached: {why}"))
     };
-    hand_over(&args.socket).map_err(failed)?;
+    match knock(&args.socket).map_err(failed)? {
+        // Standard output is a socket of the client's, which waits for a descriptor.
+        Knocked::In(connection) => hand_over(io::stdout().as_fd(), &connection).map_err(failed)?,
+        Knocked::Refused(words) => {
+            return Err(Failure::new(Exit::Unreachable, turned_away(&words)));
+        }
+    }
     Ok(Exit::Done)
 }
 
-/// Standard output is a socket of the client's, which takes one byte with a descriptor on it.
-fn hand_over(socket: &Path) -> io::Result<()> {
-    let stream = UnixStream::connect(socket)?;
-    let descriptors = [stream.as_fd()];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(io::Error::other("no room for a descriptor"));
+fn turned_away(words: &str) -> String {
+    match words.strip_prefix("breakglass: ") {
+        Some(words) => words.to_owned(),
+        None => "the bastion closed the connection".to_owned(),
     }
-    let byte = [IoSlice::new(&[0])];
-    let stdout = io::stdout();
-    sendmsg(stdout.as_fd(), &byte, &mut ancillary, SendFlags::empty())?;
-    Ok(())
 }

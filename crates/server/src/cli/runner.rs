@@ -11,7 +11,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::runtime::Interrupt;
 use super::{Exit, Failure};
-use crate::cell::{Cell, open_to_writing};
+use crate::cell::Cell;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunnerArgs {
@@ -86,16 +86,12 @@ fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
         [] => vec![own],
         given => given.to_vec(),
     };
-    let mut agent = cell.options(
+    let agent = cell.options(
         args.command.clone(),
         args.api_key_file.as_slice(),
         key.as_ref(),
         args.base_url.as_deref(),
     );
-    if let Some(shared) = args.listen.parent() {
-        // The server makes the bastion's directories there, and the SSH client its own sockets.
-        open_to_writing(&mut agent, shared.to_owned());
-    }
     Ok(RunnerOptions {
         socket: args.listen.clone(),
         peers,

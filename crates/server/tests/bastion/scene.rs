@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use breakglass_agent::Family;
 use breakglass_control::bastion::{Bastion, BastionOptions, CALL, HOST_KEY_ALIAS, Post};
 use breakglass_control::ssh::{HostKeyPolicy, generate_key};
 use breakglass_control::{Control, Endpoint, Pictures, Rules, SshOptions, Target};
@@ -84,6 +85,11 @@ impl Scene {
         let bastion = Bastion::new(control, options).unwrap();
         let incident = journal.open_incident("devvm", ana(), false).await.unwrap();
         let post = bastion.open(incident, "devvm").await.unwrap();
+        // The clients here are this test's own processes.
+        let family = Family::of(std::process::id()).unwrap();
+        post.open_to(Box::new(move |peer| {
+            family.admits(peer).map_err(|stranger| stranger.to_string())
+        }));
         post.turn_began(TURN);
         let scene = Scene {
             guest,

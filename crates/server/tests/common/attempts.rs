@@ -112,17 +112,15 @@ fn privileges(target: &Target<'_>) -> Vec<(&'static str, String)> {
     vec![
         (
             "sudo and su",
-            "(sudo -n id; su -c id root) </dev/null 2>/dev/null | grep uid=0 | sed s/.*/REACHED/; true"
-                .replace("REACHED", "REA''CHED"),
+            works("(sudo -n id; su -c id root) </dev/null 2>/dev/null | grep uid=0"),
         ),
         (
             "capabilities",
-            works("grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb):' /proc/self/status | grep -v 0000000000000000"),
+            works(
+                "grep -E '^Cap(Inh|Prm|Eff|Bnd|Amb):' /proc/self/status | grep -v 0000000000000000",
+            ),
         ),
-        (
-            "root of one's own",
-            works(&format!("unshare -r cat {key}")),
-        ),
+        ("root of one's own", works(&format!("unshare -r cat {key}"))),
         ("the disks", works("head -c 1 $(find /dev -type b)")),
         (
             "the kernel's settings",
@@ -131,9 +129,14 @@ fn privileges(target: &Target<'_>) -> Vec<(&'static str, String)> {
         ("physical memory", works("head -c 1 /dev/mem /proc/kcore")),
         (
             "what a loader was left with",
-            works("tr '\\0' '\\n' < /proc/self/environ | grep -E '^(LD_|BREAKGLASS_AUTH|BREAKGLASS_SSH|SSH_AUTH_SOCK)'"),
+            works(
+                "tr '\\0' '\\n' < /proc/self/environ | grep -E '^(LD_|BREAKGLASS_AUTH|BREAKGLASS_SSH|SSH_AUTH_SOCK)'",
+            ),
         ),
-        ("the whole environment", "env; cat /proc/self/environ".to_owned()),
+        (
+            "the whole environment",
+            "env; cat /proc/self/environ".to_owned(),
+        ),
     ]
 }
 
