@@ -326,6 +326,60 @@ async fn an_agent_behind_a_runner_gets_no_key_no_token_and_no_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn behind_a_runner_another_incidents_way_is_useless_and_so_are_the_servers_own_sockets() {
+    let mut scene = Scene::new().await;
+    tokio::task::block_in_place(|| {
+        let _runner = scene.runner();
+        scene.serve_unprivileged(&scene.behind_runner());
+        let client = scene.client();
+        let home = |name: &str| scene.path("runner/cell/home").join(name);
+        scene.model.then(Reply::bash(
+            "echo $BREAKGLASS_BASTION > ~/way; while [ ! -e ~/stop ]; do ssh devvm true || echo FAILED; \
+             echo > ~/works; sleep 0.2; done; echo over",
+        ));
+        let other = incident(&client);
+        let mut at_work = client.ask(&other, "Work.");
+        wait_until("the other agent is at work", || {
+            home("works").exists().then_some(())
+        });
+        let every_socket = format!(
+            "perl -MIO::Socket::UNIX -e '$SIG{{PIPE}} = \"IGNORE\"; open(my $all, \"<\", \"/proc/net/unix\"); \
+             while (<$all>) {{ next unless m{{ ({}/shared/\\S+/devvm)$}}; my $path = $1; \
+             next if index($path, $ENV{{BREAKGLASS_BASTION}}) == 0; \
+             my $s = IO::Socket::UNIX->new(Peer => $path) or next; print $s \"SSH-2.0-own\\r\\n\"; \
+             my $said = <$s>; print \"said: $said\"; print \"REA\", \"CHED\\n\" if $said =~ /^SSH-/ }}'",
+            scene.dir.path().display()
+        );
+        let events = scene.have_run(&[
+            "BREAKGLASS_BASTION=$(cat ~/way) ssh devvm 'echo REA''CHED'".to_owned(),
+            every_socket,
+            "ssh devvm echo my own way".to_owned(),
+        ]);
+        let said: Vec<_> = events
+            .iter()
+            .filter(|event| event["kind"] == "tool_finished")
+            .map(|event| event["output"].as_str().unwrap())
+            .collect();
+        assert!(said[0].contains("refused"), "{said:?}");
+        // The other's at the runner, and both at the server.
+        assert_eq!(
+            said[1].matches("said: breakglass: refused").count(),
+            3,
+            "{said:?}"
+        );
+        assert!(said.iter().all(|said| !said.contains(REACHED)), "{said:?}");
+        assert!(said[2].contains("my own way"), "{said:?}");
+        scene.model.then(Reply::text("Done."));
+        fs::write(home("stop"), "").unwrap();
+        let refused = at_work.find(|frame| frame.data["code"] == "stranger_refused");
+        assert!(refused.is_some());
+        let mut all = client.events(&other, 0);
+        let said = all.until("tool_finished").data["output"].to_string();
+        assert!(said.contains("over") && !said.contains("FAILED"), "{said}");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_cell_reaches_the_guest_through_the_bastion() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {

@@ -4,7 +4,6 @@
 //! name. So a process is asked about itself: whether it descends from the one that was started for this
 //! incident. Where that runs in another container, its runner asks, and shows the pass that it was given.
 
-use std::fmt::Write as _;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -127,9 +126,9 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 
 /// The words of a refusal, which a client may show: SSH lets a server say them before its version.
 pub(super) fn words(why: &str) -> String {
-    let mut said = String::from("breakglass: refused: ");
-    let _infallible = write!(said, "{}\r\n", breakglass_journal::visible(why));
-    said
+    let why = breakglass_journal::visible(why);
+    let line: Vec<&str> = why.split_whitespace().collect();
+    format!("breakglass: refused: {}\r\n", line.join(" "))
 }
 
 #[cfg(test)]

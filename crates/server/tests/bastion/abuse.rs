@@ -136,3 +136,28 @@ async fn a_thousand_quick_connections_leave_room_for_the_next() {
     });
     assert_eq!(out(&scene.ssh(&["devvm", "echo here"]).await), "here\n");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_silent_connections_without_end_a_new_one_is_answered_at_once() {
+    let scene = Scene::start().await;
+    let socket = scene.post.sockets().join("devvm");
+    let connect = || UnixStream::connect(&socket).unwrap();
+    let silent: Vec<UnixStream> = (0..140).map(|_| connect()).collect();
+    let alone = std::time::Instant::now();
+    assert_eq!(out(&scene.ssh(&["devvm", "echo here"]).await), "here\n");
+    // Long before the silent ones are let go by themselves.
+    assert!(
+        alone.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        alone.elapsed()
+    );
+    // The same where they have logged in and ask for nothing.
+    let mut idle = Vec::new();
+    for _ in 0..140 {
+        let mut client = scene.client("ssh");
+        client.args(["-N", "devvm"]);
+        idle.push(client.spawn().unwrap());
+    }
+    assert_eq!(out(&scene.ssh(&["devvm", "echo there"]).await), "there\n");
+    drop((silent, idle));
+}
