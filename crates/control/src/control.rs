@@ -19,7 +19,8 @@ use crate::power::runner::Run;
 use crate::power::table::{Operation, Stage, Table};
 use crate::power::{Accepted, IdempotencyKey, OperationKind, OperationState, OperationView};
 use crate::screen::{self, NoPicture};
-use crate::ssh::pool::{Link, Urgency};
+use crate::ssh::lanes::{Lanes, PEOPLE};
+use crate::ssh::pool::Urgency;
 use crate::ssh::upstream::Upstream;
 use crate::ssh::{Dials, SshOptions};
 use crate::target::Target;
@@ -57,8 +58,8 @@ impl Inner {
 /// One target with all that belongs to it.
 pub(crate) struct Station {
     pub(crate) target: Target,
-    pub(crate) guest: Link,
-    pub(crate) host: Link,
+    pub(crate) guest: Lanes,
+    pub(crate) host: Lanes,
     /// Held while an operation finds or opens its incident, and while one is closed.
     pub(crate) opening: tokio::sync::Mutex<()>,
     /// The agent's own connections to the guest.
@@ -80,12 +81,12 @@ impl std::fmt::Debug for Station {
 
 impl Station {
     fn new(target: Target, ssh: &Arc<SshOptions>, pins: &Arc<crate::ssh::HostKeys>) -> Station {
-        let link = |endpoint: &crate::target::Endpoint| {
-            Link::new(endpoint.clone(), Arc::clone(ssh), Arc::clone(pins))
+        let lanes = |endpoint: &crate::target::Endpoint| {
+            Lanes::new(endpoint.clone(), Arc::clone(ssh), Arc::clone(pins), PEOPLE)
         };
         Station {
-            guest: link(&target.guest),
-            host: link(&target.host),
+            guest: lanes(&target.guest),
+            host: lanes(&target.host),
             opening: tokio::sync::Mutex::default(),
             upstream: Arc::new(Upstream::new(
                 target.guest.clone(),

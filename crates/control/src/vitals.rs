@@ -528,9 +528,12 @@ const fn guest_sign(answer: &Result<Exit, SshError>) -> Guest {
             SshError::KeyRefused { .. }
             | SshError::HostKeyChanged { .. }
             | SshError::HostKeyUnknown { .. }
+            | SshError::ShutOut { .. }
+            | SshError::Crowded { .. }
+            | SshError::NoSession { .. }
             | SshError::Protocol { .. },
         ) => Guest::Strange,
-        Err(SshError::HostKeyFile { .. }) => Guest::Unknown,
+        Err(SshError::HostKeyFile { .. } | SshError::HeldBack { .. }) => Guest::Unknown,
         Err(SshError::Unreachable { refused: true, .. }) => Guest::Refused,
         Err(SshError::Unreachable { .. } | SshError::TimedOut { .. } | SshError::Lost { .. }) => {
             Guest::Silent
@@ -566,6 +569,18 @@ fn silence(last: &Vital, error: &SshError, now: Timestamp) -> (VitalState, Strin
                 VitalState::Slow,
                 format!("answers, but not as an SSH server should: {cause}"),
             );
+        }
+        SshError::ShutOut { .. } => {
+            let text = "answers, but its sshd refuses this machine for now (PerSourcePenalties, MaxStartups)";
+            return (VitalState::Unknown, text.to_owned());
+        }
+        SshError::HeldBack { .. } => {
+            let text = "not asked: logins there failed just now";
+            return (VitalState::Unknown, text.to_owned());
+        }
+        SshError::Crowded { .. } | SshError::NoSession { .. } => {
+            let text = "answers, but its sshd grants no session now (MaxSessions)";
+            return (VitalState::Unknown, text.to_owned());
         }
         SshError::Unreachable { cause, .. } => format!(" ({cause})"),
         SshError::TimedOut { .. } | SshError::Lost { .. } => String::new(),

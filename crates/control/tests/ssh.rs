@@ -7,7 +7,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use breakglass_control::SshOptions;
-use breakglass_control::ssh::{HostKeyPolicy, Session, SshError};
+use breakglass_control::ssh::{HostKeyPolicy, Probe, Session, SshError};
 use breakglass_journal::OutputStream;
 use breakglass_rig::sshd::Sshd;
 use common::{Keys, LIMIT, endpoint};
@@ -209,5 +209,142 @@ async fn a_pinned_host_is_let_in_and_another_key_is_not() {
     assert!(
         matches!(changed, Some(SshError::HostKeyChanged { .. })),
         "{changed:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_sshd_that_grants_one_session_runs_everything_over_a_few_connections() {
+    let keys = Keys::new();
+    let mut sshd = Sshd::open(&keys.public());
+    sshd.restart_with_sessions(1);
+    let session = session(&keys, &sshd);
+    let all = (0..24).map(|_| run(&session, "sleep 0.1; echo done"));
+    for ran in futures_util::future::join_all(all).await {
+        assert_eq!(ran.unwrap().stdout, ["done"]);
+    }
+    let after_a_crowd = sshd.logins();
+    for _ in 0..5 {
+        assert_eq!(run(&session, "echo again").await.unwrap().stdout, ["again"]);
+    }
+    // What was learned is kept: nothing is dialled in vain.
+    assert!(after_a_crowd <= 8, "{}", sshd.log());
+    assert_eq!(sshd.logins(), after_a_crowd, "{}", sshd.log());
+}
+
+#[tokio::test]
+async fn an_sshd_that_grants_no_session_is_said_to() {
+    let keys = Keys::new();
+    let mut sshd = Sshd::open(&keys.public());
+    sshd.restart_with_sessions(0);
+    let session = session(&keys, &sshd);
+    let refused = run(&session, "true").await.err().unwrap();
+    assert!(matches!(refused, SshError::NoSession { .. }), "{refused}");
+    assert!(refused.to_string().contains("MaxSessions"), "{refused}");
+}
+
+#[tokio::test]
+async fn sessions_that_are_all_in_use_are_said_to_be_and_the_machine_is_not_called_silent() {
+    let keys = Keys::new();
+    let mut sshd = Sshd::open(&keys.public());
+    sshd.restart_with_sessions(1);
+    let session = session(&keys, &sshd);
+    let long = futures_util::future::join_all((0..4).map(|_| run(&session, "sleep 20")));
+    let late = async {
+        // By then the four have what there is.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let limit = Duration::from_secs(2);
+        session.run("true", limit, |_, _| {}).await.unwrap_err()
+    };
+    tokio::select! {
+        ended = long => panic!("the four have ended: {}", ended.len()),
+        refused = late => {
+            assert!(matches!(refused, SshError::Crowded { .. }), "{refused}");
+            assert!(refused.to_string().contains("1 session at a time"), "{refused}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_probe_of_an_sshd_with_one_session_is_answered_in_all_its_trials() {
+    let keys = Keys::new();
+    let mut sshd = Sshd::open(&keys.public());
+    sshd.restart_with_sessions(1);
+    let options = keys.options();
+    let probe = Probe::dial(&endpoint(&sshd), &options, LIMIT)
+        .await
+        .unwrap();
+    let (shell, one, terminal, other) = tokio::join!(
+        probe.shell("echo typed\nexit\n"),
+        probe.run("echo one"),
+        probe.terminal(),
+        probe.run("echo other"),
+    );
+    assert!(shell.unwrap().stdout.contains("typed"));
+    assert_eq!(one.unwrap().stdout, "one");
+    assert_eq!(terminal, Ok(true));
+    assert_eq!(other.unwrap().stdout, "other");
+}
+
+/// Says `words` to whoever connects, and hangs up.
+async fn refuser(
+    words: &'static str,
+) -> (breakglass_control::Endpoint, tokio::task::JoinHandle<()>) {
+    use tokio::io::AsyncWriteExt as _;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = breakglass_control::Endpoint {
+        host: "127.0.0.1".to_owned(),
+        port: listener.local_addr().unwrap().port(),
+        user: "root".to_owned(),
+    };
+    let serving = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _gone = stream.write_all(words.as_bytes()).await;
+        }
+    });
+    (endpoint, serving)
+}
+
+#[tokio::test]
+async fn an_sshd_that_shuts_this_machine_out_is_said_to_and_how_to_be_exempt() {
+    let keys = Keys::new();
+    for (words, remedy) in [
+        ("Not allowed at this time\r\n", "PerSourcePenaltyExemptList"),
+        ("Exceeded MaxStartups\r\n", "raise MaxStartups"),
+    ] {
+        let (endpoint, serving) = refuser(words).await;
+        let refused = Probe::dial(&endpoint, &keys.options(), LIMIT).await;
+        let refused = refused.map(drop).unwrap_err();
+        assert!(matches!(refused, SshError::ShutOut { .. }), "{refused}");
+        let said = refused.to_string();
+        assert!(
+            said.contains(words.trim()) && said.contains(remedy),
+            "{said}"
+        );
+        serving.abort();
+    }
+}
+
+#[tokio::test]
+async fn failed_logins_make_trials_wait_before_an_sshd_would_shut_this_machine_out() {
+    let (keys, stranger) = (Keys::new(), Keys::new());
+    let sshd = Sshd::open(&keys.public());
+    let mut options = stranger.options();
+    options.host_keys = HostKeyPolicy::AcceptAny;
+    let began = Instant::now();
+    for _ in 0..3 {
+        let refused = Probe::dial(&endpoint(&sshd), &options, LIMIT).await;
+        assert!(matches!(refused, Err(SshError::KeyRefused { .. })));
+    }
+    // 5 s each, of which 4 s may be outstanding before the next one.
+    assert!(
+        began.elapsed() >= Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        sshd.log().matches("Failed publickey").count(),
+        3,
+        "{}",
+        sshd.log()
     );
 }

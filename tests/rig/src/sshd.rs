@@ -26,6 +26,7 @@ pub struct Sshd {
     child: Option<Child>,
     variables: bool,
     path: Option<PathBuf>,
+    sessions: u32,
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
 }
@@ -71,6 +72,7 @@ impl Sshd {
             child: None,
             variables: true,
             path: None,
+            sessions: 10,
             port: 0,
         };
         sshd.start_on_a_free_port();
@@ -133,6 +135,15 @@ impl Sshd {
     /// When it does not come up.
     pub fn restart_without_variables(&mut self) {
         self.variables = false;
+        self.restart();
+    }
+
+    /// Restarts it as one that grants `sessions` sessions on a connection.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub fn restart_with_sessions(&mut self, sessions: u32) {
+        self.sessions = sessions;
         self.restart();
     }
 
@@ -284,7 +295,8 @@ impl Sshd {
         }
         text.push('\n');
         // The tests look for what OpenSSH does by default.
-        text.push_str("MaxSessions 10\nMaxStartups 100\nLogLevel VERBOSE\n");
+        let _ = writeln!(text, "MaxSessions {}", self.sessions);
+        text.push_str("MaxStartups 100\nLogLevel VERBOSE\n");
         let path = self.dir.path().join("sshd_config");
         fs::write(&path, text).unwrap();
         path

@@ -47,7 +47,16 @@ pub(super) async fn run(
     let opening = async {
         match opened {
             Some(opened) => opened,
-            None => upstream.open().await,
+            None => {
+                if let Some(granted) = upstream.full() {
+                    let machine = &work.seat.station.target.name;
+                    let why = format!(
+                        "the sshd of {machine} grants {granted}: waiting for a command to end"
+                    );
+                    work.caller.say(&why).await;
+                }
+                upstream.open().await
+            }
         }
     };
     let opening = tokio::select! {

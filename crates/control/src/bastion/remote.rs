@@ -81,7 +81,10 @@ pub(super) fn mark(command: Uuid) -> String {
 /// Ends `commands` on the guest. The error says why nothing is known.
 pub(super) async fn end(upstream: &Upstream, commands: &[Uuid]) -> Result<Found, String> {
     let asking = async {
-        let mut session = upstream.open().await.map_err(|error| error.to_string())?;
+        let mut session = upstream
+            .open_first()
+            .await
+            .map_err(|error| error.to_string())?;
         let sent = session.channel.exec(true, order(commands)).await;
         sent.map_err(|error| error.to_string())?;
         let mut said = Vec::new();

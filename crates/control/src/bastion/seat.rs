@@ -181,7 +181,9 @@ impl Seat {
         gone: &CancellationToken,
     ) -> Opened {
         let token = &admitted?.as_ref().ok()?.token;
-        if place == Place::Host || self.state().autonomy != Autonomy::Autonomous {
+        // Who has to wait for others is told so, later.
+        let at_once = place == Place::Guest && self.upstream.full().is_none();
+        if !at_once || self.state().autonomy != Autonomy::Autonomous {
             return None;
         }
         tokio::select! {

@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use crate::ssh::SshError;
 use crate::ssh::exec::{Exit, Order, Sink};
-use crate::ssh::pool::{Link, Urgency};
+use crate::ssh::lanes::Lanes;
+use crate::ssh::pool::Urgency;
 
 /// How a verb ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -46,19 +47,19 @@ pub(crate) const fn deadline(verb: Verb) -> Duration {
 /// Longest time that any verb may take: whoever follows one waits as long.
 pub const LONGEST: Duration = Duration::from_secs(540);
 
-/// Runs `verb` over `link`, hands each line to `sink`, and says how it ended.
+/// Runs `verb` over `lanes`, hands each line to `sink`, and says how it ended.
 pub(crate) async fn conduct(
-    link: &Link,
+    lanes: &Lanes,
     verb: Verb,
     urgency: Urgency,
     sink: Sink<'_>,
 ) -> Conclusion {
-    conduct_within(link, verb, deadline(verb), urgency, sink).await
+    conduct_within(lanes, verb, deadline(verb), urgency, sink).await
 }
 
 /// The same with a deadline of its own.
 pub(crate) async fn conduct_within(
-    link: &Link,
+    lanes: &Lanes,
     verb: Verb,
     deadline: Duration,
     urgency: Urgency,
@@ -81,7 +82,7 @@ pub(crate) async fn conduct_within(
             said.hear(stream, line);
             sink(stream, line);
         };
-        link.exec(order, &mut listen).await
+        lanes.exec(order, &mut listen).await
     };
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     judge(verb, ended, &said, duration_ms)

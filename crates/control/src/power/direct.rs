@@ -5,7 +5,8 @@ use breakglass_verbs::Verb;
 
 use super::conduct::{Conclusion, conduct};
 use crate::ssh::SshOptions;
-use crate::ssh::pool::{Link, Urgency};
+use crate::ssh::lanes::{Lanes, PEOPLE};
+use crate::ssh::pool::Urgency;
 use crate::target::Target;
 
 /// Runs `verb` on `target` over a connection of its own: no server, no log. Each line of the
@@ -16,6 +17,8 @@ pub async fn direct(
     verb: Verb,
     mut on_line: impl FnMut(OutputStream, &str) + Send,
 ) -> Conclusion {
-    let link = Link::new(target.host.clone(), Arc::new(ssh.clone()), ssh.pins());
-    conduct(&link, verb, Urgency::Now, &mut on_line).await
+    let ssh = Arc::new(ssh.clone());
+    let pins = ssh.pins();
+    let lanes = Lanes::new(target.host.clone(), ssh, pins, PEOPLE);
+    conduct(&lanes, verb, Urgency::Now, &mut on_line).await
 }

@@ -145,7 +145,11 @@ impl Run {
         pen.event(self.actor.clone(), started).await;
         let picture = self.picture_before(verb).await;
         let mut sink = |stream, line: &str| pen.line(stream, line);
-        let ended = conduct(&self.station.host, verb, Urgency::Now, &mut sink).await;
+        let urgency = match verb.is_mutating() {
+            true => Urgency::First,
+            false => Urgency::Now,
+        };
+        let ended = conduct(&self.station.host, verb, urgency, &mut sink).await;
         let omitted_lines = timeout(LAST_WORDS_LIMIT, pen.flush())
             .await
             .unwrap_or_default();

@@ -8,11 +8,12 @@ use russh::client::{self, Handle};
 use russh::keys::{Algorithm, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
 use russh::{Preferred, cipher};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::SshOptions;
 use super::error::{SshError, Stage};
 use super::host_keys::HostKeys;
+use super::penalty;
 use crate::target::Endpoint;
 
 /// A connection that took the key and can run commands.
@@ -20,6 +21,8 @@ pub(crate) type Connection = Handle<Verifier>;
 
 /// Probes that may stay unanswered before a connection counts as dead.
 const UNANSWERED_PROBES: usize = 2;
+/// How long an sshd that refuses a connection takes to say so; one that greets takes as long.
+const REFUSAL: Duration = Duration::from_secs(1);
 /// Messages that wait per channel; each is at most 32 KiB.
 const CHANNEL_MESSAGES: usize = 16;
 
@@ -68,6 +71,7 @@ pub(crate) async fn dial(
     let began = Instant::now();
     let dialled = enter(endpoint, options, host_keys).await;
     let failed = dialled.as_ref().err();
+    penalty::note(endpoint, failed);
     options.dials.note(endpoint, failed, began.elapsed());
     dialled
 }
@@ -89,6 +93,7 @@ async fn enter(
         endpoint: endpoint.clone(),
         refused: is_answer(&error),
         cause: error.to_string(),
+        greeted: false,
     };
     let stream = timeout_at(deadline, connecting)
         .await
@@ -96,6 +101,14 @@ async fn enter(
         .map_err(unreachable)?;
     // Without it each command waits 40 ms for the other side's delayed acknowledgement.
     stream.set_nodelay(true).map_err(unreachable)?;
+    if let Ok(Some(said)) = timeout(REFUSAL, refusal(&stream)).await {
+        let (endpoint, left) = (endpoint.clone(), penalty::outstanding(endpoint));
+        return Err(SshError::ShutOut {
+            endpoint,
+            said,
+            left,
+        });
+    }
 
     let config = Arc::new(config(options.keepalive, &host_keys.algorithms(endpoint)));
     let verifier = Verifier {
@@ -120,6 +133,28 @@ async fn enter(
         }),
         Err(error) => Err(sentence(endpoint, Broken::Library(error))),
     }
+}
+
+/// What sshd says in place of its greeting when it takes no connection of ours: one line, and it hangs up.
+/// Leaves what it reads unread. None once it greets, hangs up or says something else.
+async fn refusal(stream: &TcpStream) -> Option<String> {
+    let mut first = [0; 256];
+    let (mut seen, mut before) = (0, usize::MAX);
+    while seen != before {
+        before = seen;
+        seen = stream.peek(&mut first).await.ok()?;
+        let text = String::from_utf8_lossy(&first[..seen]);
+        let line = text.lines().next().unwrap_or_default();
+        let words = ["Not allowed at this time", "Exceeded MaxStartups"];
+        if let Some(said) = words.into_iter().find(|said| line.starts_with(said)) {
+            return Some(said.to_owned());
+        }
+        if line.len() >= words[0].len() || line.starts_with("SSH-") {
+            return None;
+        }
+        tokio::task::yield_now().await;
+    }
+    None
 }
 
 fn config(keepalive: Duration, pinned: &[Algorithm]) -> client::Config {
@@ -166,11 +201,15 @@ fn sentence(endpoint: &Endpoint, broken: Broken) -> SshError {
             endpoint,
             refused: is_answer(&error),
             cause: error.to_string(),
+            greeted: true,
         },
         Broken::Library(russh::Error::HUP | russh::Error::Disconnect) => SshError::Unreachable {
             endpoint,
-            cause: "it hung up during the handshake".into(),
+            cause: "it hung up during the handshake; where it answered before, its sshd may refuse this \
+                    machine for now (MaxStartups, PerSourcePenalties)"
+                .into(),
             refused: true,
+            greeted: true,
         },
         Broken::Library(error) => SshError::Protocol {
             endpoint,

@@ -16,6 +16,30 @@ pub enum SshError {
         cause: String,
         /// Whether a kernel answers there: it refused the connection, or hung up.
         refused: bool,
+        /// Whether something took the connection before it broke.
+        greeted: bool,
+    },
+    /// sshd takes no connection of this machine at the moment.
+    #[error(
+        "{endpoint} lives, and its sshd refuses this machine for now: it said {said:?}{}; {}", for_how_long(*.left), shut_out(said)
+    )]
+    ShutOut {
+        /// What was dialled.
+        endpoint: Endpoint,
+        /// Its words.
+        said: String,
+        /// How long it may last, by our own count; zero where that knows of nothing.
+        left: Duration,
+    },
+    /// Not dialled, so that sshd does not shut this machine out.
+    #[error(
+        "{endpoint} was not dialled: logins there failed just now, and an sshd shuts out who fails too often (PerSourcePenalties); the next try is in {} s", .left.as_secs() + 1
+    )]
+    HeldBack {
+        /// What was not dialled.
+        endpoint: Endpoint,
+        /// How long until it may be.
+        left: Duration,
     },
     /// The server does not take the key.
     #[error(
@@ -71,6 +95,26 @@ pub enum SshError {
         /// How long was waited.
         after: Duration,
     },
+    /// sshd grants few sessions on a connection (`MaxSessions`), and others had them all.
+    #[error(
+        "{endpoint} answers, but its sshd grants {granted}; none got free within {} s: wait for a command to end, or raise MaxSessions there", .after.as_secs()
+    )]
+    Crowded {
+        /// What was asked.
+        endpoint: Endpoint,
+        /// How many sessions and connections, as part of a sentence.
+        granted: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// sshd grants no session at all.
+    #[error(
+        "{endpoint} takes the key and grants no session; raise MaxSessions in its sshd_config, which may be 0"
+    )]
+    NoSession {
+        /// What was asked.
+        endpoint: Endpoint,
+    },
     /// The connection broke while the command ran.
     #[error(
         "the connection to {endpoint} broke while {command:?} ran; it may still be running there"
@@ -96,11 +140,15 @@ impl SshError {
     pub(super) const fn word(&self) -> &'static str {
         match self {
             SshError::Unreachable { .. } => "unreachable",
+            SshError::ShutOut { .. } => "shut_out",
+            SshError::HeldBack { .. } => "held_back",
             SshError::KeyRefused { .. } => "key_refused",
             SshError::HostKeyUnknown { .. } => "host_key_unknown",
             SshError::HostKeyChanged { .. } => "host_key_changed",
             SshError::HostKeyFile { .. } => "host_key_file",
             SshError::TimedOut { .. } => "timed_out",
+            SshError::Crowded { .. } => "crowded",
+            SshError::NoSession { .. } => "no_session",
             SshError::Lost { .. } => "lost",
             SshError::Protocol { .. } => "protocol",
         }
@@ -116,6 +164,25 @@ impl SshError {
                     ..
                 }
         )
+    }
+}
+
+fn for_how_long(left: Duration) -> String {
+    match left.as_secs() {
+        0 => String::new(),
+        seconds => format!(", for {seconds} s by our own count"),
+    }
+}
+
+/// What to do about an sshd that said this.
+fn shut_out(said: &str) -> &'static str {
+    match said.contains("MaxStartups") {
+        true => {
+            "too many logins are under way there: try again, or raise MaxStartups in its sshd_config"
+        }
+        false => {
+            "OpenSSH 9.8 and newer does so for up to 10 min after failed logins from an address              (PerSourcePenalties): wait, or put this machine's address into PerSourcePenaltyExemptList              in its sshd_config"
+        }
     }
 }
 

@@ -7,13 +7,13 @@ use breakglass_journal::OutputStream;
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::dial::Connection;
 use super::error::{SshError, Stage};
 use super::frame::{Framed, Script};
-use super::pool::{Link, Urgency};
-use crate::text::Lines;
+use super::lanes::Lanes;
+use super::pool::{Link, NoChannel, Urgency};
 
 /// Longest wait for a channel on a connection that stands; after it the connection counts as dead.
 const OPEN_LIMIT: Duration = Duration::from_secs(4);
@@ -46,21 +46,8 @@ pub(crate) struct Order<'a> {
     pub(crate) urgency: Urgency,
 }
 
-impl Link {
-    /// Runs one command like [`Link::exec_raw`]; hands out its output line by line, made harmless.
-    pub(crate) async fn exec(&self, order: Order<'_>, sink: Sink<'_>) -> Result<Exit, SshError> {
-        let (mut stdout, mut stderr) = (Lines::default(), Lines::default());
-        let mut cut = |stream: OutputStream, bytes: &[u8]| match stream {
-            OutputStream::Stdout => stdout.push(bytes, &mut |line| sink(stream, line)),
-            OutputStream::Stderr => stderr.push(bytes, &mut |line| sink(stream, line)),
-        };
-        let exit = self.exec_raw(order, &mut cut).await;
-        stdout.finish(&mut |line| sink(OutputStream::Stdout, line));
-        stderr.finish(&mut |line| sink(OutputStream::Stderr, line));
-        exit
-    }
-
-    /// Runs a script of the login shell's account like [`Link::exec`], and hears what stands between
+impl Lanes {
+    /// Runs a script of the login shell's account like [`Lanes::exec`], and hears what stands between
     /// its marks. It is over when the end mark is read: a process that does not die may hold the
     /// channel open for longer.
     pub(crate) async fn exec_framed(
@@ -94,69 +81,33 @@ impl Link {
         let framed = framed.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok((exit?, framed))
     }
+}
 
-    /// Runs one command to its end or its deadline. Dropping the future closes the channel.
-    ///
-    /// A warm connection that proves dead when the channel is opened is replaced once, at once:
-    /// until then the command has not been sent.
-    pub(crate) async fn exec_raw(
+impl Link {
+    pub(super) async fn open_on(
         &self,
-        order: Order<'_>,
-        sink: RawSink<'_>,
-    ) -> Result<Exit, SshError> {
-        let end = Instant::now() + order.deadline;
-        let late = |stage| SshError::TimedOut {
-            endpoint: self.endpoint.clone(),
-            stage,
-            after: order.deadline,
-        };
-        let opening = async {
-            let slot = self.room().await?;
-            Ok::<_, SshError>((slot, self.open(order.urgency).await?))
-        };
-        let (_slot, channel) = timeout_at(end, opening)
-            .await
-            .map_err(|_| late(Stage::Opening))??;
-        let running = self.run(channel, order.command, sink);
-        timeout_at(end, running)
-            .await
-            .map_err(|_| late(Stage::Running))?
-    }
-
-    /// A session that nothing was asked of yet.
-    pub(crate) async fn open(&self, urgency: Urgency) -> Result<Channel<Msg>, SshError> {
-        let connection = self.connection(urgency).await?;
-        match self.open_on(&connection).await {
-            Ok(channel) => Ok(channel),
-            Err(error) => {
-                tracing::debug!(endpoint = %self.endpoint, %error, "dialling again");
-                let fresh = self.connection(urgency).await?;
-                self.open_on(&fresh).await
-            }
-        }
-    }
-
-    async fn open_on(&self, connection: &Arc<Connection>) -> Result<Channel<Msg>, SshError> {
+        connection: &Arc<Connection>,
+    ) -> Result<Channel<Msg>, NoChannel> {
         let endpoint = || self.endpoint.clone();
-        let opened = match timeout(OPEN_LIMIT, connection.channel_open_session()).await {
-            Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(error)) => Err(SshError::Protocol {
+        let error = match timeout(OPEN_LIMIT, connection.channel_open_session()).await {
+            Ok(Ok(channel)) => return Ok(channel),
+            Ok(Err(russh::Error::ChannelOpenFailure(_))) => return Err(NoChannel::Full),
+            Ok(Err(error)) => SshError::Protocol {
                 endpoint: endpoint(),
                 cause: error.to_string(),
-            }),
-            Err(_) => Err(SshError::TimedOut {
+            },
+            Err(_) => SshError::TimedOut {
                 endpoint: endpoint(),
                 stage: Stage::Opening,
                 after: OPEN_LIMIT,
-            }),
+            },
         };
-        if opened.is_err() {
-            self.forget(connection).await;
-        }
-        opened
+        self.forget(connection).await;
+        Err(NoChannel::Broken(error))
     }
 
-    async fn run(
+    /// Runs `command` in a fresh session to its end.
+    pub(super) async fn run(
         &self,
         channel: Channel<Msg>,
         command: &str,

@@ -1,10 +1,11 @@
 //! The SSH client: one warm, watched connection per endpoint.
 //!
 //! ```text
-//! exec ── pool (warm connection, re-dialled) ── dial (TCP, host key, authentication)
-//!                                                 └─ host_keys (known_hosts, policy)
-//! upstream ── several pools: the agent's sessions, apart from everybody else's
+//! lanes ─┬─ pool (warm connection, re-dialled) ── dial (TCP, host key, authentication)
+//!        └─ exec                                   └─ host_keys (known_hosts, policy)
+//! upstream ── lanes of the agent's own, apart from everybody else's
 //! probe ── dial: a connection of its own, for trials
+//! penalty: how often may be dialled in vain before an sshd shuts this machine out
 //! ```
 //! The client library stalls a whole connection while one of its channels is not read. So
 //! channels never leave `exec`, whose loop always reads and whose sinks never wait.
@@ -16,6 +17,8 @@ pub(crate) mod exec;
 mod frame;
 mod host_keys;
 mod key;
+pub(crate) mod lanes;
+mod penalty;
 pub(crate) mod pool;
 mod probe;
 mod session;

@@ -7,18 +7,23 @@ use std::time::Duration;
 use breakglass_journal::{OutputStream, visible};
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelOpenFailure, Error};
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::SshOptions;
 use super::dial::{Connection, dial};
 use super::error::{SshError, Stage};
 use super::exec::STDERR;
 use super::frame::{Framed, Script};
+use super::penalty;
+use super::pool::{AGAIN, GOODBYE};
 use crate::target::Endpoint;
 use crate::text::Lines;
 
 /// Bytes kept of each stream of an answer.
 const KEPT: usize = 4096;
+/// Longest wait before a dial: two failures have run off by then.
+const HELD_BACK: Duration = Duration::from_secs(10);
 /// Loopback of the other side.
 const THERE: &str = "127.0.0.1";
 
@@ -27,6 +32,9 @@ pub struct Probe {
     connection: Connection,
     endpoint: Endpoint,
     limit: Duration,
+    /// One session at a time: sshd may grant no more (`MaxSessions`), and one that it refuses for that
+    /// would pass for one that it refuses for good.
+    turn: Mutex<()>,
 }
 
 /// What came of a command or a shell.
@@ -43,7 +51,8 @@ pub struct Answer {
 }
 
 impl Probe {
-    /// Connects; each trial after that may take `limit`.
+    /// Connects; each trial after that may take `limit`. Where logins have failed just now, it waits until
+    /// one more failure does not have this machine shut out.
     ///
     /// # Errors
     /// Why there is no connection.
@@ -52,11 +61,18 @@ impl Probe {
         options: &SshOptions,
         limit: Duration,
     ) -> Result<Probe, SshError> {
+        let left = penalty::wait(endpoint);
+        if left > HELD_BACK {
+            let endpoint = endpoint.clone();
+            return Err(SshError::HeldBack { endpoint, left });
+        }
+        sleep(left).await;
         let connection = dial(endpoint, options, &options.pins()).await?;
         Ok(Probe {
             connection,
             endpoint: endpoint.clone(),
             limit,
+            turn: Mutex::default(),
         })
     }
 
@@ -73,6 +89,7 @@ impl Probe {
     /// # Errors
     /// Like [`Probe::run`].
     pub async fn run_for(&self, command: &str, limit: Duration) -> Result<Answer, SshError> {
+        let _turn = self.turn.lock().await;
         self.within(limit, async {
             let channel = self.session().await?;
             channel.exec(true, command).await?;
@@ -106,6 +123,7 @@ impl Probe {
     /// # Errors
     /// Like [`Probe::run`].
     pub async fn shell(&self, text: &str) -> Result<Answer, SshError> {
+        let _turn = self.turn.lock().await;
         self.within(self.limit, async {
             let channel = self.session().await?;
             channel.request_shell(true).await?;
@@ -124,17 +142,20 @@ impl Probe {
     /// # Errors
     /// Like [`Probe::run`].
     pub async fn terminal(&self) -> Result<bool, SshError> {
+        let _turn = self.turn.lock().await;
         self.within(self.limit, async {
             let mut channel = self.session().await?;
             channel.request_pty(true, "dumb", 80, 24, 0, 0, &[]).await?;
-            while let Some(message) = channel.wait().await {
-                match message {
-                    ChannelMsg::Success => return Ok(true),
-                    ChannelMsg::Failure => return Ok(false),
-                    _ => {}
+            let granted = loop {
+                match channel.wait().await {
+                    Some(ChannelMsg::Success) => break true,
+                    Some(ChannelMsg::Failure) | None => break false,
+                    Some(_) => {}
                 }
-            }
-            Ok(false)
+            };
+            // The next session may have to wait for the end of this one.
+            let _ = channel.close().await;
+            Ok(granted)
         })
         .await
     }
@@ -179,8 +200,15 @@ impl Probe {
         .await
     }
 
+    /// A session; sshd may not be done yet with the one before.
     async fn session(&self) -> Result<Channel<Msg>, Error> {
-        self.connection.channel_open_session().await
+        let end = Instant::now() + GOODBYE;
+        loop {
+            match self.connection.channel_open_session().await {
+                Err(Error::ChannelOpenFailure(_)) if Instant::now() < end => sleep(AGAIN).await,
+                opened => return opened,
+            }
+        }
     }
 
     async fn within<T>(

@@ -4,13 +4,14 @@ use std::time::Duration;
 use breakglass_journal::OutputStream;
 
 use super::exec::{Exit, Order};
-use super::pool::{Link, Urgency};
+use super::lanes::{Lanes, PEOPLE};
+use super::pool::Urgency;
 use super::{SshError, SshOptions};
 use crate::target::Endpoint;
 
 /// One endpoint and its warm connection, on their own: for measurements and tests of the client.
 pub struct Session {
-    link: Link,
+    lanes: Lanes,
 }
 
 impl Session {
@@ -19,7 +20,7 @@ impl Session {
     pub fn new(endpoint: Endpoint, options: SshOptions) -> Session {
         let pins = options.pins();
         Session {
-            link: Link::new(endpoint, Arc::new(options), pins),
+            lanes: Lanes::new(endpoint, Arc::new(options), pins, PEOPLE),
         }
     }
 
@@ -39,7 +40,7 @@ impl Session {
             deadline: limit,
             urgency: Urgency::Now,
         };
-        match self.link.exec(order, &mut on_line).await? {
+        match self.lanes.exec(order, &mut on_line).await? {
             Exit::Code(code) => Ok(Some(code)),
             Exit::Abnormal => Ok(None),
         }

@@ -1,37 +1,30 @@
 //! The agent's own warm connections to one guest, apart from those of people and watchers: however
 //! much the agent does, a check or a look at the guest never waits for it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use russh::Channel;
-use russh::client::Msg;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
-use super::error::{SshError, Stage};
-use super::pool::{Link, Urgency};
+use super::error::SshError;
+pub(crate) use super::lanes::OpenSession;
+use super::lanes::{Lanes, Width};
+use super::pool::Urgency;
 use super::{HostKeys, SshOptions};
 use crate::target::Endpoint;
 
 /// Connections to one guest; each carries as many sessions as sshd grants.
-const LINKS: usize = 9;
-/// Longest wait for a session that is ready to be used.
+const AGENT: Width = Width { usual: 9, few: 9 };
+/// Longest wait for a session that is ready to be used, once there is room for one.
 const LIMIT: Duration = Duration::from_secs(15);
-
-/// A session on the guest, and the room that it takes.
-pub(crate) struct OpenSession {
-    pub(crate) channel: Channel<Msg>,
-    pub(crate) _room: OwnedSemaphorePermit,
-}
+/// Longest wait for room: commands of the agent may run for long.
+const ROOM_LIMIT: Duration = Duration::from_secs(300);
 
 /// The way to one guest.
 pub(crate) struct Upstream {
     pub(crate) endpoint: Endpoint,
-    options: Arc<SshOptions>,
-    pins: Arc<HostKeys>,
-    links: Mutex<Vec<Arc<Link>>>,
+    lanes: Lanes,
     marks: AtomicU8,
 }
 
@@ -49,45 +42,35 @@ impl Upstream {
         options: Arc<SshOptions>,
         pins: Arc<HostKeys>,
     ) -> Upstream {
-        let links = Mutex::default();
-        let marks = AtomicU8::new(0);
         Upstream {
+            lanes: Lanes::new(endpoint.clone(), options, pins, AGENT),
             endpoint,
-            options,
-            pins,
-            links,
-            marks,
+            marks: AtomicU8::new(0),
         }
     }
 
     /// Dials early, so that the first command need not wait for it.
     pub(crate) async fn warm(&self) {
-        let (link, _room) = self.roomiest();
-        if let Err(error) = link.connection(Urgency::Now).await {
+        if let Err(error) = self.lanes.warm().await {
             tracing::debug!(%error, "the agent's way to the guest could not be warmed");
         }
     }
 
     /// A new session on the guest, dialled anew where no warm connection has room.
     pub(crate) async fn open(&self) -> Result<OpenSession, SshError> {
-        let opening = async {
-            let (link, room) = self.roomiest();
-            let room = match room {
-                Some(room) => room,
-                None => link.room().await?,
-            };
-            let channel = link.open(Urgency::Now).await?;
-            Ok(OpenSession {
-                channel,
-                _room: room,
-            })
-        };
-        let late = || SshError::TimedOut {
-            endpoint: self.endpoint.clone(),
-            stage: Stage::Opening,
-            after: LIMIT,
-        };
-        timeout(LIMIT, opening).await.map_err(|_| late())?
+        let room_by = Instant::now() + ROOM_LIMIT;
+        self.lanes.open(Urgency::Now, (room_by, LIMIT)).await
+    }
+
+    /// The same for what ends the agent's commands: it waits for none of them.
+    pub(crate) async fn open_first(&self) -> Result<OpenSession, SshError> {
+        let room_by = Instant::now() + LIMIT;
+        self.lanes.open(Urgency::First, (room_by, LIMIT)).await
+    }
+
+    /// Why a command has to wait for another to end, as part of a sentence.
+    pub(crate) fn full(&self) -> Option<String> {
+        self.lanes.full(Urgency::Now)
     }
 
     pub(crate) fn marks(&self) -> Marks {
@@ -101,25 +84,5 @@ impl Upstream {
     pub(crate) fn learn_marks(&self, taken: bool) {
         self.marks
             .store(if taken { 1 } else { 2 }, Ordering::Relaxed);
-    }
-
-    /// The first link with room, with that room; a new link where none has any; the last one,
-    /// without room, where there may be no more.
-    fn roomiest(&self) -> (Arc<Link>, Option<OwnedSemaphorePermit>) {
-        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let with_room = |link: &Arc<Link>| Some((Arc::clone(link), Some(link.try_room()?)));
-        if let Some(found) = links.iter().find_map(with_room) {
-            return found;
-        }
-        if links.len() >= LINKS
-            && let Some(last) = links.last()
-        {
-            return (Arc::clone(last), None);
-        }
-        let (options, pins) = (Arc::clone(&self.options), Arc::clone(&self.pins));
-        let fresh = Arc::new(Link::new(self.endpoint.clone(), options, pins));
-        links.push(Arc::clone(&fresh));
-        let room = fresh.try_room();
-        (fresh, room)
     }
 }

@@ -15,6 +15,7 @@ fn silent() -> Result<Exit, SshError> {
         endpoint,
         cause: "No route to host".into(),
         refused: false,
+        greeted: false,
     })
 }
 
@@ -189,6 +190,7 @@ fn whatever_answers_where_ssh_should_is_no_silence() {
         endpoint: endpoint.clone(),
         cause: "Connection refused".into(),
         refused: true,
+        greeted: false,
     };
     let rows = [
         (Ok(Exit::Code(0)), Guest::Answers, VitalState::Good),

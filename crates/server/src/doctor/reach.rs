@@ -30,7 +30,10 @@ pub(super) async fn enter(
             (Some((at, error)), _) if at == index => Check::red(
                 name(link),
                 format!("{error}."),
-                remedy(index, endpoint, options),
+                match error {
+                    SshError::ShutOut { .. } | SshError::HeldBack { .. } => exempt(endpoint),
+                    _ => remedy(index, endpoint, options),
+                },
             ),
             (Some((at, _)), Some(first)) if at < index => Check::untried(name(link), first),
             _ => Check::green(name(link), evidence(index, endpoint)),
@@ -77,6 +80,15 @@ fn remedy(link: usize, endpoint: &Endpoint, options: &SshOptions) -> String {
             public_key(options)
         ),
     }
+}
+
+/// What keeps an sshd from shutting this machine out.
+fn exempt(endpoint: &Endpoint) -> String {
+    format!(
+        "wait 10 min, or on {} put `PerSourcePenaltyExemptList ADDRESS` with this machine's address into \
+         /etc/ssh/sshd_config and reload sshd",
+        endpoint.host
+    )
 }
 
 /// The public half of the key, as authorized_keys has it.

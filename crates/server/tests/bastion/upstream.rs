@@ -3,7 +3,8 @@
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use breakglass_journal::EventBody;
+use breakglass_journal::{Autonomy, EventBody, Journal, Options};
+use breakglass_rig::sshd::Sshd;
 
 use crate::scene::{Scene, err, out, pid_in};
 
@@ -55,4 +56,36 @@ async fn a_guest_that_freezes_under_a_command_is_noticed() {
             ..
         }
     ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_grants_one_session_makes_commands_wait_and_says_so_and_stop_waits_for_none() {
+    let journal = Journal::open(Options::in_memory());
+    let one = |guest: &mut Sshd| guest.restart_with_sessions(1);
+    let scene = Scene::over(Autonomy::Autonomous, journal, one).await;
+    let all = (0..12).map(|at| {
+        let scene = &scene;
+        async move { scene.ssh(&["devvm", &format!("sleep 2; echo {at}")]).await }
+    });
+    let all = futures_util::future::join_all(all).await;
+    for (at, ran) in all.iter().enumerate() {
+        assert_eq!(out(ran), format!("{at}\n"), "{ran:?}");
+    }
+    let waited = all
+        .iter()
+        .filter(|ran| err(ran).contains("grants 1 session at a time"));
+    assert!(waited.count() >= 1, "{all:?}");
+
+    let long = (0..9).map(|_| scene.ssh(&["devvm", "sleep 300"]));
+    let (ended, ()) = tokio::join!(futures_util::future::join_all(long), async {
+        let mut last = 0;
+        for _ in 0..9 {
+            let started = |body: &EventBody| matches!(body, EventBody::CommandStarted { text, .. } if text == "sleep 300");
+            last = scene.event_after(last, started).await.seq;
+        }
+        scene.post.turn_ended(true).await;
+    });
+    for ran in ended {
+        assert!(err(&ran).contains("no process of it is left"), "{ran:?}");
+    }
 }
