@@ -1,12 +1,10 @@
 // The offline shell: the page opens without a network and says since when it has none.
-// Nothing under /api is ever stored, and a reachable server always wins. What an edge answers in the
-// server's place (its sign-in, a captive portal) goes to the browser as it is, and is never kept.
+// Nothing under /api is ever stored, and a reachable server always wins. What an edge answers in its
+// place is never kept. Comments are sent too: few.
 const CACHE = 'shell-2';
 
-/** What the shell is made of, by the start of its content type. */
 const KINDS = { js: 'text/javascript', css: 'text/css', html: 'text/html' };
 
-/** Whether the server itself answered with a file of this kind. */
 function isOurs(response, kind) {
   const type = response.headers.get('Content-Type') ?? '';
   return response.ok && !response.redirected && type.startsWith(KINDS[kind] ?? 'image/');
@@ -35,7 +33,7 @@ async function remember() {
 
 async function keep(cache, path) {
   const fresh = await fetch(path, { redirect: 'manual' });
-  if (!isOurs(fresh, kindOf(path))) throw new Error(`${path} did not come from the server`);
+  if (!isOurs(fresh, kindOf(path))) throw new Error(path);
   await cache.put(path, fresh);
 }
 
@@ -51,7 +49,6 @@ async function asset(request) {
   return fresh;
 }
 
-/** An older worker may have kept what an edge answered. */
 async function begin() {
   const names = await caches.keys();
   await Promise.all(names.filter((name) => name !== CACHE).map((name) => caches.delete(name)));
@@ -71,7 +68,6 @@ self.addEventListener('fetch', (event) => {
   }
 });
 
-/** The kept page stands in for a server that is not reached, also if an edge says so. */
 async function freshPage(event) {
   let page;
   let failure;

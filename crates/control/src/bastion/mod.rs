@@ -299,7 +299,7 @@ impl Bastion {
     }
 
     async fn seat(&self, incident: IncidentId, target: &str) -> Result<Arc<Seat>, BastionError> {
-        if let Some(seat) = self.seats().get(&incident) {
+        if let Some(seat) = self.0.seats.lock().get(&incident) {
             return Ok(Arc::clone(seat));
         }
         let _one = self.0.making.lock().await;
