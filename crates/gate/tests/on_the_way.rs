@@ -44,7 +44,7 @@ fn a_start_that_fails_after_a_stop_is_tried_again_until_it_succeeds() {
     let host = Host::running();
     let lose = format!(
         "#!/bin/sh\nsed -i 's/\"quorate\": 1/\"quorate\": 0/' {0}\n\
-         ( sleep 2; sed -i 's/\"quorate\": 0/\"quorate\": 1/' {0} ) </dev/null >/dev/null 2>&1 &\n",
+         ( sleep 2; sed -i 's/\"quorate\": 0/\"quorate\": 1/' {0} ) 9>&- </dev/null >/dev/null 2>&1 &\n",
         host.pve(".members").display()
     );
     host.program("qm-state/after-stop", &lose);
@@ -63,7 +63,7 @@ fn a_lock_that_comes_between_stop_and_start_is_waited_out() {
     let host = Host::running();
     let lock = host.state().join("lock");
     let hook = format!(
-        "#!/bin/sh\necho migrate >{0}\n( sleep 2; rm {0} ) </dev/null >/dev/null 2>&1 &\n",
+        "#!/bin/sh\necho migrate >{0}\n( sleep 2; rm {0} ) 9>&- </dev/null >/dev/null 2>&1 &\n",
         lock.display()
     );
     host.program("qm-state/after-stop", &hook);

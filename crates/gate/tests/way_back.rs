@@ -179,7 +179,7 @@ fn a_configuration_that_is_a_directory_or_a_fifo_is_no_way_back_and_holds_nothin
         fs::remove_file(host.pve("qemu-server/102.conf")).unwrap();
         fs::create_dir(host.pve("qemu-server/102.conf")).unwrap();
     };
-    refused(directory, &["not a regular file"]);
+    refused(directory, &["a directory, not a file"]);
     let began = Instant::now();
     let host = refused(
         |host| {
@@ -187,7 +187,7 @@ fn a_configuration_that_is_a_directory_or_a_fifo_is_no_way_back_and_holds_nothin
             host.write_policy(SHORT);
             fifo(&host.pve("qemu-server/102.conf"));
         },
-        &["102.conf: not a regular file"],
+        &["102.conf: a pipe, not a file"],
     );
     assert!(began.elapsed() < Duration::from_secs(60));
     fs::remove_file(host.pve("qemu-server/102.conf")).unwrap();
