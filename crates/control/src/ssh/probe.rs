@@ -106,6 +106,7 @@ impl Probe {
     /// # Errors
     /// Like [`Probe::run`].
     pub async fn framed(&self, script: Script) -> Result<(Framed, Answer), SshError> {
+        let _turn = self.turn.lock().await;
         self.within(self.limit, async {
             let mut framed = Framed::default();
             let channel = self.session().await?;
