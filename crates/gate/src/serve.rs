@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use breakglass_verbs::{Request, Verb, Verdict};
 use serde_json::json;
 
-use crate::driver::{Driver, Evidence, Failure, Home, Qemu};
+use crate::driver::{Driver, Evidence, Failure, Ha, Home, Qemu};
 use crate::forensics;
 use crate::journal::{Asked, Journal};
 use crate::ladder::{Ladder, MONITOR};
@@ -207,6 +207,7 @@ impl Session<'_, '_> {
                         "what the hypervisor knows: no answer within {} s",
                         settings.as_secs()
                     )],
+                    ha: Ha::Unknown("no answer in time".to_owned()),
                     ..Evidence::default()
                 });
                 let (qemu, monitor) = (seen.qemu, seen.monitor);

@@ -180,6 +180,7 @@ fn real_vm_a_file_system_that_hangs_in_the_kernel_holds_up_neither_the_answer_no
     let asked = hung.asked();
     let (_, out, _) = host.send("status");
     assert_eq!((last(&out), hung.asked()), ("verdict: running", asked));
+    assert!(out.contains("ha: can't be told: not asked"), "{out}");
     drop(hung);
     support::wait_for(|| !host.send("status").1.contains(blind));
 }

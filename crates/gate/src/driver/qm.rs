@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::proc::Place;
 use super::tasks::{self, Task};
 use super::{
-    Action, Driver, Evidence, Failure, Lock, Probe, Process, Qemu, ground, proc, pve, qga, qmp,
+    Action, Driver, Evidence, Failure, Ha, Lock, Probe, Process, Qemu, ground, proc, pve, qga, qmp,
 };
 use crate::child::{self, Broken, Said};
 use crate::file;
@@ -177,6 +177,7 @@ impl Driver for QmDriver {
         if self.is_blind {
             let why = "lock, staged configuration and high availability are not asked: earlier looks at them \
                        still hang in the kernel (`ls /etc/pve` on the host shows whether it answers)";
+            seen.ha = Ha::Unknown("not asked".to_owned());
             return seen.notes.push(why.to_owned());
         }
         let pve_dir = &self.paths.pve_dir;
