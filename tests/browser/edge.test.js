@@ -129,6 +129,10 @@ test('a picture that the edge kept says so, and a report is never its sign-in pa
   const { page, edge } = await behindEdge(t);
   const saved = [];
   page.on('download', (download) => saved.push(download));
+  // The menu is loaded when it is first wanted.
+  await page.getByRole('button', { name: 'Menu' }).click();
+  await page.getByRole('dialog').getByText('Download the report').waitFor();
+  await page.keyboard.press('Escape');
   edge.signOut('here');
   await bar(page).waitFor();
   await openPower(page);

@@ -43,7 +43,7 @@ test('a link to an open incident shows it live, with the question and the dock',
     const page = await first.context().newPage();
     await page.goto(address);
     await questionFor(page, REPAIR);
-    await page.getByText('It waits as long as the agent’s turn lasts.').waitFor();
+    await page.getByText(/Not answered by \d\d:\d\d:\d\d: it is not run\./).waitFor();
     await composer(page).waitFor();
     await page.getByRole('button', { name: 'Power', exact: true }).waitFor();
     assert.equal(page.url(), `${origin}/#/incident/${incident}`);
@@ -125,4 +125,18 @@ test('the report is a page, and can be saved from there', async (t) => {
   assert.match((await download).suggestedFilename(), /^incident-.*\.md$/);
   await page.getByRole('link', { name: 'Back' }).click();
   await composer(page).waitFor();
+});
+
+test('a new incident shows the autonomy that the operator chose in the last one', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link);
+  await setAutonomy(page, 'Asks first');
+  for (const item of ['Close this incident', 'Open an incident']) {
+    await page.getByRole('button', { name: 'Menu' }).click();
+    await page.getByRole('dialog').getByText(item).click();
+    if (item.startsWith('Close')) await page.getByText('Incident closed.').waitFor();
+  }
+  await page.getByText('Incident closed.').waitFor({ state: 'detached' });
+  await opened(page);
+  await page.getByTestId('autonomy').getByText('Asks first').waitFor();
 });
