@@ -20,7 +20,8 @@ use super::errand::Errand;
 use super::recorder::{Ended, Recorder};
 use super::remote;
 use super::work::{Opened, Taken, Work};
-use crate::ssh::upstream::{Marks, Upstream};
+use crate::ssh::SshError;
+use crate::ssh::upstream::{Marks, OpenSession, Upstream};
 
 /// How long the guest may take to answer a request on a fresh session.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -47,16 +48,7 @@ pub(super) async fn run(
     let opening = async {
         match opened {
             Some(opened) => opened,
-            None => {
-                if let Some(granted) = upstream.full() {
-                    let machine = &work.seat.station.target.name;
-                    let why = format!(
-                        "the sshd of {machine} grants {granted}: waiting for a command to end"
-                    );
-                    work.caller.say(&why).await;
-                }
-                upstream.open().await
-            }
+            None => open(work).await,
         }
     };
     let opening = tokio::select! {
@@ -93,6 +85,21 @@ pub(super) async fn run(
     };
     let _ = timeout(SEND_LIMIT, writing.close()).await;
     ended
+}
+
+/// A session on the guest; who has to wait for one is told what for.
+async fn open(work: &Work<'_>) -> Result<OpenSession, SshError> {
+    let upstream = &work.seat.upstream;
+    match upstream.open_at_once().await {
+        Ok(opened) => opened,
+        Err(granted) => {
+            let machine = &work.seat.station.target.name;
+            let why =
+                format!("the sshd of {machine} grants {granted}: waiting for a command to end");
+            work.caller.say(&why).await;
+            upstream.open().await
+        }
+    }
 }
 
 fn cancelled(work: &Work<'_>) -> String {

@@ -181,14 +181,13 @@ impl Seat {
         gone: &CancellationToken,
     ) -> Opened {
         let token = &admitted?.as_ref().ok()?.token;
-        // Who has to wait for others is told so, later.
-        let at_once = place == Place::Guest && self.upstream.full().is_none();
-        if !at_once || self.state().autonomy != Autonomy::Autonomous {
+        if place == Place::Host || self.state().autonomy != Autonomy::Autonomous {
             return None;
         }
         tokio::select! {
             biased;
-            opened = self.upstream.open() => Some(opened),
+            // Who has to wait for others is told so, later.
+            opened = self.upstream.open_at_once() => opened.ok(),
             () = token.cancelled() => None,
             () = gone.cancelled() => None,
         }

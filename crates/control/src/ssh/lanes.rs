@@ -164,18 +164,11 @@ impl Lanes {
             .map_err(|_| late(Stage::Running))?
     }
 
-    /// Who has to wait for a session because sshd grants few, as part of a sentence; none where there is
-    /// room.
-    pub(crate) fn full(&self, urgency: Urgency) -> Option<String> {
-        match self.room(urgency) {
-            Room::On(..) => None,
-            Room::None(links) => Some(sessions(&links)),
-        }
-    }
-
     fn why_full(&self, order: Order<'_>) -> Option<SshError> {
-        self.full(order.urgency)?;
-        Some(self.crowded(order.deadline))
+        match self.room(order.urgency) {
+            Room::On(..) => None,
+            Room::None(_) => Some(self.crowded(order.deadline)),
+        }
     }
 
     fn crowded(&self, after: Duration) -> SshError {

@@ -68,9 +68,14 @@ impl Upstream {
         self.lanes.open(Urgency::First, (room_by, LIMIT)).await
     }
 
-    /// Why a command has to wait for another to end, as part of a sentence.
-    pub(crate) fn full(&self) -> Option<String> {
-        self.lanes.full(Urgency::Now)
+    /// The same where it need not wait for another command to end; else why it would have to, as part of a
+    /// sentence.
+    pub(crate) async fn open_at_once(&self) -> Result<Result<OpenSession, SshError>, String> {
+        let opened = self.lanes.open(Urgency::Now, (Instant::now(), LIMIT)).await;
+        match opened {
+            Err(SshError::Crowded { granted, .. }) => Err(granted),
+            opened => Ok(opened),
+        }
     }
 
     pub(crate) fn marks(&self) -> Marks {

@@ -85,12 +85,7 @@ impl Scene {
         let bastion = Bastion::new(control, options).unwrap();
         let incident = journal.open_incident("devvm", ana(), false).await.unwrap();
         let post = bastion.open(incident, "devvm").await.unwrap();
-        // The clients here are this test's own processes.
-        let family = Family::of(std::process::id()).unwrap();
-        post.open_to(Box::new(move |peer| {
-            family.admits(peer).map_err(|stranger| stranger.to_string())
-        }));
-        post.turn_began(TURN);
+        begin(&post);
         let scene = Scene {
             guest,
             host,
@@ -110,7 +105,7 @@ impl Scene {
         let opened = self.journal.open_incident("devvm", ana(), false).await;
         self.incident = opened.unwrap();
         self.post = self.bastion.open(self.incident, "devvm").await.unwrap();
-        self.post.turn_began(TURN);
+        begin(&self.post);
         self.write_config();
     }
 
@@ -232,6 +227,15 @@ impl Scene {
             _ => unreachable!(),
         }
     }
+}
+
+/// The clients here are this test's own processes.
+fn begin(post: &Post) {
+    let family = Family::of(std::process::id()).unwrap();
+    post.open_to(Box::new(move |peer| {
+        family.admits(peer).map_err(|stranger| stranger.to_string())
+    }));
+    post.turn_began(TURN);
 }
 
 impl Drop for Scene {

@@ -65,7 +65,7 @@ async fn a_guest_that_grants_one_session_makes_commands_wait_and_says_so_and_sto
     let scene = Scene::over(Autonomy::Autonomous, journal, one).await;
     let all = (0..12).map(|at| {
         let scene = &scene;
-        async move { scene.ssh(&["devvm", &format!("sleep 2; echo {at}")]).await }
+        async move { scene.ssh(&["devvm", &format!("sleep 5; echo {at}")]).await }
     });
     let all = futures_util::future::join_all(all).await;
     for (at, ran) in all.iter().enumerate() {

@@ -196,7 +196,7 @@ async fn the_model_is_asked_once_an_interval_and_not_anew_by_a_server_started_ag
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_gave_no_answer_is_asked_again_by_who_wants_to_know() {
-    let model = ModelServer::start([Reply::Status(401)]).await;
+    let model = ModelServer::start([Reply::Status(401), Reply::Status(401)]).await;
     let url = model.url();
     tokio::task::block_in_place(|| {
         let served = Served::with_model_check(&url, 24);
