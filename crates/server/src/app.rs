@@ -358,7 +358,8 @@ fn agent_options(config: &Config, known_hosts: &str) -> std::io::Result<AgentOpt
 /// How the CLI is started in its cell.
 fn here(config: &Config, cell: &Cell) -> AgentOptions {
     let agent = &config.agent;
-    let (key, url) = (agent.api_key.as_ref(), agent.base_url.as_deref());
+    let key = agent.api_key.as_ref().map(|key| &key.secret);
+    let url = agent.base_url.as_deref();
     let mut options = cell.options(agent.command.clone(), &config.private, key, url);
     options.args.clone_from(&agent.args);
     options

@@ -18,7 +18,7 @@ use super::runtime::Interrupt;
 use super::{Exit, Failure, say};
 use crate::app::{App, Mode};
 use crate::config::{
-    AgentConfig, AuthConfig, Config, LimitsConfig, NotifyConfig, RecordConfig, SshConfig,
+    AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, NotifyConfig, RecordConfig, SshConfig,
 };
 use crate::doctor::{Place, Practice};
 
@@ -209,7 +209,10 @@ fn agent(kind: DrillAgent) -> Result<AgentConfig, Failure> {
     let default = AgentConfig::default();
     match kind {
         DrillAgent::Claude => Ok(AgentConfig {
-            api_key: std::env::var("ANTHROPIC_API_KEY").ok().map(Into::into),
+            api_key: std::env::var("ANTHROPIC_API_KEY").ok().map(|key| ModelKey {
+                secret: key.into(),
+                file: None,
+            }),
             base_url: std::env::var("ANTHROPIC_BASE_URL").ok(),
             ..default
         }),

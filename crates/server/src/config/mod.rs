@@ -26,7 +26,7 @@ pub use error::{ConfigError, Origin, Warning};
 pub(crate) use notify::topic;
 pub use notify::{NotificationKind, NotifyConfig, ReceiverConfig, Shape};
 pub(crate) use sections::own_rules;
-pub use types::{AgentConfig, AuthConfig, Config, LimitsConfig, RecordConfig, SshConfig};
+pub use types::{AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, RecordConfig, SshConfig};
 
 use error::Report;
 use section::Section;

@@ -15,8 +15,8 @@ use super::agent_user;
 use super::notify::notify;
 use super::section::Section;
 use super::types::{
-    AgentConfig, AuthConfig, Config, LimitsConfig, RecordConfig, SOCKETS_DIR, SOCKETS_NAME,
-    SshConfig,
+    AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, RecordConfig, SOCKETS_DIR,
+    SOCKETS_NAME, SshConfig,
 };
 use crate::auth::{ApiToken, Identity};
 
@@ -262,10 +262,8 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
     let silence_limit = Duration::from_secs(section.integer("silence_limit_s", 120, 5..=3600));
     let max_api_retries =
         u32::try_from(section.integer("max_api_retries", 5, 0..=20)).unwrap_or(u32::MAX);
-    let mut api_key_file = None;
     let api_key = section.file("api_key_file").and_then(|found| {
         let (path, text) = &found.value;
-        api_key_file = Some(path.clone());
         section.note_secret(path, &found.origin, &found.key);
         let key = text.trim();
         if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -275,7 +273,10 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
                 .report()
                 .error(&found.origin, &found.key, problem, remedy);
         }
-        (!key.is_empty()).then(|| SecretString::from(key))
+        (!key.is_empty()).then(|| ModelKey {
+            secret: SecretString::from(key),
+            file: Some(path.clone()),
+        })
     });
     let base_url = section.parsed("base_url", "write it as \"https://host/path\"", |text| {
         let is_url = text.starts_with("https://") || text.starts_with("http://");
@@ -318,7 +319,6 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         silence_limit,
         max_api_retries,
         api_key,
-        api_key_file,
         base_url,
         credentials_dir,
         user,

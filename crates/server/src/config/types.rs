@@ -110,9 +110,7 @@ pub struct AgentConfig {
     /// How often the CLI asks an unreachable model again.
     pub max_api_retries: u32,
     /// The model API's key.
-    pub api_key: Option<SecretString>,
-    /// The file that it came from.
-    pub api_key_file: Option<PathBuf>,
+    pub api_key: Option<ModelKey>,
     /// The model API's address, where it is not the vendor's.
     pub base_url: Option<String>,
     /// A directory with the CLI's own sign-in, copied into its cell.
@@ -128,6 +126,15 @@ pub struct AgentConfig {
     pub model_check: Option<Duration>,
     /// A file with rules of the operator's own for what only reads, and its text.
     pub rules: Option<(PathBuf, String)>,
+}
+
+/// A key of the model's API.
+#[derive(Debug, Clone)]
+pub struct ModelKey {
+    /// Itself.
+    pub secret: SecretString,
+    /// The file that it came from, if it did.
+    pub file: Option<PathBuf>,
 }
 
 /// What one server and one identity may hold.
@@ -197,7 +204,8 @@ impl AgentConfig {
                 socket.display()
             );
         }
-        match (&self.api_key_file, &self.credentials_dir) {
+        let file = self.api_key.as_ref().and_then(|key| key.file.as_ref());
+        match (file, &self.credentials_dir) {
             (Some(file), _) => format!(
                 "put a valid key into {} (agent.api_key_file) and start breakglass again",
                 file.display()
@@ -244,7 +252,6 @@ impl Default for AgentConfig {
             silence_limit: Duration::from_secs(120),
             max_api_retries: 5,
             api_key: None,
-            api_key_file: None,
             base_url: None,
             credentials_dir: None,
             user: None,

@@ -44,7 +44,7 @@ pub(crate) async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
     match lay_out(config) {
         Ok((_dir, cell)) => {
             let (key, url) = (
-                config.agent.api_key.as_ref(),
+                config.agent.api_key.as_ref().map(|key| &key.secret),
                 config.agent.base_url.as_deref(),
             );
             let command = config.agent.command.clone();
