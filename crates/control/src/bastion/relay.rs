@@ -44,7 +44,6 @@ pub(super) async fn run(
     client: &mut ChannelReadHalf,
     (opened, taken): (Opened, Taken),
 ) -> Ended {
-    let upstream = &work.seat.upstream;
     let opening = async {
         match opened {
             Some(opened) => opened,
