@@ -25,6 +25,7 @@ use std::time::Duration;
 pub use family::{Family, Stranger};
 pub(crate) use launcher::Launcher;
 pub(crate) use local::Local;
+pub(crate) use peer::account_of;
 
 use crate::runner::Remote;
 use crate::wire::RawLine;

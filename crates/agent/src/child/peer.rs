@@ -22,12 +22,7 @@ pub(super) struct Peer {
 /// # Errors
 /// What the kernel says; ESRCH where the process is in no namespace that this one sees, or has ended.
 pub(super) fn peer(stream: BorrowedFd<'_>) -> io::Result<Peer> {
-    let mut told = libc::ucred {
-        pid: 0,
-        uid: 0,
-        gid: 0,
-    };
-    option(stream, libc::SO_PEERCRED, &mut told)?;
+    let told = credentials(stream)?;
     // Of a process in a namespace that this one does not see, the number is 0.
     let pid = Pid::from_raw(told.pid).ok_or(rustix::io::Errno::SRCH)?;
     let mut held: RawFd = -1;
@@ -44,6 +39,25 @@ pub(super) fn peer(stream: BorrowedFd<'_>) -> io::Result<Peer> {
         pid: told.pid,
         held,
     })
+}
+
+/// The account of the process at the other end. Of a listening one, the account that it listened with.
+///
+/// # Errors
+/// What the kernel says.
+pub(crate) fn account_of(stream: BorrowedFd<'_>) -> io::Result<u32> {
+    credentials(stream).map(|told| told.uid)
+}
+
+/// Not by rustix, whose `Pid` has no value for a process of another container: the kernel says 0.
+fn credentials(stream: BorrowedFd<'_>) -> io::Result<libc::ucred> {
+    let mut told = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    option(stream, libc::SO_PEERCRED, &mut told)?;
+    Ok(told)
 }
 
 fn option<T: Copy>(stream: BorrowedFd<'_>, name: libc::c_int, value: &mut T) -> io::Result<()> {

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 use super::listen::Shared;
 use crate::account::{Account, act_as};
-use crate::child::Family;
+use crate::child::{Family, account_of};
 use crate::door::{Knocked, answer, hand_over};
 use crate::start::Plan;
 use crate::warden::Pass;
@@ -168,9 +168,7 @@ impl Post {
     fn connect(&self, word: &str) -> io::Result<Direct> {
         let mut bastion = act_as(self.account, || Direct::connect(&self.socket))?;
         // What listens there may have been put there by another, who would like to have the pass.
-        let server = rustix::net::sockopt::socket_peercred(&bastion)?
-            .uid
-            .as_raw();
+        let server = account_of(bastion.as_fd())?;
         if !self.servers.contains(&server) {
             return Err(io::Error::other(format!("uid {server} is no server's")));
         }
