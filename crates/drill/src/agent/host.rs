@@ -97,15 +97,22 @@ fn bring_back<W: Write>(
         }
     };
     let changed = talk.bash(why, &format!("ssh pve {verb}"), "Bring the guest back")?;
+    if changed.refusal().is_some() {
+        record.change(&format!("brought back by `{verb}`"), &changed);
+        return Ok(());
+    }
     let verdict = read::verdict(&changed.stdout).unwrap_or("none");
     record
         .done
         .push(format!("`{verb}` through the gate, verdict `{verdict}`"));
     if !changed.ok() {
-        record.now.push(format!(
-            "**not repaired**: `{verb}` failed (exit {})",
-            changed.code.unwrap_or(-1)
-        ));
+        let exit = changed.code.map_or_else(
+            || "it was ended before its verdict".to_owned(),
+            |code| format!("exit {code}"),
+        );
+        record
+            .now
+            .push(format!("**not repaired**: `{verb}` failed ({exit})"));
         return Ok(());
     }
     let up = talk.bash(

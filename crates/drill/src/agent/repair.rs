@@ -67,7 +67,9 @@ fn free_disk<W: Write>(
         &format!("{REPAIR} '{script}'"),
         "Empty the runaway log, restart the failed units",
     )?;
-    record_repair(record, &format!("emptied `{path}`"), failed, fixed.ok());
+    if !record.change(&repaired(&format!("emptied `{path}`"), failed), &fixed) {
+        return Ok(());
+    }
     let well = verify(talk, record)?;
     advise(
         record,
@@ -106,7 +108,9 @@ fn free_memory<W: Write>(
         &format!("{REPAIR} '{script}'"),
         "Restart the leaking unit and the failed ones",
     )?;
-    record_repair(record, &format!("restarted `{name}`"), failed, fixed.ok());
+    if !record.change(&repaired(&format!("restarted `{name}`"), failed), &fixed) {
+        return Ok(());
+    }
     let well = verify(talk, record)?;
     advise(
         record,
@@ -131,8 +135,9 @@ fn restart_failed<W: Write>(
         &format!("{REPAIR} '{script}'"),
         "Restart the failed units",
     )?;
-    record_repair(record, "changed nothing else", failed, fixed.ok());
-    verify(talk, record)?;
+    if record.change(&format!("restarted `{}`", failed.join("`, `")), &fixed) {
+        verify(talk, record)?;
+    }
     Ok(())
 }
 
@@ -156,18 +161,11 @@ fn restart_command(failed: &[String]) -> String {
     }
 }
 
-fn record_repair(record: &mut Record, what: &str, failed: &[String], worked: bool) {
-    let restarted = if failed.is_empty() {
-        String::new()
-    } else {
-        format!(", restarted `{}`", failed.join("`, `"))
-    };
-    let outcome = if worked {
-        ""
-    } else {
-        "; **not all of it worked**, see the output"
-    };
-    record.done.push(format!("{what}{restarted}{outcome}"));
+fn repaired(what: &str, failed: &[String]) -> String {
+    if failed.is_empty() {
+        return what.to_owned();
+    }
+    format!("{what}, restarted `{}`", failed.join("`, `"))
 }
 
 fn advise(record: &mut Record, well: bool, next: &str) {

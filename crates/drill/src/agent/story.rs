@@ -12,10 +12,11 @@ use super::host;
 use super::read;
 use super::repair;
 use super::talk::{Stopped, Talk};
+use super::tool::Ran;
 
 /// What a first look at the guest costs at most, whatever hangs.
 pub(super) const GUEST: &str = "timeout 20 ssh -o ConnectTimeout=5 devvm";
-/// A change may wait for the operator's leave, so it has no limit of its own.
+/// A change may wait for the operator's answer, so it has no limit of its own.
 pub(super) const REPAIR: &str = "ssh -o ConnectTimeout=5 devvm";
 const LOOK: &str = "uptime; df -h /; free -m; systemctl --failed --no-legend; true";
 
@@ -25,6 +26,33 @@ pub(super) struct Record {
     pub(super) found: Vec<String>,
     pub(super) done: Vec<String>,
     pub(super) now: Vec<String>,
+}
+
+impl Record {
+    /// Notes what came of a change: `did` says what it is in the past tense. True where it was tried
+    /// to its end, so that a look at the result is worth it.
+    pub(super) fn change(&mut self, did: &str, ran: &Ran) -> bool {
+        if let Some(why) = ran.refusal() {
+            self.done.push(format!("nothing. Not {did}: {why}"));
+            let next = "**not repaired**: say what I may do instead, or ask me again and allow it";
+            self.now.push(next.to_owned());
+            return false;
+        }
+        if ran.code.is_none() {
+            self.done.push(format!(
+                "tried, and not known to be {did}: the command was ended before its end, perhaps while \
+                 its question waited"
+            ));
+            return true;
+        }
+        let outcome = if ran.ok() {
+            ""
+        } else {
+            "; **not all of it worked**, see the output"
+        };
+        self.done.push(format!("{did}{outcome}"));
+        true
+    }
 }
 
 /// What the operator wants, by the words of the prompt.
@@ -54,6 +82,7 @@ fn intent(prompt: &str) -> Intent {
         "how is",
         "look only",
         "change nothing",
+        "delete nothing",
         "read-only",
     ]) && !asks(&["fix", "triage", "repair"])
     {
@@ -84,7 +113,11 @@ pub(super) fn play<W: Write>(
         &format!("{GUEST} '{LOOK}'"),
         "Uptime, disk, memory and failed units of the guest",
     )?;
-    if !seen.ok() {
+    if let Some(why) = seen.refusal() {
+        record
+            .done
+            .push(format!("nothing. Not looked at the guest: {why}"));
+    } else if !seen.ok() {
         host::rescue(talk, &seen, intent == Intent::Look, record)?;
     } else if intent == Intent::Look {
         describe(&seen.stdout, record);
@@ -171,7 +204,41 @@ mod tests {
     fn the_prompt_decides_whether_anything_is_changed() {
         assert_eq!(intent("Status?"), Intent::Look);
         assert_eq!(intent("What happened?"), Intent::Recall);
+        assert_eq!(
+            intent("What uses the space? Delete nothing yet."),
+            Intent::Look
+        );
         assert_eq!(intent("Triage the devvm."), Intent::Rescue);
         assert_eq!(intent("Status and fix it"), Intent::Rescue);
+    }
+
+    fn ran(code: Option<i32>, stderr: &str) -> Ran {
+        let (stdout, stderr) = (String::new(), stderr.to_owned());
+        Ran {
+            stdout,
+            stderr,
+            code,
+        }
+    }
+
+    #[test]
+    fn a_change_that_was_denied_or_is_not_known_is_never_told_as_done() {
+        let told = |ran: &Ran| {
+            let mut record = Record::default();
+            record.change("emptied `/x`", ran);
+            report(&record)
+        };
+        assert_eq!(told(&ran(Some(0), "")), "**Done**\n- emptied `/x`");
+        let denied = told(&ran(
+            Some(126),
+            "breakglass: the operator denied it: keep it",
+        ));
+        assert!(
+            denied.contains("nothing. Not emptied `/x`: the operator denied it: keep it"),
+            "{denied}"
+        );
+        assert!(denied.contains("**not repaired**"), "{denied}");
+        let ended = told(&ran(None, ""));
+        assert!(ended.contains("not known to be emptied `/x`"), "{ended}");
     }
 }

@@ -10,8 +10,15 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Bytes kept of each stream.
 const MAX_OUTPUT: usize = 64 * 1024;
-/// How long a command may run, as the real tool's default.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// Names how long a command may run, in milliseconds, as the real tool reads it: a question about the
+/// command waits for its answer that long.
+const LIMIT: &str = "BASH_DEFAULT_TIMEOUT_MS";
+/// How long it may run where nothing names it, and at the most.
+const DEADLINE: Duration = Duration::from_secs(10 * 60);
+/// What a command exits with that the bastion did not let begin.
+const NOT_PERMITTED: i32 = 126;
+/// How the bastion's own words begin.
+const BASTION: &str = "breakglass: ";
 const LOOK: Duration = Duration::from_millis(15);
 
 /// What a command did.
@@ -26,6 +33,15 @@ pub(super) struct Ran {
 impl Ran {
     pub(super) fn ok(&self) -> bool {
         self.code == Some(0)
+    }
+
+    /// Why it was not run, in the bastion's words; none for what ran.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        let mut lines = self.stderr.lines();
+        let refused = self.code == Some(NOT_PERMITTED);
+        refused
+            .then(|| lines.find_map(|line| line.strip_prefix(BASTION)))
+            .flatten()
     }
 
     /// Both streams, as the tool's result shows them.
@@ -63,7 +79,7 @@ fn wait(
     child: &mut Child,
     stopped: &mut impl FnMut() -> bool,
 ) -> std::io::Result<(ExitStatus, bool)> {
-    let began = Instant::now();
+    let (began, deadline) = (Instant::now(), deadline());
     loop {
         if let Some(status) = child.try_wait()? {
             // What the command left running would hold its output open for ever.
@@ -71,12 +87,17 @@ fn wait(
             return Ok((status, false));
         }
         let was_stopped = stopped();
-        if was_stopped || began.elapsed() > DEADLINE {
+        if was_stopped || began.elapsed() > deadline {
             end_group(child);
             return Ok((child.wait()?, was_stopped));
         }
         std::thread::sleep(LOOK);
     }
+}
+
+fn deadline() -> Duration {
+    let named = std::env::var(LIMIT).ok().and_then(|ms| ms.parse().ok());
+    named.map_or(DEADLINE, |ms| Duration::from_millis(ms).min(DEADLINE))
 }
 
 fn end_group(child: &Child) {
@@ -122,6 +143,19 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!((ran.text().as_str(), ran.code), ("out\nerr", Some(3)));
+    }
+
+    #[test]
+    fn a_refusal_is_the_bastions_word_and_no_other_programs() {
+        let ran = |script: &str| run(script, || false).unwrap().unwrap();
+        let denied = ran("echo 'breakglass: the operator denied it: no' >&2; exit 126");
+        assert_eq!(denied.refusal(), Some("the operator denied it: no"));
+        for script in [
+            "echo 'sh: x: Permission denied' >&2; exit 126",
+            "echo 'breakglass: well' >&2",
+        ] {
+            assert_eq!(ran(script).refusal(), None, "{script}");
+        }
     }
 
     #[test]
