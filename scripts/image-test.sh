@@ -102,7 +102,7 @@ PY
 # The pod's own configuration, but for addresses; each of the model's replies is for the agent.
 here="host = \"127.0.0.1\", port = $guest_port, user = \"root\""
 sed -e "s/0\.0\.0\.0:8080/127.0.0.1:$port/" -e "s/host = \"192\.0\.2\.[0-9]*\", user = \"[a-z]*\"/$here/" \
-  -e 's/^\[agent\]$/&\nmodel_check_hours = 0/' deploy/kubernetes/base/config.toml >"$work/config/config.toml"
+  -e 's/^\[agent\]$/&\nautonomy = "autonomous"\nmodel_check_hours = 0/' deploy/kubernetes/base/config.toml >"$work/config/config.toml"
 chmod 0444 "$work"/config/*
 chmod 0400 "$work"/server/* "$work"/runner/*
 chown -R $server:$server "$work/server" "$work/data"

@@ -11,6 +11,7 @@ import {
   pressOn,
   questionFor,
   questions,
+  REPAIR,
   runCheck,
   setAutonomy,
   settled,
@@ -21,15 +22,13 @@ import {
 after(closeBrowser);
 
 const TURN = { timeout: 120_000 };
-/** What the scripted agent does to a full disk: it empties the log that filled it. */
-const REPAIR = /truncate/;
 const CYCLE = /^cycle/;
 
-/** A page whose agent has to ask, and was told to repair. */
+/** A page whose agent was told to repair; it has to ask, as long as nothing else was chosen. */
 async function repairing(t, options = {}) {
   const { link, origin } = await startDrill(t, options);
   const page = await signIn(t, link, undefined, NETWORK);
-  await setAutonomy(page, 'Asks first');
+  await page.getByTestId('autonomy').getByText('Asks first').waitFor();
   await ask(page, 'Fix it');
   return { page, origin };
 }
@@ -48,6 +47,8 @@ test('what is denied does not run, and the agent is told why', async (t) => {
   await questions(page).first().waitFor({ state: 'detached' });
   await turnEnd(page).waitFor(TURN);
   assert.equal(await repairs(page).locator('[data-state="done"]').count(), 0);
+  await page.getByText('the operator denied it: Keep that log').last().waitFor();
+  await page.getByText('not repaired').waitFor();
 });
 
 test('what is allowed runs, and is shown under the tool call that asked', async (t) => {
@@ -58,6 +59,16 @@ test('what is allowed runs, and is shown under the tool call that asked', async 
   await tool.locator('[data-decision="allow"]').waitFor();
   assert.match(await repairs(page).innerText(), /devvm[^]*exit 0/);
   await screenshot(page, 'commands');
+});
+
+test('an agent that may act by itself asks nothing', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link);
+  await setAutonomy(page, 'Acts by itself');
+  await ask(page, 'Fix it');
+  await page.locator('[data-outcome="done"]').waitFor(TURN);
+  assert.equal(await repairs(page).locator('[data-state="done"]').count(), 1);
+  assert.equal(await page.locator('[data-decision]').count(), 0);
 });
 
 test('a question outlives a reload and stands in every tab until one answers it', async (t) => {

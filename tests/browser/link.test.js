@@ -11,11 +11,9 @@ import {
 } from './support/browser.js';
 import { startDrill } from './support/drill.js';
 import { serveNobody } from './support/server.js';
-import { ask, questionFor, questions, setAutonomy, settled } from './support/page.js';
+import { ask, questionFor, questions, REPAIR, setAutonomy, settled } from './support/page.js';
 
 after(closeBrowser);
-
-const REPAIR = /truncate/;
 
 /** The incident's number, as a notification's link has it. */
 const incidentOf = (page) =>
@@ -35,7 +33,6 @@ const links = (origin, incident) => [
 test('a link to an open incident shows it live, with the question and the dock', async (t) => {
   const { link, origin } = await startDrill(t);
   const first = await signIn(t, link);
-  await setAutonomy(first, 'Asks first');
   await ask(first, 'Fix it');
   await questionFor(first, REPAIR);
   const incident = await incidentOf(first);
@@ -130,7 +127,7 @@ test('the report is a page, and can be saved from there', async (t) => {
 test('a new incident shows the autonomy that the operator chose in the last one', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
-  await setAutonomy(page, 'Asks first');
+  await setAutonomy(page, 'Acts by itself');
   for (const item of ['Close this incident', 'Open an incident']) {
     await page.getByRole('button', { name: 'Menu' }).click();
     await page.getByRole('dialog').getByText(item).click();
@@ -138,5 +135,5 @@ test('a new incident shows the autonomy that the operator chose in the last one'
   }
   await page.getByText('Incident closed.').waitFor({ state: 'detached' });
   await opened(page);
-  await page.getByTestId('autonomy').getByText('Asks first').waitFor();
+  await page.getByTestId('autonomy').getByText('Acts by itself').waitFor();
 });

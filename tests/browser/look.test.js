@@ -12,7 +12,7 @@ import {
   SMALL_PHONE,
 } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { ask, holdButton, misfits, openPower } from './support/page.js';
+import { allowRepair, ask, holdButton, misfits, openPower } from './support/page.js';
 import { startProxy } from './support/proxy.js';
 
 after(closeBrowser);
@@ -25,6 +25,7 @@ for (const colorScheme of ['dark', 'light']) {
     const page = await signIn(t, link, { ...PHONE, deviceScaleFactor: 2, colorScheme });
     assert.deepEqual(await violations(page), []);
     await ask(page, 'What is wrong?');
+    await allowRepair(page);
     await page.locator('[data-outcome="done"]').waitFor({ timeout: 120_000 });
     assert.deepEqual(await violations(page), []);
     await screenshot(page, `phone-${colorScheme}`);
@@ -47,6 +48,7 @@ test('on a desktop the power is beside the timeline', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link, DESKTOP);
   await ask(page, 'What is wrong?');
+  await allowRepair(page);
   await page.locator('[data-outcome="done"]').waitFor({ timeout: 120_000 });
   assert.ok(await holdButton(page, 'cycle').isVisible());
   assert.deepEqual(await violations(page), []);
@@ -57,6 +59,7 @@ test('on a small phone nothing is wider than the screen, and every target is lar
   const { link } = await startDrill(t);
   const page = await signIn(t, link, SMALL_PHONE);
   await ask(page, 'What is wrong?');
+  await allowRepair(page);
   await page.locator('[data-outcome="done"]').waitFor({ timeout: 120_000 });
   await openPower(page);
   assert.deepEqual(await misfits(page), []);

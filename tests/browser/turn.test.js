@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { closeBrowser, opened, secondTab, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { ask, itemIds, lookOut, sameItems, turnEnd } from './support/page.js';
+import { allowRepair, ask, itemIds, lookOut, sameItems, turnEnd } from './support/page.js';
 
 after(closeBrowser);
 
@@ -19,6 +19,7 @@ test('a prompt streams the agent’s words, shows its commands and ends', async 
   await ask(page, 'What is wrong?');
   await typed();
   await stoppable();
+  await allowRepair(page);
   await done(page).waitFor(TURN);
   assert.ok((await page.locator('[data-item="tool"]').count()) > 0, 'its commands are shown');
   assert.ok((await page.locator('[data-item="text"]').count()) > 0, 'its words are kept');
@@ -33,6 +34,7 @@ test('a reload in the middle of a turn shows everything once', async (t) => {
   await typed();
   await page.reload();
   await opened(page);
+  await allowRepair(page);
   await done(page).waitFor(TURN);
   const seen = await itemIds(page);
   assert.equal(new Set(seen).size, seen.length, 'nothing twice');
@@ -72,3 +74,4 @@ test('two tabs see the same', async (t) => {
   await Promise.all([done(first).waitFor(TURN), done(second).waitFor(TURN)]);
   await sameItems(first, second);
 });
+  await allowRepair(first);

@@ -11,7 +11,7 @@ mod common;
 
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
-use common::{Drill, wait_until};
+use common::{Client, Drill, Events, wait_until};
 
 /// A drill whose agent is the real CLI, and whose model says `replies`.
 async fn drill(replies: Vec<Reply>) -> (ModelServer, Drill) {
@@ -31,6 +31,13 @@ fn drill_with(model: &ModelServer, args: &[&str]) -> Drill {
     ];
     let args = [&["--agent", "claude"], args].concat();
     tokio::task::block_in_place(|| Drill::start_with(&args, &environment))
+}
+
+/// Asks an agent that acts without asking.
+fn ask_unasked(client: &Client, text: &str) -> Events {
+    let incident = client.incident();
+    client.let_act(&incident);
+    client.ask(&incident, text)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +77,7 @@ async fn the_gate_refuses_the_agent_everything_but_a_verb() {
     .await;
     tokio::task::block_in_place(|| {
         let client = drill.sign_in();
-        let mut events = client.ask(&client.incident(), "Try it.");
+        let mut events = ask_unasked(&client, "Try it.");
         let refused = events.until("tool_finished");
         let output = refused.data["output"].as_str().unwrap();
         assert!(
@@ -87,7 +94,7 @@ async fn the_cell_holds_no_key() {
     model.forbid("PRIVATE KEY-----");
     tokio::task::block_in_place(|| {
         let client = drill.sign_in();
-        let mut events = client.ask(&client.incident(), "Look for keys.");
+        let mut events = ask_unasked(&client, "Look for keys.");
         let found = events.until("tool_finished");
         assert!(!found.data.to_string().contains("PRIVATE KEY"), "{found:?}");
         assert_eq!(events.until("turn_ended").data["outcome"], "done");
@@ -104,7 +111,7 @@ async fn a_tool_that_outlives_a_killed_server_is_ended_by_the_next_one() {
     let drill = drill_with(&model, &["--data-dir", &data]);
     let tool = tokio::task::block_in_place(|| {
         let client = drill.sign_in();
-        let _events = client.ask(&client.incident(), "Work.");
+        let _events = ask_unasked(&client, "Work.");
         wait_until("the tool runs", || {
             std::fs::read_to_string(&pid).ok()?.trim().parse().ok()
         })

@@ -143,7 +143,7 @@ impl Scene {
         let config = format!(
             "listen = \"{}\"\ndata_dir = \"{dir}/data\"\n[auth]\ntoken_file = \"{dir}/token\"\n\
              [ssh]\nkey_file = \"{dir}/key\"\nknown_hosts = \"{dir}/known_hosts\"\n\
-             [agent]\nmodel_check_hours = 0\n{agent}\n[[targets]]\nname = \"devvm\"\nguest = {}\nhost = {}\n",
+             [agent]\nautonomy = \"autonomous\"\nmodel_check_hours = 0\n{agent}\n[[targets]]\nname = \"devvm\"\nguest = {}\nhost = {}\n",
             self.address,
             endpoint(&self.guest),
             endpoint(&self.host.sshd)

@@ -13,7 +13,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::{Client, Drill, wait_until};
+use common::{Client, Drill, Events, wait_until};
 use serde_json::json;
 
 #[test]
@@ -36,6 +36,60 @@ fn a_rehearsed_incident_is_open_and_says_that_it_is_a_drill() {
     assert_eq!(client.get("/api/me").body["drill"], true);
 }
 
+/// Allows what the agent asks, which has `part` in it.
+fn allow(client: &Client, incident: &str, events: &mut Events, part: &str) {
+    let question = events.until("approval_requested");
+    let command = question.data["command"].as_str().unwrap();
+    assert!(command.contains(part), "{command}");
+    let allow = json!({ "decision": "allow" });
+    assert_eq!(client.decide(incident, &question, &allow), 200);
+}
+
+#[test]
+fn a_drill_asks_as_every_server_does_until_it_is_told_otherwise() {
+    let drill = Drill::start(&[]);
+    let client = drill.sign_in();
+    assert_eq!(client.get("/api/me").body["autonomy"], "approve-mutations");
+    let incident = client.incident();
+    client.let_act(&incident);
+    let mut events = client.ask(&incident, "Triage: find what is wrong and repair it.");
+    let next = events.find(|frame| ["approval_requested", "turn_ended"].contains(&&*frame.event));
+    assert_eq!(next.unwrap().event, "turn_ended");
+}
+
+#[test]
+fn an_agent_that_is_denied_what_it_asks_says_that_it_did_not_do_it() {
+    for (scenario, verb) in [("disk-full", "truncate"), ("io-stall", "cycle")] {
+        let drill = Drill::start(&["--scenario", scenario]);
+        let client = drill.sign_in();
+        let incident = client.incident();
+        let mut events = client.ask(&incident, "Triage: find what is wrong and repair it.");
+        let question = events.until("approval_requested");
+        let command = question.data["command"].as_str().unwrap();
+        assert!(command.contains(verb), "{command}");
+        let deny = json!({ "decision": "deny", "note": "not tonight" });
+        assert_eq!(client.decide(&incident, &question, &deny), 200);
+        let report = last_words(&mut events);
+        assert!(report.contains("nothing. Not "), "{report}");
+        assert!(
+            report.contains("the operator denied it: not tonight"),
+            "{report}"
+        );
+        assert!(report.contains("**not repaired**"), "{report}");
+    }
+}
+
+/// What the agent said last in its turn.
+fn last_words(events: &mut Events) -> String {
+    let mut said = String::new();
+    for frame in events.take_while(|frame| frame.event != "turn_ended") {
+        if frame.event == "text" {
+            frame.data["text"].as_str().unwrap().clone_into(&mut said);
+        }
+    }
+    said
+}
+
 #[test]
 fn the_agent_finds_the_full_disk_and_brings_the_service_up() {
     let drill = Drill::start(&[]);
@@ -43,6 +97,7 @@ fn the_agent_finds_the_full_disk_and_brings_the_service_up() {
     let incident = client.incident();
     let mut events = client.ask(&incident, "Triage: find what is wrong and repair it.");
     events.until("text_delta");
+    allow(&client, &incident, &mut events, "truncate");
     let ended = events.until("turn_ended");
     assert_eq!(ended.data["outcome"], "done", "{ended:?}");
     let replay: Vec<_> = client
@@ -69,6 +124,7 @@ fn a_report_tells_the_agents_changes_and_ends_with_what_was_measured_last() {
     let client = drill.sign_in();
     let incident = client.incident();
     let mut events = client.ask(&incident, "Triage: find what is wrong and repair it.");
+    allow(&client, &incident, &mut events, "truncate");
     events.until("turn_ended");
     wait_until("the vital signs are known", || {
         let vitals = &client.get("/api/targets/devvm").body["vitals"];
@@ -84,7 +140,7 @@ fn a_report_tells_the_agents_changes_and_ends_with_what_was_measured_last() {
         "{open}"
     );
     assert!(
-        open.contains("on `devvm` by the agent: exit code 0"),
+        open.contains("on `devvm` by the agent, allowed by `operator:operator`: exit code 0"),
         "{open}"
     );
     let close = client.post(&format!("/api/incidents/{incident}/close"), &json!({}));

@@ -51,9 +51,7 @@ fn question(events: &mut Events) -> Sse {
 }
 
 fn decide(client: &Client, incident: &str, question: &Sse, body: &Value) -> u16 {
-    let approval = question.data["approval"].as_str().unwrap();
-    let path = format!("/api/incidents/{incident}/approvals/{approval}");
-    client.post(&path, body).status
+    client.decide(incident, question, body)
 }
 
 fn pid_in(path: &Path) -> u32 {

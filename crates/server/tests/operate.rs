@@ -48,9 +48,9 @@ fn a_verb_a_check_and_a_turn_move_their_counters() {
 
     assert_eq!(client.verb("status").body["outcome"], "done");
     client.post("/api/targets/devvm/checks/disk?wait=true", &json!({}));
-    client
-        .ask(&client.incident(), "Triage.")
-        .until("turn_ended");
+    let incident = client.incident();
+    client.let_act(&incident);
+    client.ask(&incident, "Triage.").until("turn_ended");
 
     let after = scrape(&client);
     assert_eq!(after.value("breakglass_verbs_total", &done), Some(1.0));
@@ -87,9 +87,9 @@ fn every_metric_is_in_the_document_and_every_one_of_the_document_is_there() {
     let client = drill.sign_in();
     client.verb("status");
     client.post("/api/targets/devvm/checks/disk?wait=true", &json!({}));
-    client
-        .ask(&client.incident(), "Triage.")
-        .until("turn_ended");
+    let incident = client.incident();
+    client.let_act(&incident);
+    client.ask(&incident, "Triage.").until("turn_ended");
     let exported = scrape(&client).families();
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate.md");
     let document = std::fs::read_to_string(document).unwrap();
@@ -199,6 +199,7 @@ fn every_line_that_a_server_prints_is_one_json_object_whatever_it_is_told() {
     let variables = [
         ("BREAKGLASS_AGENT__ENABLED", "true"),
         ("BREAKGLASS_AGENT__COMMAND", agent.as_str()),
+        ("BREAKGLASS_AGENT__AUTONOMY", "autonomous"),
         ("BREAKGLASS_LOG", "debug"),
     ];
     let beside = Beside::start(&served, &variables);

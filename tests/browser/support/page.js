@@ -120,6 +120,15 @@ export async function questionFor(page, pattern) {
   }
 }
 
+/** What the scripted agent does to a full disk: it empties the log that filled it. */
+export const REPAIR = /truncate/;
+
+/** Allows that, once it is asked. */
+export async function allowRepair(page) {
+  const card = await questionFor(page, REPAIR);
+  await card.getByRole('button', { name: 'Allow', exact: true }).click();
+}
+
 /** Denies what a card asks, with a reason. */
 export async function deny(card, reason) {
   await card.getByRole('button', { name: 'Deny', exact: true }).click();

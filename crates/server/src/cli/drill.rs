@@ -93,6 +93,9 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
         args.scenario,
         args.scenario.describe()
     ));
+    say(
+        "The agent asks on the page before it changes anything; the page's menu lets it act by itself.",
+    );
     say(&format!(
         "Open this once, within 15 minutes; it signs you in. Ctrl-C ends the drill.\n\n  http://{address}/#sign-in={code}\n"
     ));

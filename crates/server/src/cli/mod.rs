@@ -100,8 +100,9 @@ enum Command {
     /// Rehearse an incident on a simulated machine: no config, no root, no key, no network.
     ///
     /// To learn breakglass, and to rehearse before the emergency. Everything is wired as in earnest: the
-    /// page, SSH, the gate, the agent's bastion; the machine alone is simulated. It prints a link that
-    /// signs you in. Ctrl-C ends it, and nothing is left.
+    /// page, SSH, the gate, the agent's bastion; the machine alone is simulated. The agent asks before it
+    /// changes anything, until the page's menu says otherwise. It prints a link that signs you in. Ctrl-C
+    /// ends it, and nothing is left.
     #[command(after_help = "Examples:
   breakglass drill
   breakglass drill --scenario io-stall

@@ -257,7 +257,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
             "write \"autonomous\", \"approve-mutations\" or \"read-only\"",
             autonomy,
         )
-        .unwrap_or(Autonomy::Autonomous);
+        .unwrap_or(defaults.autonomy);
     let turn_limit = Duration::from_secs(section.integer("turn_limit_s", 1800, 10..=86_400));
     let silence_limit = Duration::from_secs(section.integer("silence_limit_s", 120, 5..=3600));
     let max_api_retries =

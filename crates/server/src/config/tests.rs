@@ -571,3 +571,16 @@ fn an_account_that_the_agent_cant_have_is_an_error_at_its_key() {
         assert_eq!(errors[0].key, "agent.user", "{user}");
     }
 }
+
+#[test]
+fn an_agent_asks_first_until_the_configuration_says_otherwise() {
+    use breakglass_journal::Autonomy;
+    let secrets = Secrets::new();
+    let (config, _) = secrets.load(LEAST, &[]).unwrap();
+    assert_eq!(config.agent.autonomy, Autonomy::ApproveMutations);
+    for autonomy in Autonomy::ALL {
+        let source = format!("{LEAST}[agent]\nautonomy = \"{autonomy}\"\n");
+        let (config, _) = secrets.load(&source, &[]).unwrap();
+        assert_eq!(config.agent.autonomy, autonomy);
+    }
+}

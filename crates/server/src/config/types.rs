@@ -247,7 +247,7 @@ impl Default for AgentConfig {
             args: Vec::new(),
             model: "sonnet".to_owned(),
             models: ["sonnet", "opus", "haiku"].map(str::to_owned).to_vec(),
-            autonomy: Autonomy::Autonomous,
+            autonomy: Autonomy::ApproveMutations,
             turn_limit: Duration::from_secs(30 * 60),
             silence_limit: Duration::from_secs(120),
             max_api_retries: 5,

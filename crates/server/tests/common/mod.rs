@@ -307,6 +307,20 @@ impl Client {
         events
     }
 
+    /// Lets the agent of an incident act without asking.
+    pub fn let_act(&self, incident: &str) {
+        let path = format!("/api/incidents/{incident}/autonomy");
+        let answer = self.post(&path, &json!({ "autonomy": "autonomous" }));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Answers the agent's question.
+    pub fn decide(&self, incident: &str, question: &Sse, body: &Value) -> u16 {
+        let approval = question.data["approval"].as_str().unwrap();
+        let path = format!("/api/incidents/{incident}/approvals/{approval}");
+        self.post(&path, body).status
+    }
+
     /// The newest incident.
     pub fn incident(&self) -> String {
         let all = self.get("/api/incidents").body;

@@ -183,7 +183,7 @@ fn agent(dir: &Path, model: Option<(&str, u32)>) -> String {
     match model {
         None => "enabled = false\n".to_owned(),
         Some((url, hours)) => format!(
-            "command = \"{}\"\nbase_url = \"{url}\"\napi_key_file = \"{}/api_key\"\n\
+            "autonomy = \"autonomous\"\ncommand = \"{}\"\nbase_url = \"{url}\"\napi_key_file = \"{}/api_key\"\n\
              model_check_hours = {hours}\n",
             claude().display(),
             dir.display()
