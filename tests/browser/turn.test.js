@@ -54,6 +54,19 @@ test('Stop ends the turn', async (t) => {
   assert.equal(await turnEnd(page).first().getAttribute('data-outcome'), 'stopped');
 });
 
+test('a preset of the server is one tap, and a look at the machine changes nothing', async (t) => {
+  const { link } = await startDrill(t);
+  const page = await signIn(t, link);
+  const presets = page.getByRole('group', { name: 'Ask the agent' });
+  for (const label of ['QEMU wedged?', 'Fix it', 'Disk']) {
+    await presets.getByRole('button', { name: label }).waitFor();
+  }
+  await presets.getByRole('button', { name: 'Triage' }).click();
+  await page.getByText('Change nothing before you have said what you would do').waitFor();
+  await done(page).waitFor(TURN);
+  assert.equal(await page.locator('[data-decision]').count(), 0, 'it asked nothing');
+});
+
 test('a draft outlives a reload', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
@@ -71,7 +84,7 @@ test('two tabs see the same', async (t) => {
   const typed = await lookOut(second, TYPING);
   await ask(first, 'What is wrong?');
   await typed();
+  await allowRepair(first);
   await Promise.all([done(first).waitFor(TURN), done(second).waitFor(TURN)]);
   await sameItems(first, second);
 });
-  await allowRepair(first);

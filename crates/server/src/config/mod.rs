@@ -8,6 +8,7 @@ mod agent_user;
 mod environment;
 mod error;
 mod notify;
+mod presets;
 mod section;
 mod sections;
 mod tree;
@@ -25,6 +26,7 @@ pub(crate) use agent_user::parse_user;
 pub use error::{ConfigError, Origin, Warning};
 pub(crate) use notify::topic;
 pub use notify::{NotificationKind, NotifyConfig, ReceiverConfig, Shape};
+pub use presets::Preset;
 pub(crate) use sections::own_rules;
 pub use types::{AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, RecordConfig, SshConfig};
 

@@ -265,8 +265,17 @@ impl<'r> Section<'r> {
 
     /// The contents of the file that `key` names, at most 64 KiB, with its path.
     pub(super) fn file(&mut self, key: &'static str) -> Option<Found<(PathBuf, String)>> {
+        self.file_up_to(key, SMALL)
+    }
+
+    /// The same of a file of at most `limit` bytes.
+    pub(super) fn file_up_to(
+        &mut self,
+        key: &'static str,
+        limit: u64,
+    ) -> Option<Found<(PathBuf, String)>> {
         let found = self.path_value(key)?;
-        let text = read_small(&found.value);
+        let text = read_up_to(&found.value, limit);
         self.read_file(found, text)
     }
 
@@ -295,7 +304,7 @@ impl<'r> Section<'r> {
     pub(super) fn file_if_there(&mut self, key: &'static str) -> Option<Found<(PathBuf, String)>> {
         let found = self.path_value(key)?;
         let text = match found.value.exists() {
-            true => read_small(&found.value),
+            true => read_up_to(&found.value, SMALL),
             false => Ok(String::new()),
         };
         self.read_file(found, text)
@@ -356,16 +365,18 @@ impl<'r> Section<'r> {
     }
 }
 
-fn read_small(path: &Path) -> Result<String, String> {
+/// The largest file of most kinds, in bytes.
+const SMALL: u64 = 64 * 1024;
+
+fn read_up_to(path: &Path, limit: u64) -> Result<String, String> {
     use std::io::Read as _;
-    const LIMIT: u64 = 64 * 1024;
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     let mut text = String::new();
-    file.take(LIMIT + 1)
+    file.take(limit + 1)
         .read_to_string(&mut text)
         .map_err(|error| error.to_string())?;
-    if text.len() as u64 > LIMIT {
-        return Err("it is larger than 64 KiB".to_owned());
+    if text.len() as u64 > limit {
+        return Err(format!("it is larger than {} KiB", limit / 1024));
     }
     Ok(text)
 }

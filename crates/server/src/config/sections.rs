@@ -13,6 +13,7 @@ use secrecy::SecretString;
 
 use super::agent_user;
 use super::notify::notify;
+use super::presets;
 use super::section::Section;
 use super::types::{
     AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, RecordConfig, SOCKETS_DIR,
@@ -301,6 +302,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         }
         found.value
     });
+    let presets = presets::presets(section).unwrap_or(defaults.presets);
     let mut models = listed.unwrap_or(defaults.models);
     let model = chosen
         .or_else(|| models.first().cloned())
@@ -326,6 +328,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         runner_uid,
         model_check,
         rules,
+        presets,
     })
 }
 

@@ -100,11 +100,12 @@ fn the_reference_file_loads_and_its_comments_state_the_defaults() {
 }
 
 /// Keys that need something of the machine, or exclude others.
-const ELSEWHERE: [&str; 5] = [
+const ELSEWHERE: [&str; 6] = [
     "user = ",
     "runner = ",
     "runner_uid = ",
     "rules_file = ",
+    "presets = ",
     "public_url = ",
 ];
 
@@ -570,6 +571,32 @@ fn an_account_that_the_agent_cant_have_is_an_error_at_its_key() {
         let errors = secrets.load(&source, &[]).unwrap_err();
         assert_eq!(errors[0].key, "agent.user", "{user}");
     }
+}
+
+#[test]
+fn presets_are_the_files_or_the_built_in_ones() {
+    let secrets = Secrets::new();
+    let file = secrets.path().join("presets.toml");
+    let line = "[agent]\npresets = \"/secrets/presets.toml\"\n";
+    let labels = |config: &Config| -> Vec<String> {
+        let presets = config.agent.presets.iter();
+        presets.map(|preset| preset.label.clone()).collect()
+    };
+    let (config, _) = secrets.load(LEAST, &[]).unwrap();
+    assert!(labels(&config).contains(&"Triage".to_owned()));
+    fs::write(&file, "[[presets]]\nlabel = \"Ours\"\ntext = \"Look.\"\n").unwrap();
+    let (config, _) = secrets.load(&format!("{LEAST}{line}"), &[]).unwrap();
+    assert_eq!(labels(&config), ["Ours"]);
+    fs::write(&file, "[[presets]]\nlabel = \"Ours\"\n").unwrap();
+    let errors = secrets.load(&format!("{LEAST}{line}"), &[]).unwrap_err();
+    let said = errors[0].to_string();
+    assert!(
+        said.contains("presets.toml:1: presets[0].text: is missing"),
+        "{said}"
+    );
+    fs::remove_file(&file).unwrap();
+    let errors = secrets.load(&format!("{LEAST}{line}"), &[]).unwrap_err();
+    assert_eq!(errors[0].key, "agent.presets");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::notify::NotifyConfig;
+use super::presets::{self, Preset};
 use crate::auth::ApiToken;
 
 /// Everything that `serve` needs to know, checked: a value of this type is a whole configuration.
@@ -126,6 +127,8 @@ pub struct AgentConfig {
     pub model_check: Option<Duration>,
     /// A file with rules of the operator's own for what only reads, and its text.
     pub rules: Option<(PathBuf, String)>,
+    /// The prompts that are one tap on the page.
+    pub presets: Vec<Preset>,
 }
 
 /// A key of the model's API.
@@ -259,6 +262,7 @@ impl Default for AgentConfig {
             runner_uid: None,
             model_check: Some(Duration::from_secs(24 * 3600)),
             rules: None,
+            presets: presets::built_in(),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::extract::{Body, NoBody};
 use super::problem::Problem;
 use super::state::AppState;
 use crate::auth::Identity;
+use crate::config::Preset;
 
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -41,6 +42,8 @@ pub(super) struct Me {
     autonomy: String,
     /// The agent.
     agent: AgentInfo,
+    /// Prompts that are one tap.
+    presets: Vec<Preset>,
 }
 
 /// The agent, as the page shows it.
@@ -88,6 +91,7 @@ pub(super) async fn me(State(state): State<AppState>, identity: Identity) -> Jso
         version: state.about.version.clone(),
         autonomy: state.about.autonomy.to_string(),
         agent: agent_info(&state).await,
+        presets: state.about.presets.clone(),
     })
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::streams::Streams;
 use crate::auth::Auth;
-use crate::config::{Config, LimitsConfig};
+use crate::config::{Config, LimitsConfig, Preset};
 use crate::doctor::Findings;
 use crate::metrics::{Ends, Metrics, Turned};
 use crate::notify::Notifier;
@@ -60,6 +60,8 @@ pub struct About {
     pub models: Vec<String>,
     /// What the agent may do without asking.
     pub autonomy: Autonomy,
+    /// The prompts that are one tap on the page.
+    pub presets: Vec<Preset>,
     /// The SSH key's fingerprint, for readiness.
     pub key_fingerprint: String,
     /// Bounds on what a client may hold.
@@ -111,6 +113,7 @@ impl AppState {
             model: config.agent.model.clone(),
             models: config.agent.models.clone(),
             autonomy: config.agent.autonomy,
+            presets: config.agent.presets.clone(),
             key_fingerprint,
             limits: config.limits.clone(),
             started: SystemTime::now(),
