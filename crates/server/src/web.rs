@@ -77,7 +77,7 @@ fn is_known(headers: &HeaderMap, tag: &str) -> bool {
 }
 
 /// Whether the client takes `coding`: it is named, and not with a weight of 0.
-fn accepts(headers: &HeaderMap, coding: &str) -> bool {
+pub(crate) fn accepts(headers: &HeaderMap, coding: &str) -> bool {
     let lists = headers
         .get_all(header::ACCEPT_ENCODING)
         .iter()

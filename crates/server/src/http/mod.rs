@@ -1,6 +1,7 @@
 //! The HTTP interface: `docs/api.md` in types. Handlers translate between the wire and the
 //! services; nothing is decided here that a service could decide.
 
+mod compress;
 mod events;
 mod export;
 mod extract;

@@ -12,8 +12,8 @@ use axum::routing::{get, post};
 use super::problem::Problem;
 use super::state::AppState;
 use super::{
-    events, export, headers, health, incidents, leave, metrics, notifications, openapi, operations,
-    pictures, report, session, targets,
+    compress, events, export, headers, health, incidents, leave, metrics, notifications, openapi,
+    operations, pictures, report, session, targets,
 };
 use crate::web;
 
@@ -52,7 +52,9 @@ pub const PROTECTED: [(&str, &str); 29] = [
 
 /// The whole HTTP interface.
 pub fn router(state: AppState) -> Router {
-    let guarded = protected().layer(from_fn_with_state(state.clone(), guard));
+    let guarded = protected()
+        .layer(from_fn_with_state(state.clone(), guard))
+        .layer(from_fn(compress::json));
     let ready = Router::new()
         .route("/ready", get(health::ready))
         .route("/metrics", get(metrics::show))

@@ -274,6 +274,41 @@ async fn a_closed_incident_takes_no_prompt_and_its_stream_says_that_there_is_no_
 }
 
 #[tokio::test]
+async fn an_answer_is_compressed_for_who_takes_it_and_a_stream_never_is() {
+    let server = Server::start().await;
+    let plain = server.as_token("GET", "/api/me", "").await;
+    assert!(plain.header("content-encoding").is_none());
+    assert!(!plain.json()["presets"].as_array().unwrap().is_empty());
+    let incident = server.open_incident().await;
+    let events = format!("/api/incidents/{incident}/export");
+    for (path, coding) in [("/api/me", Some("gzip")), (events.as_str(), None)] {
+        let bearer = format!("Bearer {TOKEN}");
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("accept-encoding", "gzip"),
+        ];
+        let answer = server
+            .send(&Request {
+                headers: &headers,
+                ..Request::new("GET", path)
+            })
+            .await;
+        assert_eq!(
+            (answer.status, answer.header("content-encoding")),
+            (200, coding),
+            "{path}"
+        );
+        let kept = answer
+            .header("content-length")
+            .and_then(|it| it.parse().ok());
+        assert!(
+            coding.is_none() || kept < Some(plain.body.len()),
+            "{answer:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_page_is_compressed_tagged_and_kept() {
     let server = Server::start().await;
     let br = [("accept-encoding", "gzip, br")];
