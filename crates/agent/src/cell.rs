@@ -18,6 +18,9 @@ use crate::{AgentOptions, TargetNames};
 /// The agent's instructions; `{guest}` and `{host}` stand for the target's names.
 const AGENT_FILE: &str = include_str!("../../../agents/breakglass.md");
 
+/// What is added to them where there is a library; `{library}` stands for its path.
+const LIBRARY: &str = include_str!("../../../agents/library.md");
+
 /// What the CLI is told to leave alone: nothing of it helps in an incident, and each is a way out
 /// of the cell or a turn that nobody asked for.
 const QUIET: &[(&str, &str)] = &[
@@ -97,7 +100,21 @@ pub(crate) fn instructions(options: &AgentOptions, names: &TargetNames) -> io::R
 /// What the file system says.
 pub(crate) fn instruct(options: &AgentOptions, names: &TargetNames, text: &str) -> io::Result<()> {
     let path = agent_files(options).join(format!("{}.md", agent_name(names)));
-    act_as(options.account, || replace(&path, text, 0o600))
+    let text = format!("{text}{}", library_section(options));
+    act_as(options.account, || replace(&path, &text, 0o600))
+}
+
+/// Where the agent finds its library.
+pub(crate) fn library_path(options: &AgentOptions) -> Option<&Path> {
+    options.library.as_deref()
+}
+
+/// What its instructions say of its library; empty where it has none. Made where the CLI is started, since
+/// a runner has a library of its own.
+pub(crate) fn library_section(options: &AgentOptions) -> String {
+    library_path(options).map_or_else(String::new, |path| {
+        LIBRARY.replace("{library}", &path.to_string_lossy())
+    })
 }
 
 /// What the CLI knows the agent of this target by.

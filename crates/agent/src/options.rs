@@ -26,6 +26,9 @@ pub struct AgentOptions {
     pub lock: PathBuf,
     /// What the CLI may do with files, whatever its account; none for whatever that account may.
     pub walls: Option<Walls>,
+    /// A folder of runbooks by the operator's team, which the agent reads and its instructions name;
+    /// see [`AgentOptions::lend`]. A runner has its own.
+    pub library: Option<PathBuf>,
     /// The runner that starts the CLI, in another container; none to start it here. With one,
     /// `command`, `args`, `home`, `work_dir`, `account` and `env` are the runner's own affair.
     pub runner: Option<RunnerAccess>,
@@ -118,6 +121,7 @@ impl AgentOptions {
             account: None,
             lock: home.join("lock"),
             walls: None,
+            library: None,
             runner: None,
             home,
             env: Vec::new(),
@@ -130,6 +134,14 @@ impl AgentOptions {
             max_processes: 4,
             idle_limit: Duration::from_secs(15 * 60),
         }
+    }
+
+    /// Gives the agent the folder `library` to read, and to change nothing in.
+    pub fn lend(&mut self, library: PathBuf) {
+        if let Some(walls) = &mut self.walls {
+            walls.readable.push(library.clone());
+        }
+        self.library = Some(library);
     }
 
     /// The names of the target that the log calls `target`.

@@ -35,6 +35,27 @@ async fn the_agent_file_is_what_the_model_is_told() {
     let told = scene.model.requests()[0].text();
     assert!(told.contains("ssh pve VERB") && told.contains("ssh devvm COMMAND"));
     assert!(!told.contains("{guest}") && !told.contains("{host}"));
+    assert!(!told.contains("# The library"), "{told}");
+}
+
+#[tokio::test]
+async fn the_library_is_named_to_the_model_and_its_files_are_read() {
+    let library = tempfile::tempdir().unwrap();
+    let runbook = library.path().join("boot.md");
+    std::fs::write(&runbook, "Boots from the second disk.\n").unwrap();
+    let read = Reply::tool("Read", json!({ "file_path": runbook }));
+    let replies = [read, Reply::text("The second disk.")];
+    let at = library.path().to_owned();
+    let scene = Scene::with(replies, |options| options.lend(at)).await;
+    scene.say("From what does it boot?").await;
+    let requests = scene.model.requests();
+    let told = requests[0].text();
+    assert!(
+        told.contains(&format!("The folder `{}`", library.path().display())),
+        "{told}"
+    );
+    assert!(!told.contains("{library}"), "{told}");
+    assert!(requests[1].text().contains("Boots from the second disk."));
 }
 
 #[tokio::test]

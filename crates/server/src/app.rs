@@ -362,6 +362,9 @@ fn here(config: &Config, cell: &Cell) -> AgentOptions {
     let url = agent.base_url.as_deref();
     let mut options = cell.options(agent.command.clone(), &config.private, key, url);
     options.args.clone_from(&agent.args);
+    if let Some(library) = &agent.library {
+        options.lend(library.clone());
+    }
     options
 }
 

@@ -181,6 +181,9 @@ impl Scene {
         command.arg("--api-key-file").arg(self.path("api_key"));
         command.args(["--base-url", &self.model.url()]);
         command.args(["--user", &AGENT.to_string()]);
+        if self.path("library").exists() {
+            command.arg("--library").arg(self.path("library"));
+        }
         for uid in [0, SERVER] {
             command.args(["--peer-uid", &uid.to_string()]);
         }
@@ -408,6 +411,54 @@ async fn every_kind_of_cell_reaches_the_guest_through_the_bastion() {
             scene.server = None;
         }
         drop(runner);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_cell_reads_its_library_and_changes_nothing_in_it() {
+    let mut scene = Scene::new().await;
+    tokio::task::block_in_place(|| {
+        let (library, runbook) = (scene.path("library"), scene.path("library/boot.md"));
+        fs::create_dir(&library).unwrap();
+        fs::write(&runbook, "Boots from the second disk.\n").unwrap();
+        // No permission keeps anybody from it.
+        set_mode(&library, 0o777);
+        set_mode(&runbook, 0o666);
+        let shown = library.display();
+        let read = format!("ls {shown}; cat {shown}/boot.md");
+        let change = format!(
+            "(echo x >> {shown}/boot.md; echo x > {shown}/new; rm -f {shown}/boot.md) 2>&1; true"
+        );
+        let key = format!("\nlibrary = \"{shown}\"");
+        let own = scene.own_account() + &key;
+        let same = own.replace(&format!("user = \"{AGENT}\"\n"), "");
+        let _runner = scene.runner();
+        for (name, agent) in [
+            ("own account", own),
+            ("same account", same),
+            ("behind a runner", scene.behind_runner()),
+        ] {
+            scene.serve(&agent);
+            let events = scene.have_run(&[read.clone(), change.clone()]);
+            let outputs: Vec<&str> = events
+                .iter()
+                .filter_map(|event| event["output"].as_str())
+                .collect();
+            assert!(
+                outputs[0].contains("Boots from the second disk."),
+                "{name}: {outputs:?}"
+            );
+            assert_eq!(
+                fs::read_to_string(&runbook).unwrap(),
+                "Boots from the second disk.\n",
+                "{name}"
+            );
+            assert!(!library.join("new").exists(), "{name}: {outputs:?}");
+            let told = scene.model.requests().last().unwrap().text();
+            assert!(told.contains(&format!("The folder `{shown}`")), "{name}");
+            scene.server = None;
+            fs::remove_dir_all(scene.path("data")).unwrap();
+        }
     });
 }
 

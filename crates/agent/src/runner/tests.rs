@@ -40,6 +40,7 @@ impl Scene {
         std::fs::set_permissions(&command, std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut agent = AgentOptions::new(command, dir.path().join("home"));
         agent.env = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
+        agent.lend("/runbooks".into());
         let options = RunnerOptions {
             socket: dir.path().join("sock"),
             peers,
@@ -167,10 +168,11 @@ async fn a_process_gets_its_files_variables_and_input_and_its_end_is_told() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(
-        String::from_utf8(text).unwrap(),
-        "Be brief.\n/run/x\nheard hello\n"
-    );
+    let text = String::from_utf8(text).unwrap();
+    let (told, rest) = text.split_once("\n# The library\n").unwrap();
+    assert_eq!(told, "Be brief.");
+    assert!(rest.contains("`/runbooks`"), "the runner's own: {rest}");
+    assert!(rest.ends_with("\n/run/x\nheard hello\n"), "{rest}");
     server.send(Order::Kill).await;
     let Some(Report::Ended(exit)) = server.next().await else {
         panic!("no end");

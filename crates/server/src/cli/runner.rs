@@ -12,6 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use super::runtime::Interrupt;
 use super::{Exit, Failure};
 use crate::cell::Cell;
+use crate::config::check_library;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunnerArgs {
@@ -36,6 +37,9 @@ pub(crate) struct RunnerArgs {
     /// The model API's address, where it is not the vendor's.
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
+    /// Folder of runbooks that the agent reads, in this container.
+    #[arg(long, value_name = "DIR")]
+    library: Option<PathBuf>,
     /// Directory with the CLI's own sign-in (.credentials.json), in place of a key.
     #[arg(long, value_name = "DIR")]
     credentials_dir: Option<PathBuf>,
@@ -70,6 +74,11 @@ pub(crate) fn run(args: &RunnerArgs) -> Result<Exit, Failure> {
 }
 
 fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
+    if let Some(library) = &args.library {
+        check_library(library, args.user, &kept(args)).map_err(|(problem, remedy)| {
+            Failure::new(Exit::Usage, format!("--library: {problem}; {remedy}"))
+        })?;
+    }
     let key = args.api_key_file.as_ref().map(read_key).transpose()?;
     let cell = std::fs::create_dir_all(&args.data_dir)
         .and_then(|()| Cell::lay_out(args.data_dir.join("cell"), args.user));
@@ -86,18 +95,27 @@ fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
         [] => vec![own],
         given => given.to_vec(),
     };
-    let agent = cell.options(
+    let mut agent = cell.options(
         args.command.clone(),
         args.api_key_file.as_slice(),
         key.as_ref(),
         args.base_url.as_deref(),
     );
+    if let Some(library) = &args.library {
+        agent.lend(library.clone());
+    }
     Ok(RunnerOptions {
         socket: args.listen.clone(),
         peers,
         agent,
         ssh_dir: cell.root().to_owned(),
     })
+}
+
+/// What the agent is not to find in its library.
+fn kept(args: &RunnerArgs) -> Vec<PathBuf> {
+    let secrets = args.api_key_file.iter().chain(&args.credentials_dir);
+    secrets.chain([&args.data_dir]).cloned().collect()
 }
 
 fn read_key(path: &PathBuf) -> Result<SecretString, Failure> {

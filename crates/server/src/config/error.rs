@@ -59,6 +59,8 @@ pub(super) struct Report {
     pub(super) warnings: Vec<Warning>,
     /// Files with a secret in them: where each was named, its key and its path.
     pub(super) secrets: Vec<(Origin, String, PathBuf)>,
+    /// The folder of runbooks, likewise.
+    pub(super) library: Option<(Origin, String, PathBuf)>,
     /// Whether the private key may be missing, since it is about to be made.
     pub(super) before_the_key: bool,
 }

@@ -7,6 +7,7 @@
 mod agent_user;
 mod environment;
 mod error;
+mod library;
 mod notify;
 mod presets;
 mod section;
@@ -24,6 +25,7 @@ use breakglass_control::Target;
 
 pub(crate) use agent_user::parse_user;
 pub use error::{ConfigError, Origin, Warning};
+pub(crate) use library::check_library;
 pub(crate) use notify::topic;
 pub use notify::{NotificationKind, NotifyConfig, ReceiverConfig, Shape};
 pub use presets::Preset;

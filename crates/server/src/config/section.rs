@@ -51,6 +51,14 @@ impl<'r> Section<'r> {
         self.report
     }
 
+    /// The file that the whole configuration is read from, if it is one.
+    pub(super) fn source(&self) -> Option<PathBuf> {
+        match &self.origin {
+            Origin::File { path, .. } | Origin::Missing(Some(path)) => Some(path.clone()),
+            Origin::Variable(_) | Origin::Missing(None) => None,
+        }
+    }
+
     pub(super) fn path(&self, key: &str) -> String {
         if self.prefix.is_empty() {
             key.to_owned()

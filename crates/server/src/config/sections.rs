@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::agent_user;
+use super::library;
 use super::notify::notify;
 use super::presets;
 use super::section::Section;
@@ -43,6 +44,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     if let Some(user) = agent.as_ref().and_then(|agent| agent.user) {
         agent_user::keep_out(user, root.report());
     }
+    library::keep_apart(agent.as_ref(), &data_dir, root.source(), root.report());
     let secrets = root.report().secrets.iter();
     let secrets: Vec<PathBuf> = secrets.map(|(_, _, path)| path.clone()).collect();
     root.finish();
@@ -287,6 +289,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
     });
     let credentials_dir = section.directory("credentials_dir");
     let user = agent_user::user(section);
+    let library = library::library(section);
     let runner = runner(section, &given);
     let runner_uid = section
         .optional_integer("runner_uid", 0..=u64::from(u32::MAX - 1))
@@ -324,6 +327,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         base_url,
         credentials_dir,
         user,
+        library,
         runner,
         runner_uid,
         model_check,
@@ -333,13 +337,14 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
 }
 
 /// Keys that mean something where the CLI is started, which is elsewhere with a runner.
-const RUNNERS_OWN: [&str; 6] = [
+const RUNNERS_OWN: [&str; 7] = [
     "command",
     "args",
     "api_key_file",
     "base_url",
     "credentials_dir",
     "user",
+    "library",
 ];
 
 /// The runner's socket; `given` are the keys of [`RUNNERS_OWN`] that are there.

@@ -100,7 +100,8 @@ fn the_reference_file_loads_and_its_comments_state_the_defaults() {
 }
 
 /// Keys that need something of the machine, or exclude others.
-const ELSEWHERE: [&str; 6] = [
+const ELSEWHERE: [&str; 7] = [
+    "library = ",
     "user = ",
     "runner = ",
     "runner_uid = ",
@@ -541,12 +542,16 @@ fn a_runner_has_what_belongs_to_the_cli_itself() {
     let socket = config.agent.runner.unwrap();
     assert_eq!(socket, Path::new("/run/breakglass/runner.sock"));
     assert_eq!(config.agent.runner_uid, Some(10_002));
-    let both = "command = \"claude\"\napi_key_file = \"/secrets/anthropic_api_key\"\n";
+    let both = "command = \"claude\"\napi_key_file = \"/secrets/anthropic_api_key\"\n\
+                library = \"/nowhere\"\n";
     let errors = secrets
         .load(&format!("{LEAST}{runner}{both}"), &[])
         .unwrap_err();
     let keys: Vec<&str> = errors.iter().map(|error| error.key.as_str()).collect();
-    assert_eq!(keys, ["agent.command", "agent.api_key_file"]);
+    assert_eq!(
+        keys,
+        ["agent.command", "agent.api_key_file", "agent.library"]
+    );
     for error in &errors {
         assert!(error.remedy.contains("breakglass runner"), "{error}");
     }
@@ -570,6 +575,33 @@ fn an_account_that_the_agent_cant_have_is_an_error_at_its_key() {
         let source = format!("{LEAST}[agent]\nuser = \"{user}\"\n");
         let errors = secrets.load(&source, &[]).unwrap_err();
         assert_eq!(errors[0].key, "agent.user", "{user}");
+    }
+}
+
+#[test]
+fn a_library_that_would_show_the_agent_what_is_kept_from_it_is_an_error_at_its_key() {
+    let secrets = Secrets::new();
+    let runbooks = tempfile::tempdir().unwrap();
+    let with = |path: &Path| {
+        let source = format!("{LEAST}[agent]\nlibrary = \"{}\"\n", path.display());
+        secrets.load(&source, &[])
+    };
+    let (config, _) = with(runbooks.path()).unwrap();
+    assert_eq!(config.agent.library.as_deref(), Some(runbooks.path()));
+    // The key, the token and the configuration itself are there.
+    let missing = runbooks.path().join("missing");
+    for path in [
+        secrets.path(),
+        &secrets.path().join("breakglass"),
+        &missing,
+        Path::new("/"),
+    ] {
+        let errors = with(path).unwrap_err();
+        assert_eq!(
+            (errors.len(), errors[0].key.as_str()),
+            (1, "agent.library"),
+            "{errors:?}"
+        );
     }
 }
 

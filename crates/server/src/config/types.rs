@@ -118,8 +118,10 @@ pub struct AgentConfig {
     pub credentials_dir: Option<PathBuf>,
     /// The account that the CLI runs as, where that is not the server's own.
     pub user: Option<Account>,
+    /// A folder of runbooks that the agent reads; absolute.
+    pub library: Option<PathBuf>,
     /// The socket of a runner that starts the CLI in another container. With one, `command`,
-    /// `args`, `api_key`, `base_url`, `credentials_dir` and `user` are the runner's affair.
+    /// `args`, `api_key`, `base_url`, `credentials_dir`, `user` and `library` are the runner's affair.
     pub runner: Option<PathBuf>,
     /// The uid that the CLI has behind the runner: the one that may use the agent's bastion.
     pub runner_uid: Option<u32>,
@@ -258,6 +260,7 @@ impl Default for AgentConfig {
             base_url: None,
             credentials_dir: None,
             user: None,
+            library: None,
             runner: None,
             runner_uid: None,
             model_check: Some(Duration::from_secs(24 * 3600)),
