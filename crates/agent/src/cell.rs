@@ -7,11 +7,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::account::act_as;
+use crate::beneath::Beneath;
+use crate::sandbox;
 use crate::start::Plan;
 use crate::{AgentOptions, TargetNames};
 
@@ -38,6 +41,10 @@ const QUIET: &[(&str, &str)] = &[
 /// How long one command of the agent may run: as long as a question about it waits for its answer.
 const COMMAND_LIMIT: Duration = Duration::from_secs(10 * 60);
 
+/// Where the CLI looks for agent files, and where temporary files go, below its home.
+const AGENT_FILES: &str = ".claude/agents";
+const TEMPORARY: &str = "tmp";
+
 /// The session that a process is started with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,17 +68,17 @@ impl Session {
 /// # Errors
 /// What the file system says.
 pub(crate) fn prepare(options: &AgentOptions) -> io::Result<()> {
-    act_as(options.account, || {
-        for directory in [
-            &options.home,
-            &agent_files(options),
-            &options.work_dir,
-            &temporary(&options.home),
-        ] {
+    let (acting, owner) = options.hands();
+    act_as(acting, || {
+        for directory in [&options.home, &options.work_dir] {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
                 .create(directory)?;
+        }
+        let home = Beneath::open(&options.home, owner)?;
+        for directory in [AGENT_FILES, TEMPORARY] {
+            home.make_dir(Path::new(directory))?;
         }
         Ok(())
     })
@@ -99,14 +106,22 @@ pub(crate) fn instructions(options: &AgentOptions, names: &TargetNames) -> io::R
 /// # Errors
 /// What the file system says.
 pub(crate) fn instruct(options: &AgentOptions, names: &TargetNames, text: &str) -> io::Result<()> {
-    let path = agent_files(options).join(format!("{}.md", agent_name(names)));
+    let name = format!("{}.md", agent_name(names));
     let text = format!("{text}{}", library_section(options));
-    act_as(options.account, || replace(&path, &text, 0o600))
+    let (acting, owner) = options.hands();
+    act_as(acting, || {
+        let directory = Beneath::open(&options.home, owner)?.make_dir(Path::new(AGENT_FILES))?;
+        directory.write(&name, text.as_bytes(), Mode::RUSR | Mode::WUSR)
+    })
 }
 
 /// Where the agent finds its library.
 pub(crate) fn library_path(options: &AgentOptions) -> Option<&Path> {
-    options.library.as_deref()
+    let outside = options.library.as_deref()?;
+    Some(match options.sandbox {
+        Some(_) => Path::new(sandbox::LIBRARY),
+        None => outside,
+    })
 }
 
 /// What its instructions say of its library; empty where it has none. Made where the CLI is started, since
@@ -120,10 +135,6 @@ pub(crate) fn library_section(options: &AgentOptions) -> String {
 /// What the CLI knows the agent of this target by.
 fn agent_name(names: &TargetNames) -> String {
     format!("breakglass-{}", names.guest)
-}
-
-fn agent_files(options: &AgentOptions) -> PathBuf {
-    options.home.join(".claude/agents")
 }
 
 /// Makes this process the one that owns the cell, if no other is; the lock lasts as long as the
@@ -238,7 +249,7 @@ fn program(options: &AgentOptions) -> PathBuf {
 }
 
 fn temporary(home: &Path) -> PathBuf {
-    home.join("tmp")
+    home.join(TEMPORARY)
 }
 
 /// Where the CLI keeps a login of its own.

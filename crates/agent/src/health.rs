@@ -9,6 +9,7 @@ use crate::cell;
 use crate::child::{Child, Launcher};
 use crate::options::AgentOptions;
 use crate::refusal::Refusal;
+use crate::sandbox;
 use crate::start::{Started, start};
 use crate::wire::RawLine;
 
@@ -89,7 +90,7 @@ pub(crate) async fn examine(options: &AgentOptions, launcher: &Launcher) -> Agen
     let Started {
         mut child,
         signed_in,
-    } = match start(options, launcher, None).await {
+    } = match start(options, launcher, None, sandbox::unconnected()).await {
         Ok(started) => started,
         Err(sentence) => return AgentHealth::broken(sentence),
     };

@@ -7,15 +7,18 @@
 
 mod account;
 mod agents;
+mod beneath;
 mod cell;
 mod child;
 mod conversation;
 mod door;
 mod error;
 mod health;
+mod homes;
 mod options;
 mod refusal;
 pub mod runner;
+pub mod sandbox;
 mod ssh_files;
 mod start;
 mod trial;
@@ -29,6 +32,7 @@ pub use child::{Family, Stranger};
 pub use door::{Knocked, hand_over, knock};
 pub use error::PromptError;
 pub use health::AgentHealth;
+pub use homes::give_sign_in;
 pub use options::{AgentOptions, RunnerAccess, TargetNames, Walls};
 pub use ssh_files::write_ssh_files;
 pub use trial::{NoAnswer, try_cli, try_model};

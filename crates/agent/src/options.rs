@@ -4,6 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Account;
+use crate::sandbox::{self, Sandbox};
 
 /// How the CLI is started and what bounds it.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct AgentOptions {
     /// A folder of runbooks by the operator's team, which the agent reads and its instructions name;
     /// see [`AgentOptions::lend`]. A runner has its own.
     pub library: Option<PathBuf>,
+    /// The sandbox that the CLI is put into; none to start it beside the server, with walls alone.
+    pub sandbox: Option<Sandbox>,
     /// The runner that starts the CLI, in another container; none to start it here. With one,
     /// `command`, `args`, `home`, `work_dir`, `account` and `env` are the runner's own affair.
     pub runner: Option<RunnerAccess>,
@@ -122,6 +125,7 @@ impl AgentOptions {
             lock: home.join("lock"),
             walls: None,
             library: None,
+            sandbox: None,
             runner: None,
             home,
             env: Vec::new(),
@@ -142,6 +146,33 @@ impl AgentOptions {
             walls.readable.push(library.clone());
         }
         self.library = Some(library);
+    }
+
+    /// Whose rights the server takes on to write into the cell, and whose what it writes becomes. A sandbox's
+    /// account may not get as far as its own files are from outside.
+    pub(crate) fn hands(&self) -> (Option<Account>, Option<Account>) {
+        match &self.sandbox {
+            Some(sandbox) => (self.account, sandbox.account),
+            None => (self.account, None),
+        }
+    }
+
+    /// The same for the CLI of one conversation, as it is inside its sandbox.
+    pub(crate) fn inside(&self) -> AgentOptions {
+        AgentOptions {
+            home: sandbox::HOME.into(),
+            work_dir: sandbox::WORK.into(),
+            ..self.clone()
+        }
+    }
+
+    /// The same with directories that no other conversation has, which is called `name`.
+    pub(crate) fn apart(&self, name: &str) -> AgentOptions {
+        AgentOptions {
+            home: self.home.join(name),
+            work_dir: self.work_dir.join(name),
+            ..self.clone()
+        }
     }
 
     /// The names of the target that the log calls `target`.

@@ -3,18 +3,26 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
+use tokio::process::Command;
 
 use crate::cell::{self, Session};
 use crate::child::{Child, Launcher, Local};
 use crate::health::has_login;
+use crate::homes;
 use crate::runner::Remote;
+use crate::sandbox::{Connected, Contents, Sandbox};
 use crate::warden::Pass;
 use crate::{AgentOptions, TargetNames};
+
+/// The name of the directories of a CLI that has no conversation.
+const NO_CONVERSATION: &str = "none";
 
 /// What a process for a conversation is started with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) names: TargetNames,
+    /// The name of its directories, where it has such of its own.
+    pub(crate) conversation: String,
     pub(crate) session: Session,
     pub(crate) model: String,
     /// Variables of this one process, such as the socket of its bastion. Never a secret. A runner
@@ -39,6 +47,7 @@ pub(crate) async fn start(
     options: &AgentOptions,
     launcher: &Launcher,
     plan: Option<&Plan>,
+    connected: Connected,
 ) -> Result<Started, String> {
     let instructions = plan
         .map(|plan| cell::instructions(options, &plan.names))
@@ -48,7 +57,10 @@ pub(crate) async fn start(
         return Remote::start(access, options, plan, instructions).await;
     }
     let plan = plan.zip(instructions.as_deref());
-    let child = start_here(options, launcher, plan).await?;
+    let child = match &options.sandbox {
+        Some(sandbox) => start_boxed((options, sandbox), launcher, plan, connected).await?,
+        None => start_here(options, launcher, plan).await?,
+    };
     Ok(Started {
         child: Child::Local(Box::new(child)),
         signed_in: has_login(options),
@@ -64,23 +76,72 @@ pub(crate) async fn start_here(
     launcher: &Launcher,
     plan: Option<(&Plan, &str)>,
 ) -> Result<Local, String> {
-    let laid_out = cell::prepare(options).and_then(|()| match plan {
-        Some((plan, instructions)) => cell::instruct(options, &plan.names, instructions),
-        None => Ok(()),
-    });
-    laid_out.map_err(|error| {
-        let home = options.home.display();
-        let remedy = "Free space there or set its owner.";
-        format!("The agent's cell {home} cannot be written: {error}. {remedy}")
-    })?;
-    let command = match plan {
-        Some((plan, _)) => cell::conversation(options, plan),
-        None => cell::version(options),
-    };
+    lay_out(options, plan)?;
+    let command = command(options, plan);
     let mark = options.home.to_string_lossy();
     Local::spawn(launcher, command, &mark)
         .await
         .map_err(|error| not_started(options, &error))
+}
+
+/// Starts the CLI on this machine in a sandbox, with directories of the conversation's own; `connected`
+/// takes the connections that it makes.
+///
+/// # Errors
+/// Like [`start`].
+async fn start_boxed(
+    (options, sandbox): (&AgentOptions, &Sandbox),
+    launcher: &Launcher,
+    plan: Option<(&Plan, &str)>,
+    connected: Connected,
+) -> Result<Local, String> {
+    let own = options.apart(plan.map_or(NO_CONVERSATION, |(plan, _)| &plan.conversation));
+    cell::prepare(options)
+        .and_then(|()| homes::open(options, &own))
+        .map_err(|error| unwritable(options, &error))?;
+    lay_out(&own, plan)?;
+    let boxed = sandbox.wrap(&Contents {
+        command: &command(&own.inside(), plan),
+        home: &own.home,
+        work: &own.work_dir,
+        library: options.library.as_ref(),
+        names: plan.map(|(plan, _)| &plan.names),
+    });
+    let boxed = boxed.map_err(|error| not_started(options, &error))?;
+    // The mark of all conversations begins alike, so that one sweep finds what is left of them.
+    let mark = options.home.to_string_lossy();
+    Local::spawn_boxed(launcher, boxed, &mark, connected)
+        .await
+        .map_err(|error| no_sandbox(sandbox, &error))
+}
+
+fn lay_out(options: &AgentOptions, plan: Option<(&Plan, &str)>) -> Result<(), String> {
+    let laid_out = cell::prepare(options).and_then(|()| match plan {
+        Some((plan, instructions)) => cell::instruct(options, &plan.names, instructions),
+        None => Ok(()),
+    });
+    laid_out.map_err(|error| unwritable(options, &error))
+}
+
+fn unwritable(options: &AgentOptions, error: &io::Error) -> String {
+    let home = options.home.display();
+    let remedy = "Free space there or set its owner.";
+    format!("The agent's cell {home} cannot be written: {error}. {remedy}")
+}
+
+fn command(options: &AgentOptions, plan: Option<(&Plan, &str)>) -> Command {
+    match plan {
+        Some((plan, _)) => cell::conversation(options, plan),
+        None => cell::version(options),
+    }
+}
+
+fn no_sandbox(sandbox: &Sandbox, error: &io::Error) -> String {
+    let bwrap = sandbox.bwrap.display();
+    format!(
+        "The agent's sandbox could not be started by {bwrap}: {error}. Install the package bubblewrap. \
+         Power and checks work without it."
+    )
 }
 
 fn not_started(options: &AgentOptions, error: &io::Error) -> String {

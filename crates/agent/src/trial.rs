@@ -9,6 +9,7 @@ use crate::cell::Session;
 use crate::child::{Child, Launcher};
 use crate::health::examine;
 use crate::refusal::Refusal;
+use crate::sandbox::Connected;
 use crate::start::{Plan, start};
 use crate::wire::{self, Line};
 use crate::{AgentHealth, AgentOptions, TargetNames};
@@ -36,11 +37,15 @@ pub enum NoAnswer {
 }
 
 /// Asks the model one short question through the CLI; gives its answer's beginning. `limit` is the
-/// longest wait for it.
+/// longest wait for it; `connected` takes the connections of a CLI in a sandbox.
 ///
 /// # Errors
 /// [`NoAnswer`].
-pub async fn try_model(options: &AgentOptions, limit: Duration) -> Result<String, NoAnswer> {
+pub async fn try_model(
+    options: &AgentOptions,
+    connected: Connected,
+    limit: Duration,
+) -> Result<String, NoAnswer> {
     let launcher = Launcher::start(options.account, options.walls.clone());
     let nobody = || TargetNames {
         guest: "guest".to_owned(),
@@ -48,12 +53,13 @@ pub async fn try_model(options: &AgentOptions, limit: Duration) -> Result<String
     };
     let plan = Plan {
         names: options.targets.first().cloned().unwrap_or_else(nobody),
+        conversation: "trial".to_owned(),
         session: Session::New(Uuid::new_v4()),
         model: options.model.clone(),
         env: Vec::new(),
         pass: None,
     };
-    let started = start(options, &launcher, Some(&plan)).await;
+    let started = start(options, &launcher, Some(&plan), connected).await;
     let mut child = started.map_err(NoAnswer::Other)?.child;
     let answer = timeout(limit, converse(&mut child)).await;
     let exit = child.end(GRACE).await;

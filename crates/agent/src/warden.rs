@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 
 use breakglass_journal::{IncidentId, TurnNumber};
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::child::Family;
+use crate::sandbox::Way;
 
 /// A future that a trait object gives.
 pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,6 +39,8 @@ pub trait Post: Send + Sync + fmt::Debug {
 
     /// By what a runner speaks for the processes of the one that it starts; none where no way leads.
     fn pass(&self) -> Option<Pass>;
+    /// A connection that was made in the agent's sandbox. Does not wait.
+    fn connected(&self, way: Way, stream: OwnedFd);
 
     /// A turn begins: until it ends the way is open.
     fn turn_began(&self, turn: TurnNumber);
@@ -119,6 +123,7 @@ impl Post for Nowhere {
     fn pass(&self) -> Option<Pass> {
         None
     }
+    fn connected(&self, _: Way, _: OwnedFd) {}
 
     fn turn_began(&self, _: TurnNumber) {}
 

@@ -481,6 +481,16 @@ pub enum Autonomy {
 }
 
 impl Autonomy {
+    /// The narrower of the two.
+    #[must_use]
+    pub fn at_most(self, most: Autonomy) -> Autonomy {
+        let widest_first = |one: &Autonomy| Autonomy::ALL.iter().position(|it| it == one);
+        match widest_first(&self) < widest_first(&most) {
+            true => most,
+            false => self,
+        }
+    }
+
     /// All settings, the widest first.
     pub const ALL: [Autonomy; 3] = [
         Autonomy::Autonomous,

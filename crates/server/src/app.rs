@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
-use crate::cell::{self, Cell};
+use crate::cell::{self, Cell, Kind};
 use crate::config::{self, Config};
 use crate::doctor;
 use crate::hold::{Hold, Taken};
 use crate::http::{self, AppState, Ends, ListenLimits, NoAgent, Services, Turned};
 use crate::notify;
 use crate::warden::BastionWarden;
+use crate::ways::Ways;
 
 /// The record's file name under `data_dir`.
 pub const RECORD_FILE: &str = "record.db";
@@ -87,7 +88,7 @@ impl App {
     /// # Errors
     /// When the data directory, the key or the identity settings can't be used, or another server has
     /// the directory.
-    pub async fn build(config: Config, mode: Mode) -> Result<App, StartError> {
+    pub async fn build(mut config: Config, mode: Mode) -> Result<App, StartError> {
         let data_dir = &config.data_dir;
         std::fs::create_dir_all(data_dir).map_err(|source| unwritable(data_dir, source))?;
         let hold = Hold::take_over(data_dir).await?;
@@ -109,7 +110,12 @@ impl App {
             cancel.clone(),
             tracker.clone(),
         );
-        let (agents, bastion) = match build_agents(&config, &journal, &control) {
+        let kind = Kind::choose(&config.agent);
+        if let Some(ceiling) = kind.as_ref().ok().and_then(Kind::ceiling) {
+            config.agent.autonomy = config.agent.autonomy.at_most(ceiling.autonomy);
+        }
+        let ways = Ways::new(config.agent.listed(), journal.clone(), tracker.clone());
+        let (agents, bastion) = match build_agents(&config, (&journal, &control), kind, ways) {
             Ok((agents, bastion)) => (Ok(agents), Some(bastion)),
             Err(why) => (Err(why), None),
         };
@@ -301,16 +307,27 @@ pub(crate) fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
 /// without them.
 fn build_agents(
     config: &Config,
-    journal: &Journal,
-    control: &Control,
+    (journal, control): (&Journal, &Control),
+    kind: Result<Kind, String>,
+    ways: Ways,
 ) -> Result<(Agents, Bastion), NoAgent> {
     if !config.agent.enabled {
         return Err(NoAgent::SwitchedOff);
     }
-    let built = build_bastion(config, control).and_then(|bastion| {
-        let warden = Arc::new(BastionWarden(bastion.clone()));
-        let options = agent_options(config, bastion.known_hosts())?;
-        Ok((Agents::new(options, journal.clone(), warden), bastion))
+    let kind = kind.map_err(|why| {
+        NoAgent::Broken(format!(
+            "The agent is to run in a sandbox (agent.sandbox = \"required\"), and there is none: {why}. \
+             Power and checks work without it."
+        ))
+    })?;
+    let built = build_bastion(config, control, &kind).and_then(|bastion| {
+        let options = agent_options(config, bastion.known_hosts(), &kind)?;
+        let warden = BastionWarden {
+            bastion: bastion.clone(),
+            ways,
+        };
+        let agents = Agents::new(options, journal.clone(), Arc::new(warden));
+        Ok((agents, bastion))
     });
     built.map_err(|error| {
         tracing::error!(%error, "the agent's cell could not be made: there is no agent");
@@ -322,11 +339,14 @@ fn build_agents(
     })
 }
 
-fn build_bastion(config: &Config, control: &Control) -> std::io::Result<Bastion> {
+fn build_bastion(config: &Config, control: &Control, kind: &Kind) -> std::io::Result<Bastion> {
+    // Out of a sandbox connections come by themselves.
+    let by_path = kind.sandbox().is_none();
     let options = BastionOptions {
-        sockets: config.agent.sockets_dir(&config.data_dir),
+        sockets: by_path.then(|| config.agent.sockets_dir(&config.data_dir)),
         peer: config.agent.uid(),
         autonomy: config.agent.autonomy,
+        ceiling: kind.ceiling(),
         rules: rules(config).map_err(std::io::Error::other)?,
     };
     Bastion::new(control.clone(), options)
@@ -340,7 +360,7 @@ fn rules(config: &Config) -> Result<Rules, RulesError> {
 }
 
 /// How the CLI is started: in its cell here, or by a runner.
-fn agent_options(config: &Config, known_hosts: &str) -> std::io::Result<AgentOptions> {
+fn agent_options(config: &Config, known_hosts: &str, kind: &Kind) -> std::io::Result<AgentOptions> {
     let agent = &config.agent;
     if let Some(socket) = &agent.runner {
         let mut options = AgentOptions::new("claude", config.data_dir.join("cell"));
@@ -351,21 +371,21 @@ fn agent_options(config: &Config, known_hosts: &str) -> std::io::Result<AgentOpt
         });
         return Ok(with_bounds(options, config));
     }
-    let cell = Cell::build(config, known_hosts)?;
-    Ok(with_bounds(here(config, &cell), config))
+    let cell = Cell::build(config, known_hosts, kind)?;
+    Ok(with_bounds(here(config, &cell)?, config))
 }
 
 /// How the CLI is started in its cell.
-fn here(config: &Config, cell: &Cell) -> AgentOptions {
+fn here(config: &Config, cell: &Cell) -> std::io::Result<AgentOptions> {
     let agent = &config.agent;
     let key = agent.api_key.as_ref().map(|key| &key.secret);
     let url = agent.base_url.as_deref();
-    let mut options = cell.options(agent.command.clone(), &config.private, key, url);
+    let mut options = cell.options(agent.command.clone(), &config.private, key, url)?;
     options.args.clone_from(&agent.args);
     if let Some(library) = &agent.library {
         options.lend(library.clone());
     }
-    options
+    Ok(options)
 }
 
 /// What is the same wherever the CLI runs.

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::process::{
@@ -26,9 +26,19 @@ const FILE_BYTES: u64 = 4 << 30;
 /// Processes and threads of an account of its own; the CLI itself has about 30.
 const PROCESSES: u64 = 1024;
 
+/// What a child gets that makes a sandbox.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Passage {
+    /// The number of what it inherits besides its standard streams, which stays open until it runs.
+    pub(super) inherited: Option<RawFd>,
+    /// It keeps the server's capabilities, and gives them up itself.
+    pub(super) privileged: bool,
+}
+
 /// The child dies with the thread that spawned it, has no capability and gains none, dumps no core
 /// (its memory holds the model's key), has bounds, and becomes `account` if there is one. What it starts
 /// stays its own whatever becomes of the parents in between; it is kept `apart` from other children.
+/// What makes it a sandbox gets its `passage`.
 ///
 /// # Errors
 /// If the name of its working directory can't be one.
@@ -36,6 +46,7 @@ pub(super) fn confine(
     command: &mut Command,
     account: Option<Account>,
     apart: Option<OwnedFd>,
+    passage: Passage,
 ) -> io::Result<()> {
     let parent = getpid();
     let dir = account.and(command.as_std().get_current_dir());
@@ -54,10 +65,13 @@ pub(super) fn confine(
             shut_in(rules.as_fd())?;
         }
         limit(account.is_some());
-        forget_privileges(account)?;
+        if !passage.privileged {
+            forget_privileges(account)?;
+        }
         if let Some(dir) = &dir {
             chdir(dir.as_c_str())?;
         }
+        passage.inherited.map_or(Ok(()), inherit)?;
         // Last: the kernel forgets it whenever the ids or the capabilities change.
         die_with(parent)
     };
@@ -80,6 +94,14 @@ fn shut_in(rules: BorrowedFd<'_>) -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Leaves what has this number open for the program that is executed.
+fn inherit(number: RawFd) -> io::Result<()> {
+    // SAFETY: who gave the number keeps it open until the child runs, and this child has a table of
+    // its own.
+    let file = unsafe { BorrowedFd::borrow_raw(number) };
+    Ok(rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())?)
 }
 
 fn die_with(parent: Pid) -> io::Result<()> {
@@ -116,7 +138,7 @@ fn limit(own_account: bool) {
 
 /// Drops every capability from every set, so that root's agent is no more than a user whose files
 /// are root's, and takes on `account`.
-fn forget_privileges(account: Option<Account>) -> io::Result<()> {
+pub(crate) fn forget_privileges(account: Option<Account>) -> io::Result<()> {
     for number in 0..u64::BITS {
         let one = CapabilitySet::from_bits_retain(1 << number);
         // Ends at the kernel's last one, or at once for a server that may not: the permitted set

@@ -17,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::confine::confine;
+use super::confine::{Passage, confine};
 use super::sweep::sweep;
 use super::walls;
 use crate::account::{Account, act_as};
@@ -67,13 +67,18 @@ impl Launcher {
     }
 
     /// Starts `command` in a process group of its own, all standard streams piped.
-    pub(super) async fn spawn(&self, mut command: Command) -> io::Result<Child> {
+    pub(super) async fn spawn(&self, mut command: Command, passage: Passage) -> io::Result<Child> {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
-        confine(&mut command, self.account, walls::apart())?;
+        // A sandbox has namespaces instead, which can't be made within walls.
+        let apart = match passage.inherited {
+            Some(_) => None,
+            None => walls::apart(),
+        };
+        confine(&mut command, self.account, apart, passage)?;
         let (reply, child) = oneshot::channel();
         let job = Job::Spawn(Spawn {
             command: Box::new(command),

@@ -1,6 +1,7 @@
 //! A process of this machine.
 
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -8,9 +9,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
+use super::confine::Passage;
 use super::launcher::Launcher;
 use super::stderr::Tail;
 use super::{Exit, Family, MARK, mark_of};
+use crate::sandbox::{Boxed, Connected, Inside};
 use crate::wire::{Lines, RawLine};
 
 /// How long a child may take to read what it is sent.
@@ -29,6 +32,8 @@ pub(crate) struct Local {
     launcher: Launcher,
     /// Nothing of it is left to be swept up.
     swept: bool,
+    /// Its sandbox, if it has one.
+    inside: Option<Inside>,
 }
 
 impl Local {
@@ -38,12 +43,42 @@ impl Local {
     /// What the operating system says.
     pub(crate) async fn spawn(
         launcher: &Launcher,
+        command: Command,
+        cell: &str,
+    ) -> io::Result<Local> {
+        Local::start(launcher, command, cell, Passage::default()).await
+    }
+
+    /// Starts a command in its sandbox, likewise; `connected` takes the connections that are made inside.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub(crate) async fn spawn_boxed(
+        launcher: &Launcher,
+        boxed: Boxed,
+        cell: &str,
+        connected: Connected,
+    ) -> io::Result<Local> {
+        let passage = Passage {
+            inherited: Some(boxed.inside.as_raw_fd()),
+            privileged: boxed.privileged,
+        };
+        let mut local = Local::start(launcher, boxed.command, cell, passage).await?;
+        // Ours is closed now: when the sandbox goes, its end of the handover is the last one.
+        drop(boxed.inside);
+        local.inside = Some(Inside::watch(boxed.outside, connected));
+        Ok(local)
+    }
+
+    async fn start(
+        launcher: &Launcher,
         mut command: Command,
         cell: &str,
+        passage: Passage,
     ) -> io::Result<Local> {
         let mark = format!("{}{}", mark_of(cell), uuid::Uuid::new_v4());
         command.env(MARK, &mark[MARK.len() + 1..]);
-        let mut inner = launcher.spawn(command).await?;
+        let mut inner = launcher.spawn(command, passage).await?;
         let (Some(stdout), Some(stderr)) = (inner.stdout.take(), inner.stderr.take()) else {
             return Err(io::Error::other("the child has no pipes"));
         };
@@ -55,6 +90,7 @@ impl Local {
             mark,
             launcher: launcher.clone(),
             swept: false,
+            inside: None,
         })
     }
 
@@ -116,6 +152,9 @@ impl Local {
 
     /// Kills everything that the child started and that still runs, but not the child.
     pub(crate) async fn kill_descendants(&self) {
+        if let Some(inside) = &self.inside {
+            return inside.sweep().await;
+        }
         let keep = self.inner.id().and_then(|id| i32::try_from(id).ok());
         self.launcher.sweep(self.mark.clone(), keep).await;
     }

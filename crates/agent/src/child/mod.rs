@@ -18,6 +18,9 @@ mod stderr;
 mod sweep;
 mod walls;
 
+pub(crate) use confine::forget_privileges;
+pub(crate) use walls::shut_in;
+
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;

@@ -34,7 +34,7 @@ const DEVICES: [&str; 9] = [
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn shut_in(walls: &Walls) -> io::Result<bool> {
+pub(crate) fn shut_in(walls: &Walls) -> io::Result<bool> {
     let private: Vec<PathBuf> = walls
         .private
         .iter()

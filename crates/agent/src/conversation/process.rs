@@ -11,6 +11,7 @@ use super::Shared;
 use crate::cell::Session;
 use crate::child::{Child, Exit};
 use crate::options::TargetNames;
+use crate::sandbox::Connected;
 use crate::start::{Plan, start};
 use crate::warden::Post;
 use crate::wire::{self, Line};
@@ -59,12 +60,15 @@ impl Process {
         let post: Arc<dyn Post> = opened.map_err(StartError::Failed)?.into();
         let plan = Plan {
             names: names.clone(),
+            conversation: incident.to_string(),
             session,
             model: model.to_owned(),
             env: post.environment(),
             pass: post.pass(),
         };
-        let started = start(&shared.options, &shared.launcher, Some(&plan)).await;
+        let arriving = Arc::clone(&post);
+        let connected: Connected = Arc::new(move |way, stream| arriving.connected(way, stream));
+        let started = start(&shared.options, &shared.launcher, Some(&plan), connected).await;
         let child = started.map_err(StartError::Failed)?.child;
         match child.family() {
             Ok(Some(family)) => post.open_to(family),

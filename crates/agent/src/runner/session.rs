@@ -80,7 +80,11 @@ async fn begin(
     let ssh_dir = &shared.options.ssh_dir;
     // Without keys of machines it reaches none, and what is there is another's who does.
     if !start.known_hosts.is_empty() {
-        write_ssh_files(ssh_dir, &start.ssh_config, &start.known_hosts).map_err(|error| {
+        let written = std::env::current_exe().and_then(|program| {
+            let seen = (ssh_dir.as_path(), program.as_path());
+            write_ssh_files(ssh_dir, seen, &start.ssh_config, &start.known_hosts)
+        });
+        written.map_err(|error| {
             let dir = ssh_dir.display();
             format!("The runner's directory {dir} can't be written: {error}. Set its owner there.")
         })?;

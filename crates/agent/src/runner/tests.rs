@@ -120,6 +120,7 @@ fn start() -> Start {
         version: VERSION,
         plan: Some(Plan {
             names: TargetNames { guest, host },
+            conversation: "one".to_owned(),
             session: Session::New(Uuid::nil()),
             model: "sonnet".to_owned(),
             env: vec![("BREAKGLASS_BASTION".to_owned(), "/run/x".to_owned())],

@@ -34,69 +34,29 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// How soon is tried again to accept a connection when the system had none to give.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// The served sockets of one incident; closed and removed by Drop.
-pub(super) struct Sockets {
-    pub(super) directory: PathBuf,
-    pub(super) guard: Arc<Guard>,
-    cancel: CancellationToken,
-}
+/// The directory of one incident's sockets; removed by Drop.
+pub(super) struct Sockets(pub(super) PathBuf);
 
 impl Drop for Sockets {
     fn drop(&mut self) {
-        self.cancel.cancel();
-        let _gone = fs::remove_dir_all(&self.directory);
+        let _gone = fs::remove_dir_all(&self.0);
     }
 }
 
-/// What all connections of one incident share.
+/// Serves the connections of one incident.
 #[derive(Clone)]
-struct Shared {
+pub(super) struct Service {
     seat: Arc<Seat>,
     /// All seats: a stranger here may be another's agent.
     seats: Seats,
     config: Arc<Config>,
     /// The only account that may connect, besides root.
     peer: u32,
-    guard: Arc<Guard>,
+    pub(super) guard: Arc<Guard>,
     crowd: Arc<Crowd>,
-    cancel: CancellationToken,
+    /// Ends it.
+    pub(super) cancel: CancellationToken,
     tasks: TaskTracker,
-}
-
-/// Serves `seat` on sockets in `directory`, which is made. It stays the server's, so that nobody puts
-/// another socket in the place of one.
-pub(super) fn serve(
-    (seat, seats): (&Arc<Seat>, Seats),
-    config: Arc<Config>,
-    (directory, peer): (PathBuf, u32),
-    cancel: CancellationToken,
-) -> io::Result<Sockets> {
-    fs::DirBuilder::new().mode(0o711).create(&directory)?;
-    let guard = Arc::new(Guard::new());
-    seat.guard_by(&guard);
-    let sockets = Sockets {
-        directory,
-        guard: Arc::clone(&guard),
-        cancel: cancel.clone(),
-    };
-    let tasks = seat.control.inner.tracker.clone();
-    let shared = Shared {
-        seat: Arc::clone(seat),
-        seats,
-        config,
-        peer,
-        guard,
-        crowd: Arc::default(),
-        cancel,
-        tasks,
-    };
-    for place in [Place::Guest, Place::Host] {
-        let name = place.name(&seat.station.target);
-        let listener = bind(&sockets.directory.join(name), peer)?;
-        let accepting = shared.clone().accept(listener, place);
-        shared.tasks.spawn(accepting);
-    }
-    Ok(sockets)
 }
 
 fn bind(path: &Path, peer: u32) -> io::Result<UnixListener> {
@@ -120,7 +80,36 @@ fn give(path: &Path, peer: u32) -> io::Result<()> {
     }
 }
 
-impl Shared {
+impl Service {
+    pub(super) fn new(seat: &Arc<Seat>, seats: Seats, config: Arc<Config>, peer: u32) -> Service {
+        let guard = Arc::new(Guard::new());
+        seat.guard_by(&guard);
+        let inner = &seat.control.inner;
+        Service {
+            seat: Arc::clone(seat),
+            seats,
+            config,
+            peer,
+            guard,
+            crowd: Arc::default(),
+            cancel: inner.cancel.child_token(),
+            tasks: inner.tracker.clone(),
+        }
+    }
+
+    /// Serves on sockets in `directory`, which is made. It stays the server's, so that nobody puts another
+    /// socket in the place of one.
+    pub(super) fn listen(&self, directory: &Path) -> io::Result<Sockets> {
+        fs::DirBuilder::new().mode(0o711).create(directory)?;
+        let sockets = Sockets(directory.to_owned());
+        for place in [Place::Guest, Place::Host] {
+            let name = place.name(&self.seat.station.target);
+            let listener = bind(&directory.join(name), self.peer)?;
+            self.tasks.spawn(self.clone().accept(listener, place));
+        }
+        Ok(sockets)
+    }
+
     async fn accept(self, listener: UnixListener, place: Place) {
         let cancel = self.cancel.clone();
         cancel
@@ -145,10 +134,10 @@ impl Shared {
     /// the kernel's queue.
     async fn receive(&self, stream: UnixStream, place: Place) {
         if !self.guard.asks_for_proof() {
-            return self.take_in(stream, place, false);
+            return self.converse_apart(stream, place, false);
         }
         match self.guard.prove(&stream).await {
-            Ok(()) => self.take_in(stream, place, true),
+            Ok(()) => self.converse_apart(stream, place, true),
             Err(refused) => {
                 let shared = self.clone();
                 self.tasks.spawn(async move {
@@ -158,7 +147,12 @@ impl Shared {
         }
     }
 
-    fn take_in(&self, stream: UnixStream, place: Place, proved: bool) {
+    /// Serves a connection that is known to be the agent's. Does not wait.
+    pub(super) fn take_in(&self, stream: UnixStream, place: Place) {
+        self.converse_apart(stream, place, true);
+    }
+
+    fn converse_apart(&self, stream: UnixStream, place: Place, proved: bool) {
         let connection = self.cancel.child_token();
         let shared = self.clone();
         match self.crowd.enter(&connection) {

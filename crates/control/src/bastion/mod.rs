@@ -33,7 +33,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use breakglass_journal::{Actor, Autonomy, Decision, EventBody, IncidentId, JournalError};
@@ -46,12 +46,14 @@ pub use errand::CALL;
 pub use guard::Proof;
 pub use post::{Post, ToolQuestion, ToolRuling};
 pub use remote::SCRIPT_NAME;
+pub use work::Place;
 
 use crate::Control;
 use crate::permit::Refusal;
 use crate::rules::Rules;
 use crate::ssh::generate_key;
 use history::Settings;
+use listener::Service;
 use seat::Seat;
 
 /// The name under which clients know the bastion's key; see [`Bastion::known_hosts`].
@@ -65,14 +67,26 @@ const WINDOW: u32 = 1 << 20;
 /// How the bastion is set up.
 pub struct BastionOptions {
     /// The directory for the incidents' sockets; made where missing. A short path: a socket's name has
-    /// 107 bytes at the most.
-    pub sockets: PathBuf,
+    /// 107 bytes at the most. None where no process finds its way by a path, and each connection is given
+    /// to [`Post::receive`].
+    pub sockets: Option<PathBuf>,
     /// The account that the agent runs as, by number.
     pub peer: u32,
     /// What an agent may do without asking, unless its incident says otherwise.
     pub autonomy: Autonomy,
+    /// The most that it may do without asking, whatever an operator chooses; none for everything.
+    pub ceiling: Option<Ceiling>,
     /// Which commands only read.
     pub rules: Rules,
+}
+
+/// The most that an agent may do without asking, and why no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ceiling {
+    /// The most.
+    pub autonomy: Autonomy,
+    /// A sentence, with the remedy.
+    pub why: String,
 }
 
 /// Why something at the bastion was not done.
@@ -92,6 +106,9 @@ pub enum BastionError {
         /// Why.
         source: io::Error,
     },
+    /// It is more than the agent may do here; a sentence.
+    #[error("{0}")]
+    AboveCeiling(String),
 }
 
 /// The bastion of a server. Cheap to clone.
@@ -100,9 +117,10 @@ pub struct Bastion(Arc<Inner>);
 
 struct Inner {
     control: Control,
-    sockets: PathBuf,
+    sockets: Option<PathBuf>,
     peer: u32,
     autonomy: Autonomy,
+    ceiling: Option<Ceiling>,
     rules: Arc<Rules>,
     config: Arc<Config>,
     known_hosts: String,
@@ -135,19 +153,14 @@ impl Bastion {
             sockets,
             peer,
             autonomy,
+            ceiling,
             rules,
         } = options;
-        // What an earlier server left there is nobody's.
-        let _gone = fs::remove_dir_all(&sockets);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o711)
-            .create(&sockets)?;
-        // Below a directory that others can write to, somebody may have made it first.
-        if fs::symlink_metadata(&sockets)?.uid() != rustix::process::geteuid().as_raw() {
-            let taken = format!("{} belongs to another account", sockets.display());
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, taken));
+        if let Some(sockets) = &sockets {
+            make_fresh(sockets)?;
         }
+        let most = ceiling.as_ref().map(|ceiling| ceiling.autonomy);
+        let autonomy = most.map_or(autonomy, |most| autonomy.at_most(most));
         let key = generate_key()?;
         let public = key.public_key().to_openssh().map_err(io::Error::other)?;
         Ok(Bastion(Arc::new(Inner {
@@ -155,6 +168,7 @@ impl Bastion {
             sockets,
             peer,
             autonomy,
+            ceiling,
             rules: Arc::new(rules),
             config: config(key),
             known_hosts: format!("{HOST_KEY_ALIAS} {}\n", public.trim()),
@@ -166,7 +180,9 @@ impl Bastion {
     /// Removes the sockets of all incidents, and their directory; for a server's end, while the next
     /// one can't have begun.
     pub fn remove_sockets(&self) {
-        let _gone = fs::remove_dir_all(&self.0.sockets);
+        if let Some(sockets) = &self.0.sockets {
+            let _gone = fs::remove_dir_all(sockets);
+        }
     }
 
     /// How many questions wait for an answer now.
@@ -189,22 +205,20 @@ impl Bastion {
     /// When there is no such target or incident, or no sockets can be made.
     pub async fn open(&self, incident: IncidentId, target: &str) -> Result<Post, BastionError> {
         let seat = self.seat(incident, target).await?;
-        // Short and never used again: sockets that are just being removed are another's.
-        let name = uuid::Uuid::new_v4().simple().to_string();
-        let directory = self.0.sockets.join(&name[..12]);
-        let cancel = self.0.control.inner.cancel.child_token();
         let config = Arc::clone(&self.0.config);
-        let sockets = listener::serve(
-            (&seat, self.0.seats.clone()),
-            config,
-            (directory.clone(), self.0.peer),
-            cancel,
-        );
-        let sockets = sockets.map_err(|source| BastionError::Sockets {
-            directory: directory.display().to_string(),
-            source,
-        })?;
-        Ok(Post::new(seat, sockets))
+        let service = Service::new(&seat, self.0.seats.clone(), config, self.0.peer);
+        let mut post = Post::new(seat, service);
+        if let Some(sockets) = &self.0.sockets {
+            // Short and never used again: sockets that are just being removed are another's.
+            let name = uuid::Uuid::new_v4().simple().to_string();
+            let directory = sockets.join(&name[..12]);
+            post.listen(&directory)
+                .map_err(|source| BastionError::Sockets {
+                    directory: directory.display().to_string(),
+                    source,
+                })?;
+        }
+        Ok(post)
     }
 
     /// Decides on an open question. Returns when the decision took effect.
@@ -230,7 +244,8 @@ impl Bastion {
     /// Sets how much the agent of `incident` may do without asking.
     ///
     /// # Errors
-    /// When there is no such target or incident, or the log does not take it: then nothing has changed.
+    /// When there is no such target or incident, it is above the ceiling, or the log does not take it: then
+    /// nothing has changed.
     pub async fn set_autonomy(
         &self,
         incident: IncidentId,
@@ -239,6 +254,11 @@ impl Bastion {
         actor: Actor,
     ) -> Result<(), BastionError> {
         let seat = self.seat(incident, target).await?;
+        if let Some(ceiling) = self.0.ceiling.as_ref()
+            && autonomy.at_most(ceiling.autonomy) != autonomy
+        {
+            return Err(BastionError::AboveCeiling(ceiling.why.clone()));
+        }
         let changed = EventBody::AutonomyChanged { autonomy };
         seat.journal().append(incident, actor, changed).await?;
         seat.set_autonomy(autonomy);
@@ -285,15 +305,18 @@ impl Bastion {
     async fn settings(&self, incident: IncidentId) -> Result<Settings, JournalError> {
         let journal = &self.0.control.inner.journal;
         let mut settings = history::settings(journal, incident).await?;
-        if settings.autonomy.is_none() {
+        let recorded = settings.autonomy;
+        if recorded.is_none() {
             settings.autonomy = history::chosen_before(journal, incident).await?;
-            let other = settings
-                .autonomy
-                .filter(|chosen| *chosen != self.0.autonomy);
-            if let Some(autonomy) = other {
-                let taken_over = EventBody::AutonomyChanged { autonomy };
-                journal.append(incident, Actor::System, taken_over).await?;
-            }
+        }
+        let most = self.0.ceiling.as_ref().map(|ceiling| ceiling.autonomy);
+        settings.autonomy = settings
+            .autonomy
+            .map(|chosen| most.map_or(chosen, |most| chosen.at_most(most)));
+        let shown = recorded.unwrap_or(self.0.autonomy);
+        if let Some(autonomy) = settings.autonomy.filter(|chosen| *chosen != shown) {
+            let taken_over = EventBody::AutonomyChanged { autonomy };
+            journal.append(incident, Actor::System, taken_over).await?;
         }
         Ok(settings)
     }
@@ -330,6 +353,21 @@ impl std::fmt::Debug for Bastion {
             .field("sockets", &self.0.sockets)
             .finish_non_exhaustive()
     }
+}
+
+/// Makes the directory of all sockets anew: what an earlier server left there is nobody's.
+fn make_fresh(sockets: &Path) -> io::Result<()> {
+    let _gone = fs::remove_dir_all(sockets);
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o711)
+        .create(sockets)?;
+    // Below a directory that others can write to, somebody may have made it first.
+    if fs::symlink_metadata(sockets)?.uid() != rustix::process::geteuid().as_raw() {
+        let taken = format!("{} belongs to another account", sockets.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, taken));
+    }
+    Ok(())
 }
 
 fn config(key: PrivateKey) -> Arc<Config> {

@@ -1,20 +1,22 @@
 //! A seat that a conversation has taken.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, Level, TurnNumber};
+use breakglass_journal::{Actor, EventBody, IncidentId, Level, TurnNumber};
+use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::approvals::{Answer, CELL, Question};
 use super::guard::Proof;
-use super::listener::Sockets;
+use super::listener::{Service, Sockets};
 use super::policy::{Ruling, Wish};
 use super::remote::{self, Found};
 use super::seat::Seat;
-use super::work::denied;
+use super::work::{Place, denied};
 
 /// Longest wait for the commands of a turn to be ended and recorded; ending one takes its own time
 /// on the guest, see `remote`.
@@ -41,30 +43,65 @@ pub struct ToolRuling {
 /// A seat that a conversation has taken, and its sockets; given back by Drop.
 pub struct Post {
     seat: Arc<Seat>,
-    sockets: Sockets,
+    service: Service,
+    sockets: Option<Sockets>,
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        self.service.cancel.cancel();
+    }
 }
 
 impl Post {
-    pub(super) fn new(seat: Arc<Seat>, sockets: Sockets) -> Post {
+    pub(super) fn new(seat: Arc<Seat>, service: Service) -> Post {
         let upstream = Arc::clone(&seat.upstream);
         // Bounded by the dial's own limit.
         seat.control
             .inner
             .tracker
             .spawn(async move { upstream.warm().await });
-        Post { seat, sockets }
+        Post {
+            seat,
+            service,
+            sockets: None,
+        }
     }
 
-    /// The directory of the sockets, each by the name of its machine.
+    pub(super) fn listen(&mut self, directory: &Path) -> io::Result<()> {
+        self.sockets = Some(self.service.listen(directory)?);
+        Ok(())
+    }
+
+    /// The directory of the sockets, each by the name of its machine; none where connections are given to
+    /// [`Post::receive`].
     #[must_use]
-    pub fn sockets(&self) -> &Path {
-        &self.sockets.directory
+    pub fn sockets(&self) -> Option<&Path> {
+        self.sockets.as_ref().map(|sockets| sockets.0.as_path())
+    }
+
+    /// Serves a connection of the agent's to one of its machines: `stream` came out of its sandbox, so
+    /// nobody else's it can be. Does not wait.
+    pub fn receive(&self, place: Place, stream: UnixStream) {
+        self.service.take_in(stream, place);
+    }
+
+    /// The incident.
+    #[must_use]
+    pub fn incident(&self) -> IncidentId {
+        self.seat.incident
+    }
+
+    /// Cancelled when, or while, the operator has cut the agent off.
+    #[must_use]
+    pub fn until_cut_off(&self) -> CancellationToken {
+        self.seat.until_cut_off()
     }
 
     /// Lets in the processes that `proof` knows, and from then on no others: those of the agent that was
     /// started for this post. The first one counts.
     pub fn open_to(&self, proof: Proof) {
-        self.sockets.guard.open_to(proof);
+        self.service.guard.open_to(proof);
     }
 
     /// What a runner shows that speaks for the agent's processes, where no proof was given: it sends
@@ -72,7 +109,7 @@ impl Post {
     /// the agent.
     #[must_use]
     pub fn pass(&self) -> &str {
-        self.sockets.guard.pass()
+        self.service.guard.pass()
     }
 
     /// From now on commands belong to this turn; before the first one they are refused.

@@ -52,6 +52,8 @@ pub(super) struct Seat {
 struct State {
     autonomy: Autonomy,
     cut_off: bool,
+    /// Cancelled when the agent is cut off; another one when that is lifted.
+    open: CancellationToken,
     turn: Option<Turn>,
     commands: HashMap<Uuid, CancellationToken>,
     /// Commands of this turn that may run on without their client.
@@ -120,6 +122,7 @@ impl Seat {
             state: Mutex::new(State {
                 autonomy: settings.autonomy.unwrap_or(configured),
                 cut_off: settings.cut_off,
+                open: opened(settings.cut_off),
                 turn: None,
                 commands: HashMap::new(),
                 left: Vec::new(),
@@ -218,8 +221,16 @@ impl Seat {
         let mut state = self.state();
         state.cut_off = cut_off;
         if cut_off {
+            state.open.cancel();
             state.commands.values().for_each(CancellationToken::cancel);
+        } else if state.open.is_cancelled() {
+            state.open = CancellationToken::new();
         }
+    }
+
+    /// Cancelled when, or while, the agent is cut off.
+    pub(super) fn until_cut_off(&self) -> CancellationToken {
+        self.state().open.clone()
     }
 
     pub(super) fn turn_began(&self, number: TurnNumber) {
@@ -289,4 +300,12 @@ impl Seat {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn opened(cut_off: bool) -> CancellationToken {
+    let open = CancellationToken::new();
+    if cut_off {
+        open.cancel();
+    }
+    open
 }

@@ -35,8 +35,10 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Which of a target's two machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub enum Place {
+    /// The one that incidents are about.
     Guest,
+    /// The one that it runs on, which answers verbs alone.
     Host,
 }
 

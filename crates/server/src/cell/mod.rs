@@ -12,6 +12,8 @@
 //! What the agent only reads is the server's own; what lies in its home the server touches with the
 //! agent's rights alone.
 
+mod kind;
+mod sandbox;
 mod ssh;
 
 use std::fs;
@@ -21,13 +23,17 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
-use breakglass_agent::{Account, AgentOptions, Walls, act_as, write_ssh_files};
+use breakglass_agent::{Account, AgentOptions, Walls, act_as, give_sign_in, write_ssh_files};
 use secrecy::{ExposeSecret as _, SecretString};
 
+pub(crate) use kind::Kind;
+pub(crate) use sandbox::Found;
 pub(crate) use ssh::{SOCKETS, client_config};
 
 use crate::config::Config;
 
+/// By what programs know a proxy.
+const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
 /// Where the CLI keeps its sign-in, in its own directory.
 const SIGN_IN: &str = ".credentials.json";
 
@@ -37,6 +43,8 @@ pub(crate) struct Cell {
     root: PathBuf,
     /// Whose the CLI's own directories are, where that is not the server's account.
     account: Option<Account>,
+    /// How its sandbox is made; none for a cell with walls alone.
+    found: Option<Found>,
 }
 
 impl Cell {
@@ -45,9 +53,10 @@ impl Cell {
     ///
     /// # Errors
     /// When a directory or file of it can't be written.
-    pub(crate) fn build(config: &Config, bastion: &str) -> io::Result<Cell> {
-        let cell = Cell::lay_out(config.data_dir.join("cell"), config.agent.user)?;
-        write_ssh_files(&cell.root, &client_config(), bastion)?;
+    pub(crate) fn build(config: &Config, bastion: &str, kind: &Kind) -> io::Result<Cell> {
+        let found = kind.sandbox().cloned();
+        let cell = Cell::lay_out(config.data_dir.join("cell"), config.agent.user, found)?;
+        cell.write_ssh_files(bastion)?;
         if let Some(source) = &config.agent.credentials_dir {
             cell.sign_in(source);
         }
@@ -58,14 +67,38 @@ impl Cell {
     ///
     /// # Errors
     /// When a directory or file of it can't be written, or not be reached by the account.
-    pub(crate) fn lay_out(root: PathBuf, account: Option<Account>) -> io::Result<Cell> {
-        let cell = Cell { root, account };
-        for dir in ["", "bin"] {
-            private_dir(&cell.root.join(dir))?;
+    pub(crate) fn lay_out(
+        root: PathBuf,
+        account: Option<Account>,
+        found: Option<Found>,
+    ) -> io::Result<Cell> {
+        let account = match &found {
+            Some(found) => found.account.or(found.maker),
+            None => account,
+        };
+        let cell = Cell {
+            root,
+            account,
+            found,
+        };
+        for dir in [
+            &cell.root,
+            &cell.shown(),
+            &cell.shown().join("bin"),
+            &cell.own(),
+        ] {
+            private_dir(dir)?;
         }
-        if account.is_some() {
+        if account.is_some() && !cell.is_roots() {
             set_mode(&cell.root, 0o711)?;
-            set_mode(&cell.root.join("bin"), 0o755)?;
+            set_mode(&cell.own(), 0o711)?;
+        }
+        if account.is_some() || cell.found.is_some() {
+            set_mode(&cell.shown().join("bin"), 0o755)?;
+        }
+        if let Some(found) = &cell.found {
+            set_mode(&cell.shown(), 0o755)?;
+            found.write_settings(&cell.shown())?;
         }
         for dir in [cell.home(), cell.work()] {
             private_dir(&dir)?;
@@ -76,8 +109,30 @@ impl Cell {
                 cell.write_shim(program, &real)?;
             }
         }
-        cell.is_reachable()?;
+        if !cell.is_roots() {
+            cell.is_reachable()?;
+        }
         Ok(cell)
+    }
+
+    /// Writes how the CLI's SSH client reaches guest and host, who are known by the line `bastion`.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn write_ssh_files(&self, bastion: &str) -> io::Result<()> {
+        let program = std::env::current_exe()?;
+        let (cell, program) = match &self.found {
+            Some(_) => (Path::new(sandbox::CELL), Path::new(sandbox::PROGRAM)),
+            None => (self.root.as_path(), program.as_path()),
+        };
+        write_ssh_files(&self.shown(), (cell, program), &client_config(), bastion)
+    }
+
+    /// Root makes its sandbox, so that its account need not get there from outside.
+    fn is_roots(&self) -> bool {
+        self.found
+            .as_ref()
+            .is_some_and(|found| found.account.is_some())
     }
 
     /// Makes `dir` the CLI's own. What another account has left there stays as it is, since it
@@ -137,12 +192,21 @@ impl Cell {
         private: &[PathBuf],
         api_key: Option<&SecretString>,
         base_url: Option<&str>,
-    ) -> AgentOptions {
+    ) -> io::Result<AgentOptions> {
         let mut options = AgentOptions::new(command, self.home());
         options.work_dir = self.work();
-        options.account = self.account;
         options.lock = self.root.join("lock");
-        options.walls = Some(self.walls(private));
+        match &self.found {
+            // Walls of the starting thread's would keep the sandbox from being made.
+            Some(found) => {
+                options.account = found.maker;
+                options.sandbox = Some(found.sandbox(self.shown(), Vec::new())?);
+            }
+            None => {
+                options.account = self.account;
+                options.walls = Some(self.walls(private));
+            }
+        }
         options.env = self.environment();
         // What the CLI needs to reach its model: the one secret that is the agent's own.
         let key = api_key.map(|key| ("ANTHROPIC_API_KEY", key.expose_secret()));
@@ -150,7 +214,7 @@ impl Cell {
         let model = key.into_iter().chain(url);
         let model = model.map(|(name, value)| (name.to_owned(), value.to_owned()));
         options.env.extend(model);
-        options
+        Ok(options)
     }
 
     /// Gives the CLI the sign-in in `source`, unless it has that one: it renews its own copy from
@@ -166,16 +230,13 @@ impl Cell {
 
     fn copy_sign_in(&self, source: &Path) -> io::Result<()> {
         let offered = fs::read(source)?;
-        let (seen, own) = (self.root.join("sign-in.seen"), self.home().join(".claude"));
+        let seen = self.root.join("sign-in.seen");
         let has_it = fs::read(&seen).is_ok_and(|seen| seen == offered);
-        act_as(self.account, || {
-            private_dir(&own)?;
-            let own = own.join(SIGN_IN);
-            if has_it && own.exists() {
-                return Ok(());
-            }
-            write_private(&own, &offered)
-        })?;
+        let hands = match &self.found {
+            Some(found) => (found.maker, found.account),
+            None => (self.account, None),
+        };
+        give_sign_in(&self.home(), hands, &offered, !has_it)?;
         write_private(&seen, &offered)
     }
 
@@ -197,35 +258,66 @@ impl Cell {
         &self.root
     }
 
+    /// What the CLI is shown and only reads.
+    fn shown(&self) -> PathBuf {
+        match self.found {
+            Some(_) => self.root.join("shown"),
+            None => self.root.clone(),
+        }
+    }
+
+    /// What is its own.
+    fn own(&self) -> PathBuf {
+        match self.found {
+            Some(_) => self.root.join("own"),
+            None => self.root.clone(),
+        }
+    }
+
     fn home(&self) -> PathBuf {
-        self.root.join("home")
+        self.own().join("home")
     }
 
     fn work(&self) -> PathBuf {
-        self.root.join("work")
+        self.own().join("work")
     }
 
     /// The environment that the CLI gets, besides what its crate sets itself.
     fn environment(&self) -> Vec<(String, String)> {
+        let root = match self.found {
+            Some(_) => PathBuf::from(sandbox::CELL),
+            None => self.root.clone(),
+        };
         let path = format!(
             "{}:/usr/local/bin:/usr/bin:/bin",
-            self.root.join("bin").display()
+            root.join("bin").display()
         );
-        [
+        let mut all = vec![
             ("PATH", path),
             ("LANG", "C.UTF-8".to_owned()),
             ("TERM", "dumb".to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+            // What decides without asking reads a command as this shell does.
+            ("CLAUDE_CODE_SHELL", "/bin/bash".to_owned()),
+        ];
+        if self.found.is_some() {
+            let proxy = format!("http://{}", sandbox::MODEL_PROXY);
+            all.extend(PROXIES.map(|name| (name, proxy.clone())));
+        }
+        all.into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     fn write_shim(&self, program: &str, real: &Path) -> io::Result<()> {
-        let shim = self.root.join("bin").join(program);
+        let shim = self.shown().join("bin").join(program);
+        let root = match self.found {
+            Some(_) => Path::new(sandbox::CELL),
+            None => self.root.as_path(),
+        };
         let text = format!(
             "#!/bin/sh\nexec '{}' -F '{}' \"$@\"\n",
             real.display(),
-            self.root.join("ssh_config").display()
+            root.join("ssh_config").display()
         );
         fs::write(&shim, text)?;
         set_mode(&shim, 0o755)
@@ -270,9 +362,11 @@ mod tests {
     use super::*;
 
     fn cell(root: &Path) -> Cell {
-        let root = root.to_owned();
-        let account = None;
-        Cell { root, account }
+        Cell {
+            root: root.to_owned(),
+            account: None,
+            found: None,
+        }
     }
 
     fn own(cell: &Cell) -> PathBuf {

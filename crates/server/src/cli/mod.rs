@@ -1,6 +1,7 @@
 //! The command line: parses, dispatches, and turns every end into an exit code.
 
 mod audit;
+mod cell_init;
 mod client;
 mod connect;
 mod direct;
@@ -226,6 +227,9 @@ enum Command {
     /// Hands a connection to the bastion to the agent's SSH client.
     #[command(hide = true)]
     Connect(connect::ConnectArgs),
+    /// The first program inside the agent's sandbox.
+    #[command(hide = true)]
+    CellInit(cell_init::CellInitArgs),
     /// The drill's scripted agent; speaks stream-json on standard input and output.
     #[command(hide = true)]
     DrillAgent(DrillAgentArgs),
@@ -277,15 +281,17 @@ pub fn main() -> ExitCode {
         Command::Completions(args) => teach::completions(&args),
         Command::Man(args) => teach::man(&args),
         Command::Connect(args) => connect::run(&args),
+        Command::CellInit(args) => {
+            return cell_init::run(args).unwrap_or_else(|failure| end(&failure));
+        }
         Command::DrillAgent(_) => return breakglass_drill::scripted_agent(),
     };
-    match result {
-        Ok(exit) => ExitCode::from(exit as u8),
-        Err(failure) => {
-            say_error(&failure.message);
-            ExitCode::from(failure.exit as u8)
-        }
-    }
+    result.map_or_else(|failure| end(&failure), |exit| ExitCode::from(exit as u8))
+}
+
+fn end(failure: &Failure) -> ExitCode {
+    say_error(&failure.message);
+    ExitCode::from(failure.exit as u8)
 }
 
 /// The record of a data directory, or the record itself.

@@ -81,7 +81,7 @@ fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
     }
     let key = args.api_key_file.as_ref().map(read_key).transpose()?;
     let cell = std::fs::create_dir_all(&args.data_dir)
-        .and_then(|()| Cell::lay_out(args.data_dir.join("cell"), args.user));
+        .and_then(|()| Cell::lay_out(args.data_dir.join("cell"), args.user, None));
     let cell = cell.map_err(|error| {
         let dir = args.data_dir.display();
         let message = format!("the cell below {dir} could not be made: {error}");
@@ -95,12 +95,14 @@ fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
         [] => vec![own],
         given => given.to_vec(),
     };
-    let mut agent = cell.options(
-        args.command.clone(),
-        args.api_key_file.as_slice(),
-        key.as_ref(),
-        args.base_url.as_deref(),
-    );
+    let mut agent = cell
+        .options(
+            args.command.clone(),
+            args.api_key_file.as_slice(),
+            key.as_ref(),
+            args.base_url.as_deref(),
+        )
+        .map_err(|error| Failure::new(Exit::Usage, format!("the agent's cell: {error}")))?;
     if let Some(library) = &args.library {
         agent.lend(library.clone());
     }

@@ -30,7 +30,9 @@ pub(crate) use notify::topic;
 pub use notify::{NotificationKind, NotifyConfig, ReceiverConfig, Shape};
 pub use presets::Preset;
 pub(crate) use sections::own_rules;
-pub use types::{AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, RecordConfig, SshConfig};
+pub use types::{
+    AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, RecordConfig, SandboxMode, SshConfig,
+};
 
 use error::Report;
 use section::Section;

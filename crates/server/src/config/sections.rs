@@ -18,7 +18,7 @@ use super::presets;
 use super::section::Section;
 use super::types::{
     AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, RecordConfig, SOCKETS_DIR,
-    SOCKETS_NAME, SshConfig,
+    SOCKETS_NAME, SandboxMode, SshConfig,
 };
 use crate::auth::{ApiToken, Identity};
 
@@ -290,6 +290,16 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
     let credentials_dir = section.directory("credentials_dir");
     let user = agent_user::user(section);
     let library = library::library(section);
+    let sandbox = section
+        .parsed(
+            "sandbox",
+            "write \"auto\", \"required\" or \"none\"",
+            sandbox,
+        )
+        .unwrap_or_default();
+    let egress = section
+        .list("egress", "write each as \"host:port\"", str::parse)
+        .unwrap_or_default();
     let runner = runner(section, &given);
     let runner_uid = section
         .optional_integer("runner_uid", 0..=u64::from(u32::MAX - 1))
@@ -328,6 +338,8 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         credentials_dir,
         user,
         library,
+        sandbox,
+        egress,
         runner,
         runner_uid,
         model_check,
@@ -337,12 +349,14 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
 }
 
 /// Keys that mean something where the CLI is started, which is elsewhere with a runner.
-const RUNNERS_OWN: [&str; 7] = [
+const RUNNERS_OWN: [&str; 9] = [
     "command",
     "args",
     "api_key_file",
     "base_url",
     "credentials_dir",
+    "egress",
+    "sandbox",
     "user",
     "library",
 ];
@@ -379,6 +393,15 @@ fn model_name(text: &str) -> Result<String, String> {
     (valid && !text.is_empty())
         .then(|| text.to_owned())
         .ok_or_else(|| format!("{text:?} is no model name"))
+}
+
+fn sandbox(text: &str) -> Result<SandboxMode, String> {
+    match text {
+        "auto" => Ok(SandboxMode::Auto),
+        "required" => Ok(SandboxMode::Required),
+        "none" => Ok(SandboxMode::None),
+        _ => Err(format!("{text:?} is no kind of sandbox")),
+    }
 }
 
 fn autonomy(text: &str) -> Result<Autonomy, String> {

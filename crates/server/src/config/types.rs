@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use super::notify::NotifyConfig;
 use super::presets::{self, Preset};
 use crate::auth::ApiToken;
+use crate::egress::Destination;
 
 /// Everything that `serve` needs to know, checked: a value of this type is a whole configuration.
 /// Plain data, so that a drill can be built without a file.
@@ -120,6 +121,10 @@ pub struct AgentConfig {
     pub user: Option<Account>,
     /// A folder of runbooks that the agent reads; absolute.
     pub library: Option<PathBuf>,
+    /// What keeps the CLI in.
+    pub sandbox: SandboxMode,
+    /// What its proxy lets through besides the model's API.
+    pub egress: Vec<Destination>,
     /// The socket of a runner that starts the CLI in another container. With one, `command`,
     /// `args`, `api_key`, `base_url`, `credentials_dir`, `user` and `library` are the runner's affair.
     pub runner: Option<PathBuf>,
@@ -140,6 +145,18 @@ pub struct ModelKey {
     pub secret: SecretString,
     /// The file that it came from, if it did.
     pub file: Option<PathBuf>,
+}
+
+/// Whether the CLI lives in a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SandboxMode {
+    /// Where one can be made; else it has walls alone, and asks before it changes anything.
+    #[default]
+    Auto,
+    /// Always: where none can be made, there is no agent.
+    Required,
+    /// Never, whatever it may do without asking.
+    None,
 }
 
 /// What one server and one identity may hold.
@@ -196,6 +213,23 @@ impl AgentConfig {
         elsewhere
             .or(here)
             .unwrap_or_else(|| rustix::process::geteuid().as_raw())
+    }
+
+    /// What can be reached from the agent's sandbox: the model's API, where the CLI renews a sign-in of its
+    /// own, and what is configured besides.
+    #[must_use]
+    pub fn listed(&self) -> Vec<Destination> {
+        let api = self.base_url.as_deref().and_then(Destination::of_url);
+        let mut listed = vec![api.unwrap_or_else(Destination::vendor)];
+        if self.credentials_dir.is_some() {
+            listed.extend(Destination::sign_in());
+        }
+        for more in &self.egress {
+            if !listed.contains(more) {
+                listed.push(more.clone());
+            }
+        }
+        listed
     }
 
     /// How the login of the model's API is renewed here, as a remedy.
@@ -261,6 +295,8 @@ impl Default for AgentConfig {
             credentials_dir: None,
             user: None,
             library: None,
+            sandbox: SandboxMode::Auto,
+            egress: Vec::new(),
             runner: None,
             runner_uid: None,
             model_check: Some(Duration::from_secs(24 * 3600)),

@@ -3,18 +3,23 @@
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 use std::time::Duration;
 
+use breakglass_agent::sandbox::{Connected, Way};
 use breakglass_agent::{
     AgentHealth, AgentOptions, Agents, NoAnswer, RunnerAccess, try_cli, try_model,
 };
 use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
 
 use super::check::{Check, State};
 use super::model::Answer;
-use crate::cell::{self, Cell};
+use crate::cell::{self, Cell, Kind};
 use crate::config::{AgentConfig, Config};
+use crate::egress::{Attempt, Egress};
 use crate::http::{NoAgent, sentence};
+use crate::ways;
 
 /// The name of the model's check.
 pub(super) const MODEL: &str = "agent.model";
@@ -41,15 +46,9 @@ pub(crate) async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
         });
         return of_cli(config, options, ask_model).await;
     }
-    match lay_out(config) {
-        Ok((_dir, cell)) => {
-            let (key, url) = (
-                config.agent.api_key.as_ref().map(|key| &key.secret),
-                config.agent.base_url.as_deref(),
-            );
-            let command = config.agent.command.clone();
-            let mut options = cell.options(command, &config.private, key, url);
-            options.args.clone_from(&config.agent.args);
+    let laid_out = lay_out(config).and_then(|(dir, cell)| Ok((options(config, &cell)?, dir, cell)));
+    match laid_out {
+        Ok((options, _dir, cell)) => {
             let mut checks = vec![Check::green(
                 "agent.cell",
                 "The agent's cell can be laid out.",
@@ -68,6 +67,15 @@ pub(crate) async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
             vec![cell, Check::untried("agent", "agent.cell")]
         }
     }
+}
+
+fn options(config: &Config, cell: &Cell) -> io::Result<AgentOptions> {
+    let agent = &config.agent;
+    let key = agent.api_key.as_ref().map(|key| &key.secret);
+    let url = agent.base_url.as_deref();
+    let mut options = cell.options(agent.command.clone(), &config.private, key, url)?;
+    options.args.clone_from(&agent.args);
+    Ok(options)
 }
 
 /// Why the model's API refused the login, where `tried` asked it and it did.
@@ -131,7 +139,7 @@ async fn of_cli(config: &Config, mut options: AgentOptions, ask_model: bool) -> 
     if !ask_model {
         answer = Answer::kept(config).map(|answer| answer.check);
     } else if health.available {
-        let model = try_model(&options, MODEL_LIMIT).await;
+        let model = try_model(&options, reached(config), MODEL_LIMIT).await;
         // The CLI of a running server may have renewed what it was given a copy of; then only its own
         // turns tell whether its login works.
         let same_login = config.agent.credentials_dir.is_none();
@@ -145,6 +153,20 @@ async fn of_cli(config: &Config, mut options: AgentOptions, ask_model: bool) -> 
     let untried = ask_model.then(|| Check::untried(MODEL, "agent"));
     checks.extend(answer.or(untried));
     checks
+}
+
+/// Takes the connections out of the cell: what is listed can be reached from it, and no machine.
+fn reached(config: &Config) -> Connected {
+    let (tasks, report) = (TaskTracker::new(), |attempt: Attempt| {
+        tracing::info!(to = %attempt.to, error = ?attempt.error, "the agent's way out");
+    });
+    let egress = Egress::new(config.agent.listed(), Arc::new(report), tasks.clone());
+    Arc::new(move |way, stream| {
+        if let (Way::Model, Ok(stream)) = (way, ways::tcp(stream)) {
+            let egress = egress.clone();
+            tasks.spawn(async move { egress.serve(stream).await });
+        }
+    })
 }
 
 /// What its answer to one short question says.
@@ -172,7 +194,9 @@ fn lay_out(config: &Config) -> io::Result<(TempDir, Cell)> {
     if config.agent.user.is_some() {
         std::fs::set_permissions(dir.path(), Permissions::from_mode(0o711))?;
     }
-    let cell = Cell::lay_out(dir.path().join("cell"), config.agent.user)?;
+    let kind = Kind::choose(&config.agent).map_err(io::Error::other)?;
+    let found = kind.sandbox().cloned();
+    let cell = Cell::lay_out(dir.path().join("cell"), config.agent.user, found)?;
     if let Some(source) = &config.agent.credentials_dir {
         cell.sign_in(source);
     }

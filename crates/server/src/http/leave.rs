@@ -140,6 +140,9 @@ fn bastion_problem(error: BastionError) -> Problem {
             let detail = sentence(refusal.to_string());
             Problem::conflict("unknown-target", "No such target any more", detail)
         }
+        BastionError::AboveCeiling(why) => {
+            Problem::conflict("above-ceiling", "More than the agent may do here", why)
+        }
         BastionError::Sockets { .. } => {
             tracing::error!(%error, "the bastion could not be opened");
             Problem::unavailable(sentence(error.to_string()))

@@ -95,7 +95,7 @@ async fn a_command_that_no_record_holds_is_refused_with_another_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn half_open_clients_are_let_go_and_disturb_nobody() {
     let scene = Scene::start().await;
-    let socket = scene.post.sockets().join("devvm");
+    let socket = scene.sockets().join("devvm");
     let mut open: Vec<UnixStream> = (0..100)
         .map(|_| UnixStream::connect(&socket).unwrap())
         .collect();
@@ -128,7 +128,7 @@ fn ended(stream: &mut UnixStream) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_quick_connections_leave_room_for_the_next() {
     let scene = Scene::start().await;
-    let socket = scene.post.sockets().join("devvm");
+    let socket = scene.sockets().join("devvm");
     tokio::task::block_in_place(|| {
         for _ in 0..1000 {
             drop(UnixStream::connect(&socket).unwrap());
@@ -140,7 +140,7 @@ async fn a_thousand_quick_connections_leave_room_for_the_next() {
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_silent_connections_without_end_a_new_one_is_answered_at_once() {
     let scene = Scene::start().await;
-    let socket = scene.post.sockets().join("devvm");
+    let socket = scene.sockets().join("devvm");
     let connect = || UnixStream::connect(&socket).unwrap();
     let silent: Vec<UnixStream> = (0..140).map(|_| connect()).collect();
     let alone = std::time::Instant::now();

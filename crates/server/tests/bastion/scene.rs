@@ -77,9 +77,10 @@ impl Scene {
             TaskTracker::new(),
         );
         let options = BastionOptions {
-            sockets: dir.path().join("b"),
+            sockets: Some(dir.path().join("b")),
             peer: rustix::process::geteuid().as_raw(),
             autonomy,
+            ceiling: None,
             rules: Rules::built_in().unwrap(),
         };
         let bastion = Bastion::new(control, options).unwrap();
@@ -109,6 +110,11 @@ impl Scene {
         self.write_config();
     }
 
+    /// Where this incident's sockets are.
+    pub(crate) fn sockets(&self) -> &std::path::Path {
+        self.post.sockets().unwrap()
+    }
+
     fn write_config(&self) {
         let known = self.dir.path().join("known_hosts");
         std::fs::write(&known, self.bastion.known_hosts()).unwrap();
@@ -117,7 +123,7 @@ impl Scene {
              UserKnownHostsFile {}\n GlobalKnownHostsFile none\n StrictHostKeyChecking yes\n BatchMode yes\n \
              IdentityAgent none\n IdentityFile none\n LogLevel ERROR\n SendEnv LANG LC_* FORBIDDEN {CALL}\n",
             env!("CARGO_BIN_EXE_breakglass"),
-            self.post.sockets().display(),
+            self.sockets().display(),
             known.display(),
         );
         std::fs::write(self.config(), text).unwrap();

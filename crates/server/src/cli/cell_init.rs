@@ -1,0 +1,53 @@
+//! The first program inside the agent's sandbox. Started by the server alone.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use breakglass_agent::Account;
+use breakglass_agent::sandbox::{InitOptions, run_init};
+use clap::Args;
+
+use super::{Exit, Failure};
+
+#[derive(Debug, Args)]
+pub(crate) struct CellInitArgs {
+    /// The number of the inherited socket over which connections are handed out.
+    #[arg(long, value_name = "FD")]
+    handover: i32,
+    /// The account to become.
+    #[arg(long, requires = "gid")]
+    uid: Option<u32>,
+    /// Its group.
+    #[arg(long)]
+    gid: Option<u32>,
+    /// The guest's name.
+    #[arg(long)]
+    guest: Option<String>,
+    /// The host's name.
+    #[arg(long)]
+    host: Option<String>,
+    /// What is to run, and its arguments.
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// Runs the command; the exit code is its own.
+pub(crate) fn run(args: CellInitArgs) -> Result<ExitCode, Failure> {
+    let options = InitOptions {
+        handover: args.handover,
+        account: args
+            .uid
+            .zip(args.gid)
+            .map(|(uid, gid)| Account { uid, gid }),
+        guest: args.guest,
+        host: args.host,
+        command: args.command,
+    };
+    match run_init(options) {
+        Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))),
+        Err(error) => Err(Failure::new(
+            Exit::Unreachable,
+            format!("the sandbox could not be set up: {error}"),
+        )),
+    }
+}
