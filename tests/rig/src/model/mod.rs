@@ -1,10 +1,14 @@
-//! A scripted Messages API that judges its client.
+//! A scripted model that judges its client. It speaks the Messages API, and the two of models that are
+//! not Anthropic's; the client's path says which.
 //!
 //! It plays a list of replies, one a request, and keeps every request. When it is dropped it
 //! judges them, see [`judge`]: a client that answers a tool call twice or leaks a secret fails
 //! its test without the test having to look.
 
+mod dialect;
 mod judge;
+mod messages;
+mod openai;
 mod reply;
 
 use std::collections::VecDeque;
@@ -22,11 +26,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use dialect::Dialect;
 pub use reply::{Part, Reply};
 
-/// One request to `/v1/messages`, as it came.
+/// One request, as it came.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// The API that it speaks.
+    pub dialect: Dialect,
     /// The headers.
     pub headers: HeaderMap,
     /// The body.
@@ -147,14 +154,19 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    if uri.path() != "/v1/messages" {
-        return reply::status(404);
-    }
-    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let Some(dialect) = Dialect::of(uri.path()) else {
+        return Dialect::Messages.status(404);
+    };
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let number = {
         let mut number = 0;
         script.requests.send_modify(|requests| {
-            requests.push(Request { headers, body });
+            let body = body.clone();
+            requests.push(Request {
+                dialect,
+                headers,
+                body,
+            });
             number = requests.len();
         });
         number
@@ -165,21 +177,21 @@ async fn answer(
         next = Some(*reply);
     }
     let mut response = match next {
-        None | Some(Reply::Late(..)) => reply::status(400),
-        Some(Reply::Status(code)) => reply::status(code),
+        None | Some(Reply::Late(..)) => dialect.status(400),
+        Some(Reply::Status(code)) => dialect.status(code),
         Some(Reply::RetryAfter(code, seconds)) => {
-            let mut response = reply::status(code);
+            let mut response = dialect.status(code);
             let after = header::HeaderValue::from(seconds);
             response.headers_mut().insert(header::RETRY_AFTER, after);
             response
         }
-        Some(Reply::Error(code, kind, message)) => reply::error(code, kind, message),
+        Some(Reply::Error(code, kind, message)) => dialect.error(code, kind, message),
         Some(Reply::Hang) => {
             script.over.cancelled().await;
-            reply::status(500)
+            dialect.status(500)
         }
         Some(Reply::Parts(parts)) => {
-            let events = reply::stream(number, parts, script.over.clone());
+            let events = dialect.stream(number, parts, &body, script.over.clone());
             (
                 [(header::CONTENT_TYPE, "text/event-stream")],
                 Body::from_stream(events),
