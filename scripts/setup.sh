@@ -18,7 +18,7 @@ tool() { # command, crate, version
 tool cargo-nextest cargo-nextest 0.9.143
 tool cargo-deny cargo-deny 0.20.2
 
-for dir in web tests/claude tests/browser; do
+for dir in web tests/claude tests/acp tests/browser; do
   lock="$dir/package-lock.json"
   stamp="$dir/node_modules/.installed"
   if [ ! -f "$stamp" ] || ! cmp -s "$lock" "$stamp"; then

@@ -10,6 +10,7 @@
 )]
 #![forbid(unsafe_code)]
 
+pub mod acp;
 pub mod claude;
 pub mod gate;
 pub mod lab;

@@ -54,7 +54,7 @@ pub(super) fn responses(number: usize, parts: Vec<Part>) -> Vec<Held> {
     let id = format!("resp_{number}");
     let mut events = vec![(
         None,
-        event(json!({"type": "response.created", "response": {"id": id}})),
+        event(&json!({"type": "response.created", "response": {"id": id}})),
     )];
     for (index, part) in parts.into_iter().enumerate() {
         match part {
@@ -64,7 +64,7 @@ pub(super) fn responses(number: usize, parts: Vec<Part>) -> Vec<Held> {
                     "call_id": call_id(number, index), "name": name, "arguments": input.to_string()});
                 events.push((
                     None,
-                    event(json!({
+                    event(&json!({
                         "type": "response.output_item.done", "output_index": index, "item": item,
                     })),
                 ));
@@ -75,7 +75,7 @@ pub(super) fn responses(number: usize, parts: Vec<Part>) -> Vec<Held> {
         "output_tokens": 9, "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 19});
     events.push((
         None,
-        event(json!({
+        event(&json!({
             "type": "response.completed", "response": {"id": id, "usage": usage},
         })),
     ));
@@ -98,7 +98,7 @@ fn said(
     };
     let mut events = vec![(
         None,
-        event(json!({
+        event(&json!({
             "type": "response.output_item.added", "output_index": index, "item": item(None),
         })),
     )];
@@ -106,7 +106,7 @@ fn said(
         let held = held.filter(|_| at > 0).cloned();
         events.push((
             held,
-            event(json!({
+            event(&json!({
                 "type": "response.output_text.delta", "item_id": id, "output_index": index,
                 "content_index": 0, "delta": word,
             })),
@@ -114,7 +114,7 @@ fn said(
     }
     events.push((
         None,
-        event(json!({
+        event(&json!({
             "type": "response.output_item.done", "output_index": index, "item": item(Some(text)),
         })),
     ));
@@ -125,7 +125,7 @@ fn call_id(number: usize, index: usize) -> String {
     format!("call_{number}_{index}")
 }
 
-fn event(value: Value) -> String {
+fn event(value: &Value) -> String {
     let kind = value["type"].as_str().unwrap_or_default();
     format!("event: {kind}\ndata: {value}\n\n")
 }
