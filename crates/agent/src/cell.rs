@@ -14,9 +14,10 @@ use uuid::Uuid;
 
 use crate::account::act_as;
 use crate::beneath::Beneath;
+use crate::kind::AcpAgent;
 use crate::sandbox;
 use crate::start::Plan;
-use crate::{AgentOptions, TargetNames};
+use crate::{AgentOptions, Kind, TargetNames};
 
 /// The agent's instructions; `{guest}` and `{host}` stand for the target's names.
 const AGENT_FILE: &str = include_str!("../../../agents/breakglass.md");
@@ -41,8 +42,7 @@ const QUIET: &[(&str, &str)] = &[
 /// How long one command of the agent may run: as long as a question about it waits for its answer.
 const COMMAND_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// Where the CLI looks for agent files, and where temporary files go, below its home.
-const AGENT_FILES: &str = ".claude/agents";
+/// Where temporary files go, below its home.
 const TEMPORARY: &str = "tmp";
 
 /// The session that a process is started with.
@@ -77,7 +77,7 @@ pub(crate) fn prepare(options: &AgentOptions) -> io::Result<()> {
                 .create(directory)?;
         }
         let home = Beneath::open(&options.home, owner)?;
-        for directory in [AGENT_FILES, TEMPORARY] {
+        for directory in [agent_files(options), TEMPORARY] {
             home.make_dir(Path::new(directory))?;
         }
         Ok(())
@@ -110,7 +110,8 @@ pub(crate) fn instruct(options: &AgentOptions, names: &TargetNames, text: &str) 
     let text = format!("{text}{}", library_section(options));
     let (acting, owner) = options.hands();
     act_as(acting, || {
-        let directory = Beneath::open(&options.home, owner)?.make_dir(Path::new(AGENT_FILES))?;
+        let directory =
+            Beneath::open(&options.home, owner)?.make_dir(Path::new(agent_files(options)))?;
         directory.write(&name, text.as_bytes(), Mode::RUSR | Mode::WUSR)
     })
 }
@@ -135,6 +136,19 @@ pub(crate) fn library_section(options: &AgentOptions) -> String {
 /// What the CLI knows the agent of this target by.
 fn agent_name(names: &TargetNames) -> String {
     format!("breakglass-{}", names.guest)
+}
+
+fn agent_file(options: &AgentOptions, names: &TargetNames) -> PathBuf {
+    let name = format!("{}.md", agent_name(names));
+    options.home.join(agent_files(options)).join(name)
+}
+
+/// Where the instructions are, below the home.
+fn agent_files(options: &AgentOptions) -> &'static str {
+    match options.kind {
+        Kind::Claude => ".claude/agents",
+        Kind::Acp(_) => ".breakglass/agents",
+    }
 }
 
 /// Makes this process the one that owns the cell, if no other is; the lock lasts as long as the
@@ -173,6 +187,14 @@ pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 pub(crate) fn conversation(options: &AgentOptions, plan: &Plan) -> Command {
     let mut command = bare(options);
     command.envs(plan.env.iter().map(|(name, value)| (name, value)));
+    match &options.kind {
+        Kind::Claude => converse(&mut command, plan),
+        Kind::Acp(agent) => bridge(&mut command, options, plan, agent),
+    }
+    command
+}
+
+fn converse(command: &mut Command, plan: &Plan) {
     command.args(["-p", "--agent", &agent_name(&plan.names)]);
     command.args(["--verbose", "--include-partial-messages"]);
     command.args([
@@ -182,22 +204,56 @@ pub(crate) fn conversation(options: &AgentOptions, plan: &Plan) -> Command {
         "stream-json",
     ]);
     command.args(["--permission-prompt-tool", "stdio", "--model", &plan.model]);
-    match plan.session {
+    converse_in(command, plan.session);
+}
+
+fn converse_in(command: &mut Command, session: Session) {
+    match session {
         Session::New(id) => command.args(["--session-id", &id.to_string()]),
         Session::Resume(id) => command.args(["--resume", &id.to_string()]),
     };
-    command
+}
+
+fn bridge(command: &mut Command, options: &AgentOptions, plan: &Plan, agent: &AcpAgent) {
+    converse_in(command, plan.session);
+    command.args(["--model", &plan.model, "--instructions"]);
+    command.arg(agent_file(options, &plan.names));
+    command.args(["--max-retries", &options.max_api_retries.to_string()]);
+    behind(command, options, agent);
+}
+
+/// The agent that the bridge starts.
+fn behind(command: &mut Command, options: &AgentOptions, agent: &AcpAgent) {
+    command.arg("--").arg(program_of(options, agent));
+    command.args(agent.all_args());
+}
+
+/// The program that a bridge starts; none where there is no bridge.
+pub(crate) fn program_behind(options: &AgentOptions) -> Option<PathBuf> {
+    match &options.kind {
+        Kind::Claude => None,
+        Kind::Acp(agent) => Some(program_of(options, agent)),
+    }
+}
+
+/// Its file itself: a link may lead out of what a sandbox shows.
+fn program_of(options: &AgentOptions, agent: &AcpAgent) -> PathBuf {
+    let found = find(options, &agent.command);
+    found.canonicalize().unwrap_or(found)
 }
 
 /// The CLI, ready to be asked for its version.
 pub(crate) fn version(options: &AgentOptions) -> Command {
     let mut command = bare(options);
     command.arg("--version");
+    if let Kind::Acp(agent) = &options.kind {
+        behind(&mut command, options, agent);
+    }
     command
 }
 
 fn bare(options: &AgentOptions) -> Command {
-    let mut command = Command::new(program(options));
+    let mut command = Command::new(find(options, &options.command));
     command.args(&options.args).current_dir(&options.work_dir);
     command.env_clear().envs(environment(options));
     command
@@ -208,11 +264,18 @@ fn environment(options: &AgentOptions) -> Vec<(String, String)> {
     let home = options.home.to_string_lossy().into_owned();
     let temporary = temporary(&options.home).to_string_lossy().into_owned();
     let mut all = options.env.clone();
-    all.extend(
-        QUIET
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-    );
+    let (set, own) = match &options.kind {
+        Kind::Claude => (QUIET, claudes_own(options, &temporary)),
+        Kind::Acp(agent) => (agent.env(), Vec::new()),
+    };
+    let places = [("TMPDIR", &*temporary), ("HOME", &*home)];
+    let set = set.iter().chain(&places);
+    all.extend(set.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    all.extend(own);
+    all
+}
+
+fn claudes_own(options: &AgentOptions, temporary: &str) -> Vec<(String, String)> {
     let limit = COMMAND_LIMIT
         .min(options.turn_limit)
         .as_millis()
@@ -224,19 +287,15 @@ fn environment(options: &AgentOptions) -> Vec<(String, String)> {
         ),
         ("BASH_DEFAULT_TIMEOUT_MS", limit.clone()),
         ("BASH_MAX_TIMEOUT_MS", limit),
-        ("CLAUDE_CODE_TMPDIR", temporary.clone()),
-        ("TMPDIR", temporary),
-        ("HOME", home),
+        ("CLAUDE_CODE_TMPDIR", temporary.to_owned()),
     ];
-    all.extend(own.map(|(name, value)| (name.to_owned(), value)));
-    all
+    own.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
 /// A bare name is looked up on the cell's `PATH`, and then on the server's own.
-fn program(options: &AgentOptions) -> PathBuf {
-    let command = &options.command;
+fn find(options: &AgentOptions, command: &Path) -> PathBuf {
     if command.components().count() != 1 {
-        return command.clone();
+        return command.to_owned();
     }
     let cells = options.env.iter().rev().find(|(name, _)| name == "PATH");
     let cells = cells.map(|(_, path)| OsString::from(path));
@@ -245,7 +304,7 @@ fn program(options: &AgentOptions) -> PathBuf {
     let found = directories
         .map(|directory| directory.join(command))
         .find(|file| file.is_file());
-    found.unwrap_or_else(|| command.clone())
+    found.unwrap_or_else(|| command.to_owned())
 }
 
 fn temporary(home: &Path) -> PathBuf {

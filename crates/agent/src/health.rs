@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use crate::Kind;
 use crate::PromptError;
 use crate::cell;
 use crate::child::{Child, Launcher};
@@ -15,6 +16,8 @@ use crate::wire::RawLine;
 
 /// How long the CLI may take to say its version.
 const LIMIT: Duration = Duration::from_secs(10);
+/// The same for another agent, which starts as for a conversation and is given up by its bridge before.
+const BRIDGE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Variables that hold a login of the model's API.
 const LOGINS: &[&str] = &[
@@ -94,12 +97,23 @@ pub(crate) async fn examine(options: &AgentOptions, launcher: &Launcher) -> Agen
         Ok(started) => started,
         Err(sentence) => return AgentHealth::broken(sentence),
     };
-    let version = timeout(LIMIT, first_line(&mut child)).await.ok().flatten();
+    let limit = match options.kind {
+        Kind::Claude => LIMIT,
+        Kind::Acp(_) => BRIDGE_LIMIT,
+    };
+    let called = options.kind.called();
+    let version = timeout(limit, first_line(&mut child)).await.ok().flatten();
     let exit = child.end(LIMIT).await;
     let command = options.command.display();
     if !exit.status.is_some_and(|status| status.success()) {
         let how = exit.status.map(|status| status.to_string()).or(exit.lost);
         let how = how.unwrap_or_else(|| "no end".to_owned());
+        if options.kind != Kind::Claude {
+            return AgentHealth::broken(format!(
+                "{called} does not work ({how}). {} Power and checks work without it.",
+                exit.last_words
+            ));
+        }
         return AgentHealth::broken(format!(
             "The claude CLI {command} does not work: `--version` failed ({how}). {} Reinstall it \
              or set agent.command.",
@@ -118,7 +132,7 @@ pub(crate) async fn examine(options: &AgentOptions, launcher: &Launcher) -> Agen
         };
     }
     let message = format!(
-        "The claude CLI works: {}.",
+        "{called} works: {}.",
         version.as_deref().unwrap_or("no version")
     );
     AgentHealth {

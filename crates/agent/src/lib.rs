@@ -1,4 +1,5 @@
-//! The agent: the claude CLI as one living process per incident, driven over stream-json.
+//! The agent: the claude CLI, or a bridge that speaks like it, as one living process per incident, driven
+//! over stream-json.
 //!
 //! This crate holds no key and reaches no machine. It starts the CLI in its cell, turns the
 //! operator's prompts into its input and what it prints into events of the incident log.
@@ -15,6 +16,7 @@ mod door;
 mod error;
 mod health;
 mod homes;
+mod kind;
 mod options;
 mod refusal;
 pub mod runner;
@@ -33,6 +35,7 @@ pub use door::{Knocked, hand_over, knock};
 pub use error::PromptError;
 pub use health::AgentHealth;
 pub use homes::give_sign_in;
+pub use kind::{AcpAgent, Kind};
 pub use options::{AgentOptions, RunnerAccess, TargetNames, Walls};
 pub use ssh_files::write_ssh_files;
 pub use trial::{NoAnswer, try_cli, try_model};

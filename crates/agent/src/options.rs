@@ -3,12 +3,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Account;
 use crate::sandbox::{self, Sandbox};
+use crate::{Account, Kind};
 
 /// How the CLI is started and what bounds it.
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
+    /// Which agent it is. All that is said of the CLI below holds for a bridge to another agent too.
+    pub kind: Kind,
     /// The CLI: a path, or a name that is looked up on the `PATH` in `env`, then on the server's.
     pub command: PathBuf,
     /// Arguments put before the CLI's own, such as the subcommand of a stand-in.
@@ -117,6 +119,7 @@ impl AgentOptions {
     pub fn new(command: impl Into<PathBuf>, home: impl Into<PathBuf>) -> AgentOptions {
         let home = home.into();
         AgentOptions {
+            kind: Kind::default(),
             command: command.into(),
             args: Vec::new(),
             model: "sonnet".to_owned(),

@@ -12,7 +12,7 @@ use crate::homes;
 use crate::runner::Remote;
 use crate::sandbox::{Connected, Contents, Sandbox};
 use crate::warden::Pass;
-use crate::{AgentOptions, TargetNames};
+use crate::{AgentOptions, Kind, TargetNames};
 
 /// The name of the directories of a CLI that has no conversation.
 const NO_CONVERSATION: &str = "none";
@@ -100,8 +100,10 @@ async fn start_boxed(
         .and_then(|()| homes::open(options, &own))
         .map_err(|error| unwritable(options, &error))?;
     lay_out(&own, plan)?;
+    let behind = cell::program_behind(options);
     let boxed = sandbox.wrap(&Contents {
         command: &command(&own.inside(), plan),
+        behind: behind.as_ref(),
         home: &own.home,
         work: &own.work_dir,
         library: options.library.as_ref(),
@@ -146,6 +148,13 @@ fn no_sandbox(sandbox: &Sandbox, error: &io::Error) -> String {
 
 fn not_started(options: &AgentOptions, error: &io::Error) -> String {
     let command = options.command.display();
+    let called = options.kind.called();
+    if options.kind != Kind::Claude {
+        return format!(
+            "{called} could not be started: its bridge {command} does not run ({error}). Power and checks \
+             work without it."
+        );
+    }
     match error.kind() {
         io::ErrorKind::NotFound => format!(
             "The claude CLI is missing: there is no {command}. Install it (npm package \

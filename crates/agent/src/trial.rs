@@ -70,7 +70,8 @@ pub async fn try_model(
             None => NoAnswer::Other(said),
         }),
         Ok(None) => Err(NoAnswer::Other(format!(
-            "The claude CLI ended without an answer ({}).",
+            "{} ended without an answer ({}).",
+            options.kind.called(),
             exit.describe("no status")
         ))),
         Err(_) => {

@@ -246,9 +246,10 @@ impl Conversation {
         match process {
             Ok(process) => Ok((process, history)),
             Err(StartError::Failed(why)) => Err(PromptError::Unavailable(why)),
-            Err(StartError::NoSession) => Err(PromptError::Unavailable(
-                "The claude CLI does not start a new session. Run `breakglass doctor`.".to_owned(),
-            )),
+            Err(StartError::NoSession) => Err(PromptError::Unavailable(format!(
+                "{} does not start a new session. Run `breakglass doctor`.",
+                shared.options.kind.called()
+            ))),
         }
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Process {
     /// What its turns have cost so far, in US dollars.
     pub(super) cost: f64,
     requests: u32,
+    /// The agent at the beginning of a sentence.
+    called: String,
 }
 
 /// Why a process could not be started.
@@ -84,6 +86,7 @@ impl Process {
             model,
             cost: 0.0,
             requests: 0,
+            called: shared.options.kind.called(),
         };
         let shaken = tokio::select! {
             shaken = process.handshake() => shaken,
@@ -117,7 +120,8 @@ impl Process {
             return StartError::NoSession;
         }
         StartError::Failed(format!(
-            "The claude CLI ended before it was ready ({}). Run `breakglass doctor`, or the CLI by hand.",
+            "{} ended before it was ready ({}). Run `breakglass doctor`, or the CLI by hand.",
+            self.called,
             exit.describe(&error.to_string())
         ))
     }

@@ -11,11 +11,11 @@ use super::process::Process;
 use super::questions::Questions;
 use super::recorder::{RecordError, Recorder};
 use super::{Activity, Command, Shared};
-use crate::PromptError;
 use crate::refusal::Refusal;
 use crate::turn::{Effect, Input, Turn};
 use crate::warden::{Post, Ruling};
 use crate::wire::{self, Line};
+use crate::{Kind, PromptError};
 
 pub(super) struct Running<'a> {
     number: TurnNumber,
@@ -53,7 +53,9 @@ impl<'a> Running<'a> {
         let options = &shared.options;
         Running {
             number,
-            turn: Turn::new(number, process.cost).with_sign_in(&options.sign_in),
+            turn: Turn::new(number, process.cost)
+                .with_sign_in(&options.sign_in)
+                .with_agent(options.kind.called()),
             post: Arc::clone(&process.post),
             questions: Questions::default(),
             process: Some(process),
@@ -173,7 +175,8 @@ impl<'a> Running<'a> {
             None => "status unknown".to_owned(),
         };
         let reason = format!(
-            "The claude CLI died in mid-turn ({how}). The next prompt resumes its session."
+            "{} died in mid-turn ({how}). The next prompt resumes its session.",
+            self.shared.options.kind.called()
         );
         self.turn.step(Input::Gone(reason), self.alarms.elapsed())
     }
@@ -261,13 +264,14 @@ impl<'a> Running<'a> {
             self.turn.outcome(),
             Some(TurnOutcome::Stopped | TurnOutcome::TimedOut)
         );
-        if let Some(process) = self.process.as_ref().filter(|_| cut) {
-            process.child.kill_descendants().await;
+        let mut process = self.process;
+        if cut && let Some(stopped) = process.take() {
+            process = settle(stopped, &self.shared.options.kind).await;
         }
         for stop in self.stops {
             let _ = stop.send(true);
         }
-        self.process
+        process
     }
 
     fn note_login(&self, body: &EventBody) {
@@ -280,6 +284,22 @@ impl<'a> Running<'a> {
                 ..
             } => self.shared.login.works(),
             _ => {}
+        }
+    }
+}
+
+/// Ends all that a cut turn may have left; gives the process back if it takes another prompt. What an
+/// agent behind a bridge has started can't be told from the agent itself, so that goes too: the next
+/// prompt resumes its session.
+async fn settle(process: Process, kind: &Kind) -> Option<Process> {
+    match kind {
+        Kind::Claude => {
+            process.child.kill_descendants().await;
+            Some(process)
+        }
+        Kind::Acp(_) => {
+            process.child.kill().await;
+            None
         }
     }
 }

@@ -48,6 +48,9 @@ pub(super) fn arguments(
     arguments.namespaces(sandbox);
     arguments.system(sandbox);
     arguments.read_only(&package_of(&program), None);
+    if let Some(behind) = contents.behind {
+        arguments.read_only(&package_of(behind), None);
+    }
     for path in &sandbox.readable {
         arguments.read_only(path, None);
     }

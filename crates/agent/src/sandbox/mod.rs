@@ -78,6 +78,8 @@ pub struct Sandbox {
 pub(crate) struct Contents<'a> {
     /// What is to run inside, with its arguments and environment.
     pub(crate) command: &'a Command,
+    /// The program that the command starts in its turn, where it is a bridge to another agent.
+    pub(crate) behind: Option<&'a PathBuf>,
     /// The directory that is [`HOME`] inside.
     pub(crate) home: &'a PathBuf,
     /// The directory that is [`WORK`] inside.

@@ -21,7 +21,11 @@ impl Turn {
         let failure = self.failure.take();
         let failed = ending.failed() || failure.is_some();
         if !ending.is_of_prompt() {
-            let why = words::failed(ending, failure.map(|failure| failure.told()).as_deref());
+            let why = words::failed(
+                &self.called,
+                ending,
+                failure.map(|failure| failure.told()).as_deref(),
+            );
             let text = words::own_turn_failed(&why);
             let told = failed.then(|| notice(Level::Warning, "agent_own_turn_failed", text));
             return told.into_iter().collect();
@@ -55,7 +59,7 @@ impl Turn {
                 effects.extend(self.refused(refusal));
                 refusal.sentence(&self.sign_in)
             }
-            None => words::failed(ending, said.as_deref()),
+            None => words::failed(&self.called, ending, said.as_deref()),
         }
     }
 

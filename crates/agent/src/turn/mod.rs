@@ -55,6 +55,8 @@ pub(crate) struct Turn {
     /// How a login is renewed here.
     sign_in: String,
     login_told: bool,
+    /// The agent at the beginning of a sentence.
+    called: String,
 }
 
 /// A failure in the CLI's words, and its word for the kind.
@@ -92,6 +94,7 @@ impl Turn {
             cost_before,
             sign_in: String::new(),
             login_told: false,
+            called: crate::Kind::Claude.called(),
         }
     }
 
@@ -99,6 +102,11 @@ impl Turn {
     pub(crate) fn with_sign_in(self, sign_in: &str) -> Turn {
         let sign_in = sign_in.to_owned();
         Turn { sign_in, ..self }
+    }
+
+    /// `called` is the agent at the beginning of a sentence.
+    pub(crate) fn with_agent(self, called: String) -> Turn {
+        Turn { called, ..self }
     }
 
     /// How it ended, once it has.
@@ -204,7 +212,7 @@ impl Turn {
         }
         if error.is_none() && !words.starts_with("API Error") && !self.is_refused(&words) {
             self.answered = true;
-            let text = words::cli_says(&words);
+            let text = words::cli_says(&self.called, &words);
             return vec![notice(Level::Warning, "agent_cli_says", text)];
         }
         let kind = error.map(words::bounded_line);
@@ -219,7 +227,7 @@ impl Turn {
     /// The model answers again: a failure before that is told, and is no end.
     fn overcome(&mut self) -> Option<Effect> {
         let failure = self.failure.take()?;
-        let text = words::cli_says(&failure.told());
+        let text = words::cli_says(&self.called, &failure.told());
         Some(notice(Level::Warning, "agent_cli_says", text))
     }
 

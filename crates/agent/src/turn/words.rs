@@ -23,6 +23,8 @@ pub(super) fn unreachable(retry: &ApiRetry<'_>) -> String {
     let why = match (retry.error_status, error.as_str()) {
         (Some(status), "") => status.to_string(),
         (Some(status), error) => format!("{status} {error}"),
+        // What it says itself, where that is no word of the claude CLI's.
+        (None, error) if error.contains(' ') => error.to_owned(),
         (None, "" | "unknown") => "no connection".to_owned(),
         (None, error) => format!("no connection, {error}"),
     };
@@ -46,7 +48,7 @@ pub(super) fn silent(so_far: Duration, limit: Duration) -> String {
 }
 
 /// Why a turn failed: in the CLI's words, those of its result first.
-pub(super) fn failed(ending: &Ending<'_>, synthetic: Option<&str>) -> String {
+pub(super) fn failed(called: &str, ending: &Ending<'_>, synthetic: Option<&str>) -> String {
     let said = ending.result.as_deref().map(bounded_line);
     let said = said.filter(|text| !text.is_empty());
     let said = said.or_else(|| synthetic.map(str::to_owned));
@@ -57,10 +59,10 @@ pub(super) fn failed(ending: &Ending<'_>, synthetic: Option<&str>) -> String {
         (Some(said), None) => said,
         (Some(said), Some(errors)) => format!("{} {errors}", sentence(&said)),
         (None, Some(errors)) => {
-            format!("The claude CLI gave up{word}: {errors} Prompt again to go on.")
+            format!("{called} gave up{word}: {errors} Prompt again to go on.")
         }
-        (None, None) if word.is_empty() => "The claude CLI gave up without a reason.".to_owned(),
-        (None, None) => format!("The claude CLI gave up{word}. Prompt again to go on."),
+        (None, None) if word.is_empty() => format!("{called} gave up without a reason."),
+        (None, None) => format!("{called} gave up{word}. Prompt again to go on."),
     }
 }
 
@@ -78,8 +80,8 @@ fn sentence(text: &str) -> String {
 }
 
 /// What the CLI said in the model's place though the turn went on or went well.
-pub(super) fn cli_says(text: &str) -> String {
-    format!("The claude CLI says: {}", sentence(text))
+pub(super) fn cli_says(called: &str, text: &str) -> String {
+    format!("{called} says: {}", sentence(text))
 }
 
 pub(super) fn not_compacted(why: Option<&str>) -> String {

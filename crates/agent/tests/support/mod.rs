@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{AgentOptions, Agents, Nowhere, TargetNames};
+use breakglass_agent::{AgentOptions, Agents, Nowhere, TargetNames, Warden};
 use breakglass_journal::{
     Actor, Attachment, Event, EventBody, Frame, IncidentId, Journal, Options, TurnOutcome,
 };
@@ -28,6 +28,7 @@ pub struct Scene {
     pub agents: Agents,
     pub incident: IncidentId,
     pub options: AgentOptions,
+    warden: Arc<dyn Warden>,
     home: TempDir,
 }
 
@@ -50,6 +51,15 @@ impl Scene {
         replies: impl IntoIterator<Item = Reply>,
         change: impl FnOnce(&mut AgentOptions),
     ) -> Scene {
+        Scene::judged(replies, Arc::new(Nowhere), change).await
+    }
+
+    /// With a warden of one's own.
+    pub async fn judged(
+        replies: impl IntoIterator<Item = Reply>,
+        warden: Arc<dyn Warden>,
+        change: impl FnOnce(&mut AgentOptions),
+    ) -> Scene {
         let model = ModelServer::start(replies).await;
         model.forbid(API_KEY);
         let home = tempfile::tempdir().unwrap();
@@ -64,8 +74,9 @@ impl Scene {
         change(&mut options);
         let journal = Journal::open(Options::in_memory());
         let incident = journal.open_incident("devvm", ana(), false).await.unwrap();
-        let agents = Agents::new(options.clone(), journal.clone(), Arc::new(Nowhere));
+        let agents = Agents::new(options.clone(), journal.clone(), Arc::clone(&warden));
         Scene {
+            warden,
             model,
             journal,
             agents,
@@ -81,7 +92,7 @@ impl Scene {
         self.agents = Agents::new(
             self.options.clone(),
             self.journal.clone(),
-            Arc::new(Nowhere),
+            Arc::clone(&self.warden),
         );
     }
 
@@ -130,7 +141,9 @@ impl Scene {
         let mut found = marked(&self.options.home);
         found.retain(|id| {
             let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains("--permission-prompt-tool")
+            let line = String::from_utf8_lossy(&line);
+            // The CLI, or the bridge to another agent.
+            line.contains("--permission-prompt-tool") || line.contains("--max-retries")
         });
         // A child that one is about to start looks like it until it becomes another program.
         let all = found.clone();
