@@ -13,6 +13,7 @@ fi
 for target in $(cargo fuzz list); do
   corpus=("corpus/$target")
   [ "$target" = stream_json ] && corpus+=(../crates/agent/tests/recordings)
+  [ "$target" = acp_lines ] && corpus+=(../crates/acp/tests/recordings)
   mkdir -p "${corpus[0]}"
   cargo fuzz run "$target" "${corpus[@]}" -- -max_total_time="${1:-60}" -verbosity=0 -print_final_stats=1
 done

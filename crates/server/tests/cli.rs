@@ -79,3 +79,16 @@ fn help_names_the_exit_codes_and_the_drill() {
         "{text}"
     );
 }
+
+#[test]
+fn the_bridge_to_another_agent_says_its_version_or_why_it_can_not() {
+    let greeting =
+        r#"{"id":1,"result":{"protocolVersion":1,"agentInfo":{"name":"a","version":"7"}}}"#;
+    let script = format!("echo '{greeting}'; exec sleep 60");
+    let agent = ["acp", "--version", "--", "sh", "-c", &script];
+    let (code, text) = run(&agent);
+    assert_eq!((code, text.trim()), (Some(0), "a 7 (ACP 1)"));
+    let (code, text) = run(&["acp", "--version", "--", "no-such-agent"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("there is no no-such-agent"), "{text}");
+}

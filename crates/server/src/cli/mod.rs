@@ -1,5 +1,6 @@
 //! The command line: parses, dispatches, and turns every end into an exit code.
 
+mod acp;
 mod audit;
 mod cell_init;
 mod client;
@@ -230,6 +231,9 @@ enum Command {
     /// The first program inside the agent's sandbox.
     #[command(hide = true)]
     CellInit(cell_init::CellInitArgs),
+    /// Speaks stream-json for an agent that speaks ACP, which it starts.
+    #[command(hide = true, disable_version_flag = true)]
+    Acp(breakglass_acp::Arguments),
     /// The drill's scripted agent; speaks stream-json on standard input and output.
     #[command(hide = true)]
     DrillAgent(DrillAgentArgs),
@@ -284,6 +288,7 @@ pub fn main() -> ExitCode {
         Command::CellInit(args) => {
             return cell_init::run(args).unwrap_or_else(|failure| end(&failure));
         }
+        Command::Acp(args) => acp::run(&args),
         Command::DrillAgent(_) => return breakglass_drill::scripted_agent(),
     };
     result.map_or_else(|failure| end(&failure), |exit| ExitCode::from(exit as u8))

@@ -1,0 +1,43 @@
+//! The agent's process: dies with the bridge, whatever becomes of that.
+#![allow(unsafe_code)]
+
+use std::ffi::OsString;
+use std::io;
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+use tokio::process::{Child, Command};
+
+/// Starts it with all standard streams piped, in the bridge's own process group. To be called from the
+/// thread that lives as long as the bridge: its death is what the agent dies by.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn start(command: &[OsString]) -> io::Result<Child> {
+    let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command.args(arguments).kill_on_drop(true);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let bridge = getpid();
+    // SAFETY: the closure runs in the forked child, where only async-signal-safe calls are allowed. It
+    // makes two direct system calls (prctl, getppid), allocates nothing and takes no lock; the one way to
+    // an `io::Error` only stores the error's number.
+    unsafe {
+        command.pre_exec(move || die_with(bridge));
+    }
+    command.spawn()
+}
+
+fn die_with(parent: Pid) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid() == Some(parent) {
+        return Ok(());
+    }
+    // The bridge died before the signal was set, so it will never come.
+    Err(io::Error::from_raw_os_error(
+        rustix::io::Errno::SRCH.raw_os_error(),
+    ))
+}
