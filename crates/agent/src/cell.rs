@@ -264,14 +264,13 @@ fn environment(options: &AgentOptions) -> Vec<(String, String)> {
     let home = options.home.to_string_lossy().into_owned();
     let temporary = temporary(&options.home).to_string_lossy().into_owned();
     let mut all = options.env.clone();
-    let (set, own) = match &options.kind {
-        Kind::Claude => (QUIET, claudes_own(options, &temporary)),
-        Kind::Acp(agent) => (agent.env(), Vec::new()),
+    let own = match &options.kind {
+        Kind::Claude => claudes_own(options, &temporary),
+        Kind::Acp(agent) => agent.env(&all),
     };
-    let places = [("TMPDIR", &*temporary), ("HOME", &*home)];
-    let set = set.iter().chain(&places);
-    all.extend(set.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     all.extend(own);
+    let places = [("TMPDIR", temporary), ("HOME", home)];
+    all.extend(places.map(|(name, value)| (name.to_owned(), value)));
     all
 }
 
@@ -289,7 +288,11 @@ fn claudes_own(options: &AgentOptions, temporary: &str) -> Vec<(String, String)>
         ("BASH_MAX_TIMEOUT_MS", limit),
         ("CLAUDE_CODE_TMPDIR", temporary.to_owned()),
     ];
-    own.map(|(name, value)| (name.to_owned(), value)).into()
+    let quiet = QUIET
+        .iter()
+        .map(|(name, value)| (*name, (*value).to_owned()));
+    let all = quiet.chain(own);
+    all.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// A bare name is looked up on the cell's `PATH`, and then on the server's own.

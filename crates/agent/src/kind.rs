@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use uuid::Uuid;
+
 /// What the agent's program speaks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Kind {
@@ -28,6 +30,10 @@ struct Preset {
     program: &'static str,
     args: &'static [&'static str],
     env: &'static [(&'static str, &'static str)],
+    /// Variables that hold another random value for each process.
+    random: &'static [&'static str],
+    /// An address that it reaches itself by, which no proxy may come between.
+    own_address: Option<&'static str>,
 }
 
 /// Each line is there for one of these reasons: nothing runs unasked but what reads; the model is offered
@@ -64,10 +70,19 @@ const PRESETS: &[Preset] = &[
             "check_for_update_on_startup=false",
         ],
         env: &[("NO_COLOR", "1")],
+        random: &[],
+        own_address: None,
     },
     Preset {
         program: "opencode",
-        args: &["--print-logs", "--log-level", "ERROR"],
+        // It talks to itself over HTTP, on an address that no model of one's own has.
+        args: &[
+            "--print-logs",
+            "--log-level",
+            "ERROR",
+            "--hostname",
+            "127.0.0.2",
+        ],
         env: &[
             (
                 "OPENCODE_PERMISSION",
@@ -83,6 +98,9 @@ const PRESETS: &[Preset] = &[
             ("OPENCODE_DISABLE_EXTERNAL_SKILLS", "1"),
             ("NO_COLOR", "1"),
         ],
+        // Where another agent is on the same loopback, it can't give this one orders.
+        random: &["OPENCODE_SERVER_PASSWORD"],
+        own_address: Some("127.0.0.2"),
     },
 ];
 
@@ -108,9 +126,28 @@ impl AcpAgent {
         own.chain(set.iter().map(|arg| (*arg).to_owned())).collect()
     }
 
-    /// The variables that are set for it.
-    pub(crate) fn env(&self) -> &'static [(&'static str, &'static str)] {
-        self.preset().map_or(&[], |preset| preset.env)
+    /// The variables that are set for it beside `others`.
+    pub(crate) fn env(&self, others: &[(String, String)]) -> Vec<(String, String)> {
+        let Some(preset) = self.preset() else {
+            return Vec::new();
+        };
+        let set = preset
+            .env
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
+        let random = preset
+            .random
+            .iter()
+            .map(|name| (*name, Uuid::new_v4().to_string()));
+        let direct = preset.own_address.into_iter().flat_map(|own| {
+            ["NO_PROXY", "no_proxy"].map(|name| {
+                let other = others.iter().rev().find(|(other, _)| other == name);
+                let other = other.map(|(_, value)| format!("{value},"));
+                (name, other.unwrap_or_default() + own)
+            })
+        });
+        let all = set.chain(random).chain(direct);
+        all.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
@@ -146,7 +183,28 @@ mod tests {
         let args = vec!["acp".to_owned()];
         let agent = AcpAgent { command, args };
         assert_eq!(agent.all_args(), ["acp"]);
-        assert!(agent.env().is_empty());
+        assert!(agent.env(&[]).is_empty());
         assert_eq!(Kind::Acp(agent).called(), "The agent other-agent");
+    }
+
+    #[test]
+    fn an_agents_own_address_goes_past_the_proxy_beside_others_and_its_password_is_never_the_same()
+    {
+        let command = PathBuf::from("opencode");
+        let agent = AcpAgent {
+            command,
+            args: Vec::new(),
+        };
+        let others = [("NO_PROXY".to_owned(), "model.internal".to_owned())];
+        let found = |name: &str| {
+            let all = agent.env(&others);
+            all.into_iter().find(|(other, _)| other == name).unwrap().1
+        };
+        assert_eq!(found("NO_PROXY"), "model.internal,127.0.0.2");
+        assert_eq!(found("no_proxy"), "127.0.0.2");
+        assert_ne!(
+            found("OPENCODE_SERVER_PASSWORD"),
+            found("OPENCODE_SERVER_PASSWORD")
+        );
     }
 }
