@@ -1,6 +1,5 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,10 +9,8 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::cell;
-use crate::child::{self, Launcher};
-use crate::conversation::{Activity, Ask, Command, Conversation, Shared};
-use crate::health::{self, Login};
+use crate::conversation::{Activity, Ask, Asked, Command, Conversation, Shared};
+use crate::crew::Crew;
 use crate::{AgentHealth, AgentOptions, PromptError, Warden};
 
 /// Commands that may wait in one conversation.
@@ -22,8 +19,6 @@ const QUEUE: usize = 8;
 const TRIES: usize = 4;
 /// How long a retired conversation may take to make room.
 const ROOM_LIMIT: Duration = Duration::from_secs(15);
-/// How long the CLI's answer to `--version` holds.
-const HEALTH_LIFE: Duration = Duration::from_secs(60);
 
 /// All conversations with the agent, one living CLI per incident. Cheap to clone.
 #[derive(Clone)]
@@ -37,9 +32,6 @@ struct Inner {
     /// One permit for each process that may live.
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
-    health: tokio::sync::Mutex<Option<(Instant, AgentHealth)>>,
-    /// Says that the cell's processes are this server's.
-    _cell: Option<File>,
 }
 
 struct Entry {
@@ -53,20 +45,23 @@ impl Agents {
     /// Starts no process yet.
     #[must_use]
     pub fn new(options: AgentOptions, journal: Journal, warden: Arc<dyn Warden>) -> Agents {
-        let slots = Arc::new(Semaphore::new(options.max_processes));
-        let launcher = Launcher::start(options.account, options.walls.clone());
-        let here = options.runner.is_none();
-        let cell = here.then(|| cell::claim(&options)).flatten();
-        if cell.is_some() {
-            // What a server that was killed has left: its CLI is gone, a tool may not be.
-            launcher.sweep_later(child::mark_of(&options.home.to_string_lossy()));
-        }
+        Agents::several(options, Vec::new(), journal, warden)
+    }
+
+    /// The same with `others`, which a prompt may name; `first` is asked by one that names none. Each has a
+    /// name and a cell that no other has. What bounds all of them together is `first`'s.
+    #[must_use]
+    pub fn several(
+        first: AgentOptions,
+        others: Vec<AgentOptions>,
+        journal: Journal,
+        warden: Arc<dyn Warden>,
+    ) -> Agents {
+        let slots = Arc::new(Semaphore::new(first.max_processes));
         let shared = Shared {
-            options: Arc::new(options),
+            crew: Crew::new(first, others),
             journal,
             warden,
-            launcher,
-            login: Login::default(),
             shutdown: CancellationToken::new(),
         };
         let inner = Inner {
@@ -74,8 +69,6 @@ impl Agents {
             entries: Mutex::new(HashMap::new()),
             slots,
             tasks: TaskTracker::new(),
-            health: tokio::sync::Mutex::new(None),
-            _cell: cell,
         };
         Agents {
             inner: Arc::new(inner),
@@ -116,8 +109,8 @@ impl Agents {
         journal.record(incident, Actor::System, notice).await;
     }
 
-    /// Gives the agent a prompt; returns when the turn is recorded as started. `model` is one of
-    /// the CLI's names of models; none for the usual one.
+    /// Gives an agent a prompt; returns when the turn is recorded as started. `asked` says which one, and
+    /// by which of its models.
     ///
     /// # Errors
     /// See [`PromptError`].
@@ -126,11 +119,19 @@ impl Agents {
         incident: IncidentId,
         actor: Actor,
         text: String,
-        model: Option<String>,
+        asked: Asked,
     ) -> Result<TurnNumber, PromptError> {
-        let model = model.unwrap_or_else(|| self.inner.shared.options.model.clone());
-        if !is_model_name(&model) {
+        if asked
+            .model
+            .as_deref()
+            .is_some_and(|name| !is_model_name(name))
+        {
             return Err(PromptError::BadModel);
+        }
+        if let Some(name) = asked.agent.as_deref()
+            && self.inner.shared.crew.named(name).is_none()
+        {
+            return Err(PromptError::NoSuchAgent(name.to_owned()));
         }
         if let Some(why) = self.inner.shared.journal.degraded() {
             return Err(PromptError::Degraded(why));
@@ -141,8 +142,8 @@ impl Agents {
             let ask = Ask {
                 actor: actor.clone(),
                 text: text.clone(),
-                model: model.clone(),
-                reply,
+                asked: asked.clone(),
+                reply: Some(reply),
             };
             if commands.send(Command::Prompt(ask)).await.is_err() {
                 continue;
@@ -166,39 +167,28 @@ impl Agents {
         commands.send(Command::Stop(actor, reply)).await.is_ok() && stopped.await.unwrap_or(false)
     }
 
-    /// Whether the CLI can work. The answer may be a minute old.
+    /// Whether the first agent's CLI can work. The answer may be a minute old.
     pub async fn health(&self) -> AgentHealth {
-        let Shared {
-            options,
-            launcher,
-            login,
-            journal,
-            ..
-        } = &self.inner.shared;
-        let mut last = self.inner.health.lock().await;
-        let fresh = last.as_ref().filter(|(at, health)| {
-            let life = if health.available {
-                HEALTH_LIFE
-            } else {
-                HEALTH_LIFE / 12
-            };
-            at.elapsed() < life
-        });
-        let health = match fresh {
-            Some((_, health)) => health.clone(),
-            None => {
-                let health = health::examine(options, launcher).await;
-                *last = Some((Instant::now(), health.clone()));
-                health
-            }
-        };
-        health.with_login(login).with_record(journal.degraded())
+        let Shared { crew, journal, .. } = &self.inner.shared;
+        let health = crew.first().health().await;
+        health.with_record(journal.degraded())
     }
 
-    /// Takes note of what the model's API makes of the login, where it was asked by another way than a
+    /// The same of every agent, by its name, the first one first.
+    pub async fn health_of_all(&self) -> Vec<(String, AgentHealth)> {
+        let Shared { crew, journal, .. } = &self.inner.shared;
+        let mut all = Vec::new();
+        for member in crew.all() {
+            let health = member.health().await.with_record(journal.degraded());
+            all.push((member.options.name.clone(), health));
+        }
+        all
+    }
+
+    /// Takes note of what the model's API makes of the first agent's login, where it was asked by another way than a
     /// turn: why it refused it, as a sentence; none where it took it.
     pub fn note_login(&self, refused: Option<&str>) {
-        let login = &self.inner.shared.login;
+        let login = &self.inner.shared.crew.first().login;
         match refused {
             Some(sentence) => login.refused(sentence),
             None => login.works(),
@@ -238,7 +228,7 @@ impl Inner {
         if let Some(entry) = entries.get(&incident) {
             return Ok(entry.commands.clone());
         }
-        let max = self.shared.options.max_processes;
+        let max = self.shared.crew.first().options.max_processes;
         if entries
             .values()
             .filter(|entry| !entry.retire.is_cancelled())

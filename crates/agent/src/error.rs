@@ -24,6 +24,9 @@ pub enum PromptError {
     /// The model's name is not one.
     #[error("That is not the name of a model. Letters, digits and . _ - : / @ [ ] only.")]
     BadModel,
+    /// There is no agent of this name.
+    #[error("There is no agent {0:?} here; the configuration names them under [[agents]].")]
+    NoSuchAgent(String),
     /// All processes that may live at once have a turn running.
     #[error(
         "All {0} agents are at work in other incidents. Stop one there, or raise agent.max_processes."

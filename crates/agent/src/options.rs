@@ -11,6 +11,10 @@ use crate::{Account, Kind};
 pub struct AgentOptions {
     /// Which agent it is. All that is said of the CLI below holds for a bridge to another agent too.
     pub kind: Kind,
+    /// What a prompt calls it.
+    pub name: String,
+    /// The agent, by its name, that goes on by itself with a prompt whose model could not be reached.
+    pub fallback: Option<String>,
     /// The CLI: a path, or a name that is looked up on the `PATH` in `env`, then on the server's.
     pub command: PathBuf,
     /// Arguments put before the CLI's own, such as the subcommand of a stand-in.
@@ -120,6 +124,8 @@ impl AgentOptions {
         let home = home.into();
         AgentOptions {
             kind: Kind::default(),
+            name: "claude".to_owned(),
+            fallback: None,
             command: command.into(),
             args: Vec::new(),
             model: "sonnet".to_owned(),

@@ -19,12 +19,13 @@ pub type Task<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Opens the way to guest and host for each conversation.
 pub trait Warden: Send + Sync {
-    /// Opens it for the agent of `incident`, which is about `target`; open for as long as the post is
-    /// held. The error is a sentence.
+    /// Opens it for `agent` in `incident`, which is about `target`; open for as long as the post is held.
+    /// The error is a sentence.
     fn open<'a>(
         &'a self,
         incident: IncidentId,
         target: &'a str,
+        agent: &'a str,
     ) -> Task<'a, Result<Box<dyn Post>, String>>;
 }
 
@@ -108,7 +109,12 @@ pub struct Ruling {
 pub struct Nowhere;
 
 impl Warden for Nowhere {
-    fn open<'a>(&'a self, _: IncidentId, _: &'a str) -> Task<'a, Result<Box<dyn Post>, String>> {
+    fn open<'a>(
+        &'a self,
+        _: IncidentId,
+        _: &'a str,
+        _: &'a str,
+    ) -> Task<'a, Result<Box<dyn Post>, String>> {
         Box::pin(async { Ok(Box::new(Nowhere) as Box<dyn Post>) })
     }
 }

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use breakglass_agent::{AgentOptions, Agents, Nowhere, PromptError};
+use breakglass_agent::{AgentOptions, Agents, Asked, Nowhere, PromptError};
 use breakglass_journal::{Journal, Options, TurnOutcome};
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
@@ -98,7 +98,7 @@ async fn a_shutdown_in_mid_turn_records_the_end_and_leaves_no_process() {
     assert_eq!(marked(&scene.options.home), Vec::<i32>::new());
     let late = scene
         .agents
-        .prompt(scene.incident, ana(), "Hello?".to_owned(), None)
+        .prompt(scene.incident, ana(), "Hello?".to_owned(), Asked::default())
         .await;
     assert!(matches!(late, Err(PromptError::Unavailable(_))));
 }
@@ -116,7 +116,7 @@ async fn the_least_recently_used_idle_process_makes_room_and_a_busy_one_does_not
     let file = scene.file("pid");
     scene
         .agents
-        .prompt(other, ana(), "Second.".to_owned(), None)
+        .prompt(other, ana(), "Second.".to_owned(), Asked::default())
         .await
         .unwrap();
     assert!(!lives(first[0]) && scene.processes().len() == 1);
@@ -131,12 +131,17 @@ async fn the_least_recently_used_idle_process_makes_room_and_a_busy_one_does_not
     )));
     scene
         .agents
-        .prompt(other, ana(), "Third.".to_owned(), None)
+        .prompt(other, ana(), "Third.".to_owned(), Asked::default())
         .await
         .unwrap();
     let busy = scene
         .agents
-        .prompt(scene.incident, ana(), "Fourth.".to_owned(), None)
+        .prompt(
+            scene.incident,
+            ana(),
+            "Fourth.".to_owned(),
+            Asked::default(),
+        )
         .await;
     assert!(matches!(busy, Err(PromptError::AllBusy(1))), "{busy:?}");
     scene.agents.stop(other, ana()).await;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{Agents, Nowhere, PromptError};
+use breakglass_agent::{Agents, Asked, Nowhere, PromptError};
 use breakglass_journal::{EventBody, Journal, Options, TurnOutcome};
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
@@ -188,7 +188,7 @@ async fn refused(change: impl FnOnce(&mut breakglass_agent::AgentOptions)) -> (S
     assert!(!health.available);
     let prompt = scene
         .agents
-        .prompt(scene.incident, ana(), "Hello?".to_owned(), None)
+        .prompt(scene.incident, ana(), "Hello?".to_owned(), Asked::default())
         .await;
     let Err(PromptError::Unavailable(why)) = prompt else {
         panic!("{prompt:?}")
@@ -236,7 +236,7 @@ async fn a_degraded_record_refuses_the_agent_and_says_so_in_its_health() {
     let mut options = scene.options.clone();
     options.home = cell.path().to_owned();
     let agents = Agents::new(options, journal, Arc::new(Nowhere));
-    let prompt = agents.prompt(incident, ana(), "Hello?".to_owned(), None);
+    let prompt = agents.prompt(incident, ana(), "Hello?".to_owned(), Asked::default());
     let refused = prompt.await.unwrap_err().to_string();
     assert!(
         refused.contains("cannot be recorded") && refused.contains("Power"),

@@ -5,6 +5,7 @@
 
 mod support;
 
+use breakglass_agent::Asked;
 use breakglass_agent::RunnerAccess;
 use breakglass_agent::runner::{Runner, RunnerOptions};
 use breakglass_journal::TurnOutcome;
@@ -113,7 +114,12 @@ async fn a_turn_is_interrupted_when_the_runner_dies_and_the_next_one_finds_its_s
     assert!(reason.contains("died in mid-turn"), "{reason}");
     let refused = scene
         .agents
-        .prompt(scene.incident, support::ana(), "Now?".to_owned(), None)
+        .prompt(
+            scene.incident,
+            support::ana(),
+            "Now?".to_owned(),
+            Asked::default(),
+        )
         .await;
     let why = refused.unwrap_err().to_string();
     assert!(

@@ -5,6 +5,7 @@
 
 mod support;
 
+use breakglass_agent::Asked;
 use breakglass_agent::PromptError;
 use breakglass_journal::{EventBody, Frame, TurnOutcome};
 use breakglass_rig::model::{Part, Reply};
@@ -67,7 +68,9 @@ async fn each_incidents_agent_is_told_the_names_of_its_own_target_only() {
     scene.say("First.").await;
     let other = scene.open("patient").await;
     let mut watch = scene.watch_in(other).await;
-    let prompt = scene.agents.prompt(other, ana(), "Second.".into(), None);
+    let prompt = scene
+        .agents
+        .prompt(other, ana(), "Second.".into(), Asked::default());
     prompt.await.unwrap();
     watch.until_end().await;
     let told: Vec<String> = scene.model.requests().iter().map(|r| r.text()).collect();
@@ -79,7 +82,9 @@ async fn each_incidents_agent_is_told_the_names_of_its_own_target_only() {
 async fn an_incident_of_a_target_that_is_gone_from_the_configuration_has_no_agent() {
     let scene = Scene::start([]).await;
     let other = scene.open("forgotten").await;
-    let prompt = scene.agents.prompt(other, ana(), "Hello?".into(), None);
+    let prompt = scene
+        .agents
+        .prompt(other, ana(), "Hello?".into(), Asked::default());
     let refused = prompt.await.unwrap_err();
     assert!(
         matches!(refused, PromptError::UnknownTarget(_)),
@@ -201,7 +206,15 @@ async fn each_prompt_may_name_its_model_and_keeps_the_session() {
     let prompt = "With another.".to_owned();
     scene
         .agents
-        .prompt(scene.incident, ana(), prompt, Some("opus".to_owned()))
+        .prompt(
+            scene.incident,
+            ana(),
+            prompt,
+            Asked {
+                model: Some("opus".to_owned()),
+                agent: None,
+            },
+        )
         .await
         .unwrap();
     let second = watch.until_end().await;
@@ -225,7 +238,7 @@ async fn a_second_prompt_while_a_turn_runs_is_refused() {
     watch.until_kind("tool_started").await;
     let second = scene
         .agents
-        .prompt(scene.incident, ana(), "More.".to_owned(), None)
+        .prompt(scene.incident, ana(), "More.".to_owned(), Asked::default())
         .await;
     assert!(
         matches!(second, Err(PromptError::TurnRunning(1))),

@@ -56,6 +56,10 @@ pub enum EventBody {
     TurnStarted {
         /// The turn.
         turn: TurnNumber,
+        /// The agent that took it, where there are several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        agent: Option<String>,
         /// The model asked for.
         model: String,
         /// The CLI's session, by which it can be resumed.

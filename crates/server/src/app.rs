@@ -1,22 +1,25 @@
 //! Build, spawn, drain: the one place where the parts are put together.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{AgentOptions, Agents, RunnerAccess, TargetNames};
+use breakglass_agent::{AcpAgent, AgentOptions, Agents, RunnerAccess, TargetNames};
 use breakglass_control::bastion::{Bastion, BastionOptions};
 use breakglass_control::ssh::{Dials, PrivateKey};
 use breakglass_control::{Control, Pictures, Rules, RulesError, SshOptions, Target};
 use breakglass_journal::{Actor, EventBody, Journal, Level};
+use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
 use crate::cell::{self, Cell, Kind};
-use crate::config::{self, Config};
+use crate::config::{self, Config, OtherAgent};
 use crate::doctor;
+use crate::egress::Destination;
 use crate::hold::{Hold, Taken};
 use crate::http::{self, AppState, Ends, ListenLimits, NoAgent, Services, Turned};
 use crate::notify;
@@ -114,7 +117,7 @@ impl App {
         if let Some(ceiling) = kind.as_ref().ok().and_then(Kind::ceiling) {
             config.agent.autonomy = config.agent.autonomy.at_most(ceiling.autonomy);
         }
-        let ways = Ways::new(config.agent.listed(), journal.clone(), tracker.clone());
+        let ways = Ways::new(listed(&config), journal.clone(), tracker.clone());
         let (agents, bastion) = match build_agents(&config, (&journal, &control), kind, ways) {
             Ok((agents, bastion)) => (Ok(agents), Some(bastion)),
             Err(why) => (Err(why), None),
@@ -321,12 +324,15 @@ fn build_agents(
         ))
     })?;
     let built = build_bastion(config, control, &kind).and_then(|bastion| {
-        let options = agent_options(config, bastion.known_hosts(), &kind)?;
+        let first = agent_options(config, bastion.known_hosts(), &kind)?;
+        let others = config.agents.iter();
+        let others = others.map(|other| other_options(config, other, bastion.known_hosts(), &kind));
+        let others = others.collect::<Result<Vec<_>, _>>()?;
         let warden = BastionWarden {
             bastion: bastion.clone(),
             ways,
         };
-        let agents = Agents::new(options, journal.clone(), Arc::new(warden));
+        let agents = Agents::several(first, others, journal.clone(), Arc::new(warden));
         Ok((agents, bastion))
     });
     built.map_err(|error| {
@@ -337,6 +343,14 @@ fn build_agents(
              owner, and start breakglass again. Power and checks work without it."
         ))
     })
+}
+
+/// What each agent's proxy lets through.
+fn listed(config: &Config) -> HashMap<String, Vec<Destination>> {
+    let others = config.agents.iter();
+    let others = others.map(|other| (other.name.clone(), other.egress.clone()));
+    let first = (config::FIRST_AGENT.to_owned(), config.agent.listed());
+    others.chain([first]).collect()
 }
 
 fn build_bastion(config: &Config, control: &Control, kind: &Kind) -> std::io::Result<Bastion> {
@@ -388,9 +402,42 @@ fn here(config: &Config, cell: &Cell) -> std::io::Result<AgentOptions> {
     Ok(options)
 }
 
+/// How an agent of `[[agents]]` is started in a cell of its own, by the bridge that this program is.
+fn other_options(
+    config: &Config,
+    other: &OtherAgent,
+    known_hosts: &str,
+    kind: &Kind,
+) -> std::io::Result<AgentOptions> {
+    let cell = Cell::build_for(&other.name, config, known_hosts, kind)?;
+    let bridge = std::env::current_exe()?;
+    let mut options = cell.options(bridge, &config.private, None, None)?;
+    options.args = vec!["acp".to_owned()];
+    options.kind = breakglass_agent::Kind::Acp(AcpAgent {
+        command: other.command.clone(),
+        args: other.args.clone(),
+    });
+    options.env.extend(other.environment.iter().cloned());
+    if let Some((variable, key)) = &other.api_key {
+        let key = key.secret.expose_secret().to_owned();
+        options.env.push((variable.clone(), key));
+    }
+    if let Some(library) = &config.agent.library {
+        options.lend(library.clone());
+    }
+    let mut options = with_bounds(options, config);
+    options.name.clone_from(&other.name);
+    options.fallback = None;
+    options.model.clone_from(&other.model);
+    options.sign_in = other.renew_login();
+    Ok(options)
+}
+
 /// What is the same wherever the CLI runs.
 fn with_bounds(mut options: AgentOptions, config: &Config) -> AgentOptions {
     let agent = &config.agent;
+    config::FIRST_AGENT.clone_into(&mut options.name);
+    options.fallback.clone_from(&agent.fallback);
     options.model.clone_from(&agent.model);
     options.turn_limit = agent.turn_limit;
     options.silence_limit = agent.silence_limit;

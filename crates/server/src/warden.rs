@@ -40,6 +40,7 @@ impl Warden for BastionWarden {
         &'a self,
         incident: IncidentId,
         target: &'a str,
+        agent: &'a str,
     ) -> Task<'a, Result<Box<dyn Post>, String>> {
         Box::pin(async move {
             let opened = self.bastion.open(incident, target).await;
@@ -48,7 +49,7 @@ impl Warden for BastionWarden {
             })?;
             let post = BastionPost {
                 post: Arc::new(post),
-                egress: self.ways.egress(incident),
+                egress: self.ways.egress(incident, agent),
                 ways: self.ways.clone(),
             };
             Ok(Box::new(post) as Box<dyn Post>)

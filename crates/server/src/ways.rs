@@ -1,12 +1,12 @@
 //! Where the connections lead that come out of an agent's sandbox: to guest and host through the bastion, to
 //! the model's API through the proxy. Each comes by a descriptor that the sandbox's first process hands over.
 
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::TcpStream as PlainTcp;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream as PlainUnix;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use breakglass_agent::sandbox::Way;
 use breakglass_control::bastion::{Place, Post};
@@ -18,46 +18,44 @@ use tokio_util::task::TaskTracker;
 
 use crate::egress::{Attempt, Destination, Egress, Error};
 
-/// Refused attempts of one conversation that are recorded; those after them are in the server's log alone.
+/// Different refused attempts of one conversation that are recorded; those after them are in the server's log alone.
 const RECORDED: usize = 32;
 
 /// What leads out of the sandboxes of a server. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Ways {
-    listed: Arc<[Destination]>,
+    /// What each agent's proxy lets through.
+    listed: Arc<HashMap<String, Vec<Destination>>>,
     journal: Journal,
     tasks: TaskTracker,
 }
 
 impl Ways {
-    /// The proxy lets through what is `listed`; what it refuses is recorded in `journal`.
-    pub(crate) fn new(listed: Vec<Destination>, journal: Journal, tasks: TaskTracker) -> Ways {
-        let listed = listed.into();
+    /// The proxy lets through what is `listed` under the agent's name; what it refuses is recorded in
+    /// `journal`.
+    pub(crate) fn new(
+        listed: HashMap<String, Vec<Destination>>,
+        journal: Journal,
+        tasks: TaskTracker,
+    ) -> Ways {
         Ways {
-            listed,
+            listed: Arc::new(listed),
             journal,
             tasks,
         }
     }
 
-    /// The proxy of one conversation.
-    pub(crate) fn egress(&self, incident: IncidentId) -> Egress {
+    /// The proxy of one conversation with `agent`.
+    pub(crate) fn egress(&self, incident: IncidentId, agent: &str) -> Egress {
         let (journal, tasks) = (self.journal.clone(), self.tasks.clone());
-        let recorded = AtomicUsize::new(0);
+        let told = Mutex::new(HashSet::new());
         let report = move |attempt: Attempt| {
             tracing::info!(%incident, to = %attempt.to, error = ?attempt.error, "the agent's way out");
             let Some(message) = refused(&attempt) else {
                 return;
             };
-            let count = recorded.fetch_add(1, Ordering::Relaxed);
-            if count > RECORDED {
+            let Some(message) = once(&told, message) else {
                 return;
-            }
-            let message = match count {
-                RECORDED => {
-                    "More refused attempts of the agent are in the server's log.".to_owned()
-                }
-                _ => message,
             };
             let journal = journal.clone();
             tasks.spawn(async move {
@@ -69,7 +67,8 @@ impl Ways {
                 journal.record(incident, Actor::Agent, notice).await;
             });
         };
-        Egress::new(self.listed.to_vec(), Arc::new(report), self.tasks.clone())
+        let listed = self.listed.get(agent).cloned().unwrap_or_default();
+        Egress::new(listed, Arc::new(report), self.tasks.clone())
     }
 
     /// Takes over a connection. What is none of the kind that its way has is closed. Does not wait.
@@ -86,6 +85,19 @@ impl Ways {
             tracing::warn!(%error, ?way, "what came out of the agent's sandbox is no connection");
         }
     }
+}
+
+/// What is to be told: each sentence once, and of many that there are more.
+fn once(told: &Mutex<HashSet<String>>, message: String) -> Option<String> {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.len() > RECORDED || !told.insert(message.clone()) {
+        return None;
+    }
+    let last = "More refused attempts of the agent are in the server's log.";
+    Some(match told.len() > RECORDED {
+        true => last.to_owned(),
+        false => message,
+    })
 }
 
 /// A sentence for what was refused by the list; none for what was let through, or only failed.

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use breakglass_agent::{AgentOptions, Kind, PromptError};
+use breakglass_agent::{AgentOptions, Asked, Kind, PromptError};
 use breakglass_journal::{EventBody, TurnOutcome};
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
@@ -196,7 +196,7 @@ async fn refused(dress: Dress, change: impl FnOnce(&mut AgentOptions)) -> [Strin
     assert!(!health.available);
     let prompt = scene
         .agents
-        .prompt(scene.incident, ana(), "Hello?".to_owned(), None)
+        .prompt(scene.incident, ana(), "Hello?".to_owned(), Asked::default())
         .await;
     let Err(PromptError::Unavailable(why)) = prompt else {
         panic!("{prompt:?}")
@@ -251,9 +251,15 @@ pub(crate) async fn a_model_by_its_name_is_the_one_that_answers(dress: Dress) {
     };
     let mut watch = scene.watch().await;
     let prompt = "With another.".to_owned();
-    let prompted = scene
-        .agents
-        .prompt(scene.incident, ana(), prompt, Some(name.to_owned()));
+    let prompted = scene.agents.prompt(
+        scene.incident,
+        ana(),
+        prompt,
+        Asked {
+            agent: None,
+            model: Some(name.to_owned()),
+        },
+    );
     prompted.await.unwrap();
     let second = watch.until_end().await;
     assert_eq!((texts(&second), started(&second).1), (vec!["Two."], name));

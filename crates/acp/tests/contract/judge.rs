@@ -16,7 +16,12 @@ pub(crate) const FORBIDDEN: &str = "Denied by ana: not on a Monday.";
 pub(crate) struct Judge(pub(crate) Arc<Mutex<Vec<String>>>);
 
 impl Warden for Judge {
-    fn open<'a>(&'a self, _: IncidentId, _: &'a str) -> Task<'a, Result<Box<dyn Post>, String>> {
+    fn open<'a>(
+        &'a self,
+        _: IncidentId,
+        _: &'a str,
+        _: &'a str,
+    ) -> Task<'a, Result<Box<dyn Post>, String>> {
         let post = self.clone();
         Box::pin(async { Ok(Box::new(post) as Box<dyn Post>) })
     }

@@ -20,6 +20,7 @@ mod process;
 mod questions;
 mod recorder;
 mod running;
+mod summary;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,15 +33,14 @@ use uuid::Uuid;
 
 use crate::PromptError;
 use crate::cell::Session;
-use crate::child::Launcher;
-use crate::health::Login;
-use crate::options::AgentOptions;
+use crate::crew::Crew;
 use crate::warden::Warden;
 use crate::wire;
 use history::History;
 use process::{Process, StartError};
 use recorder::Recorder;
-use running::Running;
+use running::{Over, Running};
+use summary::Summary;
 
 /// How long after an interrupt the CLI is killed.
 const STOP_GRACE: Duration = Duration::from_secs(3);
@@ -61,18 +61,36 @@ pub(crate) enum Command {
 pub(crate) struct Ask {
     pub(crate) actor: Actor,
     pub(crate) text: String,
-    pub(crate) model: String,
-    pub(crate) reply: oneshot::Sender<Result<TurnNumber, PromptError>>,
+    pub(crate) asked: Asked,
+    /// None for a prompt that nobody waits for.
+    pub(crate) reply: Option<oneshot::Sender<Result<TurnNumber, PromptError>>>,
+}
+
+/// Which agent is asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Its name; none for the one that had the incident's last turn, or else the first.
+    pub agent: Option<String>,
+    /// One of its names of models; none for its usual one.
+    pub model: Option<String>,
+}
+
+impl Ask {
+    fn answer(&mut self, answer: Result<TurnNumber, PromptError>) {
+        match (self.reply.take(), answer) {
+            (Some(reply), answer) => drop(reply.send(answer)),
+            (None, Err(error)) => tracing::warn!(%error, "an agent could not go on for another"),
+            (None, Ok(_)) => {}
+        }
+    }
 }
 
 /// What every conversation shares.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    pub(crate) options: Arc<AgentOptions>,
+    pub(crate) crew: Crew,
     pub(crate) journal: Journal,
     pub(crate) warden: Arc<dyn Warden>,
-    pub(crate) launcher: Launcher,
-    pub(crate) login: Login,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -137,7 +155,7 @@ impl Conversation {
 
     /// Waits between turns for a command; none if the conversation is to end.
     async fn idle(&mut self, process: &mut Option<Process>) -> Option<Command> {
-        let too_long = tokio::time::sleep(self.shared.options.idle_limit);
+        let too_long = tokio::time::sleep(self.shared.crew.first().options.idle_limit);
         tokio::select! {
             () = self.shared.shutdown.cancelled() => None,
             () = self.retire.cancelled() => None,
@@ -151,8 +169,7 @@ impl Conversation {
         if process.is_some() {
             return process;
         }
-        let model = self.shared.options.model.clone();
-        match self.ready(None, &model).await {
+        match self.ready(None, &Asked::default()).await {
             Ok((process, _)) => Some(process),
             Err(error) => {
                 tracing::warn!(incident = %self.incident, %error, "the agent could not be warmed");
@@ -161,30 +178,70 @@ impl Conversation {
         }
     }
 
-    async fn prompt(&mut self, process: Option<Process>, ask: Ask) -> Option<Process> {
+    /// Runs a turn, and another one by the agent that is to go on where its model could not be reached.
+    async fn prompt(&mut self, process: Option<Process>, mut ask: Ask) -> Option<Process> {
+        let (process, over) = self.one_turn(process, &mut ask).await;
+        let name = over?
+            .fallback
+            .filter(|_| !self.shared.shutdown.is_cancelled());
+        let Some(name) = name else {
+            return process;
+        };
+        self.tell_fallback(&name).await;
+        let mut again = Ask {
+            actor: Actor::System,
+            text: ask.text,
+            asked: Asked {
+                agent: Some(name),
+                model: None,
+            },
+            reply: None,
+        };
+        self.one_turn(process, &mut again).await.0
+    }
+
+    async fn one_turn(
+        &mut self,
+        process: Option<Process>,
+        ask: &mut Ask,
+    ) -> (Option<Process>, Option<Over>) {
         self.activity.send_replace(Activity {
             busy: true,
             since: Instant::now(),
         });
-        let (mut process, history) = match self.ready(process, &ask.model).await {
+        let (mut process, history) = match self.ready(process, &ask.asked).await {
             Ok(ready) => ready,
             Err(error) => {
-                let _ = ask.reply.send(Err(error));
-                return None;
+                ask.answer(Err(error));
+                return (None, None);
             }
         };
         let turn = history.turn + 1;
-        if let Err(error) = self.record_start(&process, turn, &ask).await {
-            let _ = ask.reply.send(Err(error));
-            return Some(process);
+        if let Err(error) = self.record_start(&process, turn, ask).await {
+            ask.answer(Err(error));
+            return (Some(process), None);
         }
-        let _ = ask.reply.send(Ok(turn));
+        ask.answer(Ok(turn));
         process.post.turn_began(turn);
+        let text = match history.is_new_to(&process.agent, &self.shared.crew) {
+            true => self.summary().await.before(&ask.text),
+            false => ask.text.clone(),
+        };
         // If this fails the CLI is gone, and its end of file says so in the turn.
-        let _ = process.child.send(&wire::prompt(&ask.text)).await;
+        let _ = process.child.send(&wire::prompt(&text)).await;
         let recorder = self.recorder();
         let running = Running::new(turn, process, &self.shared, recorder, &self.activity);
-        running.run(&mut self.commands).await
+        let (process, over) = running.run(&mut self.commands).await;
+        (process, Some(over))
+    }
+
+    /// The turns before the one that has just begun.
+    async fn summary(&self) -> Summary {
+        let summary = self.recorder().summary().await;
+        summary.unwrap_or_else(|error| {
+            tracing::warn!(%error, "an agent is not told what another one did");
+            Summary::default()
+        })
     }
 
     async fn record_start(
@@ -199,8 +256,10 @@ impl Conversation {
             text: ask.text.clone(),
         };
         recorder.append(ask.actor.clone(), prompt).await?;
+        let several = self.shared.crew.is_several();
         let started = EventBody::TurnStarted {
             turn,
+            agent: several.then(|| process.agent.clone()),
             model: process.model.clone(),
             session: process.session.id(),
         };
@@ -212,30 +271,35 @@ impl Conversation {
         Recorder::new(self.shared.journal.clone(), self.incident)
     }
 
-    /// A process that answers with `model`: the warm one if it can, else a new one that resumes
-    /// the incident's session.
+    /// A process of the agent that is asked: the warm one if it can, else a new one that resumes that
+    /// agent's session of the incident.
     async fn ready(
         &mut self,
         process: Option<Process>,
-        model: &str,
+        asked: &Asked,
     ) -> Result<(Process, History), PromptError> {
         let history = self.recorder().history().await?;
+        let crew = self.shared.crew.clone();
+        let named = asked.agent.as_deref().or(history.agent.as_deref());
+        let member = named.and_then(|name| crew.named(name));
+        let member = member.unwrap_or_else(|| crew.first());
+        let options = &member.options;
+        let model = asked.model.as_deref().unwrap_or(&options.model);
         if let Some(mut process) = process {
-            let alive = !process.is_dead().await;
-            if alive && (process.model == model || process.set_model(model).await) {
+            let fits = process.agent == options.name && !process.is_dead().await;
+            if fits && (process.model == model || process.set_model(model).await) {
                 return Ok((process, history));
             }
             process.end().await;
         }
-        let shared = &self.shared;
-        let names = shared
-            .options
+        let names = options
             .names(&history.target)
             .ok_or_else(|| PromptError::UnknownTarget(history.target.clone()))?;
-        let of = (self.incident, names);
+        let of = (self.incident, names, member);
         let session = history
-            .session
+            .session_of(&options.name, &crew)
             .map_or_else(|| Session::New(Uuid::new_v4()), Session::Resume);
+        let shared = &self.shared;
         let process = match Process::start(shared, of, session, model).await {
             Err(StartError::NoSession) => {
                 self.tell_lost_session().await;
@@ -248,9 +312,21 @@ impl Conversation {
             Err(StartError::Failed(why)) => Err(PromptError::Unavailable(why)),
             Err(StartError::NoSession) => Err(PromptError::Unavailable(format!(
                 "{} does not start a new session. Run `breakglass doctor`.",
-                shared.options.kind.called()
+                options.kind.called()
             ))),
         }
+    }
+
+    async fn tell_fallback(&self, name: &str) {
+        let notice = EventBody::Notice {
+            level: Level::Warning,
+            code: "agent_fallback".to_owned(),
+            message: format!(
+                "The model of the agent that was asked can't be reached, so {name} goes on with the same \
+                 question."
+            ),
+        };
+        let _ = self.recorder().append(Actor::System, notice).await;
     }
 
     async fn tell_lost_session(&self) {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Shared;
 use crate::cell::Session;
 use crate::child::{Child, Exit};
+use crate::crew::Member;
 use crate::options::TargetNames;
 use crate::sandbox::Connected;
 use crate::start::{Plan, start};
@@ -33,6 +34,8 @@ pub(super) struct Process {
     /// Its way to guest and host, closed when the process is gone.
     pub(super) post: Arc<dyn Post>,
     pub(super) session: Session,
+    /// The agent's name.
+    pub(super) agent: String,
     pub(super) model: String,
     /// What its turns have cost so far, in US dollars.
     pub(super) cost: f64,
@@ -54,11 +57,12 @@ impl Process {
     /// Starts the CLI and waits until it is ready, or the server ends.
     pub(super) async fn start(
         shared: &Shared,
-        (incident, names): (IncidentId, &TargetNames),
+        (incident, names, member): (IncidentId, &TargetNames, &Member),
         session: Session,
         model: &str,
     ) -> Result<Process, StartError> {
-        let opened = shared.warden.open(incident, &names.guest).await;
+        let agent = &member.options.name;
+        let opened = shared.warden.open(incident, &names.guest, agent).await;
         let post: Arc<dyn Post> = opened.map_err(StartError::Failed)?.into();
         let plan = Plan {
             names: names.clone(),
@@ -70,7 +74,7 @@ impl Process {
         };
         let arriving = Arc::clone(&post);
         let connected: Connected = Arc::new(move |way, stream| arriving.connected(way, stream));
-        let started = start(&shared.options, &shared.launcher, Some(&plan), connected).await;
+        let started = start(&member.options, &member.launcher, Some(&plan), connected).await;
         let child = started.map_err(StartError::Failed)?.child;
         match child.family() {
             Ok(Some(family)) => post.open_to(family),
@@ -83,10 +87,11 @@ impl Process {
             child,
             post,
             session,
+            agent: member.options.name.clone(),
             model,
             cost: 0.0,
             requests: 0,
-            called: shared.options.kind.called(),
+            called: member.options.kind.called(),
         };
         let shaken = tokio::select! {
             shaken = process.handshake() => shaken,

@@ -4,7 +4,8 @@ use breakglass_journal::{Actor, EventBody, Frame, IncidentId, Journal, JournalEr
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::history::History;
+use super::history::{self, History};
+use super::summary::Summary;
 use crate::PromptError;
 
 /// How long the log may take to acknowledge an event.
@@ -57,6 +58,13 @@ impl Recorder {
 
     pub(super) fn show(&self, frame: Frame) {
         self.journal.publish(self.incident, frame);
+    }
+
+    pub(super) async fn summary(&self) -> Result<Summary, RecordError> {
+        match timeout(LIMIT, history::summary(&self.journal, self.incident)).await {
+            Ok(summary) => Ok(summary?),
+            Err(_) => Err(RecordError::Late),
+        }
     }
 
     pub(super) async fn history(&self) -> Result<History, RecordError> {

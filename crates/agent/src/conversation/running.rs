@@ -11,6 +11,7 @@ use super::process::Process;
 use super::questions::Questions;
 use super::recorder::{RecordError, Recorder};
 use super::{Activity, Command, Shared};
+use crate::crew::Member;
 use crate::refusal::Refusal;
 use crate::turn::{Effect, Input, Turn};
 use crate::warden::{Post, Ruling};
@@ -24,12 +25,25 @@ pub(super) struct Running<'a> {
     process: Option<Process>,
     alarms: Alarms,
     shared: &'a Shared,
+    /// The agent that has the turn.
+    agent: String,
     recorder: Recorder,
     activity: &'a watch::Sender<Activity>,
     stops: Vec<oneshot::Sender<bool>>,
     post: Arc<dyn Post>,
     questions: Questions,
     unread: u64,
+}
+
+/// How a turn was left.
+pub(super) struct Over {
+    /// The agent that goes on by itself, since this one's model could not be reached.
+    pub(super) fallback: Option<String>,
+}
+
+fn member<'a>(shared: &'a Shared, name: &str) -> &'a Member {
+    let crew = &shared.crew;
+    crew.named(name).unwrap_or_else(|| crew.first())
 }
 
 /// What ended a wait.
@@ -50,7 +64,8 @@ impl<'a> Running<'a> {
         recorder: Recorder,
         activity: &'a watch::Sender<Activity>,
     ) -> Running<'a> {
-        let options = &shared.options;
+        let agent = process.agent.clone();
+        let options = &member(shared, &agent).options;
         Running {
             number,
             turn: Turn::new(number, process.cost)
@@ -61,6 +76,7 @@ impl<'a> Running<'a> {
             process: Some(process),
             alarms: Alarms::new(Instant::now(), options.turn_limit, options.silence_limit),
             shared,
+            agent,
             recorder,
             activity,
             stops: Vec::new(),
@@ -69,7 +85,10 @@ impl<'a> Running<'a> {
     }
 
     /// Runs the turn to its end; gives the process back if it lives.
-    pub(super) async fn run(mut self, commands: &mut mpsc::Receiver<Command>) -> Option<Process> {
+    pub(super) async fn run(
+        mut self,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> (Option<Process>, Over) {
         while self.turn.outcome().is_none() {
             let mut taken = None;
             let effects = match self.wait(commands).await {
@@ -129,8 +148,8 @@ impl<'a> Running<'a> {
     fn command(&mut self, command: Command) -> Vec<Effect> {
         match command {
             Command::Warm => Vec::new(),
-            Command::Prompt(ask) => {
-                let _ = ask.reply.send(Err(PromptError::TurnRunning(self.number)));
+            Command::Prompt(mut ask) => {
+                ask.answer(Err(PromptError::TurnRunning(self.number)));
                 Vec::new()
             }
             Command::Stop(actor, reply) => {
@@ -141,7 +160,7 @@ impl<'a> Running<'a> {
     }
 
     async fn due(&mut self, alarm: Alarm) -> Vec<Effect> {
-        let options = &self.shared.options;
+        let options = &member(self.shared, &self.agent).options;
         let elapsed = self.alarms.elapsed();
         match alarm {
             Alarm::TimeLimit => self
@@ -176,7 +195,7 @@ impl<'a> Running<'a> {
         };
         let reason = format!(
             "{} died in mid-turn ({how}). The next prompt resumes its session.",
-            self.shared.options.kind.called()
+            member(self.shared, &self.agent).options.kind.called()
         );
         self.turn.step(Input::Gone(reason), self.alarms.elapsed())
     }
@@ -252,7 +271,7 @@ impl<'a> Running<'a> {
     }
 
     /// A stopped turn leaves nothing running; only then does the one who stopped it hear so.
-    async fn wind_up(self) -> Option<Process> {
+    async fn wind_up(self) -> (Option<Process>, Over) {
         if self.unread > 0 {
             tracing::info!(
                 turn = self.number,
@@ -266,23 +285,26 @@ impl<'a> Running<'a> {
         );
         let mut process = self.process;
         if cut && let Some(stopped) = process.take() {
-            process = settle(stopped, &self.shared.options.kind).await;
+            process = settle(stopped, &member(self.shared, &self.agent).options.kind).await;
         }
         for stop in self.stops {
             let _ = stop.send(true);
         }
-        process
+        let fallback = &member(self.shared, &self.agent).options.fallback;
+        let fallback = fallback.clone().filter(|_| self.turn.is_unreachable());
+        (process, Over { fallback })
     }
 
     fn note_login(&self, body: &EventBody) {
+        let login = &member(self.shared, &self.agent).login;
         match body {
             EventBody::Notice { code, message, .. } if Refusal::is_code(code) => {
-                self.shared.login.refused(message);
+                login.refused(message);
             }
             EventBody::TurnEnded {
                 outcome: TurnOutcome::Done,
                 ..
-            } => self.shared.login.works(),
+            } => login.works(),
             _ => {}
         }
     }

@@ -54,6 +54,8 @@ pub(crate) struct Turn {
     cost_before: f64,
     /// How a login is renewed here.
     sign_in: String,
+    /// The last that is known of the model's API is that it could not be reached.
+    retried: bool,
     login_told: bool,
     /// The agent at the beginning of a sentence.
     called: String,
@@ -93,6 +95,7 @@ impl Turn {
             compacting: false,
             cost_before,
             sign_in: String::new(),
+            retried: false,
             login_told: false,
             called: crate::Kind::Claude.called(),
         }
@@ -150,10 +153,13 @@ impl Turn {
 
     fn line(&mut self, line: Line<'_>, elapsed: Duration) -> Vec<Effect> {
         match line {
-            Line::TextDelta(text) => vec![Effect::Show(Frame::TextDelta {
-                turn: self.number,
-                text: breakglass_journal::visible(&text),
-            })],
+            Line::TextDelta(text) => {
+                self.retried = false;
+                vec![Effect::Show(Frame::TextDelta {
+                    turn: self.number,
+                    text: breakglass_journal::visible(&text),
+                })]
+            }
             Line::Said {
                 model,
                 error,
@@ -323,12 +329,20 @@ impl Turn {
     fn retry(&mut self, retry: &wire::ApiRetry<'_>) -> Vec<Effect> {
         match Refusal::of(retry.error_status, retry.error.as_deref(), None) {
             Some(refusal) => self.refused(refusal).into_iter().collect(),
-            None => vec![notice(
-                Level::Warning,
-                "model_unreachable",
-                words::unreachable(retry),
-            )],
+            None => {
+                self.retried = true;
+                vec![notice(
+                    Level::Warning,
+                    "model_unreachable",
+                    words::unreachable(retry),
+                )]
+            }
         }
+    }
+
+    /// Whether it failed because the model's API could not be reached.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.retried && self.outcome() == Some(TurnOutcome::Failed)
     }
 
     /// Told once in a turn.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{AgentOptions, Agents, Nowhere, TargetNames, Warden};
+use breakglass_agent::{AgentOptions, Agents, Asked, Nowhere, TargetNames, Warden};
 use breakglass_journal::{
     Actor, Attachment, Event, EventBody, Frame, IncidentId, Journal, Options, TurnOutcome,
 };
@@ -103,7 +103,7 @@ impl Scene {
 
     pub async fn prompt(&self, text: &str) -> u32 {
         self.agents
-            .prompt(self.incident, ana(), text.to_owned(), None)
+            .prompt(self.incident, ana(), text.to_owned(), Asked::default())
             .await
             .unwrap()
     }

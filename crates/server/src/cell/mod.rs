@@ -48,18 +48,36 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// Lays the cell out under `config.data_dir`, anew each time; `bastion` is the line by which the
-    /// bastion's key is known.
+    /// Lays the claude CLI's cell out under `config.data_dir`, anew each time; `bastion` is the line by which
+    /// the bastion's key is known.
     ///
     /// # Errors
     /// When a directory or file of it can't be written.
     pub(crate) fn build(config: &Config, bastion: &str, kind: &Kind) -> io::Result<Cell> {
-        let found = kind.sandbox().cloned();
-        let cell = Cell::lay_out(config.data_dir.join("cell"), config.agent.user, found)?;
-        cell.write_ssh_files(bastion)?;
+        let cell = Cell::build_at(config, "cell", bastion, kind)?;
         if let Some(source) = &config.agent.credentials_dir {
             cell.sign_in(source);
         }
+        Ok(cell)
+    }
+
+    /// The same for the agent of `[[agents]]` that is called `name`.
+    ///
+    /// # Errors
+    /// Like [`Cell::build`].
+    pub(crate) fn build_for(
+        name: &str,
+        config: &Config,
+        bastion: &str,
+        kind: &Kind,
+    ) -> io::Result<Cell> {
+        Cell::build_at(config, &format!("cell-{name}"), bastion, kind)
+    }
+
+    fn build_at(config: &Config, directory: &str, bastion: &str, kind: &Kind) -> io::Result<Cell> {
+        let found = kind.sandbox().cloned();
+        let cell = Cell::lay_out(config.data_dir.join(directory), config.agent.user, found)?;
+        cell.write_ssh_files(bastion)?;
         Ok(cell)
     }
 

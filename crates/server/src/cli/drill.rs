@@ -198,6 +198,7 @@ fn config(
             keepalive: Duration::from_secs(2),
         },
         agent: agent(args.agent)?,
+        agents: Vec::new(),
         limits: LimitsConfig::default(),
         record: RecordConfig::default(),
         notify: NotifyConfig::default(),

@@ -5,6 +5,7 @@
 //! every error and going on. A [`Config`] exists only if there was none.
 
 mod agent_user;
+mod agents;
 mod environment;
 mod error;
 mod library;
@@ -24,6 +25,7 @@ use std::path::Path;
 use breakglass_control::Target;
 
 pub(crate) use agent_user::parse_user;
+pub use agents::{FIRST_AGENT, OtherAgent};
 pub use error::{ConfigError, Origin, Warning};
 pub(crate) use library::check_library;
 pub(crate) use notify::topic;

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use secrecy::SecretString;
 
 use super::agent_user;
+use super::agents;
 use super::library;
 use super::notify::notify;
 use super::presets;
@@ -36,6 +37,10 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
     let auth = root.section("auth", auth);
     let ssh = root.section("ssh", |section| ssh(section, &data_dir));
     let agent = root.section("agent", agent);
+    let agents = agents::agents(&mut root);
+    if let Some(first) = &agent {
+        agents::check(first, &agents, &mut root);
+    }
     let limits = root.section("limits", limits);
     let drill_days = root.integer("drill_max_age_days", 90, 0..=3650);
     let record = root.section("record", record);
@@ -56,6 +61,7 @@ pub(super) fn config(mut root: Section<'_>) -> Option<Config> {
         auth: auth?,
         ssh: ssh?,
         agent: agent?,
+        agents,
         limits,
         record,
         targets: targets?,
@@ -237,6 +243,25 @@ fn ssh(section: &mut Section<'_>, data_dir: &Path) -> Option<SshConfig> {
     })
 }
 
+/// The key of a model's API, from `api_key_file`.
+pub(super) fn model_key(section: &mut Section<'_>) -> Option<ModelKey> {
+    let found = section.file("api_key_file")?;
+    let (path, text) = &found.value;
+    section.note_secret(path, &found.origin, &found.key);
+    let key = text.trim();
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let problem = format!("{} holds no key", path.display());
+        let remedy = "put the API key, and nothing else, into the file";
+        section
+            .report()
+            .error(&found.origin, &found.key, problem, remedy);
+    }
+    (!key.is_empty()).then(|| ModelKey {
+        secret: SecretString::from(key),
+        file: Some(path.clone()),
+    })
+}
+
 fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
     let defaults = AgentConfig::default();
     let given = RUNNERS_OWN.map(|key| section.has(key).then_some(key));
@@ -265,22 +290,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
     let silence_limit = Duration::from_secs(section.integer("silence_limit_s", 120, 5..=3600));
     let max_api_retries =
         u32::try_from(section.integer("max_api_retries", 5, 0..=20)).unwrap_or(u32::MAX);
-    let api_key = section.file("api_key_file").and_then(|found| {
-        let (path, text) = &found.value;
-        section.note_secret(path, &found.origin, &found.key);
-        let key = text.trim();
-        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let problem = format!("{} holds no key", path.display());
-            let remedy = "put the API key, and nothing else, into the file";
-            section
-                .report()
-                .error(&found.origin, &found.key, problem, remedy);
-        }
-        (!key.is_empty()).then(|| ModelKey {
-            secret: SecretString::from(key),
-            file: Some(path.clone()),
-        })
-    });
+    let api_key = model_key(section);
     let base_url = section.parsed("base_url", "write it as \"https://host/path\"", |text| {
         let is_url = text.starts_with("https://") || text.starts_with("http://");
         is_url
@@ -300,6 +310,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
     let egress = section
         .list("egress", "write each as \"host:port\"", str::parse)
         .unwrap_or_default();
+    let fallback = section.parsed("fallback", "name one of [[agents]]", plain_name);
     let runner = runner(section, &given);
     let runner_uid = section
         .optional_integer("runner_uid", 0..=u64::from(u32::MAX - 1))
@@ -340,6 +351,7 @@ fn agent(section: &mut Section<'_>) -> Option<AgentConfig> {
         library,
         sandbox,
         egress,
+        fallback,
         runner,
         runner_uid,
         model_check,
@@ -387,7 +399,7 @@ pub(crate) fn own_rules(path: &Path, text: &str) -> Result<Rules, RulesError> {
     Rules::built_in()?.and(text, &path.display().to_string())
 }
 
-fn model_name(text: &str) -> Result<String, String> {
+pub(super) fn model_name(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:/@[]".contains(&byte);
     let valid = text.len() <= 128 && !text.starts_with('-') && text.bytes().all(fits);
     (valid && !text.is_empty())

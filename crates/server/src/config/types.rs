@@ -9,6 +9,7 @@ use breakglass_journal::{Autonomy, Retention};
 use ipnet::IpNet;
 use secrecy::SecretString;
 
+use super::agents::OtherAgent;
 use super::notify::NotifyConfig;
 use super::presets::{self, Preset};
 use crate::auth::ApiToken;
@@ -33,6 +34,8 @@ pub struct Config {
     pub ssh: SshConfig,
     /// The agent.
     pub agent: AgentConfig,
+    /// Further agents, which a prompt may name.
+    pub agents: Vec<OtherAgent>,
     /// What one server and one identity may hold.
     pub limits: LimitsConfig,
     /// How long the record keeps closed incidents.
@@ -125,6 +128,8 @@ pub struct AgentConfig {
     pub sandbox: SandboxMode,
     /// What its proxy lets through besides the model's API.
     pub egress: Vec<Destination>,
+    /// The agent of `[[agents]]` that goes on by itself where the model can't be reached.
+    pub fallback: Option<String>,
     /// The socket of a runner that starts the CLI in another container. With one, `command`,
     /// `args`, `api_key`, `base_url`, `credentials_dir`, `user` and `library` are the runner's affair.
     pub runner: Option<PathBuf>,
@@ -297,6 +302,7 @@ impl Default for AgentConfig {
             library: None,
             sandbox: SandboxMode::Auto,
             egress: Vec::new(),
+            fallback: None,
             runner: None,
             runner_uid: None,
             model_check: Some(Duration::from_secs(24 * 3600)),

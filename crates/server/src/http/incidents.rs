@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use breakglass_agent::PromptError;
+use breakglass_agent::{Asked, PromptError};
 use breakglass_control::CloseRefusal;
 use breakglass_journal::{IncidentId, IncidentSummary, JournalError, TurnNumber};
 use schemars::JsonSchema;
@@ -49,8 +49,11 @@ pub(super) struct Prompt {
     /// The operator's words, 1 byte to 16 KiB.
     #[schemars(length(max = 16_384), regex(pattern = r"\S"))]
     text: String,
-    /// The model, one of those that `/api/me` lists.
+    /// The model, one of those that `/api/me` lists for the agent.
     model: Option<String>,
+    /// The agent, one of those that `/api/me` lists; without it the one that had the incident's last turn, or
+    /// else the first.
+    agent: Option<String>,
 }
 
 /// A prompt that was taken.
@@ -182,20 +185,37 @@ pub(super) async fn prompt(
     if prompt.text.len() > MAX_PROMPT {
         return Err(Problem::unacceptable("The prompt is longer than 16 KiB."));
     }
-    if let Some(model) = &prompt.model
-        && !state.about.models.contains(model)
-    {
-        let problem = Problem::unacceptable(format!("The model {model:?} is not offered here."));
-        return Err(problem.allowed(state.about.models.iter().cloned()));
-    }
+    let asked = asked(&state, prompt.agent, prompt.model)?;
     find_open(&state, incident).await?;
     let unavailable = |why: &NoAgent| Problem::unavailable(why.to_string());
     let agents = state.agents.as_ref().map_err(unavailable)?;
     let taken = agents
-        .prompt(incident, identity.actor(), prompt.text, prompt.model)
+        .prompt(incident, identity.actor(), prompt.text, asked)
         .await;
     let turn = taken.map_err(prompt_problem)?;
     Ok((StatusCode::ACCEPTED, Json(PromptTaken { turn })).into_response())
+}
+
+/// Which agent is asked: one that there is, and by a model of its own. A model alone is the first agent's.
+fn asked(state: &AppState, agent: Option<String>, model: Option<String>) -> Result<Asked, Problem> {
+    let agents = &state.about.agents;
+    let Some(name) = agent.or_else(|| model.as_ref().and(agents.first()).map(|it| it.name.clone()))
+    else {
+        return Ok(Asked::default());
+    };
+    let Some(choice) = agents.iter().find(|choice| choice.name == name) else {
+        let problem = Problem::unacceptable(format!("There is no agent {name:?} here."));
+        return Err(problem.allowed(agents.iter().map(|choice| choice.name.clone())));
+    };
+    if let Some(model) = model
+        .as_ref()
+        .filter(|model| !choice.models.contains(model))
+    {
+        let problem = Problem::unacceptable(format!("The model {model:?} is not offered here."));
+        return Err(problem.allowed(choice.models.iter().cloned()));
+    }
+    let agent = Some(name);
+    Ok(Asked { agent, model })
 }
 
 fn prompt_problem(error: PromptError) -> Problem {
@@ -204,7 +224,7 @@ fn prompt_problem(error: PromptError) -> Problem {
         PromptError::TurnRunning(turn) => {
             Problem::conflict("turn-running", "The agent is at work", detail).turn(turn)
         }
-        PromptError::BadModel => Problem::unacceptable(detail),
+        PromptError::BadModel | PromptError::NoSuchAgent(_) => Problem::unacceptable(detail),
         PromptError::UnknownTarget(_) => {
             Problem::conflict("unknown-target", "No such target any more", detail)
         }

@@ -42,6 +42,8 @@ pub(super) struct Me {
     autonomy: String,
     /// The agent.
     agent: AgentInfo,
+    /// All agents that a prompt may name, that one first.
+    agents: Vec<AgentChoice>,
     /// Prompts that are one tap.
     presets: Vec<Preset>,
 }
@@ -58,6 +60,18 @@ pub(super) struct AgentInfo {
     model: String,
     /// What a prompt may name.
     models: Vec<String>,
+}
+
+/// An agent that a prompt may name.
+#[derive(Debug, Clone, Serialize, TS, JsonSchema)]
+#[ts(export)]
+pub struct AgentChoice {
+    /// Its name.
+    pub name: String,
+    /// Its model unless a prompt names another.
+    pub model: String,
+    /// What a prompt may name.
+    pub models: Vec<String>,
 }
 
 /// `POST /api/login`: 204 with the session cookie.
@@ -91,6 +105,7 @@ pub(super) async fn me(State(state): State<AppState>, identity: Identity) -> Jso
         version: state.about.version.clone(),
         autonomy: state.about.autonomy.to_string(),
         agent: agent_info(&state).await,
+        agents: state.about.agents.clone(),
         presets: state.about.presets.clone(),
     })
 }

@@ -8,9 +8,10 @@ use breakglass_journal::{Autonomy, Journal};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
+use super::session::AgentChoice;
 use super::streams::Streams;
 use crate::auth::Auth;
-use crate::config::{Config, LimitsConfig, Preset};
+use crate::config::{Config, FIRST_AGENT, LimitsConfig, Preset};
 use crate::doctor::Findings;
 use crate::metrics::{Ends, Metrics, Turned};
 use crate::notify::Notifier;
@@ -58,6 +59,8 @@ pub struct About {
     pub model: String,
     /// What a prompt may name.
     pub models: Vec<String>,
+    /// All agents, the first one first.
+    pub agents: Vec<AgentChoice>,
     /// What the agent may do without asking.
     pub autonomy: Autonomy,
     /// The prompts that are one tap on the page.
@@ -112,6 +115,7 @@ impl AppState {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             model: config.agent.model.clone(),
             models: config.agent.models.clone(),
+            agents: choices(config),
             autonomy: config.agent.autonomy,
             presets: config.agent.presets.clone(),
             key_fingerprint,
@@ -140,4 +144,18 @@ impl AppState {
             shutdown,
         }
     }
+}
+
+fn choices(config: &Config) -> Vec<AgentChoice> {
+    let first = AgentChoice {
+        name: FIRST_AGENT.to_owned(),
+        model: config.agent.model.clone(),
+        models: config.agent.models.clone(),
+    };
+    let others = config.agents.iter().map(|other| AgentChoice {
+        name: other.name.clone(),
+        model: other.model.clone(),
+        models: other.models.clone(),
+    });
+    std::iter::once(first).chain(others).collect()
 }

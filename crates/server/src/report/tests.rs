@@ -184,6 +184,7 @@ fn words() -> impl Strategy<Value = EventBody> {
         0 => EventBody::Prompt { turn: 1, text },
         1 => EventBody::Text { turn: 1, text },
         2 => EventBody::TurnStarted {
+            agent: None,
             turn: 1,
             model: text,
             session: Uuid::nil(),
@@ -414,6 +415,7 @@ fn the_summary_says_who_did_what_with_which_verdict_and_how_it_ended() {
             "02:02:00",
             Actor::Agent,
             EventBody::TurnStarted {
+                agent: None,
                 turn: 1,
                 model: "sonnet".to_owned(),
                 session: command,

@@ -199,6 +199,7 @@ fn config(dir: &std::path::Path, ssh_port: u16, limits: LimitsConfig) -> Config 
             connect_timeout: Duration::from_secs(5),
             keepalive: Duration::from_secs(5),
         },
+        agents: Vec::new(),
         agent: AgentConfig {
             enabled: false,
             ..AgentConfig::default()
