@@ -163,7 +163,7 @@ impl Scene {
             "Host *\n ProxyCommand {} connect {}/%n\n ProxyUseFdpass yes\n HostKeyAlias {HOST_KEY_ALIAS}\n \
              UserKnownHostsFile {}\n BatchMode yes\n LogLevel ERROR\n",
             program().display(),
-            post.sockets().display(),
+            post.sockets().unwrap().display(),
             known.display()
         );
         let straight = format!(
@@ -228,7 +228,8 @@ async fn open(
         tracker,
     );
     let options = BastionOptions {
-        sockets: dir.join("b"),
+        ceiling: None,
+        sockets: Some(dir.join("b")),
         peer: rustix::process::geteuid().as_raw(),
         autonomy: Autonomy::Autonomous,
         rules: Rules::built_in().unwrap(),

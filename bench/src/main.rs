@@ -17,6 +17,7 @@ mod gate;
 mod page;
 mod raw;
 mod replay;
+mod sandbox;
 mod server;
 mod start;
 mod stats;
@@ -26,10 +27,11 @@ mod verb;
 /// A figure by name, and the function that measures and prints it.
 type Figure = (&'static str, fn());
 
-const FIGURES: [Figure; 9] = [
+const FIGURES: [Figure; 10] = [
     ("verb", verb::run),
     ("bastion", bastion::run),
     ("turn", turn::run),
+    ("sandbox", sandbox::run),
     ("start", start::run),
     ("replay", replay::run),
     ("fanout", fanout::run),

@@ -18,6 +18,7 @@ const TOKEN: &str = "bench-token-0123456789-0123456789-0123456789-abcdef";
 pub(crate) struct Deployment {
     dir: TempDir,
     target: String,
+    agent: String,
 }
 
 impl Deployment {
@@ -33,6 +34,7 @@ impl Deployment {
         let deployment = Deployment {
             dir: TempDir::new().unwrap(),
             target: target.to_owned(),
+            agent: "enabled = false\n".to_owned(),
         };
         std::fs::write(deployment.dir().join("token"), TOKEN).unwrap();
         let keygen = Command::new("ssh-keygen")
@@ -46,6 +48,11 @@ impl Deployment {
     /// Points at another machine from the next start on.
     pub(crate) fn point_at(&mut self, target: &str) {
         target.clone_into(&mut self.target);
+    }
+
+    /// Has an agent from the next start on; `settings` is the body of its table.
+    pub(crate) fn set_agent(&mut self, settings: &str) {
+        settings.clone_into(&mut self.agent);
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -74,11 +81,12 @@ impl Deployment {
             "listen = \"{listen}\"\ndata_dir = \"{data}\"\n\
              [auth]\ntoken_file = \"{dir}/token\"\n\
              [ssh]\nkey_file = \"{dir}/key\"\nhost_keys = \"trust-first\"\n\
-             [agent]\nenabled = false\n\
+             [agent]\n{agent}\
              [limits]\nstreams_per_identity = 2000\nconnections = 4000\n\
              [[targets]]\nname = \"devvm\"\n{target}\n",
             data = self.data_dir().display(),
             target = self.target,
+            agent = self.agent,
         );
         std::fs::write(&path, text).unwrap();
         path
@@ -89,7 +97,7 @@ impl Deployment {
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
-    authorization: String,
+    pub(crate) authorization: String,
 }
 
 impl Server {
@@ -126,6 +134,28 @@ impl Server {
             .parse::<f64>()
             .unwrap()
             / 1024.0
+    }
+
+    /// Memory of all its descendants, what they share counted in parts.
+    pub(crate) fn children_mib(&self) -> f64 {
+        let mut family = vec![self.child.id()];
+        let mut sum = 0.0;
+        while let Some(parent) = family.pop() {
+            let tasks = std::fs::read_dir(format!("/proc/{parent}/task"));
+            for task in tasks.into_iter().flatten().flatten() {
+                let children = std::fs::read_to_string(task.path().join("children"));
+                let children = children.unwrap_or_default();
+                family.extend(
+                    children
+                        .split_whitespace()
+                        .map(|id| id.parse::<u32>().unwrap()),
+                );
+            }
+            if parent != self.child.id() {
+                sum += pss_kib(parent) / 1024.0;
+            }
+        }
+        sum
     }
 
     /// The body of a GET, without content coding.
@@ -175,6 +205,14 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn pss_kib(process: u32) -> f64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup"));
+    let rollup = rollup.unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0.0)
 }
 
 /// A release binary beside this one.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use breakglass_agent::{AgentOptions, Agents, Nowhere, TargetNames};
+use breakglass_agent::{AgentOptions, Agents, Asked, Nowhere, TargetNames};
 use breakglass_journal::{Actor, IncidentId, Journal, Options};
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
@@ -76,7 +76,7 @@ async fn living(agents: &Agents, journal: &Journal, incident: IncidentId) -> f64
     let started = Instant::now();
     let actor = Actor::Operator("bench".to_owned());
     agents
-        .prompt(incident, actor, "How is it?".to_owned(), None)
+        .prompt(incident, actor, "How is it?".to_owned(), Asked::default())
         .await
         .unwrap();
     let mut first = None;
