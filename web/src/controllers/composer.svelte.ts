@@ -1,4 +1,4 @@
-import { api } from '../lib/http/client';
+import { api, type Asked } from '../lib/http/client';
 import { Problem } from '../lib/http/problem';
 import type { Timeline } from '../lib/timeline/items';
 import { load, save } from './storage';
@@ -10,6 +10,8 @@ type Lost = { text: string; incident: string; after: number };
 export class Composer {
   draft = $state(load('draft') ?? '');
   model = $state(load('model') ?? '');
+  /** The agent that was chosen for the next prompt; empty for the one that had the last turn. */
+  agent = $state('');
   sending = $state(false);
   message = $state('');
   lost = $state.raw<Lost>();
@@ -25,13 +27,14 @@ export class Composer {
   }
 
   /** Sends the draft, or `text` instead of it. A draft goes only when the server has it. */
-  async send(incident: string, after: number, model: string, text?: string): Promise<void> {
+  async send(incident: string, after: number, asked: Asked, text?: string): Promise<void> {
     const words = (text ?? this.draft).trim();
     if (words === '' || this.sending) return;
     this.sending = true;
     this.dismiss();
     try {
-      await api.prompt(incident, words, model);
+      await api.prompt(incident, words, asked);
+      this.agent = '';
       this.#sent(words);
     } catch (error) {
       if (error instanceof Problem) this.message = error.message;

@@ -1,3 +1,4 @@
+import type { AgentChoice } from '../lib/api/AgentChoice';
 import type { Autonomy } from '../lib/api/Autonomy';
 import type { TargetView } from '../lib/api/TargetView';
 import type { Vitals } from '../lib/api/Vitals';
@@ -6,6 +7,7 @@ import { api, type Answer } from '../lib/http/client';
 import { SignedOutAtEdge } from '../lib/http/edge';
 import { Problem } from '../lib/http/problem';
 import type { IncidentSummary } from '../lib/api/IncidentSummary';
+import type { Unanswered } from '../lib/timeline/handover';
 import { emptyTimeline, type ApprovalItem } from '../lib/timeline/items';
 import { lapsedApprovals, openApprovals, runningVerbs } from '../lib/timeline/select';
 import { Approvals } from './approvals.svelte';
@@ -185,7 +187,9 @@ export class Desk {
       return;
     }
     this.incident?.toEnd();
-    await this.composer.send(into, this.timeline.seq, this.model, text);
+    const { model, agent } = this;
+    const asked = { model, agent: agent?.name };
+    await this.composer.send(into, this.timeline.seq, asked, text);
     if (!this.session.me?.agent.available) void this.session.refresh();
   }
 
@@ -217,9 +221,23 @@ export class Desk {
     return phase === 'confirmed' && live ? '' : message;
   }
 
-  /** The model for the next prompt: the operator's choice while the server still has it. */
+  /** Has another agent go on with what was asked last. */
+  async handOver(agent: string, asked: Unanswered): Promise<void> {
+    if (asked.running) await this.stopTurn();
+    this.composer.agent = agent;
+    await this.ask(asked.text);
+  }
+
+  /** The agent for the next prompt. */
+  get agent(): AgentChoice | undefined {
+    const agents = this.session.me?.agents ?? [];
+    const name = this.composer.agent || this.timeline.agent;
+    return agents.find((one) => one.name === name) ?? agents[0];
+  }
+
+  /** The model for the next prompt: the operator's choice while the agent has it. */
   get model(): string {
-    const agent = this.session.me?.agent;
+    const { agent } = this;
     if (!agent) return '';
     return agent.models.includes(this.composer.model) ? this.composer.model : agent.model;
   }

@@ -52,6 +52,10 @@ text: string, } | { "kind": "turn_started",
  */
 turn: number, 
 /**
+ * The agent that took it, where there are several.
+ */
+agent?: string, 
+/**
  * The model asked for.
  */
 model: string, 

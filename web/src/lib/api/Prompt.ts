@@ -9,6 +9,11 @@ export type Prompt = {
  */
 text: string, 
 /**
- * The model, one of those that `/api/me` lists.
+ * The model, one of those that `/api/me` lists for the agent.
  */
-model?: string, };
+model?: string, 
+/**
+ * The agent, one of those that `/api/me` lists; without it the one that had the incident's last turn, or
+ * else the first.
+ */
+agent?: string, };

@@ -22,6 +22,8 @@ const PICTURE_PATIENCE_MS = 20_000;
 const EXAMINATION_PATIENCE_MS = 60_000;
 
 /** What an operator can say to the agent's question. */
+/** Which agent a prompt is for, and which of its models. */
+export type Asked = { model?: string; agent?: string };
 export type Answer = Exclude<Decision, 'void'>;
 
 type Call = {
@@ -136,10 +138,10 @@ export const api = {
   /** The incident as a report for people, in Markdown. */
   report: (incident: string) =>
     ask(reportUrl(incident), { wanted: 'text/markdown' }, (response) => response.text()),
-  prompt: (incident: string, text: string, model: string) =>
+  prompt: (incident: string, text: string, asked: Asked) =>
     call<PromptTaken>(path('incidents', incident, 'prompts'), {
       method: 'POST',
-      body: { text, model },
+      body: { text, ...asked },
     }),
   stop: (incident: string) =>
     call<Stopped>(path('incidents', incident, 'stop'), { method: 'POST' }),

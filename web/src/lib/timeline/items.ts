@@ -148,6 +148,8 @@ export type Timeline = {
   typing?: { turn: number; text: string };
   target?: string;
   drill: boolean;
+  /** The agent that had the last turn, where there are several. */
+  agent?: string;
   /** What the agent may do without asking, once it was changed in this incident. */
   autonomy?: Autonomy;
   /** Whether the bastion is closed to the agent. */

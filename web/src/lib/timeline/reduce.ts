@@ -153,6 +153,7 @@ function applyTurn(
       return add(draft, { ...from, type: 'prompt', turn, text: body.text });
     case 'turn_started':
       draft.turn = { turn, since: draft.turn?.since ?? from.at, started: true };
+      draft.agent = body.agent;
       return;
     case 'text':
       draft.typing = undefined;
