@@ -13,19 +13,25 @@ const root = fileURLToPath(new URL('../../../', import.meta.url));
 /** Where cargo puts the programs. */
 export const target = `${root}target/debug/`;
 
-/** A server whose guest and host are both down; resolves to its address, token and key file. */
-export async function serveNobody(test) {
+/**
+ * A server whose guest and host are both down; resolves to its address, token and key file. `agents` as for
+ * [serve].
+ */
+export async function serveNobody(test, agents = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'breakglass-key-'));
   atEnd(test, dir, () => rmSync(dir, { recursive: true, force: true }));
   const key = `${dir}/key`;
   execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
   const place = async () => ({ host: '127.0.0.1', port: await freePort(), user: 'nobody' });
-  const server = await serve(test, { host: await place(), guest: await place(), key });
+  const server = await serve(test, { host: await place(), guest: await place(), key }, agents);
   return { ...server, key };
 }
 
-/** Starts a server with the key in that file, and opens an incident. */
-export async function serve(test, { host, guest, key }) {
+/**
+ * Starts a server with the key in that file, and opens an incident. `agent` is the body of its table, with
+ * `modelKey`; `more` are further tables.
+ */
+export async function serve(test, { host, guest, key }, { agent, modelKey, more = '' } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'breakglass-serve-'));
   atEnd(test, dir, () => rmSync(dir, { recursive: true, force: true }));
   const token = randomBytes(32).toString('hex');
@@ -37,9 +43,11 @@ export async function serve(test, { host, guest, key }) {
     `data_dir = "${dir}/data"`,
     `[auth]\ntoken_file = "${dir}/token"`,
     `[ssh]\nkey_file = "${key}"\nhost_keys = "trust-first"`,
-    '[agent]\nenabled = false',
+    agent ? `[agent]\napi_key_file = "${dir}/model-key"\n${agent}` : '[agent]\nenabled = false',
     `[[targets]]\nname = "devvm"\nguest = ${place(guest)}\nhost = ${place(host)}\n`,
+    more,
   ];
+  if (modelKey) writeFileSync(`${dir}/model-key`, modelKey, { mode: 0o600 });
   writeFileSync(`${dir}/token`, token, { mode: 0o600 });
   writeFileSync(`${dir}/config.toml`, config.join('\n'));
   const child = start(test, `${target}breakglass`, ['serve', '--config', `${dir}/config.toml`]);
