@@ -62,11 +62,13 @@ async fn ask(scene: &Scene, text: &str, agent: &str) -> Vec<EventBody> {
 }
 
 fn agents(events: &[EventBody]) -> Vec<&str> {
-    let of = |event| match event {
-        &EventBody::TurnStarted { ref agent, .. } => agent.as_deref(),
-        _ => None,
-    };
-    events.iter().filter_map(of).collect()
+    let mut all = Vec::new();
+    for event in events {
+        if let EventBody::TurnStarted { agent, .. } = event {
+            all.extend(agent.as_deref());
+        }
+    }
+    all
 }
 
 #[tokio::test]

@@ -69,6 +69,7 @@ async fn what_ran_when_the_process_died_is_ended_as_interrupted_once() {
         .await
         .unwrap();
     let turn = EventBody::TurnStarted {
+        agent: None,
         turn: 1,
         model: "sonnet".to_owned(),
         session: operation,
@@ -117,6 +118,7 @@ async fn what_a_dead_turn_left_open_is_ended_before_it() {
     let command = uuid::Uuid::now_v7();
     let bodies = [
         EventBody::TurnStarted {
+            agent: None,
             turn: 1,
             model: "sonnet".to_owned(),
             session: command,

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -91,7 +92,8 @@ pub(super) fn watch<I: Iterator<Item = u32>>(others: impl Fn() -> I) {
 #[allow(clippy::disallowed_methods)]
 fn end_if_full() {
     if is_full() {
-        eprintln!(
+        let _ = writeln!(
+            std::io::stderr(),
             "breakglass: the agent's files fill more than {} MiB, or are more than {DISK_FILES}; it \
              was ended, and its working directory is emptied when it starts again",
             DISK_BYTES >> 20

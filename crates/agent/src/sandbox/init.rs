@@ -55,9 +55,9 @@ pub struct InitOptions {
 ///
 /// # Errors
 /// What the operating system says. Nothing runs then.
-pub fn run(options: InitOptions) -> io::Result<i32> {
+pub fn run(options: &InitOptions) -> io::Result<i32> {
     let outside = Arc::new(inherited(options.handover)?);
-    let listeners = Listeners::bind(&options)?;
+    let listeners = Listeners::bind(options)?;
     if let Some(account) = options.account {
         identity::become_one(account)?;
     }

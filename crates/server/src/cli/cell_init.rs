@@ -43,7 +43,7 @@ pub(crate) fn run(args: CellInitArgs) -> Result<ExitCode, Failure> {
         host: args.host,
         command: args.command,
     };
-    match run_init(options) {
+    match run_init(&options) {
         Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))),
         Err(error) => Err(Failure::new(
             Exit::Unreachable,

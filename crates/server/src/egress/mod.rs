@@ -232,7 +232,7 @@ async fn connect(to: &Destination) -> Result<TcpStream, String> {
 }
 
 fn refusal(to: &str, error: &Error) -> Response<Body> {
-    let mut response = Response::new(forward::text(format!("breakglass: {to}: {error}.\n")));
+    let mut response = Response::new(forward::text(format!("breakglass: {to}: {error}")));
     *response.status_mut() = match error {
         Error::NotListed(_) | Error::OtherName { .. } => StatusCode::FORBIDDEN,
         Error::NoProxyRequest => StatusCode::BAD_REQUEST,
