@@ -31,7 +31,7 @@ pub mod wire;
 
 pub use account::{Account, act_as};
 pub use agents::Agents;
-pub use child::{Family, Stranger};
+pub use child::{Family, Stranger, without_privileges};
 pub use conversation::Asked;
 pub use door::{Knocked, hand_over, knock};
 pub use error::PromptError;

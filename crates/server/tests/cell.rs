@@ -467,10 +467,10 @@ async fn a_server_that_is_not_root_starts_the_cli_in_its_account_by_four_capabil
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         scene.serve_with_four_capabilities(&scene.own_account());
-        let who = "id -u; grep Eff /proc/self/status; ssh devvm 'echo on the guest'";
+        let who = "id -u; grep Eff /proc/self/status; cat /proc/sys/kernel/hostname; ssh devvm 'echo on the guest'";
         let events = scene.have_run(&[who.to_owned()]);
         let output = events.iter().find_map(|event| event["output"].as_str());
-        let expected = format!("{AGENT}\nCapEff:\t0000000000000000\non the guest");
+        let expected = format!("{AGENT}\nCapEff:\t0000000000000000\ncell\non the guest");
         assert_eq!(output.map(str::trim), Some(expected.as_str()), "{events:?}");
     });
 }

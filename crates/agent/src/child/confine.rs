@@ -86,6 +86,15 @@ pub(super) fn confine(
     Ok(())
 }
 
+/// The child has no capability, and becomes `account` if there is one.
+pub fn without_privileges(command: &mut std::process::Command, account: Option<Account>) {
+    use std::os::unix::process::CommandExt as _;
+    // SAFETY: as above: direct system calls that change the one thread of the forked child.
+    unsafe {
+        command.pre_exec(move || forget_privileges(account));
+    }
+}
+
 /// Puts the calling thread into walls of its own, by rules that were made before the fork.
 fn shut_in(rules: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the call takes a descriptor, which is borrowed, and a number, and touches no memory.

@@ -19,6 +19,7 @@ mod sweep;
 mod walls;
 
 pub(crate) use confine::forget_privileges;
+pub use confine::without_privileges;
 pub(crate) use walls::shut_in;
 
 use std::io;

@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use breakglass_agent::Account;
 use breakglass_agent::sandbox::{HOME, Sandbox};
+use breakglass_agent::{Account, without_privileges};
 use rustix::process::{getegid, geteuid};
 
 pub(super) use breakglass_agent::sandbox::{CELL, MODEL_PROXY, PROGRAM};
@@ -108,8 +107,9 @@ impl Found {
         command.args(TRIAL).current_dir("/");
         command.env_clear().env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        if let Some(Account { uid, gid }) = self.maker {
-            command.uid(uid).gid(gid);
+        if self.account.is_none() {
+            // With capabilities that it inherits, bwrap makes none.
+            without_privileges(&mut command, self.maker);
         }
         let child = command.stderr(Stdio::piped()).spawn();
         await_end(child.map_err(|error| error.to_string())?)
