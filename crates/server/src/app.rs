@@ -38,6 +38,10 @@ const TEND_EVERY: Duration = Duration::from_secs(3600);
 /// How long running verbs, turns and streams are waited for when the server ends.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
+/// The part of all connections that may come from the server's own addresses, where an agent has them too,
+/// so that it keeps no others out: one in so many.
+const BESIDE: usize = 8;
+
 /// For what the server is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
@@ -116,6 +120,7 @@ impl App {
         let kind = Kind::choose(&config.agent);
         if let Some(ceiling) = kind.as_ref().ok().and_then(Kind::ceiling) {
             config.agent.autonomy = config.agent.autonomy.at_most(ceiling.autonomy);
+            tracing::warn!("{}", ceiling.why);
         }
         let ways = Ways::new(listed(&config), journal.clone(), tracker.clone());
         let (agents, bastion) = match build_agents(&config, (&journal, &control), kind, ways) {
@@ -203,6 +208,10 @@ impl App {
         let connections = self.config.limits.connections;
         let limits = ListenLimits {
             connections,
+            own: match self.state.about.agent_beside {
+                true => (connections / BESIDE).max(1),
+                false => connections,
+            },
             ..ListenLimits::default()
         };
         let turned = self.state.turned.clone();

@@ -31,12 +31,22 @@ struct Pod {
 
 impl Pod {
     fn start() -> Pod {
+        Pod::with("enabled = false\n")
+    }
+
+    /// One whose agent lives in a container beside the server, as in Kubernetes.
+    fn with_runner() -> Pod {
+        Pod::with("runner = \"{dir}/runner.sock\"\n[limits]\nconnections = 16\n")
+    }
+
+    /// `agent` is that section of the configuration.
+    fn with(agent: &str) -> Pod {
         assert!(
             rustix::process::geteuid().is_root(),
             "a network of its own takes root: run the tests as root"
         );
         let dir = tempfile::tempdir().unwrap();
-        write_files(dir.path());
+        write_files(dir.path(), agent);
         let server = in_new_network(
             "ip link set lo up; ip addr add 10.42.3.4/32 dev lo; exec \"$@\"",
             breakglass()
@@ -118,17 +128,17 @@ impl Pod {
     }
 }
 
-fn write_files(dir: &Path) {
+fn write_files(dir: &Path, agent: &str) {
     keygen(&dir.join("key"));
     std::fs::write(dir.join("token"), TOKEN).unwrap();
     std::fs::write(dir.join("known_hosts"), "").unwrap();
     let shown = dir.display();
+    let agent = agent.replace("{dir}", &shown.to_string());
     let config = format!(
-        "listen = \"[::]:8080\"\ndata_dir = \"{shown}/data\"\n\
+        "listen = \"[::]:8080\"\nmetrics_listen = \"[::]:9090\"\ndata_dir = \"{shown}/data\"\n\
          [auth]\ntoken_file = \"{shown}/token\"\ntrusted_proxies = {TRUSTED}\n\
          [ssh]\nkey_file = \"{shown}/key\"\nknown_hosts = \"{shown}/known_hosts\"\n\
-         [agent]\nenabled = false\n\
-         [[targets]]\nname = \"devvm\"\nguest = {{ host = \"10.42.8.99\", user = \"ann\" }}\n\
+         [agent]\n{agent}[[targets]]\nname = \"devvm\"\nguest = {{ host = \"10.42.8.99\", user = \"ann\" }}\n\
          host = {{ host = \"10.43.0.1\", user = \"root\" }}\n"
     );
     std::fs::write(dir.join("config.toml"), config).unwrap();
@@ -286,4 +296,76 @@ fn the_doctor_is_red_where_a_trusted_network_holds_an_address_of_this_machine() 
         check["remedy"].as_str().unwrap().contains("of its own"),
         "{check}"
     );
+}
+
+/// The status of an answer, without its body.
+const STATUS: [&str; 4] = ["-o", "/dev/null", "-w", "%{http_code}"];
+
+#[test]
+fn beside_a_runner_an_own_address_gets_the_page_and_what_the_token_proves_and_no_metrics() {
+    let pod = Pod::with_runner();
+    let bearer = format!("authorization: Bearer {TOKEN}");
+    let status = |end: &Ended, args: &[&str]| pod.curl(end, &[&STATUS[..], args].concat());
+    // As `kubectl port-forward` comes in.
+    for (path, header, expected) in [
+        (":8080/health", "a: b", "200"),
+        (":8080/", "a: b", "200"),
+        (":8080/api/me", &*bearer, "200"),
+        (":8080/api/me", USER, "401"),
+        (":8080/metrics", "a: b", "401"),
+        (":8080/metrics", &bearer, "200"),
+        (":9090/metrics", "a: b", "403"),
+        (":9090/metrics", &bearer, "403"),
+        (":9090/other", "x-forwarded-for: 10.42.8.2", "403"),
+    ] {
+        for address in ["127.0.0.1", "10.42.8.1", "[::1]", "[fd00:42:8::1]"] {
+            let url = format!("http://{address}{path}");
+            let said = status(&pod.server, &["-H", header, &url]);
+            assert_eq!(said, expected, "{url} with {header}");
+        }
+    }
+    for address in ["10.42.8.1", "[fd00:42:8::1]"] {
+        let url = format!("http://{address}:9090/metrics");
+        assert_eq!(status(&pod.edge, &[&url]), "200", "{url}");
+    }
+}
+
+#[test]
+fn an_agent_that_guesses_the_token_from_many_own_addresses_is_one_and_slows_no_other() {
+    let pod = Pod::with_runner();
+    let wrong = format!("authorization: Bearer {}", TOKEN.replace('a', "b"));
+    let guess = |end: &Ended, from: &str, to: &str| {
+        let url = format!("http://{to}:8080/api/me");
+        let args = ["--interface", from, "-H", &wrong, &url];
+        pod.curl(end, &[&STATUS[..], &args].concat())
+    };
+    for last in 1..=10 {
+        let from = format!("127.0.0.{last}");
+        assert_eq!(guess(&pod.server, &from, "127.0.0.1"), "401", "{from}");
+    }
+    for from in ["127.0.0.11", "10.42.8.1", "10.42.3.4"] {
+        assert_eq!(guess(&pod.server, from, "10.42.8.1"), "429", "{from}");
+    }
+    assert_eq!(guess(&pod.server, "fd00:42:8::1", "[::1]"), "429");
+    assert_eq!(guess(&pod.edge, "10.42.8.2", "10.42.8.1"), "401");
+    let bearer = format!("authorization: Bearer {TOKEN}");
+    let said = pod.ask(&pod.server, "127.0.0.1", "127.0.0.1", &["-H", &bearer]);
+    assert_eq!(said["identity"], "operator", "{said}");
+}
+
+#[test]
+fn an_agent_that_holds_all_the_connections_it_gets_keeps_no_other_out() {
+    let pod = Pod::with_runner();
+    // Of 16 that the configuration allows, own addresses have two.
+    let hold = "while :; do for n in 1 2 3 4 5 6 7 8; do exec {one}<>/dev/tcp/127.0.0.1/8080; done; sleep 1; done";
+    let mut holder = enter(&pod.server);
+    let _holder = Ended(holder.args(["bash", "-c", hold]).spawn().unwrap());
+    let health = |end: &Ended, address: &str| {
+        let url = format!("http://{address}:8080/health");
+        pod.curl(end, &[&STATUS[..], &[&url]].concat())
+    };
+    wait_until("an own address is turned away", || {
+        (health(&pod.server, "10.42.8.1") == "503").then_some(())
+    });
+    assert_eq!(health(&pod.edge, "10.42.8.1"), "200");
 }

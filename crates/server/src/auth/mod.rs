@@ -184,7 +184,7 @@ impl Auth {
     }
 
     fn token_holder(&self, token: &str, via: Via, peer: Option<Peer>) -> Result<Identity, Problem> {
-        let peer = peer.map(Peer::ip);
+        let peer = peer.map(Peer::counted_as);
         if self
             .inner
             .token

@@ -5,7 +5,7 @@
 //! addresses, and the guests. The agent lives here, and has a shell there, so it could name itself
 //! any operator and approve its own commands.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
@@ -33,6 +33,20 @@ impl Peer {
     #[must_use]
     pub fn ip(self) -> IpAddr {
         self.address.ip().to_canonical()
+    }
+
+    /// Whether its address is one of this machine's own, or of this pod's, which the agent may have too.
+    #[must_use]
+    pub const fn is_own(self) -> bool {
+        self.own
+    }
+
+    /// What wrong tokens are counted by. All own addresses are one: who has one has as many as it likes.
+    pub(super) fn counted_as(self) -> IpAddr {
+        match self.own {
+            true => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            false => self.ip(),
+        }
     }
 
     #[cfg(test)]

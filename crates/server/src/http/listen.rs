@@ -24,6 +24,7 @@ use hyper_util::service::TowerToHyperService;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ use crate::metrics::Turned;
 pub struct ListenLimits {
     /// Connections open at once; one more is answered 503 and closed.
     pub connections: usize,
+    /// How many of them may come from this machine's own addresses, likewise.
+    pub own: usize,
     /// Longest wait for a request's header, also the first of a connection.
     pub header: Duration,
     /// Longest time that data may wait for a client that does not read.
@@ -49,6 +52,7 @@ impl Default for ListenLimits {
     fn default() -> ListenLimits {
         ListenLimits {
             connections: 1024,
+            own: 1024,
             header: Duration::from_secs(10),
             stall: Duration::from_secs(20),
             drain: Duration::from_secs(5),
@@ -73,6 +77,8 @@ pub async fn serve(
 ) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let own = Arc::new(Semaphore::new(limits.own));
+    let mut told = None;
     loop {
         let accepted = tokio::select! {
             () = cancel.cancelled() => break,
@@ -90,20 +96,28 @@ pub async fn serve(
                 }
             }
         };
-        if connections.len() >= limits.connections {
+        let from = Peer::accepted(peer, stream.local_addr().ok());
+        let room = from.is_own().then(|| Arc::clone(&own).try_acquire_owned());
+        let Some(room) = room
+            .transpose()
+            .ok()
+            .filter(|_| connections.len() < limits.connections)
+        else {
             turned.refused.inc();
-            tracing::warn!(%peer, "refused a connection: too many are open");
+            if is_due(&mut told) {
+                tracing::warn!(%peer, "refused a connection: too many are open; others in the next minute are counted alone");
+            }
             // One try: a client that can't take 150 bytes at once goes without.
             let _ = stream.try_write(FULL);
             continue;
-        }
+        };
         let busy = Arc::new(AtomicBool::new(false));
-        let from = Peer::accepted(peer, stream.local_addr().ok());
         let stream = patient(stream, &limits, &turned);
         let connection = connect(stream, from, app.clone(), &limits, &busy);
         let connection = graceful.watch(connection);
         let cancel = cancel.clone();
         connections.spawn(async move {
+            let _room = room;
             tokio::select! {
                 ended = connection => if let Err(error) = ended {
                     tracing::debug!(%peer, %error, "a connection ended early");
@@ -120,6 +134,15 @@ pub async fn serve(
         );
     }
     connections.shutdown().await;
+}
+
+/// Whether the log is to have it: once a minute at the most.
+fn is_due(told: &mut Option<Instant>) -> bool {
+    let due = told.is_none_or(|at| at.elapsed() >= Duration::from_secs(60));
+    if due {
+        *told = Some(Instant::now());
+    }
+    due
 }
 
 /// Resolves once the server ends and this connection has no request in hand: one that has sent

@@ -100,6 +100,20 @@ impl Problem {
         )
     }
 
+    /// 403: what asks has one of this server's own addresses, as the agent has.
+    #[must_use]
+    pub fn own_address() -> Problem {
+        let detail = "This comes from one of the server's own addresses, which the agent has too. Ask \
+                      from another machine or pod, or ask for /metrics beside the page, with the API \
+                      token.";
+        Problem::new(
+            StatusCode::FORBIDDEN,
+            "own-address",
+            "Not from this server's own address",
+            detail,
+        )
+    }
+
     /// 421: the request is meant for another host.
     #[must_use]
     pub fn misdirected(why: impl Into<String>) -> Problem {

@@ -63,6 +63,8 @@ pub struct About {
     pub agents: Vec<AgentChoice>,
     /// What the agent may do without asking.
     pub autonomy: Autonomy,
+    /// Whether the agent lives behind a runner, which may have this server's addresses, as in one pod.
+    pub agent_beside: bool,
     /// The prompts that are one tap on the page.
     pub presets: Vec<Preset>,
     /// The SSH key's fingerprint, for readiness.
@@ -117,6 +119,7 @@ impl AppState {
             models: config.agent.models.clone(),
             agents: choices(config),
             autonomy: config.agent.autonomy,
+            agent_beside: config.agent.runner.is_some(),
             presets: config.agent.presets.clone(),
             key_fingerprint,
             limits: config.limits.clone(),
