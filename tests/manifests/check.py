@@ -152,6 +152,11 @@ def check_promises(directory, documents):
     promise(set(policy["policyTypes"]) == {"Ingress", "Egress"}, "one direction is open")
     ways_out = [way for rule in policy["egress"] for way in rule["to"]]
     promise(all(set(way) == {"ipBlock"} for way in ways_out), "a way out is no address")
+    for rule in policy["egress"]:
+        ports = {(port["protocol"], port["port"]) for port in rule.get("ports", [])}
+        promise(ports in ({("TCP", 22)}, {("TCP", 443)}), f"a way out has the ports {ports or 'all'}")
+    shared = {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & pod.keys()
+    promise(not shared, f"the agent shares more than the pod's network: {shared}")
     for address in ("guest", "host"):
         line = next(line for line in config.splitlines() if line.startswith(f"{address} = "))
         ip = line.split('"')[1]
