@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 source scripts/packages.sh
-need ssh=openssh-client /usr/sbin/sshd=openssh-server setpriv=util-linux visudo=sudo rsync=rsync groff=groff-base \
+need ssh=openssh-client /usr/sbin/sshd=openssh-server setpriv=util-linux bwrap=bubblewrap perl=perl visudo=sudo rsync=rsync groff=groff-base \
   nginx=nginx-light \
   dash=dash busybox=busybox zsh=zsh ksh=ksh mksh=mksh fish=fish \
   node=nodejs npm=npm chromium=chromium
