@@ -19,13 +19,13 @@ mod sweep;
 mod walls;
 
 pub(crate) use confine::forget_privileges;
-pub use confine::without_privileges;
 pub(crate) use walls::shut_in;
 
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+pub use confine::without_privileges;
 pub use family::{Family, Stranger};
 pub(crate) use launcher::Launcher;
 pub(crate) use local::Local;
