@@ -22,3 +22,9 @@ export const AUTONOMY: readonly { value: Autonomy; label: string; meaning: strin
 /** The choice in a few words; a value of a newer server as it is. */
 export const autonomyLabel = (value: string) =>
   AUTONOMY.find((choice) => choice.value === value)?.label ?? value;
+
+/** Whether a choice is more than the agent may do here at the most. */
+export const isAbove = (value: Autonomy, most: Autonomy | undefined) => {
+  const rank = (one: Autonomy) => AUTONOMY.findIndex((choice) => choice.value === one);
+  return most !== undefined && rank(value) < rank(most);
+};

@@ -241,6 +241,12 @@ impl Bastion {
         }
     }
 
+    /// The most that any agent may do here without asking; none where that is for people to say.
+    #[must_use]
+    pub fn ceiling(&self) -> Option<&Ceiling> {
+        self.0.ceiling.as_ref()
+    }
+
     /// Sets how much the agent of `incident` may do without asking.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use breakglass_journal::Autonomy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -40,12 +41,26 @@ pub(super) struct Me {
     version: String,
     /// What the agent may do without asking.
     autonomy: String,
+    /// The most that it may do without asking, where it has no sandbox; else that is for people to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    ceiling: Option<AutonomyCeiling>,
     /// The agent.
     agent: AgentInfo,
     /// All agents that a prompt may name, that one first.
     agents: Vec<AgentChoice>,
     /// Prompts that are one tap.
     presets: Vec<Preset>,
+}
+
+/// The most that the agent may do without asking.
+#[derive(Debug, Serialize, TS, JsonSchema)]
+#[ts(export)]
+pub(super) struct AutonomyCeiling {
+    /// In one word.
+    autonomy: Autonomy,
+    /// Why it is no more, and what to do, as sentences.
+    why: String,
 }
 
 /// The agent, as the page shows it.
@@ -104,9 +119,18 @@ pub(super) async fn me(State(state): State<AppState>, identity: Identity) -> Jso
         drill: state.about.drill,
         version: state.about.version.clone(),
         autonomy: state.about.autonomy.to_string(),
+        ceiling: ceiling(&state),
         agent: agent_info(&state).await,
         agents: state.about.agents.clone(),
         presets: state.about.presets.clone(),
+    })
+}
+
+fn ceiling(state: &AppState) -> Option<AutonomyCeiling> {
+    let ceiling = state.bastion.as_ref()?.ceiling()?;
+    Some(AutonomyCeiling {
+        autonomy: ceiling.autonomy,
+        why: ceiling.why.clone(),
     })
 }
 
