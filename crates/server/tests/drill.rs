@@ -301,3 +301,44 @@ fn a_cell_that_can_t_be_made_costs_the_agent_and_not_the_power() {
     assert!(message.contains("cell could not be made"), "{message}");
     assert_eq!(client.get("/ready").body["checks"]["agent"]["ok"], false);
 }
+
+/// Every program of the machine but `bwrap`, as a directory to be the only one on the path.
+fn programs_without_bwrap() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["/usr/sbin", "/usr/bin"] {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let here = dir.path().join(entry.file_name());
+            if entry.file_name() != "bwrap" && !here.exists() {
+                let _ = std::os::unix::fs::symlink(entry.path(), here);
+            }
+        }
+    }
+    dir
+}
+
+#[test]
+fn without_bubblewrap_a_drill_works_asks_first_and_says_what_to_install() {
+    let path = programs_without_bwrap();
+    let path = path.path().to_str().unwrap();
+    let drill = Drill::start_with(&["--scenario", "disk-full"], &[("PATH", path)]);
+    let client = drill.sign_in();
+    let ceiling = client.get("/api/me").body["ceiling"].clone();
+    assert_eq!(ceiling["autonomy"], "approve-mutations", "{ceiling}");
+    let why = ceiling["why"].as_str().unwrap();
+    assert!(why.contains("install the package bubblewrap"), "{why}");
+    let incident = client.incident();
+    let more = json!({ "autonomy": "autonomous" });
+    let refused = client.post(&format!("/api/incidents/{incident}/autonomy"), &more);
+    assert_eq!(refused.status, 409, "{refused:?}");
+    assert_eq!(refused.body["type"], "urn:breakglass:above-ceiling");
+    assert_eq!(refused.body["detail"], why);
+    let mut events = client.ask(&incident, "Triage: find what is wrong and repair it.");
+    allow(&client, &incident, &mut events, "truncate");
+    assert_eq!(events.until("turn_ended").data["outcome"], "done");
+}
+
+#[test]
+fn where_a_sandbox_can_be_made_there_is_no_ceiling() {
+    let drill = Drill::start(&[]);
+    assert!(drill.sign_in().get("/api/me").body["ceiling"].is_null());
+}
