@@ -68,6 +68,7 @@ image:
 
 # The Kubernetes manifests against the API's schemas, the systemd unit by systemd's own word.
 manifests:
+    cargo build -p breakglass
     scripts/stage.sh 600 scripts/manifests.sh
     scripts/stage.sh 120 scripts/units.sh
 

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # units.sh   checks the systemd unit: no line that systemd would pass over, and no more exposed than
 # agreed; and that the check itself sees each misspelt line. Then a systemd of its own starts the unit, with
-# a trial in the program's place: whether the agent's sandbox can be made there.
+# a trial in the program's place: whether the agent's sandbox can be made there, and the program makes it.
+#
+#   BIN=FILE   the binary; default target/debug/breakglass
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/packages.sh
-need systemd-analyze=systemd bwrap=bubblewrap setpriv=util-linux
+need systemd-analyze=systemd bwrap=bubblewrap setpriv=util-linux ip=iproute2 curl=curl
+bin=$(realpath "${BIN:-target/debug/breakglass}")
 [ "$(id -u)" = 0 ] || { echo "units: a systemd of its own needs root" >&2; exit 1; }
 unit=breakglass.service
 # Of ten, times ten. What is left: the network, four capabilities, accounts of its own, and what the agent's
@@ -52,6 +55,12 @@ agent="--reuid=breakglass-agent --regid=breakglass-agent --clear-groups"
   echo "covered $(awk '$5 ~ "^/proc/" { print $5 }' /proc/self/mountinfo | tr '\n' ' ')"
   echo "own $($bare $make sh -c 'echo $$ $(hostname)' 2>&1)"
   echo "agent $($bare $agent $make sh -c 'echo $$ $(hostname)' 2>&1)"
+  /usr/local/bin/breakglass drill --listen 127.0.0.1:8099 >/tmp/url 2>/tmp/errors &
+  for _ in $(seq 200); do grep -q sign-in= /tmp/url && break; sleep 0.1; done
+  ask="curl -sS --max-time 20 -b /tmp/jar -c /tmp/jar -H sec-fetch-site:same-origin -H content-type:application/json"
+  $ask -d "{\"token\":\"$(sed -n 's/.*sign-in=\([0-9a-f]*\).*/\1/p' /tmp/url)\"}" http://127.0.0.1:8099/api/login
+  echo "me $($ask http://127.0.0.1:8099/api/me | sed "s/,.presets.*//") $(cat /tmp/errors)"
+  kill $!; wait
   echo "end"
 } >/var/lib/breakglass/said
 TRIAL
@@ -84,6 +93,8 @@ mkdir etc/systemd/system/breakglass.service.d
 cp "$unit" etc/systemd/system/breakglass.service
 cp "$boot/trial.conf" etc/systemd/system/breakglass.service.d/
 cp "$boot/trial" run/trial
+cp "$4" usr/local/bin/breakglass
+ip link set lo up
 systemd-sysusers --root="$PWD" "$accounts"
 printf %032d 1 >etc/machine-id
 pivot_root . run/old
@@ -93,7 +104,7 @@ exec /lib/systemd/systemd --system --unit=breakglass.service --log-target=consol
 START
 mkdir "$root/boot/root" "$root/boot/layers"
 unshare --mount --propagation private --pid --fork --kill-child --uts --ipc --net --cgroup \
-  bash "$root/boot/start" "$root/boot" "$PWD/deploy/systemd/$unit" "$PWD/deploy/systemd/breakglass.sysusers.conf" \
+  bash "$root/boot/start" "$root/boot" "$PWD/deploy/systemd/$unit" "$PWD/deploy/systemd/breakglass.sysusers.conf" "$bin" \
   </dev/null >"$root/boot/log" 2>&1 &
 booted=$!
 end=$((SECONDS + 60))
@@ -102,5 +113,7 @@ said=$(cat "$root/boot/state/said" 2>/dev/null || tail -5 "$root/boot/log")
 check "the unit covers parts of /proc, or did not start: $said" grep -qx 'covered *' <<<"$said"
 check "no sandbox of the server's account in the unit: $said" grep -qx 'own 1 cell' <<<"$said"
 check "no sandbox of the agent's account in the unit: $said" grep -qx 'agent 1 cell' <<<"$said"
+check "the program makes none there, or its agent does not work in it: $said" \
+  grep -q '^me .*"available":true' <<<"$(grep -v '"ceiling"' <<<"$said")"
 echo "units: $passed passed, $failed failed"
 [ $failed = 0 ]
