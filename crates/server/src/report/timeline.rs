@@ -70,8 +70,14 @@ fn describe(body: &EventBody) -> (String, Option<String>) {
     match body {
         EventBody::IncidentOpened { target, .. } => (format!("opened for {}", short(target)), None),
         EventBody::Prompt { text, .. } => ("asked the agent".into(), Some(text.clone())),
-        EventBody::TurnStarted { turn, model, .. } => {
-            (format!("turn {turn} began, model {}", short(model)), None)
+        EventBody::TurnStarted {
+            turn, agent, model, ..
+        } => {
+            let agent = agent
+                .as_deref()
+                .map(|name| format!("agent {}, ", short(name)));
+            let (agent, model) = (agent.unwrap_or_default(), short(model));
+            (format!("turn {turn} began, {agent}model {model}"), None)
         }
         EventBody::Text { text, .. } => ("said".into(), Some(text.clone())),
         EventBody::ToolStarted { tool, summary, .. } => {
