@@ -100,7 +100,8 @@ fn the_reference_file_loads_and_its_comments_state_the_defaults() {
 }
 
 /// Keys that need something of the machine, or exclude others.
-const ELSEWHERE: [&str; 7] = [
+const ELSEWHERE: [&str; 8] = [
+    "fallback = ",
     "library = ",
     "user = ",
     "runner = ",
@@ -641,5 +642,113 @@ fn an_agent_asks_first_until_the_configuration_says_otherwise() {
         let source = format!("{LEAST}[agent]\nautonomy = \"{autonomy}\"\n");
         let (config, _) = secrets.load(&source, &[]).unwrap();
         assert_eq!(config.agent.autonomy, autonomy);
+    }
+}
+
+/// The section that the reference file shows in a comment under this header.
+fn shown_section(header: &str) -> String {
+    let lines = REFERENCE.lines().map(|line| line.strip_prefix("#   "));
+    let lines = lines.skip_while(|line| *line != Some(header));
+    lines.map_while(|line| line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_reference_file_shows_a_whole_agent_with_every_key() {
+    let secrets = Secrets::new();
+    fs::write(secrets.path().join("local_key"), "sk-x\n").unwrap();
+    let shown = shown_section("[[agents]]");
+    let (config, _) = secrets.load(&format!("{LEAST}{shown}\n"), &[]).unwrap();
+    assert!(config.agents[0].api_key.is_some());
+    let source = format!("{LEAST}[[agents]]\nzzzzzzzzzzzz = 1\n");
+    let errors = secrets.load(&source, &[]).unwrap_err();
+    let unknown = errors.iter().find(|error| error.key.ends_with("zzzz"));
+    let (_, known) = unknown.unwrap().remedy.split_once("known here: ").unwrap();
+    for key in known.split(", ") {
+        assert!(shown.contains(&format!("{key} = ")), "{key}");
+    }
+}
+
+const OTHER: &str = "[[agents]]\nname = \"local\"\ncommand = \"opencode\"\nargs = [\"acp\"]\n\
+    egress = [\"10.0.10.20:8000\"]\n";
+
+#[test]
+fn another_agent_has_a_name_a_program_and_a_list_of_where_its_model_is() {
+    let source = format!(
+        "{LEAST}{OTHER}environment = [\"A={{\\\"b\\\":1}}\"]\n[agent]\nfallback = \"local\"\n"
+    );
+    let (config, _) = Secrets::new().load(&source, &[]).unwrap();
+    let other = &config.agents[0];
+    assert_eq!((&*other.name, &*other.model), ("local", "default"));
+    assert_eq!(other.models, ["default"]);
+    assert_eq!(
+        other.environment,
+        [("A".to_owned(), "{\"b\":1}".to_owned())]
+    );
+    assert_eq!(other.egress[0].to_string(), "10.0.10.20:8000");
+}
+
+#[test]
+fn another_agent_that_can_not_be_one_is_refused_by_name() {
+    for (change, key, problem) in [
+        (
+            ("name = \"local\"", "name = \"claude\""),
+            "agents[0].name",
+            "there twice",
+        ),
+        (
+            ("name = \"local\"", "name = \"A b\""),
+            "agents[0].name",
+            "A b",
+        ),
+        (
+            ("command = \"opencode\"\n", ""),
+            "agents[0].command",
+            "is missing",
+        ),
+        (
+            ("egress = [\"10.0.10.20:8000\"]\n", ""),
+            "agents[0].egress",
+            "is missing",
+        ),
+        (
+            ("10.0.10.20:8000", "10.0.10.20"),
+            "agents[0].egress",
+            "no host and port",
+        ),
+        (
+            ("[\"acp\"]", "[\"acp\"]\nenvironment = [\"LD_PRELOAD=/x\"]"),
+            "agents[0].environment",
+            "set by the cell",
+        ),
+        (
+            ("[\"acp\"]", "[\"acp\"]\nenvironment = [\"https_proxy=x\"]"),
+            "agents[0].environment",
+            "set by the cell",
+        ),
+        (
+            ("[\"acp\"]", "[\"acp\"]\napi_key_variable = \"HOME\""),
+            "agents[0].api_key_variable",
+            "set by the cell",
+        ),
+        (
+            ("[[agents]]", "[agent]\nfallback = \"third\"\n[[agents]]"),
+            "agent.fallback",
+            "no agent",
+        ),
+        (
+            (
+                "[[agents]]",
+                "[agent]\nrunner = \"/run/x.sock\"\n[[agents]]",
+            ),
+            "agents",
+            "not started by a runner",
+        ),
+    ] {
+        let source = format!("{LEAST}{}", OTHER.replacen(change.0, change.1, 1));
+        let errors = Secrets::new().load(&source, &[]).unwrap_err();
+        let found = errors
+            .iter()
+            .any(|error| error.key == key && error.problem.contains(problem));
+        assert!(found, "{change:?}: {errors:?}");
     }
 }

@@ -2,12 +2,8 @@
 
 use super::*;
 
-/// The receiver that the reference file shows in a comment.
 fn shown_receiver() -> String {
-    let lines = REFERENCE
-        .lines()
-        .filter_map(|line| line.strip_prefix("#   "));
-    lines.collect::<Vec<_>>().join("\n")
+    shown_section("[[notify]]")
 }
 
 /// `LEAST`, and the secrets of a receiver.
