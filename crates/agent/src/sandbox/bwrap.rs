@@ -27,6 +27,36 @@ const SETTINGS: [&str; 8] = [
 /// Accounts, host names and where to look them up: files in the cell, not the machine's.
 const OWN_SETTINGS: [&str; 4] = ["group", "hosts", "nsswitch.conf", "passwd"];
 
+/// What `/proc` tells of the machine rather than of processes: hidden.
+const OF_THE_MACHINE: [&str; 26] = [
+    "acpi",
+    "asound",
+    "bus",
+    "cmdline",
+    "config.gz",
+    "diskstats",
+    "driver",
+    "fs",
+    "iomem",
+    "ioports",
+    "irq",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "mdstat",
+    "modules",
+    "partitions",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "vmallocinfo",
+];
+
 /// Largest sum of all files in `/tmp`, in bytes.
 const TMP_MAX_BYTES: u64 = 512 << 20;
 /// Largest sum of all shared memory, in bytes.
@@ -144,9 +174,24 @@ impl Arguments {
             self.read_only(&sandbox.cell.join(name), Some(&path));
         }
         self.flag("--proc", ["/proc"]);
+        self.hide_the_machine();
         self.flag("--dev", ["/dev"]);
         self.in_memory("/dev/shm", "1777", SHARED_MEMORY_MAX_BYTES);
         self.in_memory("/tmp", "1777", TMP_MAX_BYTES);
+    }
+
+    fn hide_the_machine(&mut self) {
+        for name in OF_THE_MACHINE {
+            let path = Path::new("/proc").join(name);
+            match fs::metadata(&path) {
+                Ok(found) if found.is_dir() => {
+                    self.flag("--tmpfs", [&path]);
+                    self.flag("--remount-ro", [&path]);
+                }
+                Ok(_) => self.flag("--ro-bind", [Path::new("/dev/null"), &path]),
+                Err(_) => {}
+            }
+        }
     }
 
     /// What is the conversation's own.

@@ -132,11 +132,12 @@ fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// The sockets that lead to guest and host stand already: nothing inside puts others in their place.
 fn walls() -> Walls {
     Walls {
         private: vec![],
         readable: vec![],
-        writable: [HOME, WORK, WAYS, "/tmp"].map(PathBuf::from).to_vec(),
+        writable: [HOME, WORK, "/tmp"].map(PathBuf::from).to_vec(),
     }
 }
 
