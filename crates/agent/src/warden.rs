@@ -42,6 +42,10 @@ pub trait Post: Send + Sync + fmt::Debug {
     fn pass(&self) -> Option<Pass>;
     /// A connection that was made in the agent's sandbox. Does not wait.
     fn connected(&self, way: Way, stream: OwnedFd);
+    /// Returns when the agent asks for its model and is cut off: then its turn can't go on. Cancel-safe.
+    fn without_model(&self) -> Task<'_, ()> {
+        Box::pin(std::future::pending())
+    }
 
     /// A turn begins: until it ends the way is open.
     fn turn_began(&self, turn: TurnNumber);
@@ -129,6 +133,7 @@ impl Post for Nowhere {
     fn pass(&self) -> Option<Pass> {
         None
     }
+
     fn connected(&self, _: Way, _: OwnedFd) {}
 
     fn turn_began(&self, _: TurnNumber) {}

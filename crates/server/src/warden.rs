@@ -8,6 +8,7 @@ use breakglass_agent::sandbox::{WAYS, Way};
 use breakglass_agent::{Family, Pass, Post, Ruling, Task, ToolQuestion, Warden};
 use breakglass_control::bastion::{self, Bastion};
 use breakglass_journal::{IncidentId, TurnNumber};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::cell::SOCKETS;
@@ -25,6 +26,8 @@ struct BastionPost {
     post: Arc<bastion::Post>,
     egress: Egress,
     ways: Ways,
+    /// The agent asked for its model.
+    asked: Notify,
 }
 
 impl fmt::Debug for BastionPost {
@@ -51,6 +54,7 @@ impl Warden for BastionWarden {
                 post: Arc::new(post),
                 egress: self.ways.egress(incident, agent),
                 ways: self.ways.clone(),
+                asked: Notify::new(),
             };
             Ok(Box::new(post) as Box<dyn Post>)
         })
@@ -78,7 +82,21 @@ impl Post for BastionPost {
     }
 
     fn connected(&self, way: Way, stream: OwnedFd) {
+        if way == Way::Model {
+            self.asked.notify_one();
+        }
         self.ways.take(way, stream, &self.post, &self.egress);
+    }
+
+    fn without_model(&self) -> Task<'_, ()> {
+        Box::pin(async {
+            loop {
+                self.asked.notified().await;
+                if self.post.until_cut_off().is_cancelled() {
+                    return;
+                }
+            }
+        })
     }
 
     fn turn_began(&self, turn: TurnNumber) {

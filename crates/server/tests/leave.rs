@@ -217,7 +217,10 @@ async fn an_agent_that_is_cut_off_reaches_nothing_while_power_and_checks_go_on()
         Reply::bash("ssh devvm uptime; ssh pve status"),
         Reply::text("Cut off."),
     ];
-    let (_model, served) = served(replies).await;
+    let model = ModelServer::start(replies).await;
+    // Where it has no sandbox, its model is not this server's to close.
+    let walls = "export BREAKGLASS_AGENT__SANDBOX=none;";
+    let served = tokio::task::block_in_place(|| Served::with_agent_and(&model.url(), "", walls));
     tokio::task::block_in_place(|| {
         let client = served.client();
         let incident = open(&client);
@@ -229,6 +232,39 @@ async fn an_agent_that_is_cut_off_reaches_nothing_while_power_and_checks_go_on()
             assert!(message.contains("cut the agent off"), "{host}: {message}");
         }
         assert_eq!(client.verb("status").body["outcome"], "done");
+        assert_eq!(events.until("turn_ended").data["outcome"], "done");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_off_closes_the_model_too_and_the_turn_ends_and_says_so() {
+    let replies = vec![
+        Reply::bash("ssh devvm 'echo begun; sleep 60'"),
+        Reply::text("Here again."),
+    ];
+    let (model, served) = served(replies).await;
+    tokio::task::block_in_place(|| {
+        let client = served.client();
+        let incident = open(&client);
+        let mut events = client.ask(&incident, "Work.");
+        events.until("command_output");
+        set(&client, &incident, "cut-off", &json!({ "cut_off": true }));
+        let says_so = |ended: &Value| {
+            let reason = ended["reason"].as_str().unwrap_or_default();
+            assert!(
+                reason.contains("cut the agent off, from its model's API too"),
+                "{ended}"
+            );
+            assert_eq!(ended["outcome"], "interrupted", "{ended}");
+        };
+        says_so(&events.until("turn_ended").data);
+        let asked = model.requests().len();
+        client.prompt(&incident, "And now?");
+        says_so(&events.until("turn_ended").data);
+        assert_eq!(model.requests().len(), asked);
+        assert_eq!(client.verb("status").body["outcome"], "done");
+        set(&client, &incident, "cut-off", &json!({ "cut_off": false }));
+        client.prompt(&incident, "Go on.");
         assert_eq!(events.until("turn_ended").data["outcome"], "done");
     });
 }

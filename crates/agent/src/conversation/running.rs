@@ -53,8 +53,13 @@ enum Event {
     Dead,
     Command(Command),
     Due(Alarm),
+    WithoutModel,
     Shutdown,
 }
+
+/// Why a turn of an agent that is cut off ends.
+const CUT_OFF: &str = "The operator has cut the agent off, from its model's API too, so its turn was ended. Lift the cut-off \
+     to ask it again.";
 
 impl<'a> Running<'a> {
     pub(super) fn new(
@@ -102,6 +107,7 @@ impl<'a> Running<'a> {
                 Event::Dead => self.died().await,
                 Event::Command(command) => self.command(command),
                 Event::Due(alarm) => self.due(alarm).await,
+                Event::WithoutModel => self.kill(CUT_OFF).await,
                 Event::Shutdown => self.kill("The server was shut down.").await,
             };
             if self.turn.outcome().is_some() {
@@ -129,6 +135,7 @@ impl<'a> Running<'a> {
             () = self.shared.shutdown.cancelled() => Event::Shutdown,
             Some(command) = commands.recv() => Event::Command(command),
             () = sleep_until(due) => Event::Due(alarm),
+            () = self.post.without_model() => Event::WithoutModel,
             (request, ruling) = self.questions.next() => Event::Ruled(request, ruling),
             line = process.child.next() => {
                 let Ok(Some(line)) = line else { return Event::Dead };
