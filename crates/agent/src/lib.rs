@@ -40,5 +40,5 @@ pub use homes::give_sign_in;
 pub use kind::{AcpAgent, Kind};
 pub use options::{AgentOptions, RunnerAccess, TargetNames, Walls};
 pub use ssh_files::write_ssh_files;
-pub use trial::{NoAnswer, try_cli, try_model};
+pub use trial::{NoAnswer, try_cli, try_inside, try_model};
 pub use warden::{CALL, Nowhere, Pass, Post, Ruling, Task, ToolQuestion, Warden};

@@ -1,5 +1,6 @@
 //! Starts the CLI: here, or behind a runner.
 
+use std::ffi::OsString;
 use std::io;
 
 use serde::{Deserialize, Serialize};
@@ -96,18 +97,62 @@ async fn start_boxed(
     connected: Connected,
 ) -> Result<Local, String> {
     let own = options.apart(plan.map_or(NO_CONVERSATION, |(plan, _)| &plan.conversation));
+    let names = plan.map(|(plan, _)| &plan.names);
+    open(options, &own, plan)?;
+    let command = command(&own.inside(), plan);
+    enclose(
+        (options, sandbox),
+        launcher,
+        (&own, &command, names),
+        connected,
+    )
+    .await
+}
+
+/// Starts this program in a sandbox with `arguments`, as the CLI of a conversation that can reach `names`.
+///
+/// # Errors
+/// Like [`start`].
+pub(crate) async fn start_own(
+    (options, sandbox): (&AgentOptions, &Sandbox),
+    launcher: &Launcher,
+    (names, arguments): (&TargetNames, &[OsString]),
+    connected: Connected,
+) -> Result<Local, String> {
+    let own = options.apart(NO_CONVERSATION);
+    open(options, &own, None)?;
+    let mut command = Command::new(&sandbox.program);
+    command.args(arguments).env_clear();
+    let command = (&own, &command, Some(names));
+    enclose((options, sandbox), launcher, command, connected).await
+}
+
+/// Makes the directories of one conversation.
+fn open(
+    options: &AgentOptions,
+    own: &AgentOptions,
+    plan: Option<(&Plan, &str)>,
+) -> Result<(), String> {
     cell::prepare(options)
-        .and_then(|()| homes::open(options, &own))
+        .and_then(|()| homes::open(options, own))
         .map_err(|error| unwritable(options, &error))?;
-    lay_out(&own, plan)?;
+    lay_out(own, plan)
+}
+
+async fn enclose(
+    (options, sandbox): (&AgentOptions, &Sandbox),
+    launcher: &Launcher,
+    (own, command, names): (&AgentOptions, &Command, Option<&TargetNames>),
+    connected: Connected,
+) -> Result<Local, String> {
     let behind = cell::program_behind(options);
     let boxed = sandbox.wrap(&Contents {
-        command: &command(&own.inside(), plan),
+        command,
         behind: behind.as_ref(),
         home: &own.home,
         work: &own.work_dir,
         library: options.library.as_ref(),
-        names: plan.map(|(plan, _)| &plan.names),
+        names,
     });
     let boxed = boxed.map_err(|error| not_started(options, &error))?;
     // The mark of all conversations begins alike, so that one sweep finds what is left of them.

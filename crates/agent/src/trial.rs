@@ -1,5 +1,6 @@
 //! The CLI outside of any incident, to find out whether it would work.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -10,8 +11,8 @@ use crate::child::{Child, Launcher};
 use crate::health::examine;
 use crate::refusal::Refusal;
 use crate::sandbox::Connected;
-use crate::start::{Plan, start};
-use crate::wire::{self, Line};
+use crate::start::{Plan, start, start_own};
+use crate::wire::{self, Line, RawLine};
 use crate::{AgentHealth, AgentOptions, TargetNames};
 
 /// How long the CLI may take to end once it has answered.
@@ -23,6 +24,38 @@ const QUESTION: &str = "Answer with the one word: ready. Use no tool.";
 pub async fn try_cli(options: &AgentOptions) -> AgentHealth {
     let launcher = Launcher::start(options.account, options.walls.clone());
     examine(options, &launcher).await
+}
+
+/// Starts this program with `arguments` in the sandbox that the CLI would have, where it can reach `names`;
+/// gives what it said, line by line, if it ended well within `limit`.
+///
+/// # Errors
+/// A sentence.
+pub async fn try_inside(
+    options: &AgentOptions,
+    (names, arguments): (&TargetNames, &[OsString]),
+    connected: Connected,
+    limit: Duration,
+) -> Result<Vec<String>, String> {
+    let Some(sandbox) = &options.sandbox else {
+        return Err("There is no sandbox.".to_owned());
+    };
+    let launcher = Launcher::start(options.account, options.walls.clone());
+    let own = (names, arguments);
+    let child = start_own((options, sandbox), &launcher, own, connected).await?;
+    let mut child = Child::Local(Box::new(child));
+    let mut said = vec![];
+    let listening = async {
+        while let Ok(Some(RawLine::Whole(line))) = child.next().await {
+            said.push(String::from_utf8_lossy(line).into_owned());
+        }
+    };
+    let late = timeout(limit, listening).await.is_err();
+    let exit = child.end(GRACE).await;
+    match exit.status.is_some_and(|status| status.success()) && !late {
+        true => Ok(said),
+        false => Err(exit.describe("it took too long")),
+    }
 }
 
 /// Why the model gave no answer.

@@ -16,6 +16,7 @@ mod handover;
 mod identity;
 mod init;
 mod inside;
+mod probe;
 mod seccomp;
 
 use std::io;
@@ -27,6 +28,7 @@ use tokio::process::Command;
 
 pub use handover::Way;
 pub use init::{InitOptions, run as run_init};
+pub use probe::{Probe, Tried};
 
 pub(crate) use inside::Inside;
 

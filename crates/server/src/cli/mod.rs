@@ -3,6 +3,7 @@
 mod acp;
 mod audit;
 mod cell_init;
+mod cell_probe;
 mod client;
 mod connect;
 mod direct;
@@ -234,6 +235,9 @@ enum Command {
     /// Speaks stream-json for an agent that speaks ACP, which it starts.
     #[command(hide = true, disable_version_flag = true)]
     Acp(breakglass_acp::Arguments),
+    /// Tries from inside the agent's sandbox what nothing in it is to get.
+    #[command(hide = true)]
+    CellProbe(cell_probe::CellProbeArgs),
     /// The drill's scripted agent; speaks stream-json on standard input and output.
     #[command(hide = true)]
     DrillAgent(DrillAgentArgs),
@@ -289,6 +293,7 @@ pub fn main() -> ExitCode {
             return cell_init::run(args).unwrap_or_else(|failure| end(&failure));
         }
         Command::Acp(args) => acp::run(&args),
+        Command::CellProbe(args) => cell_probe::run(args),
         Command::DrillAgent(_) => return breakglass_drill::scripted_agent(),
     };
     result.map_or_else(|failure| end(&failure), |exit| ExitCode::from(exit as u8))

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::check::{Check, State};
 use super::model::Answer;
+use super::sandbox;
 use crate::cell::{self, Cell, Kind};
 use crate::config::{AgentConfig, Config};
 use crate::egress::{Attempt, Egress};
@@ -44,7 +45,9 @@ pub(crate) async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
             // None: the runner keeps what the server gave it.
             known_hosts: String::new(),
         });
-        return of_cli(config, options, ask_model).await;
+        let mut checks = Vec::from_iter(sandbox::check(config).await);
+        checks.extend(of_cli(config, options, ask_model).await);
+        return checks;
     }
     let laid_out = lay_out(config).and_then(|(dir, cell)| Ok((options(config, &cell)?, dir, cell)));
     match laid_out {
@@ -53,6 +56,7 @@ pub(crate) async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
                 "agent.cell",
                 "The agent's cell can be laid out.",
             )];
+            checks.extend(sandbox::check(config).await);
             checks.extend(of_cli(config, options, ask_model).await);
             cell.clear();
             checks
@@ -69,7 +73,7 @@ pub(crate) async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
     }
 }
 
-fn options(config: &Config, cell: &Cell) -> io::Result<AgentOptions> {
+pub(super) fn options(config: &Config, cell: &Cell) -> io::Result<AgentOptions> {
     let agent = &config.agent;
     let key = agent.api_key.as_ref().map(|key| &key.secret);
     let url = agent.base_url.as_deref();
@@ -156,9 +160,9 @@ async fn of_cli(config: &Config, mut options: AgentOptions, ask_model: bool) -> 
 }
 
 /// Takes the connections out of the cell: what is listed can be reached from it, and no machine.
-fn reached(config: &Config) -> Connected {
+pub(super) fn reached(config: &Config) -> Connected {
     let (tasks, report) = (TaskTracker::new(), |attempt: Attempt| {
-        tracing::info!(to = %attempt.to, error = ?attempt.error, "the agent's way out");
+        tracing::debug!(to = %attempt.to, error = ?attempt.error, "a way out was tried");
     });
     let egress = Egress::new(config.agent.listed(), Arc::new(report), tasks.clone());
     Arc::new(move |way, stream| {
@@ -186,7 +190,7 @@ fn of_model(model: &str, answer: Result<String, NoAnswer>, agent: &AgentConfig) 
 }
 
 /// A cell in a directory that goes with the guard.
-fn lay_out(config: &Config) -> io::Result<(TempDir, Cell)> {
+pub(super) fn lay_out(config: &Config) -> io::Result<(TempDir, Cell)> {
     std::fs::create_dir_all(&config.data_dir)?;
     let dir = tempfile::Builder::new()
         .prefix("doctor-")

@@ -21,6 +21,7 @@ mod lint;
 mod model;
 mod practice;
 mod reach;
+mod sandbox;
 mod store;
 mod watch;
 

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{sleep, timeout};
 
 use super::check::{Check, State};
-use super::{agent, examine, model};
+use super::{agent, examine, model, sandbox};
 use crate::config::Config;
 use crate::http::NoAgent;
 
@@ -118,10 +118,12 @@ impl Findings {
     ) -> Duration {
         self.rounds.send_modify(|rounds| rounds.begun += 1);
         let examining = async {
-            let (mut checks, agent) = tokio::join!(
+            let (mut checks, sandbox, agent) = tokio::join!(
                 examine(&self.config),
+                sandbox::check(&self.config),
                 agent::live(agents, &self.config.agent)
             );
+            checks.extend(sandbox);
             checks.push(agent);
             self.post(checks)
         };

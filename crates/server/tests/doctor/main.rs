@@ -12,5 +12,6 @@
 mod common;
 mod deployment;
 mod faults;
+mod sandbox;
 mod server;
 mod settings;
