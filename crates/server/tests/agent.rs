@@ -102,36 +102,38 @@ async fn the_cell_holds_no_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tool_that_outlives_a_killed_server_is_ended_by_the_next_one() {
+async fn a_tool_in_the_sandbox_does_not_outlive_a_killed_server() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data").display().to_string();
-    let pid = dir.path().join("data/cell/home/pid");
-    let tool = "setsid sh -c 'echo $$ > ~/pid; exec sleep 300' & wait";
-    let model = ModelServer::start(vec![Reply::bash(tool)]).await;
-    let drill = drill_with(&model, &["--data-dir", &data]);
-    let tool = tokio::task::block_in_place(|| {
-        let client = drill.sign_in();
-        let _events = ask_unasked(&client, "Work.");
-        wait_until("the tool runs", || {
-            std::fs::read_to_string(&pid).ok()?.trim().parse().ok()
-        })
-    });
-    drill.kill();
-    assert!(lives(tool), "it would be ended without any sweep");
+    let mark = format!("300.{}", std::process::id());
+    let tool = format!("setsid sleep {mark} & wait");
+    let model = ModelServer::start(vec![Reply::bash(&tool)]).await;
     let drill = drill_with(&model, &["--data-dir", &data]);
     tokio::task::block_in_place(|| {
-        wait_until("the tool is gone", || (!lives(tool)).then_some(()));
+        let client = drill.sign_in();
+        let _events = ask_unasked(&client, "Work.");
+        wait_until("the tool runs", || running(&mark));
+    });
+    drill.kill();
+    tokio::task::block_in_place(|| {
+        wait_until("the tool is gone", || {
+            running(&mark).is_none().then_some(())
+        });
+    });
+    let drill = drill_with(&model, &["--data-dir", &data]);
+    tokio::task::block_in_place(|| {
         let client = drill.sign_in();
         let ended = client.events(&client.incident(), 0).until("turn_ended");
         assert_eq!(ended.data["outcome"], "interrupted", "{ended:?}");
     });
 }
 
-/// Whether a process is there and not a zombie.
-fn lives(id: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ")
-        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+/// The process of `sleep` with this argument.
+fn running(argument: &str) -> Option<u32> {
+    let command = format!("sleep\0{argument}\0").into_bytes();
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    numbers.find(|id| std::fs::read(format!("/proc/{id}/cmdline")).is_ok_and(|it| it == command))
 }
 
 #[test]

@@ -11,235 +11,19 @@
 #[path = "common/attempts.rs"]
 mod attempts;
 mod common;
+#[path = "common/scene.rs"]
+mod scene;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::os::unix::fs::MetadataExt as _;
 
 use attempts::{REACHED, Target, attempts};
-use breakglass_rig::claude::claude_in;
-use breakglass_rig::gate::GateHost;
-use breakglass_rig::model::{ModelServer, Reply};
-use breakglass_rig::port::own_address;
-use breakglass_rig::sshd::Sshd;
+use breakglass_rig::model::Reply;
 use common::serve::{TOKEN, keygen};
-use common::{Client, Ended, wait_until};
-use serde_json::Value;
-use tempfile::TempDir;
-
-/// Accounts that every Debian has and nothing uses: games and news. ssh wants an entry for who runs it.
-const AGENT: u32 = 5;
-const SERVER: u32 = 9;
-const API_KEY: &str = "sk-ant-a-secret-of-the-tests";
-
-/// A server with real secrets, a guest and a host behind it, and a model.
-struct Scene {
-    dir: TempDir,
-    address: String,
-    guest: Sshd,
-    host: GateHost,
-    model: ModelServer,
-    server: Option<Ended>,
-}
+use common::wait_until;
+use scene::{AGENT, API_KEY, Scene, incident, set_mode};
 
 impl Scene {
-    /// Everything but the server. Only root may start a process as somebody else.
-    async fn new() -> Scene {
-        assert!(
-            rustix::process::getuid().is_root(),
-            "the agent's own account needs a server that is root: run the tests as root"
-        );
-        let dir = tempfile::tempdir().unwrap();
-        set_mode(dir.path(), 0o755);
-        let key = dir.path().join("key");
-        keygen(&key);
-        let public = fs::read_to_string(dir.path().join("key.pub")).unwrap();
-        let (guest, host) = tokio::task::block_in_place(|| {
-            (Sshd::open(public.trim()), GateHost::running(public.trim()))
-        });
-        let known_hosts = guest.known_hosts() + &host.sshd.known_hosts();
-        let model = ModelServer::start([]).await;
-        for (name, text) in [
-            ("known_hosts", known_hosts.as_str()),
-            ("token", TOKEN),
-            ("api_key", API_KEY),
-        ] {
-            fs::write(dir.path().join(name), text).unwrap();
-            set_mode(&dir.path().join(name), 0o600);
-        }
-        let _ = claude_in(dir.path());
-        fs::copy(
-            env!("CARGO_BIN_EXE_breakglass"),
-            dir.path().join("breakglass"),
-        )
-        .unwrap();
-        let scene = Scene {
-            dir,
-            address: own_address(),
-            guest,
-            host,
-            model,
-            server: None,
-        };
-        for secret in scene.secrets() {
-            scene.model.forbid(&secret);
-        }
-        scene
-    }
-
-    /// The program, where every account can reach it.
-    fn breakglass(&self) -> Command {
-        let mut command = Command::new(self.path("breakglass"));
-        command.env_clear();
-        if let Some(path) = std::env::var_os("PATH") {
-            command.env("PATH", path);
-        }
-        command
-    }
-
-    /// Starts a server that is not root, as in a container, and whose secrets are its own.
-    fn serve_unprivileged(&mut self, agent: &str) {
-        self.give_to_server(&["shared"]);
-        let mut command = self.breakglass();
-        command.uid(SERVER).gid(SERVER);
-        self.serve_by(command, agent);
-    }
-
-    /// Starts a server that is not root, and may start others' processes, as by the systemd unit.
-    fn serve_with_four_capabilities(&mut self, agent: &str) {
-        self.give_to_server(&["api_key"]);
-        let four = "-all,+chown,+kill,+setgid,+setuid";
-        let mut command = Command::new("setpriv");
-        command.args([format!("--reuid={SERVER}"), format!("--regid={SERVER}")]);
-        command.args(
-            ["inh-caps", "ambient-caps", "bounding-set"].map(|set| format!("--{set}={four}")),
-        );
-        command.args(["--clear-groups", "--no-new-privs"]);
-        command.arg(self.path("breakglass"));
-        self.serve_by(command, agent);
-    }
-
-    fn give_to_server(&self, more: &[&str]) {
-        fs::create_dir_all(self.path("data")).unwrap();
-        for name in ["data", "key", "token", "known_hosts"].iter().chain(more) {
-            std::os::unix::fs::chown(self.path(name), Some(SERVER), Some(SERVER)).unwrap();
-        }
-    }
-
-    /// Starts the server; `agent` is the section's text.
-    fn serve(&mut self, agent: &str) {
-        let command = self.breakglass();
-        self.serve_by(command, agent);
-    }
-
-    fn serve_by(&mut self, mut command: Command, agent: &str) {
-        let dir = self.dir.path().display();
-        let endpoint = |sshd: &Sshd| {
-            let (port, user) = (sshd.port, sshd.user());
-            format!("{{ host = \"127.0.0.1\", port = {port}, user = \"{user}\" }}")
-        };
-        let config = format!(
-            "listen = \"{}\"\ndata_dir = \"{dir}/data\"\n[auth]\ntoken_file = \"{dir}/token\"\n\
-             [ssh]\nkey_file = \"{dir}/key\"\nknown_hosts = \"{dir}/known_hosts\"\n\
-             [agent]\nautonomy = \"autonomous\"\nmodel_check_hours = 0\n{agent}\n[[targets]]\nname = \"devvm\"\nguest = {}\nhost = {}\n",
-            self.address,
-            endpoint(&self.guest),
-            endpoint(&self.host.sshd)
-        );
-        fs::write(self.path("config.toml"), config).unwrap();
-        command
-            .args(["serve", "--config"])
-            .arg(self.path("config.toml"));
-        self.server = Some(spawn(command));
-        let client = self.client();
-        wait_until("the server answers", || client.try_get("/health"));
-    }
-
-    /// The section of a server whose agent has an account of its own.
-    fn own_account(&self) -> String {
-        let (command, key) = (self.path("claude"), self.path("api_key"));
-        format!(
-            "user = \"{AGENT}\"\ncommand = \"{}\"\napi_key_file = \"{}\"\nbase_url = \"{}\"",
-            command.display(),
-            key.display(),
-            self.model.url()
-        )
-    }
-
-    /// A runner, as in another container: it has the model's login, and nothing of the server's.
-    fn runner(&self) -> Ended {
-        let shared = self.path("shared");
-        let _ = fs::create_dir(&shared);
-        set_mode(&shared, 0o755);
-        let mut command = self.breakglass();
-        command.arg("runner");
-        command.arg("--listen").arg(shared.join("sock"));
-        command.arg("--data-dir").arg(self.path("runner"));
-        command.arg("--command").arg(self.path("claude"));
-        command.arg("--api-key-file").arg(self.path("api_key"));
-        command.args(["--base-url", &self.model.url()]);
-        command.args(["--user", &AGENT.to_string()]);
-        if self.path("library").exists() {
-            command.arg("--library").arg(self.path("library"));
-        }
-        for uid in [0, SERVER] {
-            command.args(["--peer-uid", &uid.to_string()]);
-        }
-        let runner = spawn(command);
-        wait_until("the runner listens", || {
-            std::os::unix::net::UnixStream::connect(shared.join("sock")).ok()
-        });
-        runner
-    }
-
-    /// The section of a server whose agent is behind that runner.
-    fn behind_runner(&self) -> String {
-        let socket = self.path("shared/sock");
-        format!("runner = \"{}\"\nrunner_uid = {AGENT}", socket.display())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Every line of the key's private half, and the token.
-    fn secrets(&self) -> Vec<String> {
-        let key = fs::read_to_string(self.path("key")).unwrap();
-        let lines = key.lines().filter(|line| !line.starts_with("-----"));
-        lines.map(str::to_owned).chain([TOKEN.to_owned()]).collect()
-    }
-
-    fn client(&self) -> Client {
-        let mut client = Client::anonymous(&format!("http://{}", self.address));
-        client.bearer = Some(TOKEN.to_owned());
-        client
-    }
-
-    fn pid(&self) -> u32 {
-        self.server.as_ref().unwrap().0.id()
-    }
-
-    /// Has the agent run each of `commands`; gives the turn's events.
-    fn have_run(&self, commands: &[String]) -> Vec<Value> {
-        for command in commands {
-            self.model.then(Reply::bash(command));
-        }
-        self.model.then(Reply::text("Nothing."));
-        let client = self.client();
-        let incident = incident(&client);
-        let mut seen = Vec::new();
-        let mut events = client.ask(&incident, "Look around.");
-        events.find(|frame| {
-            if frame.id.is_some() {
-                seen.push(frame.data.clone());
-            }
-            frame.event == "turn_ended"
-        });
-        seen
-    }
-
     /// Tries everything; nothing may be reached, and everything is in the log.
     fn try_everything(&self) {
         let (key, token, config, data) = (
@@ -284,26 +68,11 @@ impl Scene {
     }
 }
 
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-}
-
-fn spawn(mut command: Command) -> Ended {
-    Ended(command.stdout(Stdio::null()).spawn().unwrap())
-}
-
-fn incident(client: &Client) -> String {
-    let body = serde_json::json!({ "target": "devvm" });
-    let opened = client.post("/api/incidents", &body);
-    assert!(opened.status < 300, "{opened:?}");
-    opened.body["incident"].as_str().unwrap().to_owned()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_with_an_account_of_its_own_gets_no_key_no_token_and_no_memory() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
-        scene.serve(&scene.own_account());
+        scene.serve(&scene.walls());
         scene.try_everything();
     });
 }
@@ -313,7 +82,7 @@ async fn an_agent_of_the_servers_account_gets_no_key_no_token_and_no_memory() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         let account = format!("user = \"{AGENT}\"\n");
-        scene.serve(&scene.own_account().replace(&account, ""));
+        scene.serve(&scene.walls().replace(&account, ""));
         scene.try_everything();
     });
 }
@@ -389,6 +158,7 @@ async fn every_kind_of_cell_reaches_the_guest_through_the_bastion() {
         let runner = scene.runner();
         for (agent, privileged) in [
             (scene.own_account(), true),
+            (scene.walls(), true),
             (scene.behind_runner(), true),
             (scene.behind_runner(), false),
         ] {
@@ -424,22 +194,24 @@ async fn every_kind_of_cell_reads_its_library_and_changes_nothing_in_it() {
         // No permission keeps anybody from it.
         set_mode(&library, 0o777);
         set_mode(&runbook, 0o666);
-        let shown = library.display();
-        let read = format!("ls {shown}; cat {shown}/boot.md");
-        let change = format!(
-            "(echo x >> {shown}/boot.md; echo x > {shown}/new; rm -f {shown}/boot.md) 2>&1; true"
-        );
-        let key = format!("\nlibrary = \"{shown}\"");
-        let own = scene.own_account() + &key;
+        let there = library.display().to_string();
+        let inside = "/run/breakglass/library";
+        let key = format!("\nlibrary = \"{there}\"");
+        let own = scene.walls() + &key;
         let same = own.replace(&format!("user = \"{AGENT}\"\n"), "");
         let _runner = scene.runner();
-        for (name, agent) in [
-            ("own account", own),
-            ("same account", same),
-            ("behind a runner", scene.behind_runner()),
+        for (name, agent, shown) in [
+            ("a sandbox", scene.own_account() + &key, inside),
+            ("own account", own, &there),
+            ("same account", same, &there),
+            ("behind a runner", scene.behind_runner(), &there),
         ] {
+            let read = format!("ls {shown}; cat {shown}/boot.md");
+            let change = format!(
+                "(echo x >> {shown}/boot.md; echo x > {shown}/new; rm -f {shown}/boot.md) 2>&1; true"
+            );
             scene.serve(&agent);
-            let events = scene.have_run(&[read.clone(), change.clone()]);
+            let events = scene.have_run(&[read, change]);
             let outputs: Vec<&str> = events
                 .iter()
                 .filter_map(|event| event["output"].as_str())
@@ -479,7 +251,7 @@ async fn a_server_that_is_not_root_starts_the_cli_in_its_account_by_four_capabil
 async fn the_clis_account_is_its_own_and_the_cell_is_no_others() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
-        scene.serve(&scene.own_account());
+        scene.serve(&scene.walls());
         let ids = "id -u; id -g; id -G; grep NoNewPrivs /proc/self/status; touch ~/made";
         let events = scene.have_run(&[ids.to_owned()]);
         let output = events.iter().find_map(|event| event["output"].as_str());
@@ -508,7 +280,7 @@ async fn the_clis_account_is_its_own_and_the_cell_is_no_others() {
 async fn a_tool_of_another_account_that_outlives_a_killed_server_is_ended_by_the_next_one() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
-        scene.serve(&scene.own_account());
+        scene.serve(&scene.walls());
         let tool = "setsid sleep 300 & echo $! > ~/pid; wait";
         scene.model.then(Reply::bash(tool));
         let client = scene.client();
@@ -519,7 +291,7 @@ async fn a_tool_of_another_account_that_outlives_a_killed_server_is_ended_by_the
         });
         scene.server = None;
         assert!(lives(tool), "it would be ended without any sweep");
-        scene.serve(&scene.own_account());
+        scene.serve(&scene.walls());
         wait_until("the tool is gone", || (!lives(tool)).then_some(()));
     });
 }

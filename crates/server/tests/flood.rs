@@ -57,13 +57,12 @@ const CHECK: &str = "my ($n, $block) = (0, '');\n\
 
 /// The call by which the agent has the guest flood it, and reads all of it. The CLI must not end it first.
 fn call(dir: &TempDir) -> Reply {
-    let file = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        fs::write(&path, text).unwrap();
-        path.display().to_string()
-    };
-    let (flood, check) = (file("flood.pl", &flood()), file("check.pl", CHECK));
-    let command = format!("ssh devvm perl {flood} | perl {check}");
+    let path = dir.path().join("flood.pl");
+    fs::write(&path, flood()).unwrap();
+    let command = format!(
+        "cat > ~/check.pl <<'EOF'\n{CHECK}EOF\nssh devvm perl {} | perl ~/check.pl",
+        path.display()
+    );
     Reply::tool(
         "Bash",
         json!({ "command": command, "description": "a flood", "timeout": 600_000 }),

@@ -240,8 +240,10 @@ fn hostile_agent(dir: &std::path::Path) -> String {
     use std::os::unix::fs::PermissionsExt as _;
     let path = dir.join("agent");
     let forged = r#"forged\n{"level":"INFO","forged":true}\r\n"#;
-    let program = env!("CARGO_BIN_EXE_breakglass");
-    let text = format!("#!/bin/sh\nprintf '{forged}' >&2\nexec '{program}' drill-agent \"$@\"\n");
+    // Where the program is in the sandbox.
+    let text = format!(
+        "#!/bin/sh\nprintf '{forged}' >&2\nexec /run/breakglass/program drill-agent \"$@\"\n"
+    );
     std::fs::write(&path, text).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     path.display().to_string()

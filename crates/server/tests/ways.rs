@@ -121,8 +121,18 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Scene {
+        Scene::by("").await
+    }
+
+    /// Agents that share an account and a home, and no sandbox keeps them apart.
+    async fn with_walls_alone() -> Scene {
+        Scene::by("export BREAKGLASS_AGENT__SANDBOX=none;").await
+    }
+
+    async fn by(prelude: &str) -> Scene {
         let model = ModelServer::start([]).await;
-        let served = tokio::task::block_in_place(|| Served::with_agent(&model.url()));
+        let url = model.url();
+        let served = tokio::task::block_in_place(|| Served::with_agent_and(&url, "", prelude));
         Scene { model, served }
     }
 
@@ -200,7 +210,7 @@ fn notices(client: &Client, incident: &str, code: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_incidents_way_is_useless_and_a_cut_off_holds_for_the_one_it_was_meant_for() {
-    let scene = Scene::new().await;
+    let scene = Scene::with_walls_alone().await;
     tokio::task::block_in_place(|| {
         let client = scene.served.client();
         let (other, mut at_work) = scene.at_work(&client);

@@ -380,11 +380,13 @@ mod tests {
     use super::*;
 
     fn cell(root: &Path) -> Cell {
-        Cell {
+        let cell = Cell {
             root: root.to_owned(),
             account: None,
             found: None,
-        }
+        };
+        fs::create_dir_all(cell.home()).unwrap();
+        cell
     }
 
     fn own(cell: &Cell) -> PathBuf {
