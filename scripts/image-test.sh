@@ -76,10 +76,11 @@ coproc rig { exec "$model"; }
 model_pid=$rig_PID
 exec 7<&"${rig[0]}" 8>&"${rig[1]}"
 look='cat /secrets/* /proc/1/environ /proc/*/root/secrets/* 2>/dev/null; id -u; grep -h ^Cap /proc/self/status; touch /usr/made 2>&1'
-python3 - "$(cat "$work/key.pub")" "$token" "$key_line" "$look" >&8 <<'PY'
+escapes=$(cat scripts/image-escapes.sh)
+python3 - "$(cat "$work/key.pub")" "$token" "$key_line" "$look" "$escapes" >&8 <<'PY'
 import json, sys
-guest, token, key, look = sys.argv[1:]
-replies = [{"bash": "ssh devvm 'echo on the guest'"}, {"bash": look}, {"text": "All is well."}]
+guest, token, key, look, escapes = sys.argv[1:]
+replies = [{"bash": "ssh devvm 'echo on the guest'"}, {"bash": look}, {"bash": escapes}, {"text": "All is well."}]
 print(json.dumps({"replies": replies, "forbid": [token, key], "guest": guest}))
 PY
 read -r -t 60 scene <&7 || fail "the model server did not start"
@@ -174,6 +175,12 @@ grep -q CapEff <<<"$outputs" && grep -q "$runner" <<<"$outputs" || fail "the age
 ! grep -qE 'Cap(Prm|Eff|Bnd):[^C]*[1-9a-f]' <<<"$outputs" || fail "the agent has capabilities: $outputs"
 grep -qiE 'touch: .*(read-only|permission)' <<<"$outputs" || fail "the agent can write its image: $outputs"
 proven "the agent finds none of the server's secrets, has no capability and can't change its image"
+tried=$(grep -c '^try ' scripts/image-escapes.sh)
+reached=$(grep -o 'REACHED: [^:]*' <<<"$outputs" || true)
+[ -z "$reached" ] || fail "the agent got out of its container: $reached"
+refused=$(grep -o 'REFUSED: [^:]*' <<<"$outputs" | wc -l)
+[ "$refused" = "$tried" ] || fail "of $tried ways out $refused are seen to be refused: $outputs"
+proven "$refused ways out of the runner's container are refused, each is seen"
 
 exec 8>&-
 # The pipe is the coprocess's life: both ends of it, or it would wait for ever.
