@@ -393,14 +393,19 @@ mod tests {
         cell.home().join(".claude").join(SIGN_IN)
     }
 
+    /// One that is told from others by a word.
+    fn sign_in(word: &str) -> String {
+        format!("{{\"word\":\"{word}\"}}")
+    }
+
     #[test]
     fn the_sign_in_is_copied_for_its_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join(SIGN_IN);
-        fs::write(&source, "first").unwrap();
+        fs::write(&source, sign_in("first")).unwrap();
         let cell = cell(&dir.path().join("cell"));
         cell.sign_in(dir.path());
-        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "first");
+        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), sign_in("first"));
         let mode = fs::metadata(own(&cell)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -409,20 +414,20 @@ mod tests {
     fn a_sign_in_that_the_cli_renewed_stays_until_another_is_offered() {
         let dir = tempfile::tempdir().unwrap();
         let source = dir.path().join(SIGN_IN);
-        fs::write(&source, "first").unwrap();
+        fs::write(&source, sign_in("first")).unwrap();
         let cell = cell(&dir.path().join("cell"));
         cell.sign_in(dir.path());
-        fs::write(own(&cell), "renewed").unwrap();
+        fs::write(own(&cell), sign_in("renewed")).unwrap();
         // Mounted anew, as by a restart in a cluster: newer by its time, and the same.
-        fs::write(&source, "first").unwrap();
+        fs::write(&source, sign_in("first")).unwrap();
         cell.sign_in(dir.path());
-        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "renewed");
-        fs::write(&source, "second").unwrap();
+        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), sign_in("renewed"));
+        fs::write(&source, sign_in("second")).unwrap();
         cell.sign_in(dir.path());
-        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "second");
+        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), sign_in("second"));
         fs::remove_file(own(&cell)).unwrap();
         cell.sign_in(dir.path());
-        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "second");
+        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), sign_in("second"));
     }
 
     #[test]
