@@ -4,15 +4,15 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::TcpStream as PlainTcp;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as PlainUnix;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use breakglass_agent::sandbox::Way;
 use breakglass_control::bastion::{Place, Post};
 use breakglass_journal::{Actor, EventBody, IncidentId, Journal, Level};
-use rustix::net::AddressFamily;
-use rustix::net::sockopt::socket_domain;
+use rustix::net::sockopt::{socket_domain, socket_type};
+use rustix::net::{AddressFamily, SocketType};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::task::TaskTracker;
 
@@ -134,8 +134,33 @@ pub(crate) fn tcp(stream: OwnedFd) -> io::Result<TcpStream> {
 }
 
 fn is_of(stream: &OwnedFd, family: AddressFamily) -> io::Result<()> {
-    match socket_domain(stream.as_fd())? == family {
+    let of_family = socket_domain(stream)? == family;
+    match of_family && socket_type(stream)? == SocketType::STREAM {
         true => Ok(()),
         false => Err(io::Error::other("it is a socket of another kind")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_odd_descriptor_out_of_a_sandbox_is_no_connection() {
+        let (pipe, _writer) = std::io::pipe().unwrap();
+        let (datagram, _peer) = UnixDatagram::pair().unwrap();
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let odd: [OwnedFd; 4] = [pipe.into(), datagram.into(), udp.into(), file.into()];
+        for descriptor in odd {
+            assert!(unix(descriptor.try_clone().unwrap()).is_err());
+            assert!(tcp(descriptor).is_err());
+        }
+        let (stream, _peer) = PlainUnix::pair().unwrap();
+        let stream: OwnedFd = stream.into();
+        assert!(tcp(stream.try_clone().unwrap()).is_err());
+        assert!(unix(stream).is_ok());
     }
 }
