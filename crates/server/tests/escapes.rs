@@ -396,6 +396,22 @@ async fn a_fork_bomb_disturbs_neither_server_nor_power_and_ends_with_stop() {
     });
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_fills_the_kernel_with_sockets_is_ended_and_says_so() {
+    let mut machine = Machine::new().await;
+    tokio::task::block_in_place(|| {
+        machine.serve(Kind::Unprivileged);
+        let sockets = "for i in 1 2 3 4 5 6; do perl -MSocket -e 'my @s; while (socketpair(my $a, my $b, \
+             AF_UNIX, SOCK_STREAM, 0)) { push @s, $a, $b } sleep 60' & done; wait";
+        let (_, end) = run_beside(&machine.scene, sockets, || {
+            measure(&machine.scene);
+        });
+        assert_eq!(end["outcome"], "interrupted", "{end}");
+        let reason = end["reason"].as_str().unwrap();
+        assert!(reason.contains("sockets open"), "{reason}");
+    });
+}
+
 /// How many processes of the machine have this word among their arguments, the test and the CLI aside.
 fn marked(word: &str) -> usize {
     let all = fs::read_dir("/proc").unwrap().flatten();

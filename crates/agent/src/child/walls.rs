@@ -16,9 +16,8 @@ use crate::options::Walls;
 /// The newest form whose rights are known here; of an older kernel's, what there is of them.
 const ABI_KNOWN: ABI = ABI::V6;
 /// What is left of `/dev`, where root's agent would find the disks; each may be written.
-const DEVICES: [&str; 9] = [
+const DEVICES: [&str; 8] = [
     "/dev/null",
-    "/dev/zero",
     "/dev/full",
     "/dev/random",
     "/dev/urandom",
@@ -27,6 +26,9 @@ const DEVICES: [&str; 9] = [
     "/dev/pts",
     "/dev/shm",
 ];
+
+/// To be read alone: what maps it to share and to write has memory that belongs to no process.
+const ZEROES: &str = "/dev/zero";
 
 /// Shuts the calling thread in for good: it reads and runs what is not private, changes what is
 /// writable, and sends signals to what is in the same walls alone. Nothing of `/proc` is writable:
@@ -54,7 +56,8 @@ fn restrict(private: &[PathBuf], walls: &Walls) -> Result<bool, RulesetError> {
         .create()?;
     rules = allow(rules, Path::new("/"), AccessFs::ReadDir.into())?;
     rules = allow_around(rules, Path::new("/"), private)?;
-    for path in &walls.readable {
+    let readable = walls.readable.iter().map(PathBuf::as_path);
+    for path in readable.chain([Path::new(ZEROES)]) {
         rules = allow(rules, path, AccessFs::from_read(ABI_KNOWN))?;
     }
     let devices = DEVICES.iter().map(Path::new);

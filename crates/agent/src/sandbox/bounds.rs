@@ -27,6 +27,8 @@ const MEMORY_BYTES: u64 = 3 << 30;
 /// All that lies in home and working directory, in bytes, and how many files that may be.
 const DISK_BYTES: u64 = 2 << 30;
 const DISK_FILES: usize = 100_000;
+/// Sockets of all processes together: what waits in them is the kernel's memory. The CLI has about 20.
+const SOCKETS: u64 = 2048;
 /// How much nicer than the server it is.
 const NICE: i32 = 5;
 /// How often is looked.
@@ -80,6 +82,7 @@ pub(super) fn watch<I: Iterator<Item = u32>>(others: impl Fn() -> I) {
             let largest = largest.and_then(|(_, id)| Pid::from_raw(i32::try_from(*id).ok()?));
             let _ = largest.map(|id| kill_process(id, Signal::KILL));
         }
+        end_if_too_many_sockets();
         looks += 1;
         let now = self::free();
         if looks >= DISK_LOOKS || now.saturating_add(DISK_STEP) < free {
@@ -89,18 +92,37 @@ pub(super) fn watch<I: Iterator<Item = u32>>(others: impl Fn() -> I) {
     }
 }
 
-#[allow(clippy::disallowed_methods)]
 fn end_if_full() {
     if is_full() {
-        let _ = writeln!(
-            std::io::stderr(),
-            "breakglass: the agent's files fill more than {} MiB, or are more than {DISK_FILES}; it \
-             was ended, and its working directory is emptied when it starts again",
+        end(&format!(
+            "the agent's files fill more than {} MiB, or are more than {DISK_FILES}; it was ended, and its \
+             working directory is emptied when it starts again",
             DISK_BYTES >> 20
-        );
-        // With the first process of a namespace the kernel ends all others; there is nothing to tidy up.
-        std::process::exit(FULL);
+        ));
     }
+}
+
+fn end_if_too_many_sockets() {
+    if sockets() > SOCKETS {
+        end(&format!(
+            "the agent has more than {SOCKETS} sockets open; it was ended"
+        ));
+    }
+}
+
+#[allow(clippy::disallowed_methods)]
+fn end(why: &str) {
+    let _ = writeln!(std::io::stderr(), "breakglass: {why}");
+    // With the first process of a namespace the kernel ends all others; there is nothing to tidy up.
+    std::process::exit(FULL);
+}
+
+/// Sockets in this network namespace.
+fn sockets() -> u64 {
+    let all = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let used = all.strip_prefix("sockets: used ");
+    let used = used.and_then(|rest| rest.lines().next());
+    used.and_then(|used| used.parse().ok()).unwrap_or(0)
 }
 
 /// Pages of memory that a process has now.

@@ -35,7 +35,7 @@ const CALLS: &[i64] = &[
     libc::SYS_landlock_restrict_self, libc::SYS_lgetxattr, libc::SYS_lsetxattr, libc::SYS_linkat, libc::SYS_listen,
     libc::SYS_listxattr, libc::SYS_llistxattr, libc::SYS_lseek, libc::SYS_madvise,
     libc::SYS_membarrier, libc::SYS_mincore, libc::SYS_mkdirat, libc::SYS_mknodat,
-    libc::SYS_mlock, libc::SYS_mlock2, libc::SYS_mmap, libc::SYS_mprotect, libc::SYS_mremap,
+    libc::SYS_mlock, libc::SYS_mlock2, libc::SYS_mprotect, libc::SYS_mremap,
     libc::SYS_msync, libc::SYS_munlock, libc::SYS_munmap, libc::SYS_nanosleep,
     libc::SYS_newfstatat, libc::SYS_openat, libc::SYS_openat2, libc::SYS_pidfd_open,
     libc::SYS_pidfd_send_signal, libc::SYS_pipe2, libc::SYS_ppoll, libc::SYS_prctl,
@@ -89,6 +89,10 @@ const SOCKET_TYPE: u64 = 0xF;
 const SOCKET_FAMILIES: [i32; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 const SOCKET_TYPES: [i32; 3] = [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_SEQPACKET];
 
+/// The flags of a mapping that is shared and has no file: its pages are no process's, so nothing counts them.
+const SHARED: u64 = 0x01;
+const WITHOUT_FILE: u64 = 0x20;
+
 /// From now on nothing else exists for all threads of this process and all that it starts.
 ///
 /// # Errors
@@ -121,6 +125,12 @@ fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
         .map(|request| unequal(1, *request))
         .collect::<Result<_, _>>()?;
     rules.insert(libc::SYS_ioctl, vec![all(harmless)?]);
+    let mappings =
+        [0, SHARED, WITHOUT_FILE].map(|flags| all(vec![masked(3, SHARED | WITHOUT_FILE, flags)?]));
+    rules.insert(
+        libc::SYS_mmap,
+        mappings.into_iter().collect::<Result<_, _>>()?,
+    );
     // Limits of one's own process alone: 0 stands for it.
     rules.insert(libc::SYS_prlimit64, vec![all(vec![equal(0, 0)?])?]);
     // The ordinary personality, or a question for it; others switch protections off.

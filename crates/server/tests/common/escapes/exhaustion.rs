@@ -27,6 +27,14 @@ pub fn exhaustion() -> List {
             call(319, 279, "\"x\", 0"),
         ),
         attempt(
+            "memory that is shared and has no file",
+            call(9, 222, "0, 1 << 30, 3, 0x21, -1, 0"),
+        ),
+        attempt(
+            "memory that is shared by a device",
+            perl("open(my $f, \"+<\", \"/dev/zero\")"),
+        ),
+        attempt(
             "128 MiB in /dev/shm",
             "dd if=/dev/zero of=/dev/shm/x bs=1M count=128; r=$?; rm -f /dev/shm/x; exit $r",
         ),
