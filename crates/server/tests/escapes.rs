@@ -36,7 +36,7 @@ const LIBRARY: &str = "/run/breakglass/library";
 /// How long the server may take for an answer, and for the mildest verb, while the sandbox does its worst.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What lies about on a machine: services that trust whoever reaches them, and secrets.
+/// What lies about on a machine: services that trust every client, and secrets.
 struct Machine {
     scene: Scene,
     secret: PathBuf,
@@ -533,7 +533,7 @@ async fn links_in_the_cell_lead_the_servers_own_writing_nowhere() {
     tokio::task::block_in_place(|| {
         let out = machine.scene.path("out");
         fs::create_dir(&out).unwrap();
-        // Whoever follows a link there may write.
+        // Who follows a link there may write.
         set_mode(&out, 0o777);
         for name in ["credentials", "agent"] {
             fs::write(out.join(name), "theirs").unwrap();

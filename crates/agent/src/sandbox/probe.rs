@@ -19,12 +19,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// An address of documentation, which no machine has.
 const OUTSIDE: &str = "192.0.2.1:9";
-/// A name that is always listed by nobody, and that resolves wherever names do.
+/// A name that is on no list, and that resolves wherever names do.
 const NAME: (&str, u16) = ("example.com", 443);
 /// A file that is made and removed where it can be.
 const FOREIGN_FILE: &str = "/usr/.breakglass-probe";
 
-/// What a probe is told of the server. Nothing in it is a secret.
+/// What a probe knows of the server. Nothing in it is a secret.
 #[derive(Debug, Clone, Default)]
 pub struct Probe {
     /// Files that are the server's alone.

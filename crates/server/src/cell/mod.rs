@@ -393,7 +393,7 @@ mod tests {
         cell.home().join(".claude").join(SIGN_IN)
     }
 
-    /// One that is told from others by a word.
+    /// One that a word sets apart from others.
     fn sign_in(word: &str) -> String {
         format!("{{\"word\":\"{word}\"}}")
     }

@@ -120,7 +120,7 @@ async fn tried(config: &Config, options: &AgentOptions) -> Check {
     }
 }
 
-/// What the probe is told. Paths and numbers are no secrets.
+/// What the probe gets to know. Paths and numbers are no secrets.
 fn arguments(config: &Config) -> Vec<OsString> {
     let mut all = vec![OsString::from("cell-probe")];
     let record = config.data_dir.join(crate::app::RECORD_FILE);

@@ -223,7 +223,7 @@ fn of_this_architecture() -> Vec<Attempt> {
     }
 }
 
-/// A program that asks for its number by the 32-bit table (`int 0x80`), and ends well if it is told.
+/// A program that asks for its number by the 32-bit table (`int 0x80`), and ends well if it gets an answer.
 pub(super) fn old_calls_program() -> Vec<u8> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
