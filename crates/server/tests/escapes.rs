@@ -184,7 +184,7 @@ impl Machine {
             .collect();
         assert!(faults.is_empty(), "{kind:?}:\n{}", faults.join("\n"));
         let count: usize = lists.iter().map(|list| list.attempts.len()).sum();
-        assert!(count >= 200, "{count}");
+        assert!(count >= 300, "{count}");
         if let Ok(file) = std::env::var("ESCAPES_LOG") {
             fs::write(format!("{file}.{kind:?}"), outputs.join("\n")).unwrap();
         }
