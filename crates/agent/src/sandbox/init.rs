@@ -58,17 +58,11 @@ pub struct InitOptions {
 pub fn run(options: &InitOptions) -> io::Result<i32> {
     let outside = Arc::new(inherited(options.handover)?);
     let listeners = Listeners::bind(options)?;
-    if let Some(account) = options.account {
-        identity::become_one(account)?;
-    }
-    std::env::set_current_dir(WORK)?;
-    bounds::set();
-    bounds::make_room();
-    // The CLI and its tools have the same account: this keeps them from this process's memory.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    // All threads and children inherit both. A kernel without Landlock leaves the other walls.
-    shut_in(&walls())?;
-    seccomp::apply()?;
+    confine(options.account, || {
+        std::env::set_current_dir(WORK)?;
+        bounds::make_room();
+        Ok(())
+    })?;
     listeners.serve(&outside)?;
     let (program, arguments) = options
         .command
@@ -85,6 +79,28 @@ pub fn run(options: &InitOptions) -> io::Result<i32> {
     })?;
     spawn(|| bounds::watch(others))?;
     reap(child)
+}
+
+/// Shuts this process in as the first one of a sandbox is, and nothing else: to try whether that can be done.
+///
+/// # Errors
+/// What the operating system says.
+pub fn try_walls(account: Option<Account>) -> io::Result<()> {
+    confine(account, || Ok(()))
+}
+
+/// Becomes the agent's account, with its bounds, does `work` with that, and loses what it will not need.
+fn confine(account: Option<Account>, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    if let Some(account) = account {
+        identity::become_one(account)?;
+    }
+    bounds::set();
+    work()?;
+    // The CLI and its tools have the same account: this keeps them from this process's memory.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // All threads and children inherit both. A kernel without Landlock leaves the other walls.
+    shut_in(&walls())?;
+    seccomp::apply()
 }
 
 /// Where the ways out begin inside.

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use tokio::process::Command;
 
 pub use handover::Way;
-pub use init::{InitOptions, run as run_init};
+pub use init::{InitOptions, run as run_init, try_walls};
 pub use probe::{Probe, Tried};
 
 pub(crate) use inside::Inside;

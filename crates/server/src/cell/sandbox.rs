@@ -26,7 +26,7 @@ const TRIAL_LIMIT: Duration = Duration::from_secs(10);
 /// Between two looks whether it was made.
 const TRIAL_LOOK: Duration = Duration::from_millis(5);
 /// The namespaces of a sandbox, and what shows that they can be used.
-const TRIAL: [&str; 16] = [
+const TRIAL: [&str; 14] = [
     "--unshare-pid",
     "--unshare-net",
     "--unshare-ipc",
@@ -41,8 +41,6 @@ const TRIAL: [&str; 16] = [
     "/proc",
     "--dev",
     "/dev",
-    "--",
-    "true",
 ];
 
 /// How sandboxes are made here.
@@ -98,13 +96,24 @@ impl Found {
         })
     }
 
-    /// Makes an empty sandbox with every namespace that the agent's has.
+    /// Makes a sandbox with every namespace that the agent's has, and shuts this program into it.
     fn try_one(&self) -> Result<(), String> {
         let mut command = Command::new(&self.bwrap);
         if self.account.is_none() {
             command.arg("--unshare-user");
         }
         command.args(TRIAL).current_dir("/");
+        if self.account.is_some() {
+            command.args(["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]);
+        }
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        command
+            .arg("--")
+            .arg(program)
+            .args(["cell-init", "--trial"]);
+        if let Some(Account { uid, gid }) = self.account {
+            command.args(["--uid", &uid.to_string(), "--gid", &gid.to_string()]);
+        }
         command.env_clear().env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::null()).stdout(Stdio::null());
         if self.account.is_none() {

@@ -1,10 +1,11 @@
 //! The first program inside the agent's sandbox. Started by the server alone.
 
 use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
 
 use breakglass_agent::Account;
-use breakglass_agent::sandbox::{InitOptions, run_init};
+use breakglass_agent::sandbox::{InitOptions, run_init, try_walls};
 use clap::Args;
 
 use super::{Exit, Failure};
@@ -12,8 +13,11 @@ use super::{Exit, Failure};
 #[derive(Debug, Args)]
 pub(crate) struct CellInitArgs {
     /// The number of the inherited socket over which connections are handed out.
-    #[arg(long, value_name = "FD")]
+    #[arg(long, value_name = "FD", default_value_t = -1)]
     handover: i32,
+    /// Try the walls, and run nothing.
+    #[arg(long)]
+    trial: bool,
     /// The account to become.
     #[arg(long, requires = "gid")]
     uid: Option<u32>,
@@ -27,27 +31,33 @@ pub(crate) struct CellInitArgs {
     #[arg(long)]
     host: Option<String>,
     /// What is to run, and its arguments.
-    #[arg(last = true, required = true)]
+    #[arg(last = true, required_unless_present = "trial")]
     command: Vec<OsString>,
 }
 
 /// Runs the command; the exit code is its own.
 pub(crate) fn run(args: CellInitArgs) -> Result<ExitCode, Failure> {
+    let account = args.uid.zip(args.gid);
+    let account = account.map(|(uid, gid)| Account { uid, gid });
+    if args.trial {
+        return try_walls(account)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(broken);
+    }
     let options = InitOptions {
         handover: args.handover,
-        account: args
-            .uid
-            .zip(args.gid)
-            .map(|(uid, gid)| Account { uid, gid }),
+        account,
         guest: args.guest,
         host: args.host,
         command: args.command,
     };
     match run_init(&options) {
         Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))),
-        Err(error) => Err(Failure::new(
-            Exit::Unreachable,
-            format!("the sandbox could not be set up: {error}"),
-        )),
+        Err(error) => Err(broken(error)),
     }
+}
+
+fn broken(error: io::Error) -> Failure {
+    let message = format!("the sandbox could not be set up: {error}");
+    Failure::new(Exit::Unreachable, message)
 }
