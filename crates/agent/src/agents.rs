@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use breakglass_journal::{Actor, EventBody, IncidentId, Journal, Level, TurnNumber};
+use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -177,12 +178,11 @@ impl Agents {
     /// The same of every agent, by its name, the first one first.
     pub async fn health_of_all(&self) -> Vec<(String, AgentHealth)> {
         let Shared { crew, journal, .. } = &self.inner.shared;
-        let mut all = Vec::new();
-        for member in crew.all() {
+        let each = crew.all().iter().map(|member| async {
             let health = member.health().await.with_record(journal.degraded());
-            all.push((member.options.name.clone(), health));
-        }
-        all
+            (member.options.name.clone(), health)
+        });
+        join_all(each).await
     }
 
     /// Takes note of what the model's API makes of the first agent's login, where it was asked by another way than a

@@ -335,7 +335,10 @@ fn build_agents(
     let built = build_bastion(config, control, &kind).and_then(|bastion| {
         let first = agent_options(config, bastion.known_hosts(), &kind)?;
         let others = config.agents.iter();
-        let others = others.map(|other| other_options(config, other, bastion.known_hosts(), &kind));
+        let others = others.map(|other| {
+            let cell = Cell::build_for(&other.name, config, bastion.known_hosts(), &kind)?;
+            other_options(config, other, &cell)
+        });
         let others = others.collect::<Result<Vec<_>, _>>()?;
         let warden = BastionWarden {
             bastion: bastion.clone(),
@@ -412,13 +415,11 @@ fn here(config: &Config, cell: &Cell) -> std::io::Result<AgentOptions> {
 }
 
 /// How an agent of `[[agents]]` is started in a cell of its own, by the bridge that this program is.
-fn other_options(
+pub(crate) fn other_options(
     config: &Config,
     other: &OtherAgent,
-    known_hosts: &str,
-    kind: &Kind,
+    cell: &Cell,
 ) -> std::io::Result<AgentOptions> {
-    let cell = Cell::build_for(&other.name, config, known_hosts, kind)?;
     let bridge = std::env::current_exe()?;
     let mut options = cell.options(bridge, &config.private, None, None)?;
     options.args = vec!["acp".to_owned()];

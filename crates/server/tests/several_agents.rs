@@ -15,7 +15,7 @@ use std::path::Path;
 use breakglass_rig::acp;
 use breakglass_rig::model::{ModelServer, Reply};
 use common::serve::Served;
-use common::{Client, Events};
+use common::{Client, Events, wait_until};
 use serde_json::{Value, json};
 
 /// The tables of both other agents, whose model is at `url` and whose key is in the file `key`.
@@ -178,6 +178,21 @@ async fn an_agent_or_a_model_that_is_not_offered_is_refused_with_what_is() {
             let body = json!({ "text": "Look.", "agent": agent, "model": model });
             let refused = client.post(&path, &body);
             assert_eq!(refused.status, 422, "{refused:?}");
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_tells_of_each_agent_whether_it_starts() {
+    let (_model, _local, served) = served(Vec::new(), Vec::new(), "").await;
+    tokio::task::block_in_place(|| {
+        let client = served.client();
+        for name in ["agent.opencode", "agent.codex"] {
+            let check = wait_until("the check is there", || {
+                let all = client.get("/api/readiness").body;
+                all["checks"].get(name).cloned()
+            });
+            assert_eq!(check["state"], "green", "{check}");
         }
     });
 }

@@ -16,8 +16,9 @@ use tokio_util::task::TaskTracker;
 use super::check::{Check, State};
 use super::model::Answer;
 use super::sandbox;
+use crate::app::other_options;
 use crate::cell::{self, Cell, Kind};
-use crate::config::{AgentConfig, Config};
+use crate::config::{AgentConfig, Config, OtherAgent};
 use crate::egress::{Attempt, Egress};
 use crate::http::{NoAgent, sentence};
 use crate::ways;
@@ -58,6 +59,7 @@ pub(crate) async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
             )];
             checks.extend(sandbox::check(config).await);
             checks.extend(of_cli(config, options, ask_model).await);
+            checks.extend(of_others(config).await);
             cell.clear();
             checks
         }
@@ -111,6 +113,36 @@ pub(crate) async fn live(agents: &Result<Agents, NoAgent>, config: &AgentConfig)
     judge(&health.unwrap_or_else(|_| silent()), config)
 }
 
+/// How a running server's further agents are.
+pub(super) async fn live_others(
+    agents: &Result<Agents, NoAgent>,
+    others: &[OtherAgent],
+) -> Vec<Check> {
+    let Ok(agents) = agents else {
+        return Vec::new();
+    };
+    let all = agents.health_of_all().await;
+    let health_of = |other: &OtherAgent| all.iter().find(|(name, _)| *name == other.name);
+    let all = others.iter().filter_map(|other| {
+        let (_, health) = health_of(other)?;
+        Some(judge_other(health, other))
+    });
+    all.collect()
+}
+
+fn judge_other(health: &AgentHealth, other: &OtherAgent) -> Check {
+    let name = format!("agent.{}", other.name);
+    if health.available {
+        return Check::green(name, &health.message);
+    }
+    let remedy = format!(
+        "install {}, or correct the section of the agent {} under [[agents]]",
+        other.command.display(),
+        other.name
+    );
+    Check::red(name, &health.message, remedy)
+}
+
 /// What the health of the CLI says, with its remedy.
 fn judge(health: &AgentHealth, agent: &AgentConfig) -> Check {
     if health.available {
@@ -156,6 +188,30 @@ async fn of_cli(config: &Config, mut options: AgentOptions, ask_model: bool) -> 
     let mut checks = vec![judge(&health, &config.agent)];
     let untried = ask_model.then(|| Check::untried(MODEL, "agent"));
     checks.extend(answer.or(untried));
+    checks
+}
+
+/// Whether each agent of `[[agents]]` starts, in a cell of its own for that.
+async fn of_others(config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for other in &config.agents {
+        let laid_out = lay_out(config)
+            .and_then(|(dir, cell)| Ok((other_options(config, other, &cell)?, dir, cell)));
+        let health = match laid_out {
+            Ok((options, _dir, cell)) => {
+                let health = try_cli(&options).await;
+                cell.clear();
+                health
+            }
+            Err(error) => AgentHealth {
+                available: false,
+                version: None,
+                login: false,
+                message: format!("Its cell can't be laid out: {error}."),
+            },
+        };
+        checks.push(judge_other(&health, other));
+    }
     checks
 }
 

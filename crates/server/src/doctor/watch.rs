@@ -118,13 +118,15 @@ impl Findings {
     ) -> Duration {
         self.rounds.send_modify(|rounds| rounds.begun += 1);
         let examining = async {
-            let (mut checks, sandbox, agent) = tokio::join!(
+            let (mut checks, sandbox, agent, others) = tokio::join!(
                 examine(&self.config),
                 sandbox::check(&self.config),
-                agent::live(agents, &self.config.agent)
+                agent::live(agents, &self.config.agent),
+                agent::live_others(agents, &self.config.agents),
             );
             checks.extend(sandbox);
             checks.push(agent);
+            checks.extend(others);
             self.post(checks)
         };
         let asking = async {
