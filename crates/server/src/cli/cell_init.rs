@@ -42,7 +42,7 @@ pub(crate) fn run(args: CellInitArgs) -> Result<ExitCode, Failure> {
     if args.trial {
         return try_walls(account)
             .map(|()| ExitCode::SUCCESS)
-            .map_err(broken);
+            .map_err(|error| broken(&error));
     }
     let options = InitOptions {
         handover: args.handover,
@@ -53,11 +53,11 @@ pub(crate) fn run(args: CellInitArgs) -> Result<ExitCode, Failure> {
     };
     match run_init(&options) {
         Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))),
-        Err(error) => Err(broken(error)),
+        Err(error) => Err(broken(&error)),
     }
 }
 
-fn broken(error: io::Error) -> Failure {
+fn broken(error: &io::Error) -> Failure {
     let message = format!("the sandbox could not be set up: {error}");
     Failure::new(Exit::Unreachable, message)
 }
