@@ -27,7 +27,7 @@ test: setup check types page rust schema browser images manifests deny
 # All Rust tests: real sshd, real claude CLI, real server.
 rust:
     cargo build --workspace --bins
-    scripts/stage.sh 3000 cargo nextest run --workspace
+    scripts/stage.sh 3600 cargo nextest run --workspace
 
 # The interface against its own OpenAPI document: schemathesis, on a real server.
 schema *ARGS:
