@@ -10,6 +10,8 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State;
 use breakglass_control::Check;
@@ -18,6 +20,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::problem::ProblemBody;
+use super::session::AgentChoice;
 use super::state::AppState;
 use crate::auth::{COOKIE, Identity};
 use route::{Facts, Generators};
@@ -25,11 +28,23 @@ use route::{Facts, Generators};
 pub(super) async fn show(State(state): State<AppState>, _: Identity) -> Json<Value> {
     let facts = Facts {
         targets: state.control.targets().map(|it| it.name.clone()).collect(),
-        models: state.about.models.clone(),
+        models: all_models(state.about.agents.iter()),
+        agents: state
+            .about
+            .agents
+            .iter()
+            .map(|it| it.name.clone())
+            .collect(),
         verbs: Verb::ALL.map(Verb::as_str).into(),
         checks: Check::ALL.map(Check::as_str).into(),
     };
     Json(document(&facts, &state.about.version))
+}
+
+/// What any of the agents has.
+fn all_models<'a>(agents: impl Iterator<Item = &'a AgentChoice>) -> Vec<String> {
+    let all: BTreeSet<&String> = agents.flat_map(|agent| &agent.models).collect();
+    all.into_iter().cloned().collect()
 }
 
 fn document(facts: &Facts, version: &str) -> Value {

@@ -13,7 +13,9 @@ type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 #[derive(Debug, Clone)]
 pub(super) struct Facts {
     pub(super) targets: Vec<String>,
+    /// Of all agents.
     pub(super) models: Vec<String>,
+    pub(super) agents: Vec<String>,
     pub(super) verbs: Vec<&'static str>,
     pub(super) checks: Vec<&'static str>,
 }
@@ -339,12 +341,11 @@ fn narrow(schema: &mut Value, facts: &Facts) {
     if let Some(target) = properties.get_mut("target") {
         target["enum"] = json!(facts.targets);
     }
-    if let Some(model) = properties.get_mut("model") {
-        let mut words = json!(facts.models);
-        if let Value::Array(words) = &mut words {
-            words.push(Value::Null);
+    for (name, words) in [("model", &facts.models), ("agent", &facts.agents)] {
+        if let Some(property) = properties.get_mut(name) {
+            let words = words.iter().map(|word| json!(word));
+            property["enum"] = words.chain([Value::Null]).collect();
         }
-        model["enum"] = words;
     }
 }
 

@@ -7,6 +7,7 @@ fn facts() -> Facts {
     Facts {
         targets: vec!["devvm".to_owned()],
         models: vec!["sonnet".to_owned()],
+        agents: vec!["claude".to_owned()],
         verbs: vec!["status"],
         checks: vec!["disk"],
     }
