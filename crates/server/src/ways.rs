@@ -130,6 +130,8 @@ pub(crate) fn tcp(stream: OwnedFd) -> io::Result<TcpStream> {
     is_of(&stream, AddressFamily::INET)?;
     let stream = PlainTcp::from(stream);
     stream.set_nonblocking(true)?;
+    // What is typed comes in small pieces, and each is awaited.
+    stream.set_nodelay(true)?;
     TcpStream::from_std(stream)
 }
 

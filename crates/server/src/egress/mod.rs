@@ -219,7 +219,10 @@ async fn connect(to: &Destination) -> Result<TcpStream, String> {
         let mut last = std::io::Error::other("its name has no address");
         for address in addresses {
             match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
+                Ok(stream) => {
+                    stream.set_nodelay(true)?;
+                    return Ok(stream);
+                }
                 Err(error) => last = error,
             }
         }
