@@ -50,7 +50,7 @@ impl Ways {
         let (journal, tasks) = (self.journal.clone(), self.tasks.clone());
         let told = Mutex::new(HashSet::new());
         let report = move |attempt: Attempt| {
-            tracing::info!(%incident, to = %attempt.to, error = ?attempt.error, "the agent's way out");
+            tracing::info!(%incident, to = %attempt.to, error = attempt.error.as_ref().map(tracing::field::display), "the agent's way out");
             let Some(message) = refused(&attempt) else {
                 return;
             };
