@@ -10,7 +10,8 @@ use breakglass_agent::Family;
 use breakglass_control::bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
 use breakglass_control::ssh::load_key;
 use breakglass_control::{Control, Endpoint, HostKeyPolicy, Pictures, Rules, SshOptions, Target};
-use breakglass_journal::{Actor, Autonomy, Journal, Options};
+use breakglass_log::{Log, Options};
+use breakglass_model::{Actor, Autonomy};
 use breakglass_rig::sshd::Sshd;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -203,7 +204,7 @@ async fn open(
     on_disk: bool,
     cancel: CancellationToken,
 ) -> (Bastion, Post) {
-    let journal = Journal::open(if on_disk {
+    let log = Log::open(if on_disk {
         Options::at(dir.join("record.db"))
     } else {
         Options::in_memory()
@@ -222,7 +223,7 @@ async fn open(
     let control = Control::new(
         vec![target],
         ssh,
-        journal.clone(),
+        log.clone(),
         Pictures::none(),
         cancel,
         tracker,
@@ -235,7 +236,7 @@ async fn open(
         rules: Rules::built_in().unwrap(),
     };
     let bastion = Bastion::new(control, options).unwrap();
-    let opened = journal.open_incident("devvm", Actor::System, false).await;
+    let opened = log.open_incident("devvm", Actor::System, false).await;
     let incident = opened.unwrap();
     let post = bastion.open(incident, "devvm").await.unwrap();
     let family = Family::of(std::process::id()).unwrap();

@@ -2,7 +2,8 @@
 
 use std::process::{Child, Command, Stdio};
 
-use breakglass_journal::{Actor, EventBody, IncidentId, Journal, Options};
+use breakglass_log::{Log, Options};
+use breakglass_model::{Actor, EventBody, IncidentId};
 
 use crate::raw;
 use crate::server::{Deployment, RECORD_FILE, Server, free_port};
@@ -55,8 +56,8 @@ pub(crate) fn run() {
 fn fill(deployment: &Deployment) -> IncidentId {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let journal = Journal::open(Options::at(deployment.data_dir().join(RECORD_FILE)));
-        let incident = journal
+        let log = Log::open(Options::at(deployment.data_dir().join(RECORD_FILE)));
+        let incident = log
             .open_incident("devvm", Actor::System, false)
             .await
             .unwrap();
@@ -67,14 +68,14 @@ fn fill(deployment: &Deployment) -> IncidentId {
                     turn: 1,
                     text: text.clone(),
                 };
-                let journal = journal.clone();
-                tokio::spawn(async move { journal.append(incident, Actor::Agent, body).await })
+                let log = log.clone();
+                tokio::spawn(async move { log.append(incident, Actor::Agent, body).await })
             });
             for append in appends.collect::<Vec<_>>() {
                 append.await.unwrap().unwrap();
             }
         }
-        journal.shutdown();
+        log.shutdown();
         incident
     })
 }

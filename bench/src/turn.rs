@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use breakglass_agent::{AgentOptions, Agents, Asked, Nowhere, TargetNames};
-use breakglass_journal::{Actor, IncidentId, Journal, Options};
+use breakglass_log::{Log, Options};
+use breakglass_model::{Actor, IncidentId};
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
 use futures_util::StreamExt as _;
@@ -41,16 +42,16 @@ async fn measure() -> (f64, f64) {
         guest: "devvm".to_owned(),
         host: "pve".to_owned(),
     }];
-    let journal = Journal::open(Options::in_memory());
-    let agents = Agents::new(options, journal.clone(), Arc::new(Nowhere));
-    let incident = journal
+    let log = Log::open(Options::in_memory());
+    let agents = Agents::new(options, log.clone(), Arc::new(Nowhere));
+    let incident = log
         .open_incident("devvm", Actor::System, false)
         .await
         .unwrap();
-    living(&agents, &journal, incident).await;
+    living(&agents, &log, incident).await;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        ours.push(living(&agents, &journal, incident).await);
+        ours.push(living(&agents, &log, incident).await);
         theirs.push(process(&model, home.path()));
     }
     agents.shutdown().await;
@@ -70,9 +71,9 @@ fn environment(model: &ModelServer) -> Vec<(String, String)> {
 }
 
 /// Milliseconds to the first delta; returns when the turn has ended.
-async fn living(agents: &Agents, journal: &Journal, incident: IncidentId) -> f64 {
-    let head = journal.incident(incident).await.unwrap().unwrap().head;
-    let mut stream = journal.attach(incident, head).unwrap();
+async fn living(agents: &Agents, log: &Log, incident: IncidentId) -> f64 {
+    let head = log.incident(incident).await.unwrap().unwrap().head;
+    let mut stream = log.attach(incident, head).unwrap();
     let started = Instant::now();
     let actor = Actor::Operator("bench".to_owned());
     agents

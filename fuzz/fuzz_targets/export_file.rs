@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     if let Err(error) = std::fs::write(&*FILE, data) {
         panic!("{}: {error}", FILE.display());
     }
-    if let Ok(found) = breakglass_journal::verify_export(&FILE) {
+    if let Ok(found) = breakglass_log::verify_export(&FILE) {
         assert!(found.fault.is_some() || found.events == 0);
     }
 });

@@ -3,7 +3,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, IncidentId, Journal, Level, TurnNumber};
+use breakglass_log::Log;
+use breakglass_model::{Actor, EventBody, IncidentId, Level, TurnNumber};
 use futures_util::future::join_all;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
@@ -45,7 +46,7 @@ impl Agents {
     /// Drives the CLI by `options` and records in `journal`; `warden` lets it through to guest and host.
     /// Starts no process yet.
     #[must_use]
-    pub fn new(options: AgentOptions, journal: Journal, warden: Arc<dyn Warden>) -> Agents {
+    pub fn new(options: AgentOptions, journal: Log, warden: Arc<dyn Warden>) -> Agents {
         Agents::several(options, Vec::new(), journal, warden)
     }
 
@@ -55,7 +56,7 @@ impl Agents {
     pub fn several(
         first: AgentOptions,
         others: Vec<AgentOptions>,
-        journal: Journal,
+        journal: Log,
         warden: Arc<dyn Warden>,
     ) -> Agents {
         let slots = Arc::new(Semaphore::new(first.max_processes));

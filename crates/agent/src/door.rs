@@ -130,6 +130,6 @@ fn words(stream: UnixStream) -> io::Result<Knocked> {
     let _ = stream.take(WORDS).read_to_end(&mut said);
     let said = String::from_utf8_lossy(&said);
     Ok(Knocked::Refused(
-        breakglass_journal::visible(said.trim_end()).to_string(),
+        breakglass_model::visible(said.trim_end()).to_string(),
     ))
 }

@@ -1,4 +1,4 @@
-use breakglass_journal::JournalError;
+use breakglass_log::LogError;
 use thiserror::Error;
 
 /// Why a prompt was not taken.
@@ -34,5 +34,5 @@ pub enum PromptError {
     AllBusy(usize),
     /// The log did not take the prompt, and the agent is never run unrecorded.
     #[error("The prompt could not be recorded, so the agent was not started: {0}")]
-    Unrecorded(#[from] JournalError),
+    Unrecorded(#[from] LogError),
 }

@@ -8,7 +8,7 @@ mod support;
 use std::sync::Arc;
 
 use breakglass_agent::{AgentOptions, Agents, Asked, Nowhere, PromptError};
-use breakglass_journal::{Actor, EventBody, TurnOutcome};
+use breakglass_model::{Actor, EventBody, TurnOutcome};
 use breakglass_rig::model::{ModelServer, Reply};
 use support::{Scene, ana, ending, notices, texts};
 

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use breakglass_agent::{AgentOptions, Agents, Asked, Nowhere, PromptError};
-use breakglass_journal::{Journal, Options, TurnOutcome};
+use breakglass_log::{Log, Options};
+use breakglass_model::TurnOutcome;
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
 use support::{Scene, ana, ending, lives, marked, names, send_signal, sentinel, texts, until};
@@ -218,7 +219,7 @@ async fn the_clis_environment_holds_nothing_that_is_not_on_the_list() {
 async fn a_new_server_ends_what_a_killed_one_has_left_but_nothing_of_a_living_one() {
     let home = tempfile::tempdir().unwrap();
     let options = AgentOptions::new("no-such-claude", home.path());
-    let journal = Journal::open(Options::in_memory());
+    let journal = Log::open(Options::in_memory());
     let living = Agents::new(options.clone(), journal.clone(), Arc::new(Nowhere));
     living.health().await;
     let mark = format!("{}#left-over", home.path().display());

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_agent::{Agents, Asked, Nowhere, PromptError};
-use breakglass_journal::{EventBody, Journal, Options, TurnOutcome};
+use breakglass_log::{Log, Options};
+use breakglass_model::{EventBody, TurnOutcome};
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
 use support::{
@@ -228,7 +229,7 @@ async fn what_keeps_the_agent_from_working_is_noted_in_the_incident_once_it_is_o
 async fn a_degraded_record_refuses_the_agent_and_says_so_in_its_health() {
     let directory = tempfile::tempdir().unwrap();
     // A directory where the file should be: the log lives in memory, and says that it does.
-    let journal = Journal::open(Options::at(directory.path()));
+    let journal = Log::open(Options::at(directory.path()));
     let incident = journal.open_incident("devvm", ana(), false).await.unwrap();
     let scene = Scene::start([]).await;
     // A cell of its own: the scene's agents sweep theirs when they start.

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use breakglass_agent::AgentOptions;
-use breakglass_journal::{EventBody, TurnOutcome};
+use breakglass_model::{EventBody, TurnOutcome};
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{Part, Reply};
 use serde_json::json;

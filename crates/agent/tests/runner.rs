@@ -8,7 +8,7 @@ mod support;
 use breakglass_agent::Asked;
 use breakglass_agent::RunnerAccess;
 use breakglass_agent::runner::{Runner, RunnerOptions};
-use breakglass_journal::TurnOutcome;
+use breakglass_model::TurnOutcome;
 use breakglass_rig::model::Reply;
 use support::{DEADLINE, Scene, ending, lives, marked, sentinel, texts};
 use tokio::task::JoinHandle;

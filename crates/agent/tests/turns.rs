@@ -7,7 +7,7 @@ mod support;
 
 use breakglass_agent::Asked;
 use breakglass_agent::PromptError;
-use breakglass_journal::{EventBody, Frame, TurnOutcome};
+use breakglass_model::{EventBody, Frame, TurnOutcome};
 use breakglass_rig::model::{Part, Reply};
 use serde_json::json;
 use support::{Scene, Seen, ana, ending, names, started, texts};

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use breakglass_journal::{
-    Actor, EventBody, IncidentId, JournalError, Level, OperationId, Vital, Vitals,
-};
+use breakglass_log::LogError;
+use breakglass_model::{Actor, EventBody, IncidentId, Level, OperationId, Vital, Vitals};
 use tokio::time::timeout;
 
 use crate::control::Control;
@@ -29,7 +28,7 @@ pub enum CloseRefusal {
     },
     /// The log refuses.
     #[error(transparent)]
-    Log(#[from] JournalError),
+    Log(#[from] LogError),
 }
 
 impl Control {
@@ -62,14 +61,14 @@ impl Control {
                 return Err(CloseRefusal::Busy { operation, what });
             }
         }
-        let journal = &self.inner.journal;
+        let log = &self.inner.log;
         if let Some(measured) = station.and_then(|station| measured(&station.vitals.read())) {
             let last = last_measured(&measured);
             // What refuses this refuses the closing too, and says why.
-            let _ = journal.append(incident, Actor::System, last).await;
+            let _ = log.append(incident, Actor::System, last).await;
         }
         let closing = EventBody::IncidentClosed {};
-        journal.append(incident, actor.clone(), closing).await?;
+        log.append(incident, actor.clone(), closing).await?;
         Ok(())
     }
 }
@@ -106,12 +105,12 @@ pub fn measured(vitals: &Vitals) -> Option<String> {
 
 fn late() -> CloseRefusal {
     let reason = "an operation did not find its place in it in time".to_owned();
-    CloseRefusal::Log(JournalError::Unwritable { reason })
+    CloseRefusal::Log(LogError::Unwritable { reason })
 }
 
 #[cfg(test)]
 mod tests {
-    use breakglass_journal::{SignsFinding, VitalState};
+    use breakglass_model::{SignsFinding, VitalState};
 
     use super::*;
 

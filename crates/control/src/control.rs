@@ -2,7 +2,8 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use breakglass_journal::{Actor, IncidentId, Journal, OperationId, Vitals, clock};
+use breakglass_log::Log;
+use breakglass_model::{Actor, IncidentId, OperationId, Vitals, clock};
 use breakglass_verbs::Verb;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Notify, oneshot};
@@ -40,7 +41,7 @@ pub struct Control {
 /// What all operations share.
 pub(crate) struct Inner {
     pub(crate) stations: Vec<Arc<Station>>,
-    pub(crate) journal: Journal,
+    pub(crate) log: Log,
     pub(crate) pictures: Pictures,
     pub(crate) table: Table,
     pub(crate) tracker: TaskTracker,
@@ -124,7 +125,7 @@ impl Control {
     pub fn new(
         targets: Vec<Target>,
         ssh: SshOptions,
-        journal: Journal,
+        log: Log,
         pictures: Pictures,
         cancel: CancellationToken,
         tracker: TaskTracker,
@@ -136,7 +137,7 @@ impl Control {
         let (table, queue) = (Table::default(), Mutex::default());
         let inner = Arc::new(Inner {
             stations,
-            journal,
+            log,
             pictures,
             table,
             tracker,

@@ -1,6 +1,6 @@
 //! Reads the gate's `vitals`: one line of JSON from another machine, of which nothing is certain.
 
-use breakglass_journal::{Machine, visible};
+use breakglass_model::{Machine, visible};
 use serde_json::Value;
 
 /// Longest text that is kept of one field, in characters.

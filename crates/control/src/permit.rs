@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use breakglass_journal::{Actor, OperationId};
+use breakglass_model::{Actor, OperationId};
 use breakglass_verbs::Verb;
 
 use crate::control::Station;

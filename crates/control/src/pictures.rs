@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use breakglass_journal::OperationId;
+use breakglass_model::OperationId;
 use tokio::task::JoinHandle;
 
 /// Most pictures that are kept.

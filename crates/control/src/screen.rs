@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use breakglass_journal::OutputStream;
+use breakglass_model::OutputStream;
 use breakglass_verbs::{Request, Verb};
 
 use crate::control::Station;

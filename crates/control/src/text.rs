@@ -1,6 +1,6 @@
 //! What guest and host print is hostile text: made harmless here, before it is kept anywhere.
 
-use breakglass_journal::visible;
+use breakglass_model::visible;
 
 /// Longest line that is kept, in bytes; the rest of it is counted.
 pub(crate) const LINE_LIMIT: usize = 2048;

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use breakglass_journal::{
+use breakglass_model::{
     Actor, EventBody, Frame, IncidentId, Level, Machine, OutputStream, VerbOutcome, Vital,
     VitalState, Vitals, clock,
 };
@@ -357,7 +357,7 @@ async fn keep_watch(inner: &Inner, station: &Station, watcher: Watcher) {
 }
 
 async fn open_incidents(inner: &Inner, target: &str) -> Vec<IncidentId> {
-    let open = timeout(LOG_LIMIT, inner.journal.open_incidents(target)).await;
+    let open = timeout(LOG_LIMIT, inner.log.open_incidents(target)).await;
     open.ok().and_then(Result::ok).unwrap_or_default()
 }
 
@@ -469,7 +469,7 @@ impl Heard {
 fn publish(inner: &Inner, station: &Station, open: &[IncidentId]) {
     for incident in open {
         inner
-            .journal
+            .log
             .publish(*incident, Frame::Vitals(station.vitals.read()));
     }
 }
@@ -478,7 +478,7 @@ fn publish(inner: &Inner, station: &Station, open: &[IncidentId]) {
 async fn tell(inner: &Inner, newest: Option<IncidentId>, news: Vec<EventBody>) {
     let Some(newest) = newest else { return };
     for body in news {
-        inner.journal.record(newest, Actor::System, body).await;
+        inner.log.record(newest, Actor::System, body).await;
     }
 }
 

@@ -7,9 +7,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use breakglass_control::{CloseRefusal, IdempotencyKey, NoPicture, OperationView, Refusal};
-use breakglass_journal::{
-    Actor, EventBody, IncidentId, Journal, Options, OutputStream, VerbOutcome,
-};
+use breakglass_log::{Log, Options};
+use breakglass_model::{Actor, EventBody, IncidentId, OutputStream, VerbOutcome};
 use breakglass_rig::gate::GateHost;
 use breakglass_verbs::Verb;
 use common::{Bench, LIMIT, operator, until};
@@ -169,14 +168,14 @@ async fn a_key_is_honoured_by_the_next_life_of_the_server() {
     let file = dir.path().join("record.db");
     let key = || Some(IdempotencyKey::new("k1").unwrap());
     let first = {
-        let bench = Bench::over(GateHost::running, Journal::open(Options::at(&file)));
+        let bench = Bench::over(GateHost::running, Log::open(Options::at(&file)));
         let permit = bench.permit(Verb::Cycle);
         let accepted = bench.control.submit(permit, None, key()).await.unwrap();
         bench.ended(accepted.operation).await;
-        bench.journal.shutdown();
+        bench.log.shutdown();
         accepted.operation
     };
-    let bench = Bench::over(GateHost::running, Journal::open(Options::at(&file)));
+    let bench = Bench::over(GateHost::running, Log::open(Options::at(&file)));
     let press = |verb| bench.control.submit(bench.permit(verb), None, key());
     let replayed = press(Verb::Cycle).await.unwrap();
     assert_eq!((replayed.operation, replayed.replayed), (first, true));
@@ -322,8 +321,8 @@ async fn an_unknown_target_is_refused_by_name() {
 async fn verbs_run_without_a_record() {
     let dir = tempfile::tempdir().unwrap();
     // A directory where the file should be: the store can't be opened.
-    let bench = Bench::over(GateHost::running, Journal::open(Options::at(dir.path())));
-    assert!(bench.journal.degraded().is_some());
+    let bench = Bench::over(GateHost::running, Log::open(Options::at(dir.path())));
+    assert!(bench.log.degraded().is_some());
     assert_eq!(
         bench.verb(Verb::Cycle).await.outcome,
         Some(VerbOutcome::Done)
@@ -333,7 +332,7 @@ async fn verbs_run_without_a_record() {
 #[tokio::test]
 async fn verbs_run_after_the_record_has_ended() {
     let bench = Bench::running();
-    bench.journal.shutdown();
+    bench.log.shutdown();
     let view = bench.verb(Verb::Cycle).await;
     assert_eq!(
         (view.outcome, view.incident),

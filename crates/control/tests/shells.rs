@@ -7,7 +7,8 @@ mod common;
 use std::time::Instant;
 
 use breakglass_control::{Check, Control, Endpoint, OperationView, Pictures, Target};
-use breakglass_journal::{EventBody, IncidentId, Journal, Options, VerbOutcome};
+use breakglass_log::{Log, Options};
+use breakglass_model::{EventBody, IncidentId, VerbOutcome};
 use breakglass_rig::gate::GateHost;
 use breakglass_rig::machine::Machine;
 use common::{Keys, LIMIT, operator};
@@ -23,7 +24,7 @@ struct Site {
     machine: Machine,
     _host: GateHost,
     _keys: Keys,
-    journal: Journal,
+    log: Log,
     control: Control,
     cancel: CancellationToken,
 }
@@ -56,12 +57,12 @@ impl Site {
             };
             Target::new(*name, guest, common::endpoint(&host.sshd))
         });
-        let journal = Journal::open(Options::in_memory());
+        let log = Log::open(Options::in_memory());
         let cancel = CancellationToken::new();
         let control = Control::new(
             targets.collect(),
             keys.options(),
-            journal.clone(),
+            log.clone(),
             Pictures::under(keys.dir.path().join("pictures")),
             cancel.clone(),
             TaskTracker::new(),
@@ -70,7 +71,7 @@ impl Site {
             machine,
             _host: host,
             _keys: keys,
-            journal,
+            log,
             control,
             cancel,
         }
@@ -91,7 +92,7 @@ impl Site {
     async fn evidence(&self, incident: IncidentId) -> String {
         let end = Instant::now() + LIMIT;
         loop {
-            let events = self.journal.events(incident, 0, 10_000).await.unwrap();
+            let events = self.log.events(incident, 0, 10_000).await.unwrap();
             let found = events.into_iter().rev().find_map(|event| match event.body {
                 EventBody::CheckFinished { evidence, .. } => Some(evidence),
                 _ => None,

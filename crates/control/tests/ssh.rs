@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use breakglass_control::SshOptions;
 use breakglass_control::ssh::{HostKeyPolicy, Probe, Session, SshError};
-use breakglass_journal::OutputStream;
+use breakglass_model::OutputStream;
 use breakglass_rig::sshd::Sshd;
 use common::{Keys, LIMIT, endpoint};
 

@@ -7,7 +7,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use breakglass_journal::{VitalState, Vitals};
+use breakglass_model::{VitalState, Vitals};
 use breakglass_rig::gate::GateHost;
 use common::{Bench, operator, until};
 
@@ -35,7 +35,7 @@ async fn shows(bench: &Bench, what: &str, wanted: impl Fn(&Vitals) -> bool) -> V
 async fn a_host_that_hangs_is_shown_to_be_waited_for_and_then_as_unknown() {
     let bench =
         Bench::with(|key| before_the_gate(key, "[ -e hangs ] && exec sleep 60\nexec $gate"));
-    let incident = bench.journal.open_incident("devvm", operator(), false);
+    let incident = bench.log.open_incident("devvm", operator(), false);
     incident.await.unwrap();
     let runs = |vitals: &Vitals| vitals.vm.text == "running";
     shows(&bench, "it runs", runs).await;

@@ -9,7 +9,8 @@ use breakglass_agent::{AcpAgent, AgentOptions, Agents, RunnerAccess, TargetNames
 use breakglass_control::bastion::{Bastion, BastionOptions};
 use breakglass_control::ssh::{Dials, PrivateKey};
 use breakglass_control::{Control, Pictures, Rules, RulesError, SshOptions, Target};
-use breakglass_journal::{Actor, EventBody, Journal, Level};
+use breakglass_log::Log;
+use breakglass_model::{Actor, EventBody, Level};
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -104,15 +105,15 @@ impl App {
         let key = Arc::new(breakglass_control::ssh::load_key(&config.ssh.key_file)?);
         let auth = Auth::new(&config.auth, &config.allowed_hosts, &config.guests())?;
         let ends = Ends::default();
-        let journal = Journal::open(journal_options(&config, &mode, &ends));
-        if let Err(error) = journal.recover().await {
+        let log = Log::open(journal_options(&config, &mode, &ends));
+        if let Err(error) = log.recover().await {
             tracing::error!(%error, "what an earlier end left open was not closed");
         }
         let fingerprint = key.fingerprint(Default::default()).to_string();
         let control = Control::new(
             config.targets.clone(),
             ssh_options(&config, key),
-            journal.clone(),
+            log.clone(),
             Pictures::under(data_dir.join(PICTURES)),
             cancel.clone(),
             tracker.clone(),
@@ -122,13 +123,13 @@ impl App {
             config.agent.autonomy = config.agent.autonomy.at_most(ceiling.autonomy);
             tracing::warn!("{}", ceiling.why);
         }
-        let ways = Ways::new(listed(&config), journal.clone(), tracker.clone());
-        let (agents, bastion) = match build_agents(&config, (&journal, &control), kind, ways) {
+        let ways = Ways::new(listed(&config), log.clone(), tracker.clone());
+        let (agents, bastion) = match build_agents(&config, (&log, &control), kind, ways) {
             Ok((agents, bastion)) => (Ok(agents), Some(bastion)),
             Err(why) => (Err(why), None),
         };
         let services = Services {
-            journal,
+            log,
             control,
             agents,
             bastion,
@@ -149,8 +150,8 @@ impl App {
 
     /// The log of its incidents.
     #[must_use]
-    pub fn journal(&self) -> Journal {
-        self.state.journal.clone()
+    pub fn log(&self) -> Log {
+        self.state.log.clone()
     }
 
     /// A code that signs one browser in, once.
@@ -170,15 +171,12 @@ impl App {
         let Mode::Drill { scenario } = &self.mode else {
             return;
         };
-        let journal = &self.state.journal;
+        let log = &self.state.log;
         for target in &self.config.targets {
-            if let Ok(Some(_)) = journal.open_incident_for(&target.name).await {
+            if let Ok(Some(_)) = log.open_incident_for(&target.name).await {
                 continue;
             }
-            let Ok(incident) = journal
-                .open_incident(&target.name, Actor::System, true)
-                .await
-            else {
+            let Ok(incident) = log.open_incident(&target.name, Actor::System, true).await else {
                 continue;
             };
             let message = format!("This is a drill on a simulated machine. {scenario}");
@@ -187,7 +185,7 @@ impl App {
                 code: "drill".to_owned(),
                 message,
             };
-            journal.record(incident, Actor::System, notice).await;
+            log.record(incident, Actor::System, notice).await;
             if let Ok(agents) = &self.state.agents {
                 agents.warm(incident);
             }
@@ -230,18 +228,18 @@ impl App {
         }
         if self.mode == Mode::Serve {
             let (state, cancel) = (&self.state, self.cancel.clone());
-            let telling = doctor::tell_incidents(state.findings.changes(), state.journal.clone());
+            let telling = doctor::tell_incidents(state.findings.changes(), state.log.clone());
             let watching = doctor::watch(state.findings.clone(), state.agents.clone());
             self.tracker.spawn(async move {
                 let both = async { tokio::join!(telling, watching) };
                 cancel.run_until_cancelled(both).await;
             });
         }
-        let (journal, cancel) = (self.state.journal.clone(), self.cancel.clone());
-        let tending = async move { cancel.run_until_cancelled(tend(journal)).await };
+        let (log, cancel) = (self.state.log.clone(), self.cancel.clone());
+        let tending = async move { cancel.run_until_cancelled(tend(log)).await };
         self.tracker.spawn(tending);
         self.state.notifier.start(notify::Sources {
-            journal: self.state.journal.clone(),
+            log: self.state.log.clone(),
             control: self.state.control.clone(),
             findings: self.state.findings.clone(),
         });
@@ -263,7 +261,7 @@ impl App {
             bastion.remove_sockets();
         }
         // Last, and in any case: what was queued until now is written.
-        self.state.journal.shutdown();
+        self.state.log.shutdown();
         drop(self.hold);
     }
 }
@@ -275,8 +273,8 @@ fn unwritable(path: &std::path::Path, source: std::io::Error) -> StartError {
     }
 }
 
-fn journal_options(config: &Config, mode: &Mode, ends: &Ends) -> breakglass_journal::Options {
-    let mut options = breakglass_journal::Options::at(config.data_dir.join(RECORD_FILE));
+fn journal_options(config: &Config, mode: &Mode, ends: &Ends) -> breakglass_log::Options {
+    let mut options = breakglass_log::Options::at(config.data_dir.join(RECORD_FILE));
     options.on_end = Some(ends.sink());
     (options.keep, options.max_bytes) = (config.record.keep, config.record.max_bytes);
     let pictures = Pictures::under(config.data_dir.join(PICTURES));
@@ -288,11 +286,11 @@ fn journal_options(config: &Config, mode: &Mode, ends: &Ends) -> breakglass_jour
 }
 
 /// Lets the record notice that time went by.
-async fn tend(journal: Journal) {
+async fn tend(log: Log) {
     let mut ticks = tokio::time::interval(TEND_EVERY);
     loop {
         ticks.tick().await;
-        journal.tend();
+        log.tend();
     }
 }
 
@@ -319,7 +317,7 @@ pub(crate) fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
 /// without them.
 fn build_agents(
     config: &Config,
-    (journal, control): (&Journal, &Control),
+    (log, control): (&Log, &Control),
     kind: Result<Kind, String>,
     ways: Ways,
 ) -> Result<(Agents, Bastion), NoAgent> {
@@ -344,7 +342,7 @@ fn build_agents(
             bastion: bastion.clone(),
             ways,
         };
-        let agents = Agents::several(first, others, journal.clone(), Arc::new(warden));
+        let agents = Agents::several(first, others, log.clone(), Arc::new(warden));
         Ok((agents, bastion))
     });
     built.map_err(|error| {

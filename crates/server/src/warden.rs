@@ -7,7 +7,7 @@ use std::sync::Arc;
 use breakglass_agent::sandbox::{WAYS, Way};
 use breakglass_agent::{Family, Pass, Post, Ruling, Task, ToolQuestion, Warden};
 use breakglass_control::bastion::{self, Bastion};
-use breakglass_journal::{IncidentId, TurnNumber};
+use breakglass_model::{IncidentId, TurnNumber};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use breakglass_agent::sandbox::Way;
 use breakglass_control::bastion::{Place, Post};
-use breakglass_journal::{Actor, EventBody, IncidentId, Journal, Level};
+use breakglass_log::Log;
+use breakglass_model::{Actor, EventBody, IncidentId, Level};
 use rustix::net::sockopt::{socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketType};
 use tokio::net::{TcpStream, UnixStream};
@@ -26,7 +27,7 @@ const RECORDED: usize = 32;
 pub(crate) struct Ways {
     /// What each agent's proxy lets through.
     listed: Arc<HashMap<String, Vec<Destination>>>,
-    journal: Journal,
+    log: Log,
     tasks: TaskTracker,
 }
 
@@ -35,19 +36,19 @@ impl Ways {
     /// `journal`.
     pub(crate) fn new(
         listed: HashMap<String, Vec<Destination>>,
-        journal: Journal,
+        log: Log,
         tasks: TaskTracker,
     ) -> Ways {
         Ways {
             listed: Arc::new(listed),
-            journal,
+            log,
             tasks,
         }
     }
 
     /// The proxy of one conversation with `agent`.
     pub(crate) fn egress(&self, incident: IncidentId, agent: &str) -> Egress {
-        let (journal, tasks) = (self.journal.clone(), self.tasks.clone());
+        let (log, tasks) = (self.log.clone(), self.tasks.clone());
         let told = Mutex::new(HashSet::new());
         let report = move |attempt: Attempt| {
             tracing::info!(%incident, to = %attempt.to, error = attempt.error.as_ref().map(tracing::field::display), "the agent's way out");
@@ -57,14 +58,14 @@ impl Ways {
             let Some(message) = once(&told, message) else {
                 return;
             };
-            let journal = journal.clone();
+            let log = log.clone();
             tasks.spawn(async move {
                 let notice = EventBody::Notice {
                     level: Level::Warning,
                     code: "egress_refused".to_owned(),
                     message,
                 };
-                journal.record(incident, Actor::Agent, notice).await;
+                log.record(incident, Actor::Agent, notice).await;
             });
         };
         let listed = self.listed.get(agent).cloned().unwrap_or_default();

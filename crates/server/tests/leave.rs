@@ -12,7 +12,7 @@ mod common;
 
 use std::path::Path;
 
-use breakglass_journal::clock;
+use breakglass_model::clock;
 use breakglass_rig::model::{ModelServer, Reply};
 use common::serve::Served;
 use common::{Client, Events, Sse, wait_until};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use breakglass_agent::{AgentOptions, Asked, Kind, PromptError};
-use breakglass_journal::{EventBody, TurnOutcome};
+use breakglass_model::{EventBody, TurnOutcome};
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
 

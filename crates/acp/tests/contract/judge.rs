@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use breakglass_agent::sandbox::Way;
 use breakglass_agent::{Family, Pass, Post, Ruling, Task, ToolQuestion, Warden};
-use breakglass_journal::{IncidentId, TurnNumber};
+use breakglass_model::{IncidentId, TurnNumber};
 use tokio_util::sync::CancellationToken;
 
 /// Why a command that holds the word `forbidden` is not let run.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use breakglass_agent::AgentOptions;
-use breakglass_journal::{EventBody, TurnOutcome};
+use breakglass_model::{EventBody, TurnOutcome};
 use breakglass_rig::model::Reply;
 
 use crate::agents::Dress;

@@ -170,7 +170,7 @@ fn parse(pid: i32, stat: &str) -> Option<Look> {
     let mut fields = after.split_ascii_whitespace();
     let parent = fields.nth(1)?.parse().ok()?;
     let started = fields.nth(17)?.parse().ok()?;
-    let name = breakglass_journal::visible(name).to_string();
+    let name = breakglass_model::visible(name).to_string();
     let id = Id { pid, started };
     Some(Look { id, parent, name })
 }

@@ -41,7 +41,7 @@ impl Tail {
                 if kept.len() == MAX_LINES {
                     kept.pop_front();
                 }
-                kept.push_back(breakglass_journal::visible(text.trim_end()).to_string());
+                kept.push_back(breakglass_model::visible(text.trim_end()).to_string());
             }
         });
         Tail { last, reader }

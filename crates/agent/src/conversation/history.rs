@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use breakglass_journal::{EventBody, IncidentId, Journal, JournalError, TurnNumber};
+use breakglass_log::{Log, LogError};
+use breakglass_model::{EventBody, IncidentId, TurnNumber};
 use uuid::Uuid;
 
 use super::summary::Summary;
@@ -38,10 +39,7 @@ impl History {
     }
 
     /// Reads the incident's log.
-    pub(super) async fn read(
-        journal: &Journal,
-        incident: IncidentId,
-    ) -> Result<History, JournalError> {
+    pub(super) async fn read(journal: &Log, incident: IncidentId) -> Result<History, LogError> {
         let mut history = History::default();
         let mut after = 0;
         loop {
@@ -69,10 +67,7 @@ impl History {
 ///
 /// # Errors
 /// What the log says.
-pub(super) async fn summary(
-    journal: &Journal,
-    incident: IncidentId,
-) -> Result<Summary, JournalError> {
+pub(super) async fn summary(journal: &Log, incident: IncidentId) -> Result<Summary, LogError> {
     let (mut summary, mut after) = (Summary::default(), 0);
     let mut begun = None;
     loop {

@@ -25,7 +25,8 @@ mod summary;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, IncidentId, Journal, Level, TurnNumber};
+use breakglass_log::Log;
+use breakglass_model::{Actor, EventBody, IncidentId, Level, TurnNumber};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -89,7 +90,7 @@ impl Ask {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) crew: Crew,
-    pub(crate) journal: Journal,
+    pub(crate) journal: Log,
     pub(crate) warden: Arc<dyn Warden>,
     pub(crate) shutdown: CancellationToken,
 }

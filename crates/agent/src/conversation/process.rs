@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_journal::IncidentId;
+use breakglass_model::IncidentId;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Shared;

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, Frame, IncidentId, Journal, JournalError};
+use breakglass_log::{Log, LogError};
+use breakglass_model::{Actor, EventBody, Frame, IncidentId};
 use thiserror::Error;
 use tokio::time::timeout;
 
@@ -14,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Writes into one incident's log.
 #[derive(Clone)]
 pub(super) struct Recorder {
-    journal: Journal,
+    journal: Log,
     incident: IncidentId,
 }
 
@@ -22,7 +23,7 @@ pub(super) struct Recorder {
 #[derive(Debug, Error)]
 pub(super) enum RecordError {
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Log(#[from] LogError),
     #[error("the log did not answer within {} s", LIMIT.as_secs())]
     Late,
 }
@@ -30,7 +31,7 @@ pub(super) enum RecordError {
 impl From<RecordError> for PromptError {
     fn from(error: RecordError) -> PromptError {
         match error {
-            RecordError::Journal(error) => PromptError::Unrecorded(error),
+            RecordError::Log(error) => PromptError::Unrecorded(error),
             RecordError::Late => PromptError::Unavailable(format!(
                 "The prompt could not be recorded, so the agent was not started: {error}."
             )),
@@ -39,7 +40,7 @@ impl From<RecordError> for PromptError {
 }
 
 impl Recorder {
-    pub(super) fn new(journal: Journal, incident: IncidentId) -> Recorder {
+    pub(super) fn new(journal: Log, incident: IncidentId) -> Recorder {
         Recorder { journal, incident }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use breakglass_journal::{Actor, EventBody, TurnNumber, TurnOutcome};
+use breakglass_model::{Actor, EventBody, TurnNumber, TurnOutcome};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 

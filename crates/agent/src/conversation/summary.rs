@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use breakglass_journal::EventBody;
+use breakglass_model::EventBody;
 
 /// The longest summary, in bytes.
 const BYTES: usize = 12 * 1024;

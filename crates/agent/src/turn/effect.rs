@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, Frame};
+use breakglass_model::{Actor, EventBody, Frame};
 
 use crate::ToolQuestion;
 use crate::wire::Line;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, Level, TurnOutcome};
+use breakglass_model::{Actor, EventBody, Level, TurnOutcome};
 
 use super::{Effect, Failure, Phase, Turn, Why, notice, tools, words};
 use crate::refusal::Refusal;

@@ -26,7 +26,7 @@ mod tests;
 
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, Frame, Level, TurnNumber, TurnOutcome};
+use breakglass_model::{Actor, EventBody, Frame, Level, TurnNumber, TurnOutcome};
 
 pub(crate) use effect::{Effect, Input};
 
@@ -157,7 +157,7 @@ impl Turn {
                 self.retried = false;
                 vec![Effect::Show(Frame::TextDelta {
                     turn: self.number,
-                    text: breakglass_journal::visible(&text),
+                    text: breakglass_model::visible(&text),
                 })]
             }
             Line::Said {

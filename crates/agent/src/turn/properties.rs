@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody};
+use breakglass_model::{Actor, EventBody};
 use proptest::prelude::*;
 
 use super::{Effect, Input, Turn};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, Frame, TurnOutcome};
+use breakglass_model::{Actor, EventBody, Frame, TurnOutcome};
 
 use super::{Effect, Input, Turn};
 use crate::wire;

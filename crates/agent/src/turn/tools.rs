@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use breakglass_journal::{Actor, EventBody, TurnNumber};
+use breakglass_model::{Actor, EventBody, TurnNumber};
 use serde_json::Value;
 
 use super::{Effect, words};
@@ -161,7 +161,7 @@ fn finished(
 /// `text` as it is kept: control sequences visible, head and tail where it is long; and how many
 /// bytes were left out.
 pub(super) fn kept(text: &str) -> (String, u64) {
-    breakglass_journal::bounded(&breakglass_journal::visible(text), MAX_KEPT)
+    breakglass_model::bounded(&breakglass_model::visible(text), MAX_KEPT)
 }
 
 /// One line for people: the command, the file, the pattern.
@@ -174,7 +174,7 @@ fn summary(input: &Value) -> String {
         .lines()
         .find(|line| !line.trim().is_empty())
         .unwrap_or_default();
-    let mut short: String = breakglass_journal::visible(line.trim())
+    let mut short: String = breakglass_model::visible(line.trim())
         .chars()
         .take(MAX_SUMMARY)
         .collect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use breakglass_journal::TurnOutcome;
+use breakglass_model::TurnOutcome;
 
 use crate::wire::{ApiRetry, Ending};
 

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_agent::{AgentOptions, Agents, Asked, Nowhere, TargetNames, Warden};
-use breakglass_journal::{
-    Actor, Attachment, Event, EventBody, Frame, IncidentId, Journal, Options, TurnOutcome,
-};
+use breakglass_log::{Attachment, Log, Options};
+use breakglass_model::{Actor, Event, EventBody, Frame, IncidentId, TurnOutcome};
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
 use futures_util::StreamExt;
@@ -24,7 +23,7 @@ pub const API_KEY: &str = "sk-ant-a-secret-of-the-tests";
 
 pub struct Scene {
     pub model: ModelServer,
-    pub journal: Journal,
+    pub journal: Log,
     pub agents: Agents,
     pub incident: IncidentId,
     pub options: AgentOptions,
@@ -72,7 +71,7 @@ impl Scene {
         options.max_api_retries = 1;
         options.targets = vec![names("devvm", "pve")];
         change(&mut options);
-        let journal = Journal::open(Options::in_memory());
+        let journal = Log::open(Options::in_memory());
         let incident = journal.open_incident("devvm", ana(), false).await.unwrap();
         let agents = Agents::new(options.clone(), journal.clone(), Arc::clone(&warden));
         Scene {

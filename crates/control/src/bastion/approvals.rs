@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use breakglass_journal::{Actor, Decision, EventBody, IncidentId, Journal, JournalError, visible};
+use breakglass_log::{Log, LogError};
+use breakglass_model::{Actor, Decision, EventBody, IncidentId, visible};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -30,7 +31,7 @@ pub(super) const CELL: &str = "cell";
 /// What is asked.
 #[derive(Debug, Clone)]
 pub(super) struct Question {
-    pub(super) turn: breakglass_journal::TurnNumber,
+    pub(super) turn: breakglass_model::TurnNumber,
     pub(super) tool_call: Option<String>,
     pub(super) place: String,
     pub(super) command: String,
@@ -59,7 +60,7 @@ pub enum DecideError {
     Settled(String),
     /// The log did not take the decision, so it was not carried out, and the question is void.
     #[error(transparent)]
-    Unrecorded(#[from] JournalError),
+    Unrecorded(#[from] LogError),
     /// It was recorded, and whoever asked did not take it in time.
     #[error("the decision is recorded, and did not take effect within 20 s; look at the command")]
     NoEffect,
@@ -67,7 +68,7 @@ pub enum DecideError {
 
 /// The open questions of one incident.
 pub(super) struct Approvals {
-    journal: Journal,
+    log: Log,
     incident: IncidentId,
     open: Mutex<HashMap<String, oneshot::Sender<Told>>>,
 }
@@ -79,10 +80,10 @@ struct Told {
 }
 
 impl Approvals {
-    pub(super) fn new(journal: Journal, incident: IncidentId) -> Approvals {
+    pub(super) fn new(log: Log, incident: IncidentId) -> Approvals {
         let open = Mutex::default();
         Approvals {
-            journal,
+            log,
             incident,
             open,
         }
@@ -93,7 +94,7 @@ impl Approvals {
         &self,
         question: Question,
         gone: impl Future<Output = String>,
-    ) -> Result<Answer, JournalError> {
+    ) -> Result<Answer, LogError> {
         let id = Uuid::now_v7().to_string();
         let (tell, mut told) = oneshot::channel();
         let expires_at = self.expiry(&question).await;
@@ -128,7 +129,7 @@ impl Approvals {
         if question.place == CELL {
             return None;
         }
-        let ends = super::history::call_ends(&self.journal, self.incident, call);
+        let ends = super::history::call_ends(&self.log, self.incident, call);
         timeout(LOOK_LIMIT, ends).await.ok()?.ok()?
     }
 
@@ -141,7 +142,7 @@ impl Approvals {
         actor: Actor,
     ) -> Result<(), DecideError> {
         let Some(tell) = self.open().remove(id) else {
-            return Err(settled(&self.journal, self.incident, id).await);
+            return Err(settled(&self.log, self.incident, id).await);
         };
         let decided = EventBody::ApprovalDecided {
             approval: id.to_owned(),
@@ -163,7 +164,7 @@ impl Approvals {
         }
     }
 
-    async fn void(&self, id: String, why: String) -> Result<Answer, JournalError> {
+    async fn void(&self, id: String, why: String) -> Result<Answer, LogError> {
         let note = Some(why.clone());
         let decision = Decision::Void;
         let void = EventBody::ApprovalDecided {
@@ -175,8 +176,8 @@ impl Approvals {
         Ok(Answer::Void(why))
     }
 
-    async fn record(&self, actor: Actor, body: EventBody) -> Result<(), JournalError> {
-        self.journal.append(self.incident, actor, body).await?;
+    async fn record(&self, actor: Actor, body: EventBody) -> Result<(), LogError> {
+        self.log.append(self.incident, actor, body).await?;
         Ok(())
     }
 
@@ -204,8 +205,8 @@ impl Answer {
 }
 
 /// Why a question that is not open can't be decided.
-pub(super) async fn settled(journal: &Journal, incident: IncidentId, id: &str) -> DecideError {
-    match super::history::decision(journal, incident, id).await {
+pub(super) async fn settled(log: &Log, incident: IncidentId, id: &str) -> DecideError {
+    match super::history::decision(log, incident, id).await {
         Ok(Some(how)) => DecideError::Settled(how),
         Ok(None) => DecideError::Unknown(id.to_owned()),
         Err(error) => DecideError::Unrecorded(error),

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use breakglass_journal::{CommandStream, visible};
+use breakglass_model::{CommandStream, visible};
 
 /// Bytes kept of a stream's beginning, and of its end. Standard output and error share theirs.
 const OUTPUT: usize = 32 * 1024;

@@ -1,6 +1,6 @@
 //! What a client of the bastion asks of one channel.
 
-use breakglass_journal::{CommandMode, visible};
+use breakglass_model::{CommandMode, visible};
 use russh::Pty;
 
 /// Longest command, in bytes: kept whole in the record and on an approval's card.

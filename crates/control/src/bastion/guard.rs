@@ -115,7 +115,7 @@ async fn line(stream: &mut UnixStream) -> io::Result<String> {
             break;
         }
     }
-    Ok(breakglass_journal::visible(&String::from_utf8_lossy(&text)).to_string())
+    Ok(breakglass_model::visible(&String::from_utf8_lossy(&text)).to_string())
 }
 
 /// Takes as long wherever two texts of one length differ.
@@ -126,7 +126,7 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 
 /// The words of a refusal, which a client may show: SSH lets a server say them before its version.
 pub(super) fn words(why: &str) -> String {
-    let why = breakglass_journal::visible(why);
+    let why = breakglass_model::visible(why);
     let line: Vec<&str> = why.split_whitespace().collect();
     format!("breakglass: refused: {}\r\n", line.join(" "))
 }

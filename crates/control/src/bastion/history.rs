@@ -1,8 +1,7 @@
 //! What an incident's log says of the agent's leave: it outlives the server.
 
-use breakglass_journal::{
-    Autonomy, Decision, Event, EventBody, IncidentId, IncidentSummary, Journal, JournalError, clock,
-};
+use breakglass_log::{IncidentSummary, Log, LogError};
+use breakglass_model::{Autonomy, Decision, Event, EventBody, IncidentId, clock};
 use jiff::{SignedDuration, Timestamp};
 
 use super::approvals::CELL;
@@ -22,12 +21,9 @@ pub(super) struct Settings {
 }
 
 /// Reads the settings from the log.
-pub(super) async fn settings(
-    journal: &Journal,
-    incident: IncidentId,
-) -> Result<Settings, JournalError> {
+pub(super) async fn settings(log: &Log, incident: IncidentId) -> Result<Settings, LogError> {
     let mut settings = Settings::default();
-    walk(journal, incident, |body| match body {
+    walk(log, incident, |body| match body {
         EventBody::AutonomyChanged { autonomy } => settings.autonomy = Some(*autonomy),
         EventBody::CutOffChanged { cut_off } => settings.cut_off = *cut_off,
         _ => {}
@@ -39,10 +35,10 @@ pub(super) async fn settings(
 /// What was chosen last for the agent of this incident's target when the incident was opened, in those
 /// that were opened before it; none where nothing was. What came from another record does not count.
 pub(super) async fn chosen_before(
-    journal: &Journal,
+    log: &Log,
     incident: IncidentId,
-) -> Result<Option<Autonomy>, JournalError> {
-    let all = journal.incidents().await?;
+) -> Result<Option<Autonomy>, LogError> {
+    let all = log.incidents().await?;
     let Some(own) = all.iter().find(|other| other.incident == incident) else {
         return Ok(None);
     };
@@ -56,7 +52,7 @@ pub(super) async fn chosen_before(
     earlier.sort_by(|one, other| other.opened_at.cmp(&one.opened_at));
     let mut last: Option<(String, Autonomy)> = None;
     for other in earlier.into_iter().take(EARLIER) {
-        let chosen = chosen_in(journal, other.incident, &own.opened_at).await?;
+        let chosen = chosen_in(log, other.incident, &own.opened_at).await?;
         last = last
             .into_iter()
             .chain(chosen)
@@ -67,15 +63,13 @@ pub(super) async fn chosen_before(
 
 /// The last choice in one incident that is not later than `until`, and when it was.
 async fn chosen_in(
-    journal: &Journal,
+    log: &Log,
     incident: IncidentId,
     until: &str,
-) -> Result<Option<(String, Autonomy)>, JournalError> {
+) -> Result<Option<(String, Autonomy)>, LogError> {
     let (mut last, mut after) = (None, 0);
     loop {
-        let found = journal
-            .select(incident, after, &["autonomy_changed"])
-            .await?;
+        let found = log.select(incident, after, &["autonomy_changed"]).await?;
         for event in found.events {
             if let EventBody::AutonomyChanged { autonomy } = event.body
                 && event.at.as_str() <= until
@@ -92,12 +86,12 @@ async fn chosen_in(
 
 /// How a question was settled, as a few words; none if the log does not know it or it is open.
 pub(super) async fn decision(
-    journal: &Journal,
+    log: &Log,
     incident: IncidentId,
     wanted: &str,
-) -> Result<Option<String>, JournalError> {
+) -> Result<Option<String>, LogError> {
     let mut found = None;
-    walk(journal, incident, |body| {
+    walk(log, incident, |body| {
         if let EventBody::ApprovalDecided {
             approval, decision, ..
         } = body
@@ -123,13 +117,13 @@ const BASH_MS: u64 = 600_000;
 /// When the CLI ends the call of a tool, RFC 3339: its time runs from its start, or from the moment
 /// when the operator let it begin. None where the log does not know the call, or it has no end of its own.
 pub(super) async fn call_ends(
-    journal: &Journal,
+    log: &Log,
     incident: IncidentId,
     call: &str,
-) -> Result<Option<String>, JournalError> {
+) -> Result<Option<String>, LogError> {
     let (mut after, mut known) = (0, Call::default());
     loop {
-        let selection = journal.select(incident, after, CALLS).await?;
+        let selection = log.select(incident, after, CALLS).await?;
         selection
             .events
             .iter()
@@ -198,13 +192,13 @@ fn whole(milliseconds: f64) -> u64 {
 }
 
 async fn walk(
-    journal: &Journal,
+    log: &Log,
     incident: IncidentId,
     mut see: impl FnMut(&EventBody),
-) -> Result<(), JournalError> {
+) -> Result<(), LogError> {
     let mut after = 0;
     loop {
-        let events = journal.events(incident, after, BLOCK).await?;
+        let events = log.events(incident, after, BLOCK).await?;
         let Some(last) = events.last() else {
             return Ok(());
         };
@@ -215,7 +209,7 @@ async fn walk(
 
 #[cfg(test)]
 mod tests {
-    use breakglass_journal::Actor;
+    use breakglass_model::Actor;
     use serde_json::{Value, json};
 
     use super::*;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, Level};
+use breakglass_model::{Actor, EventBody, Level};
 use russh::server::Config;
 use rustix::net::Shutdown;
 use tokio::io::AsyncWriteExt as _;
@@ -274,7 +274,7 @@ async fn notice(seat: &Seat, actor: Actor, code: &str, message: String) {
         code: code.to_owned(),
         message,
     };
-    seat.journal().record(seat.incident, actor, notice).await;
+    seat.log().record(seat.incident, actor, notice).await;
 }
 
 /// Says why and hangs up.

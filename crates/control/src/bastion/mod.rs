@@ -36,7 +36,8 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use breakglass_journal::{Actor, Autonomy, Decision, EventBody, IncidentId, JournalError};
+use breakglass_log::LogError;
+use breakglass_model::{Actor, Autonomy, Decision, EventBody, IncidentId};
 use russh::keys::PrivateKey;
 use russh::server::Config;
 use russh::{MethodKind, MethodSet, Preferred, cipher};
@@ -97,7 +98,7 @@ pub enum BastionError {
     Target(#[from] Refusal),
     /// The log could not be read or written.
     #[error(transparent)]
-    Log(#[from] JournalError),
+    Log(#[from] LogError),
     /// The sockets could not be made.
     #[error("the bastion's sockets could not be made in {directory}: {source}")]
     Sockets {
@@ -235,9 +236,7 @@ impl Bastion {
         let seat = self.0.seats.lock().get(&incident).map(Arc::clone);
         match seat {
             Some(seat) => seat.approvals.decide(approval, decision, note, actor).await,
-            None => {
-                Err(approvals::settled(&self.0.control.inner.journal, incident, approval).await)
-            }
+            None => Err(approvals::settled(&self.0.control.inner.log, incident, approval).await),
         }
     }
 
@@ -266,7 +265,7 @@ impl Bastion {
             return Err(BastionError::AboveCeiling(ceiling.why.clone()));
         }
         let changed = EventBody::AutonomyChanged { autonomy };
-        seat.journal().append(incident, actor, changed).await?;
+        seat.log().append(incident, actor, changed).await?;
         seat.set_autonomy(autonomy);
         Ok(())
     }
@@ -288,10 +287,10 @@ impl Bastion {
         let changed = EventBody::CutOffChanged { cut_off };
         if cut_off {
             seat.set_cut_off(true);
-            seat.journal().record(incident, actor, changed).await;
+            seat.log().record(incident, actor, changed).await;
             post::end_commands(&seat).await;
         } else {
-            seat.journal().append(incident, actor, changed).await?;
+            seat.log().append(incident, actor, changed).await?;
             seat.set_cut_off(false);
         }
         Ok(())
@@ -308,12 +307,12 @@ impl Bastion {
 
     /// What an operator chose for this target holds in a new incident too, be it more or less than what is
     /// configured; that it does is in the log.
-    async fn settings(&self, incident: IncidentId) -> Result<Settings, JournalError> {
-        let journal = &self.0.control.inner.journal;
-        let mut settings = history::settings(journal, incident).await?;
+    async fn settings(&self, incident: IncidentId) -> Result<Settings, LogError> {
+        let log = &self.0.control.inner.log;
+        let mut settings = history::settings(log, incident).await?;
         let recorded = settings.autonomy;
         if recorded.is_none() {
-            settings.autonomy = history::chosen_before(journal, incident).await?;
+            settings.autonomy = history::chosen_before(log, incident).await?;
         }
         let most = self.0.ceiling.as_ref().map(|ceiling| ceiling.autonomy);
         settings.autonomy = settings
@@ -322,7 +321,7 @@ impl Bastion {
         let shown = recorded.unwrap_or(self.0.autonomy);
         if let Some(autonomy) = settings.autonomy.filter(|chosen| *chosen != shown) {
             let taken_over = EventBody::AutonomyChanged { autonomy };
-            journal.append(incident, Actor::System, taken_over).await?;
+            log.append(incident, Actor::System, taken_over).await?;
         }
         Ok(settings)
     }

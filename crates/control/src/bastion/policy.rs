@@ -1,6 +1,6 @@
 //! What the agent may do: decided purely, from how much it may do without asking and what it wants.
 
-use breakglass_journal::Autonomy;
+use breakglass_model::Autonomy;
 use breakglass_verbs::Verb;
 
 use crate::rules::{Judgement, Rules, hands_over};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, IncidentId, Level, TurnNumber};
+use breakglass_model::{Actor, EventBody, IncidentId, Level, TurnNumber};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -230,6 +230,6 @@ async fn notice(seat: &Seat, level: Level, code: &str, message: String) {
         code: code.to_owned(),
         message,
     };
-    let journal = seat.journal();
-    journal.record(seat.incident, Actor::System, notice).await;
+    let log = seat.log();
+    log.record(seat.incident, Actor::System, notice).await;
 }

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use breakglass_journal::{
-    Actor, CommandMode, CommandStream, EventBody, IncidentId, Journal, JournalError, Level,
-    TurnNumber,
+use breakglass_log::{Log, LogError};
+use breakglass_model::{
+    Actor, CommandMode, CommandStream, EventBody, IncidentId, Level, TurnNumber,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -51,12 +51,12 @@ impl Ended {
 /// The record of a command that was begun.
 pub(super) struct Recorder {
     shared: Arc<Shared>,
-    writer: JoinHandle<Result<(), JournalError>>,
+    writer: JoinHandle<Result<(), LogError>>,
     began: Instant,
 }
 
 struct Shared {
-    journal: Journal,
+    log: Log,
     incident: IncidentId,
     command: Uuid,
     book: Mutex<Book>,
@@ -75,11 +75,11 @@ impl Recorder {
     /// # Errors
     /// When the log does not take it: then it must not begin.
     pub(super) async fn begin(
-        journal: Journal,
+        log: Log,
         incident: IncidentId,
         command: Uuid,
         opening: Opening,
-    ) -> Result<Recorder, JournalError> {
+    ) -> Result<Recorder, LogError> {
         let Opening {
             turn,
             tool_call,
@@ -95,9 +95,9 @@ impl Recorder {
             mode,
             text,
         };
-        journal.append(incident, Actor::Agent, started).await?;
+        log.append(incident, Actor::Agent, started).await?;
         let shared = Arc::new(Shared {
-            journal,
+            log,
             incident,
             command,
             book: Mutex::new(Book::new()),
@@ -131,7 +131,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When the log did not take all of it.
-    pub(super) async fn finish(mut self, ended: Ended) -> Result<(), JournalError> {
+    pub(super) async fn finish(mut self, ended: Ended) -> Result<(), LogError> {
         self.shared.ended.cancel();
         let written = (&mut self.writer).await;
         self.shared.tell_if_bounded().await;
@@ -146,10 +146,8 @@ impl Recorder {
             omitted_bytes,
             message: ended.message,
         };
-        let Shared {
-            journal, incident, ..
-        } = &*self.shared;
-        journal.append(*incident, Actor::Agent, finished).await?;
+        let Shared { log, incident, .. } = &*self.shared;
+        log.append(*incident, Actor::Agent, finished).await?;
         written.unwrap_or(Ok(()))
     }
 }
@@ -165,7 +163,7 @@ impl Shared {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn write(self: Arc<Shared>) -> Result<(), JournalError> {
+    async fn write(self: Arc<Shared>) -> Result<(), LogError> {
         loop {
             tokio::select! {
                 () = self.ended.cancelled() => return Ok(()),
@@ -184,7 +182,7 @@ impl Shared {
         }
     }
 
-    async fn append(&self, entries: Vec<Entry>) -> Result<(), JournalError> {
+    async fn append(&self, entries: Vec<Entry>) -> Result<(), LogError> {
         for Entry { stream, text, raw } in entries {
             let command = self.command;
             let body = EventBody::CommandOutput {
@@ -193,9 +191,7 @@ impl Shared {
                 text,
                 raw,
             };
-            self.journal
-                .append(self.incident, Actor::Agent, body)
-                .await?;
+            self.log.append(self.incident, Actor::Agent, body).await?;
         }
         Ok(())
     }
@@ -211,8 +207,6 @@ impl Shared {
                       kept, and what is between is counted."
                 .to_owned(),
         };
-        self.journal
-            .record(self.incident, Actor::System, notice)
-            .await;
+        self.log.record(self.incident, Actor::System, notice).await;
     }
 }

@@ -10,7 +10,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use breakglass_journal::CommandStream;
+use breakglass_model::CommandStream;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::time::timeout;

@@ -11,7 +11,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use breakglass_journal::{Autonomy, IncidentId, Journal, TurnNumber};
+use breakglass_log::Log;
+use breakglass_model::{Autonomy, IncidentId, TurnNumber};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -113,7 +114,7 @@ impl Seat {
     ) -> Seat {
         Seat {
             incident,
-            approvals: Approvals::new(control.inner.journal.clone(), incident),
+            approvals: Approvals::new(control.inner.log.clone(), incident),
             control,
             station,
             upstream,
@@ -131,8 +132,8 @@ impl Seat {
         }
     }
 
-    pub(super) fn journal(&self) -> &Journal {
-        &self.control.inner.journal
+    pub(super) fn log(&self) -> &Log {
+        &self.control.inner.log
     }
 
     /// Remembers who tells this incident's agent from others, for as long as its post is held.

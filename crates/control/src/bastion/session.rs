@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use breakglass_journal::{Actor, EventBody, Level};
+use breakglass_model::{Actor, EventBody, Level};
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
 use tokio::sync::Notify;
@@ -59,10 +59,8 @@ impl Client {
                  and no forwarding of any kind."
             ),
         };
-        let journal = self.seat.journal();
-        journal
-            .record(self.seat.incident, Actor::Agent, notice)
-            .await;
+        let log = self.seat.log();
+        log.record(self.seat.incident, Actor::Agent, notice).await;
     }
 
     fn begin(

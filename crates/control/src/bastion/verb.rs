@@ -1,6 +1,6 @@
 //! A verb of the agent: enters the same queue as the button, and what the gate says comes back.
 
-use breakglass_journal::{OperationId, OutputStream, VerbOutcome, visible};
+use breakglass_model::{OperationId, OutputStream, VerbOutcome, visible};
 use breakglass_verbs::Verb;
 use bytes::Bytes;
 

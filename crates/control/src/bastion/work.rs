@@ -105,11 +105,11 @@ impl Job {
         let command = admitted
             .as_ref()
             .map_or_else(|_| uuid::Uuid::now_v7(), |admitted| admitted.command);
-        let journal = self.seat.journal().clone();
+        let log = self.seat.log().clone();
         let fit = self.errand.fault().is_none();
         // The way to the guest is made while the beginning is written; nothing goes over it before.
         let (begun, session) = tokio::join!(
-            Recorder::begin(journal, self.seat.incident, command, opening),
+            Recorder::begin(log, self.seat.incident, command, opening),
             self.seat
                 .open_early(self.place, fit.then_some(&admitted), &caller.gone),
         );

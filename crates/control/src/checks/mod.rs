@@ -7,7 +7,7 @@ mod parse;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use breakglass_journal::{Actor, EventBody, Level, VerbOutcome};
+use breakglass_model::{Actor, EventBody, Level, VerbOutcome};
 
 use crate::control::Station;
 use crate::findings::Finding;

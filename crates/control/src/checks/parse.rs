@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use breakglass_journal::Level;
+use breakglass_model::Level;
 
 use super::Report;
 use crate::findings::{Finding, Signature};

@@ -10,7 +10,7 @@ mod tests;
 
 use std::time::Duration;
 
-use breakglass_journal::{EventBody, Machine, SignsFinding};
+use breakglass_model::{EventBody, Machine, SignsFinding};
 use breakglass_verbs::Verb;
 
 pub(crate) use signature::Signature;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use breakglass_journal::Machine;
+use breakglass_model::Machine;
 use breakglass_verbs::Verdict;
 use tokio::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use breakglass_journal::{OutputStream, VerbOutcome};
+use breakglass_model::{OutputStream, VerbOutcome};
 use breakglass_verbs::{Request, Verb, Verdict};
 use serde::Serialize;
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use breakglass_journal::OutputStream;
+use breakglass_model::OutputStream;
 use breakglass_verbs::Verb;
 
 use super::conduct::{Conclusion, conduct};

@@ -1,4 +1,4 @@
-use breakglass_journal::{Actor, IncidentId, OperationId, OutputStream, VerbOutcome};
+use breakglass_model::{Actor, IncidentId, OperationId, OutputStream, VerbOutcome};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;

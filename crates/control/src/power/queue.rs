@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use breakglass_journal::OperationId;
+use breakglass_model::OperationId;
 use breakglass_verbs::Verb;
 
 use crate::checks::Check;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use breakglass_journal::{Actor, EventBody, IncidentId, OperationId, VerbOutcome};
+use breakglass_model::{Actor, EventBody, IncidentId, OperationId, VerbOutcome};
 use breakglass_verbs::Verb;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -71,7 +71,7 @@ impl Run {
         let placing = Placing::of(&self);
         let mut scribe = self.inner.tracker.spawn(async move {
             let incident = placing.place(tell).await;
-            scribe::copy_out(inner.journal.clone(), incident, written).await;
+            scribe::copy_out(inner.log.clone(), incident, written).await;
         });
         let ending = self.act(&mut pen).await;
         room.ending = Some(ending.0);
@@ -98,7 +98,7 @@ impl Run {
             incident: self.incident,
         };
         let mine = serde_json::to_string(&mine).ok()?;
-        let asking = self.inner.journal.remember(key, &mine);
+        let asking = self.inner.log.remember(key, &mine);
         let earlier = timeout(LOG_LIMIT, asking).await.ok()?.ok()??;
         serde_json::from_str(&earlier).ok()
     }
@@ -286,8 +286,8 @@ impl Placing {
     /// The incident that was asked for, unless it was closed meanwhile.
     async fn given(&self) -> Option<IncidentId> {
         let given = self.incident?;
-        let journal = &self.inner.journal;
-        match timeout(LOG_LIMIT, journal.incident(given)).await {
+        let log = &self.inner.log;
+        match timeout(LOG_LIMIT, log.incident(given)).await {
             Ok(Ok(Some(found))) if found.closed_at.is_some() => None,
             _ => Some(given),
         }
@@ -295,7 +295,7 @@ impl Placing {
 
     async fn find(&self) -> Option<IncidentId> {
         scribe::place(
-            &self.inner.journal,
+            &self.inner.log,
             &self.station.target,
             &self.actor,
             LOG_LIMIT,

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, IncidentId, Journal, OperationId, OutputStream};
+use breakglass_log::Log;
+use breakglass_model::{Actor, EventBody, IncidentId, OperationId, OutputStream};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -92,18 +93,14 @@ impl Pen {
 }
 
 /// Copies what a pen wrote into `incident`, until the pen is dropped.
-pub(crate) async fn copy_out(
-    journal: Journal,
-    incident: IncidentId,
-    mut written: mpsc::Receiver<Entry>,
-) {
+pub(crate) async fn copy_out(log: Log, incident: IncidentId, mut written: mpsc::Receiver<Entry>) {
     let mut batch = Vec::with_capacity(BATCH);
     while written.recv_many(&mut batch, BATCH).await > 0 {
         // Each is queued at the log when it is first polled, so the order is kept.
         join_all(
             batch
                 .drain(..)
-                .map(|(actor, body)| journal.record(incident, actor, body)),
+                .map(|(actor, body)| log.record(incident, actor, body)),
         )
         .await;
     }
@@ -112,17 +109,16 @@ pub(crate) async fn copy_out(
 /// Where the events of an operation go: the given incident, the target's open one, a new one.
 /// `None` when the log gives no answer within `limit`.
 pub(crate) async fn place(
-    journal: &Journal,
+    log: &Log,
     target: &crate::target::Target,
     actor: &Actor,
     limit: Duration,
 ) -> Option<IncidentId> {
     let finding = async {
-        if let Ok(Some(open)) = journal.open_incident_for(&target.name).await {
+        if let Ok(Some(open)) = log.open_incident_for(&target.name).await {
             return Some(open);
         }
-        journal
-            .open_incident(&target.name, actor.clone(), target.drill)
+        log.open_incident(&target.name, actor.clone(), target.drill)
             .await
             .ok()
     };

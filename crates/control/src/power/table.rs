@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use breakglass_journal::{IncidentId, OperationId, OutputStream, VerbOutcome};
+use breakglass_model::{IncidentId, OperationId, OutputStream, VerbOutcome};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -199,7 +199,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use breakglass_journal::Actor;
+    use breakglass_model::Actor;
     use uuid::Uuid;
 
     use super::*;

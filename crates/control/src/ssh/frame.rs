@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 
-use breakglass_journal::OutputStream;
+use breakglass_model::OutputStream;
 use uuid::Uuid;
 
 /// Lines kept of the answer: the last ones, for a log tells its newest at the end.

@@ -28,7 +28,7 @@ use super::host_keys::HostKeys;
 use super::pool::{Link, SESSIONS, Urgency};
 use crate::target::Endpoint;
 use crate::text::Lines;
-use breakglass_journal::OutputStream;
+use breakglass_model::OutputStream;
 
 /// How many connections there may be.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use breakglass_journal::{OutputStream, visible};
+use breakglass_model::{OutputStream, visible};
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg, ChannelOpenFailure, Error};
 use tokio::sync::Mutex;

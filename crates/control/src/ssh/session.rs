@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_journal::OutputStream;
+use breakglass_model::OutputStream;
 
 use super::exec::{Exit, Order};
 use super::lanes::{Lanes, PEOPLE};

@@ -18,7 +18,8 @@ use breakglass_control::ssh::{HostKeyPolicy, PrivateKey, generate_key};
 use breakglass_control::{
     Accepted, Control, Endpoint, OperationView, Permit, Pictures, SshOptions, Target,
 };
-use breakglass_journal::{Actor, Event, EventBody, IncidentId, Journal, Options};
+use breakglass_log::{Log, Options};
+use breakglass_model::{Actor, Event, EventBody, IncidentId};
 use breakglass_rig::gate::GateHost;
 use breakglass_rig::sshd::Sshd;
 use breakglass_verbs::Verb;
@@ -74,7 +75,7 @@ pub struct Bench {
     pub keys: Keys,
     pub guest: Sshd,
     pub host: GateHost,
-    pub journal: Journal,
+    pub log: Log,
     pub control: Control,
     pub cancel: CancellationToken,
 }
@@ -85,10 +86,10 @@ impl Bench {
     }
 
     pub fn with(host: impl FnOnce(&str) -> GateHost) -> Bench {
-        Bench::over(host, Journal::open(Options::in_memory()))
+        Bench::over(host, Log::open(Options::in_memory()))
     }
 
-    pub fn over(host: impl FnOnce(&str) -> GateHost, journal: Journal) -> Bench {
+    pub fn over(host: impl FnOnce(&str) -> GateHost, log: Log) -> Bench {
         let keys = Keys::new();
         let (guest, host) = (Sshd::open(&keys.public()), host(&keys.public()));
         let target = Target::new("devvm", endpoint(&guest), endpoint(&host.sshd));
@@ -96,7 +97,7 @@ impl Bench {
         let control = Control::new(
             vec![target],
             keys.options(),
-            journal.clone(),
+            log.clone(),
             Pictures::under(keys.dir.path().join("pictures")),
             cancel.clone(),
             tracker,
@@ -105,7 +106,7 @@ impl Bench {
             keys,
             guest,
             host,
-            journal,
+            log,
             control,
             cancel,
         }
@@ -127,7 +128,7 @@ impl Bench {
         self.ended(self.begin(verb).await.operation).await
     }
 
-    pub async fn ended(&self, operation: breakglass_journal::OperationId) -> OperationView {
+    pub async fn ended(&self, operation: breakglass_model::OperationId) -> OperationView {
         let view = self
             .control
             .wait(operation, LIMIT)
@@ -141,7 +142,7 @@ impl Bench {
     }
 
     pub async fn events(&self, incident: IncidentId) -> Vec<Event> {
-        self.journal.events(incident, 0, 10_000).await.unwrap()
+        self.log.events(incident, 0, 10_000).await.unwrap()
     }
 
     /// Waits until an event of `incident` passes `wanted`.

@@ -1,6 +1,6 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use breakglass_journal::Actor;
+use breakglass_model::Actor;
 
 use crate::http::Problem;
 

@@ -1,7 +1,7 @@
 //! What keeps the agent in: a sandbox, walls alone, or a container of its own.
 
 use breakglass_control::bastion::Ceiling;
-use breakglass_journal::Autonomy;
+use breakglass_model::Autonomy;
 
 use super::sandbox::Found;
 use crate::config::{AgentConfig, SandboxMode};

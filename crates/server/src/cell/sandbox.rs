@@ -172,8 +172,5 @@ fn words(child: Child) -> String {
     let said = said.unwrap_or_default();
     let text = String::from_utf8_lossy(&said);
     let line = text.lines().next().unwrap_or("it says nothing");
-    breakglass_journal::visible(line)
-        .chars()
-        .take(200)
-        .collect()
+    breakglass_model::visible(line).chars().take(200).collect()
 }

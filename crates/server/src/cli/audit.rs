@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 
-use breakglass_journal::{Tombstone, VerifiedIncident, VerifyReport};
+use breakglass_log::{Tombstone, VerifiedIncident, VerifyReport};
 use clap::{Args, Subcommand};
 
 use super::{Exit, Failure, record_file, say};
@@ -47,7 +47,7 @@ pub(crate) fn run(args: &AuditArgs) -> Result<Exit, Failure> {
 }
 
 fn record(path: &Path) -> Result<Exit, Failure> {
-    let report = breakglass_journal::verify(path)
+    let report = breakglass_log::verify(path)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     for line in lines(&report) {
         say(&line);
@@ -56,7 +56,7 @@ fn record(path: &Path) -> Result<Exit, Failure> {
 }
 
 fn export(file: &Path) -> Result<Exit, Failure> {
-    let found = breakglass_journal::verify_export(file)
+    let found = breakglass_log::verify_export(file)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     say(&line(&found));
     Ok(exit(found.fault.is_none()))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use breakglass_control::power::OperationView;
-use breakglass_journal::VerbOutcome;
+use breakglass_model::VerbOutcome;
 use breakglass_verbs::Verb;
 use clap::Args;
 use serde::Deserialize;

@@ -2,7 +2,7 @@
 
 use breakglass_control::Target;
 use breakglass_control::power;
-use breakglass_journal::OutputStream;
+use breakglass_model::OutputStream;
 use breakglass_verbs::Verb;
 
 use super::client::{VerbArgs, exit_of};

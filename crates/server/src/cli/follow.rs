@@ -5,7 +5,7 @@ use std::io::BufRead;
 use std::time::{Duration, Instant};
 
 use breakglass_control::power;
-use breakglass_journal::{Event, EventBody, IncidentId, OperationId, OutputStream};
+use breakglass_model::{Event, EventBody, IncidentId, OperationId, OutputStream};
 use serde::Deserialize;
 
 use super::remote::Remote;
@@ -212,7 +212,7 @@ mod tests {
                 false => ok(&event(1)),
             });
             let view = to_its_end(&remote, &accepted(!quiet), quiet, SHORT).unwrap();
-            assert_eq!(view.outcome, Some(breakglass_journal::VerbOutcome::Done));
+            assert_eq!(view.outcome, Some(breakglass_model::VerbOutcome::Done));
         }
     }
 
@@ -224,7 +224,7 @@ mod tests {
             (_, false) => ok(&event(number as u64 + 1)),
         });
         let view = to_its_end(&remote, &accepted(true), false, SHORT).unwrap();
-        assert_eq!(view.outcome, Some(breakglass_journal::VerbOutcome::Failed));
+        assert_eq!(view.outcome, Some(breakglass_model::VerbOutcome::Failed));
         let asked: Vec<String> = paths.try_iter().collect();
         let places: Vec<u64> = asked
             .iter()

@@ -1,4 +1,5 @@
-use breakglass_journal::{IncidentId, IncidentSummary};
+use breakglass_log::IncidentSummary;
+use breakglass_model::IncidentId;
 use clap::{Args, Subcommand};
 
 use super::remote::Remote;

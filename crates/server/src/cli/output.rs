@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use breakglass_journal::visible;
+use breakglass_model::visible;
 use breakglass_verbs::is_hidden;
 
 /// Prints a line on standard output; a closed pipe is no error of ours. What a terminal would obey or

@@ -3,7 +3,8 @@
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use breakglass_journal::{IncidentId, export_from, import, verify_export};
+use breakglass_log::{export_from, import, verify_export};
+use breakglass_model::IncidentId;
 use clap::Args;
 use tempfile::NamedTempFile;
 

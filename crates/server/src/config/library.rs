@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf, absolute};
 
 use breakglass_agent::{Account, act_as};
-use breakglass_journal::visible;
+use breakglass_model::visible;
 
 use super::error::Report;
 use super::section::{Found, Section};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use breakglass_journal::visible;
+use breakglass_model::visible;
 use schemars::JsonSchema;
 use serde::Serialize;
 use ts_rs::TS;

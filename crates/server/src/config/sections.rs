@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use axum::http::HeaderName;
 use breakglass_control::{Endpoint, HostKeyPolicy, Rules, RulesError, Target};
-use breakglass_journal::{Autonomy, Retention};
+use breakglass_log::Retention;
+use breakglass_model::Autonomy;
 use ipnet::IpNet;
 use secrecy::SecretString;
 

@@ -634,7 +634,7 @@ fn presets_are_the_files_or_the_built_in_ones() {
 
 #[test]
 fn an_agent_asks_first_until_the_configuration_says_otherwise() {
-    use breakglass_journal::Autonomy;
+    use breakglass_model::Autonomy;
     let secrets = Secrets::new();
     let (config, _) = secrets.load(LEAST, &[]).unwrap();
     assert_eq!(config.agent.autonomy, Autonomy::ApproveMutations);

@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::http::HeaderName;
 use breakglass_agent::Account;
 use breakglass_control::{HostKeyPolicy, Target};
-use breakglass_journal::{Autonomy, Retention};
+use breakglass_log::Retention;
+use breakglass_model::Autonomy;
 use ipnet::IpNet;
 use secrecy::SecretString;
 

@@ -1,7 +1,7 @@
 //! What one check found.
 
-pub(crate) use breakglass_journal::CheckState as State;
-use breakglass_journal::clock;
+pub(crate) use breakglass_model::CheckState as State;
+use breakglass_model::clock;
 use serde::{Deserialize, Serialize};
 
 /// One named check: how it stands, by what evidence, and what to do about it.

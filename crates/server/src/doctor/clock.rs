@@ -1,6 +1,6 @@
 //! How far another machine's clock is from the server's.
 
-use breakglass_journal::clock;
+use breakglass_model::clock;
 
 use super::check::Check;
 

@@ -1,6 +1,7 @@
 //! Changes of readiness in the logs of the incidents that they concern.
 
-use breakglass_journal::{Actor, EventBody, IncidentId, Journal, JournalError};
+use breakglass_log::{Log, LogError};
+use breakglass_model::{Actor, EventBody, IncidentId};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::Change;
@@ -8,11 +9,11 @@ use super::check::target_of;
 
 /// Appends each change to the open incidents of its target, or where it has none, to all open ones.
 /// Ends with the sender of the changes, or when it is dropped.
-pub(crate) async fn tell_incidents(mut changes: Receiver<Change>, journal: Journal) {
+pub(crate) async fn tell_incidents(mut changes: Receiver<Change>, log: Log) {
     loop {
         match changes.recv().await {
-            Ok(change) => match concerned(&journal, &change).await {
-                Ok(incidents) => append(&journal, incidents, &change).await,
+            Ok(change) => match concerned(&log, &change).await {
+                Ok(incidents) => append(&log, incidents, &change).await,
                 Err(error) => {
                     let check = &change.check.name;
                     tracing::warn!(check, %error, "a change of readiness is in no incident's log");
@@ -26,16 +27,16 @@ pub(crate) async fn tell_incidents(mut changes: Receiver<Change>, journal: Journ
     }
 }
 
-async fn concerned(journal: &Journal, change: &Change) -> Result<Vec<IncidentId>, JournalError> {
+async fn concerned(log: &Log, change: &Change) -> Result<Vec<IncidentId>, LogError> {
     if let Some(target) = target_of(&change.check.name) {
-        return journal.open_incidents(target).await;
+        return log.open_incidents(target).await;
     }
-    let all = journal.incidents().await?.into_iter();
+    let all = log.incidents().await?.into_iter();
     let open = all.filter(|incident| incident.closed_at.is_none());
     Ok(open.map(|incident| incident.incident).collect())
 }
 
-async fn append(journal: &Journal, incidents: Vec<IncidentId>, change: &Change) {
+async fn append(log: &Log, incidents: Vec<IncidentId>, change: &Change) {
     let Change { before, check } = change;
     for incident in incidents {
         let body = EventBody::ReadinessChanged {
@@ -45,6 +46,6 @@ async fn append(journal: &Journal, incidents: Vec<IncidentId>, change: &Change) 
             evidence: check.evidence.clone(),
             remedy: check.remedy.clone(),
         };
-        journal.record(incident, Actor::System, body).await;
+        log.record(incident, Actor::System, body).await;
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use breakglass_agent::Agents;
-use breakglass_journal::clock;
+use breakglass_model::clock;
 use serde::{Deserialize, Serialize};
 
 use super::agent::{self, MODEL};

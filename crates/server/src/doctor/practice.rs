@@ -6,7 +6,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use breakglass_journal::{Actor, Event, EventBody, Journal, JournalError, clock};
+use breakglass_log::{Log, LogError};
+use breakglass_model::{Actor, Event, EventBody, clock};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
@@ -48,10 +49,10 @@ impl Practice {
     /// # Errors
     /// When the log can't be read.
     pub(crate) async fn of(
-        journal: &Journal,
+        log: &Log,
         scenario: &str,
         since: &str,
-    ) -> Result<Option<Practice>, JournalError> {
+    ) -> Result<Option<Practice>, LogError> {
         let mut practice = Practice {
             at: clock::now(),
             scenario: scenario.to_owned(),
@@ -59,10 +60,10 @@ impl Practice {
             prompts: 0,
             verbs: 0,
         };
-        for incident in journal.incidents().await? {
+        for incident in log.incidents().await? {
             let mut after = 0;
             loop {
-                let page = journal.events(incident.incident, after, PAGE).await?;
+                let page = log.events(incident.incident, after, PAGE).await?;
                 let Some(last) = page.last() else { break };
                 after = last.seq;
                 let new = page.iter().filter(|event| event.at.as_str() >= since);

@@ -52,7 +52,7 @@ async fn record(data_dir: &Path) -> Check {
     // A thread of its own, since it blocks; it ends by itself with the file.
     let begun = std::thread::Builder::new()
         .name("doctor-verify".to_owned())
-        .spawn(move || reply.send(breakglass_journal::verify(&examined)));
+        .spawn(move || reply.send(breakglass_log::verify(&examined)));
     let report = match begun {
         Ok(_) => timeout(LIMIT, report).await.ok().and_then(Result::ok),
         Err(_) => None,

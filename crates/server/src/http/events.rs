@@ -14,7 +14,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use breakglass_journal::{Attachment, IncidentId};
+use breakglass_log::Attachment;
+use breakglass_model::IncidentId;
 use bytes::Bytes;
 use futures_util::Stream;
 use serde::Deserialize;
@@ -59,7 +60,7 @@ pub(super) async fn stream(
     }
     let place = state.streams.take(identity.name());
     let place = place.ok_or_else(|| Problem::too_many_streams(identity.name()))?;
-    let attachment = state.journal.attach(incident, after)?;
+    let attachment = state.log.attach(incident, after)?;
     let mut tick = tokio::time::interval(KEEP_ALIVE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tick.reset();

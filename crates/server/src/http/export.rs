@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use breakglass_journal::IncidentId;
+use breakglass_model::IncidentId;
 use futures_util::StreamExt as _;
 
 use super::extract::PathOf;
@@ -25,7 +25,7 @@ pub(super) async fn show(
     incidents::find(&state, incident).await?;
     let place = state.streams.take(identity.name());
     let place = place.ok_or_else(|| Problem::too_many_streams(identity.name()))?;
-    let export = state.journal.export(incident).await?;
+    let export = state.log.export(incident).await?;
     let shutdown = state.shutdown.clone();
     let blocks = export.map(move |block| {
         let _held = &place;

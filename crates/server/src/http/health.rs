@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use breakglass_journal::{Vital, VitalState};
+use breakglass_model::{Vital, VitalState};
 use schemars::JsonSchema;
 use serde::Serialize;
 use ts_rs::TS;
@@ -152,7 +152,7 @@ fn live(state: &AppState) -> Vec<Check> {
 }
 
 fn store(state: &AppState) -> Check {
-    match state.journal.degraded() {
+    match state.log.degraded() {
         None => Check::green("store", "What is acknowledged is on disk."),
         Some(why) => {
             let dir = state.findings.config().data_dir.display();

@@ -8,7 +8,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use breakglass_agent::{Asked, PromptError};
 use breakglass_control::CloseRefusal;
-use breakglass_journal::{IncidentId, IncidentSummary, JournalError, TurnNumber};
+use breakglass_log::{IncidentSummary, LogError};
+use breakglass_model::{IncidentId, TurnNumber};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -80,7 +81,7 @@ pub(super) async fn open(
     targets::find(&state, &wish.target)?;
     let drill = state.about.drill;
     let opened = state
-        .journal
+        .log
         .open_incident(&wish.target, identity.actor(), drill)
         .await;
     let incident = opened?;
@@ -116,7 +117,7 @@ pub(super) async fn list(
     State(state): State<AppState>,
     _: Identity,
 ) -> Result<Json<Vec<IncidentSummary>>, Problem> {
-    Ok(Json(state.journal.incidents().await?))
+    Ok(Json(state.log.incidents().await?))
 }
 
 pub(super) async fn show(
@@ -132,10 +133,10 @@ pub(super) async fn find(
     state: &AppState,
     incident: IncidentId,
 ) -> Result<IncidentSummary, Problem> {
-    if let Some(found) = state.journal.incident(incident).await? {
+    if let Some(found) = state.log.incident(incident).await? {
         return Ok(found);
     }
-    Err(match state.journal.tombstone(incident).await? {
+    Err(match state.log.tombstone(incident).await? {
         Some(gone) => Problem::not_found(format!("Incident {incident} was {gone}.")),
         None => unknown(incident),
     })
@@ -150,9 +151,9 @@ pub(super) async fn place(
     let Some(incident) = wanted else {
         return Ok(None);
     };
-    match state.journal.incident(incident).await {
+    match state.log.incident(incident).await {
         Ok(Some(found)) => Ok(found.closed_at.is_none().then_some(incident)),
-        Ok(None) if state.journal.degraded().is_none() => Err(unknown(incident)),
+        Ok(None) if state.log.degraded().is_none() => Err(unknown(incident)),
         Ok(None) | Err(_) => Ok(None),
     }
 }
@@ -232,9 +233,9 @@ fn prompt_problem(error: PromptError) -> Problem {
             let status = StatusCode::TOO_MANY_REQUESTS;
             Problem::new(status, "all-agents-busy", "All agents are at work", detail)
         }
-        PromptError::Unrecorded(
-            ended @ (JournalError::Closed { .. } | JournalError::NotFound { .. }),
-        ) => Problem::from(ended),
+        PromptError::Unrecorded(ended @ (LogError::Closed { .. } | LogError::NotFound { .. })) => {
+            Problem::from(ended)
+        }
         PromptError::Unrecorded(_) | PromptError::Degraded(_) => {
             let status = StatusCode::SERVICE_UNAVAILABLE;
             Problem::new(status, "unrecorded", "Not recorded", detail)
@@ -285,7 +286,7 @@ mod tests {
 
     #[test]
     fn every_refused_prompt_has_its_status_and_names_what_is_in_the_way() {
-        let unwritable = || JournalError::Unwritable {
+        let unwritable = || LogError::Unwritable {
             reason: "disk full".into(),
         };
         let incident = IncidentId::nil();
@@ -306,7 +307,7 @@ mod tests {
             (PromptError::Degraded("disk full".into()), 503, "unrecorded"),
             (PromptError::Unrecorded(unwritable()), 503, "unrecorded"),
             (
-                PromptError::Unrecorded(JournalError::Closed { incident }),
+                PromptError::Unrecorded(LogError::Closed { incident }),
                 409,
                 "closed",
             ),

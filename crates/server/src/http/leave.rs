@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use breakglass_control::bastion::{Bastion, BastionError, DecideError};
-use breakglass_journal::{Autonomy, Decision, IncidentId};
+use breakglass_model::{Autonomy, Decision, IncidentId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;

@@ -21,7 +21,7 @@ async fn text(state: &AppState) -> Result<Response, Problem> {
     let bastion = state.bastion.as_ref();
     let now = Now {
         checks: health::checks(state, false).await.into_values().collect(),
-        degraded: state.journal.degraded().is_some(),
+        degraded: state.log.degraded().is_some(),
         streams: state.streams.open(),
         open_questions: bastion.map_or(0, |bastion| bastion.open_questions()),
         version: state.about.version.clone(),

@@ -36,16 +36,16 @@ pub use router::{PROTECTED, router};
 pub use state::{About, AppState, NoAgent, Services};
 pub use streams::Streams;
 
-use breakglass_journal::JournalError;
+use breakglass_log::LogError;
 
 /// The log could not do it: the client is told why, since it is the operator's own.
-impl From<JournalError> for Problem {
-    fn from(error: JournalError) -> Problem {
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Problem {
         let detail = problem::sentence(error.to_string());
         match error {
-            JournalError::NotFound { .. } => Problem::not_found(detail),
-            JournalError::Closed { .. } => Problem::conflict("closed", "Closed", detail),
-            JournalError::TooLarge { .. } => Problem::unacceptable(detail),
+            LogError::NotFound { .. } => Problem::not_found(detail),
+            LogError::Closed { .. } => Problem::conflict("closed", "Closed", detail),
+            LogError::TooLarge { .. } => Problem::unacceptable(detail),
             _ => {
                 tracing::error!(%error, "the incident log failed");
                 Problem::unavailable(detail)

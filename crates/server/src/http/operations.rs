@@ -1,7 +1,7 @@
 use axum::Json;
 use axum::extract::State;
 use breakglass_control::OperationView;
-use breakglass_journal::OperationId;
+use breakglass_model::OperationId;
 
 use super::extract::PathOf;
 use super::problem::Problem;

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use breakglass_control::NoPicture;
-use breakglass_journal::OperationId;
+use breakglass_model::OperationId;
 
 use super::extract::PathOf;
 use super::problem::{Problem, sentence};

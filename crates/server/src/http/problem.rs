@@ -1,7 +1,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use breakglass_journal::{IncidentId, OperationId, TurnNumber};
+use breakglass_model::{IncidentId, OperationId, TurnNumber};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;

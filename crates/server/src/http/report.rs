@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use breakglass_journal::IncidentId;
+use breakglass_model::IncidentId;
 
 use super::extract::PathOf;
 use super::incidents;
@@ -22,11 +22,11 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let summary = incidents::find(&state, incident).await?;
     let vitals = state.control.vitals(&summary.target);
-    let report = Report::begin(summary, state.journal.degraded(), state.reading.rules());
+    let report = Report::begin(summary, state.log.degraded(), state.reading.rules());
     let mut report = report.with_vitals(vitals.as_ref());
     let mut after = 0;
     loop {
-        let page = state.journal.events(incident, after, PAGE).await?;
+        let page = state.log.events(incident, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.seq;
         page.iter().for_each(|event| report.add(event));

@@ -4,7 +4,8 @@ use std::time::SystemTime;
 use breakglass_agent::Agents;
 use breakglass_control::Control;
 use breakglass_control::bastion::Bastion;
-use breakglass_journal::{Autonomy, Journal};
+use breakglass_log::Log;
+use breakglass_model::Autonomy;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,7 @@ use crate::report::Reading;
 #[derive(Clone)]
 pub struct AppState {
     /// The incident log.
-    pub journal: Journal,
+    pub log: Log,
     /// Power and everything else that touches guest or host.
     pub control: Control,
     /// The agent, or why there is none.
@@ -78,7 +79,7 @@ pub struct About {
 /// The parts that do the work.
 pub struct Services {
     /// The incident log.
-    pub journal: Journal,
+    pub log: Log,
     /// Power.
     pub control: Control,
     /// The agent, or why there is none.
@@ -127,12 +128,12 @@ impl AppState {
         };
         let turned = Turned::default();
         let register = |registry: &mut Registry| {
-            services.journal.register(registry);
+            services.log.register(registry);
             services.control.register(registry);
         };
         let metrics = Metrics::new(register, &services.ends, &turned);
         AppState {
-            journal: services.journal,
+            log: services.log,
             control: services.control,
             agents: services.agents,
             bastion: services.bastion,

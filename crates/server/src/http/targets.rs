@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use breakglass_control::{
     Accepted, Check, Endpoint, IdempotencyKey, OperationView, Refusal, Target,
 };
-use breakglass_journal::{IncidentId, Vitals};
+use breakglass_model::{IncidentId, Vitals};
 use breakglass_verbs::Verb;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

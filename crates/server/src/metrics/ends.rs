@@ -1,7 +1,8 @@
 //! What came to an end, counted as the log says it.
 
 use breakglass_control::Check;
-use breakglass_journal::{Decision, EndSink, EventBody, Level, TurnOutcome, VerbOutcome};
+use breakglass_log::EndSink;
+use breakglass_model::{Decision, EventBody, Level, TurnOutcome, VerbOutcome};
 use breakglass_verbs::{Verb, Verdict};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

@@ -30,7 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_control::Control;
-use breakglass_journal::{Journal, Level};
+use breakglass_log::Log;
+use breakglass_model::Level;
 use tokio::runtime::Handle;
 use tokio::sync::watch as flag;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +75,7 @@ impl std::fmt::Debug for Notifier {
 
 /// What is followed.
 pub(crate) struct Sources {
-    pub(crate) journal: Journal,
+    pub(crate) log: Log,
     pub(crate) control: Control,
     pub(crate) findings: Findings,
 }

@@ -1,6 +1,6 @@
 //! One thing that is told.
 
-use breakglass_journal::{Level, bounded, clock, visible};
+use breakglass_model::{Level, bounded, clock, visible};
 use serde::{Deserialize, Serialize};
 
 use crate::config::NotificationKind;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use breakglass_journal::clock;
+use breakglass_model::clock;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

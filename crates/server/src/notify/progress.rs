@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use breakglass_journal::{IncidentId, clock};
+use breakglass_model::{IncidentId, clock};
 use serde::{Deserialize, Serialize};
 
 use super::store;

@@ -51,11 +51,11 @@ impl Field {
 }
 
 /// Urgency from 1 to 5, as ntfy counts.
-pub(super) const fn priority(level: breakglass_journal::Level) -> u8 {
+pub(super) const fn priority(level: breakglass_model::Level) -> u8 {
     match level {
-        breakglass_journal::Level::Info => 3,
-        breakglass_journal::Level::Warning => 4,
-        breakglass_journal::Level::Error => 5,
+        breakglass_model::Level::Info => 3,
+        breakglass_model::Level::Warning => 4,
+        breakglass_model::Level::Error => 5,
     }
 }
 
@@ -140,7 +140,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use breakglass_journal::Level;
+    use breakglass_model::Level;
     use proptest::prelude::*;
 
     use super::*;

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use breakglass_journal::{EventBody, IncidentId, IncidentSummary, Level, TurnOutcome, VerbOutcome};
+use breakglass_log::IncidentSummary;
+use breakglass_model::{EventBody, IncidentId, Level, TurnOutcome, VerbOutcome};
 use proptest::prelude::*;
 use secrecy::SecretString;
 use serde_json::{Value, json};

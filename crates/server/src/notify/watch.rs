@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_journal::{IncidentSummary, JournalError, Unrecorded, clock};
+use breakglass_log::{IncidentSummary, LogError, Unrecorded};
+use breakglass_model::clock;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -67,10 +68,10 @@ impl<'a> Watch<'a> {
 
     /// Until `end`; then once more.
     pub(super) async fn run(mut self, end: &CancellationToken) {
-        let journal = self.sources.journal.clone();
-        let mut appended = journal.watch_appended();
-        let mut degraded = journal.watch_degraded();
-        let mut unrecorded = journal.watch_unrecorded();
+        let log = self.sources.log.clone();
+        let mut appended = log.watch_appended();
+        let mut degraded = log.watch_degraded();
+        let mut unrecorded = log.watch_unrecorded();
         let mut changes = self.sources.findings.changes();
         // What happened while nobody watched comes first.
         let (mut open, mut moved, mut lost) = (true, true, Vec::new());
@@ -125,7 +126,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Where logs have grown, what came since the last time.
-    async fn read_log(&mut self, told: &mut Vec<Notification>) -> Result<(), JournalError> {
+    async fn read_log(&mut self, told: &mut Vec<Notification>) -> Result<(), LogError> {
         let age = SignedDuration::try_from(MAX_AGE).unwrap_or_default();
         let now = Timestamp::now();
         let floor = clock::written(now - age);
@@ -135,8 +136,8 @@ impl<'a> Watch<'a> {
             begun.clone_from(&floor);
         }
         let floor = floor.max(begun.clone());
-        let journal = self.sources.journal.clone();
-        let active = journal.incidents_active_since(&floor).await?;
+        let log = self.sources.log.clone();
+        let active = log.incidents_active_since(&floor).await?;
         let is_active = |incident| active.iter().any(|it| it.incident == incident);
         let seen = &mut self.progress.told.incidents;
         seen.retain(|incident, _| is_active(*incident));
@@ -151,13 +152,13 @@ impl<'a> Watch<'a> {
         summary: &IncidentSummary,
         floor: &str,
         told: &mut Vec<Notification>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<(), LogError> {
         let (incident, target) = (summary.incident, &summary.target);
         let seen = &mut self.progress.told.incidents;
         let mut at = seen.get(&incident).copied().unwrap_or(0);
         while at < summary.head {
-            let journal = &self.sources.journal;
-            let selection = journal.select(incident, at, what::KINDS).await?;
+            let log = &self.sources.log;
+            let selection = log.select(incident, at, what::KINDS).await?;
             let recent = selection
                 .events
                 .iter()
@@ -180,7 +181,7 @@ impl<'a> Watch<'a> {
             return None;
         }
         let mut now = what::tried(self.sources.findings.last());
-        let store = match self.sources.journal.degraded() {
+        let store = match self.sources.log.degraded() {
             None => State::Green,
             Some(_) => State::Red,
         };

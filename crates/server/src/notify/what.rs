@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use breakglass_journal::{
-    EventBody, IncidentId, IncidentSummary, Level, TurnOutcome, VerbOutcome, VitalState, Vitals,
-    clock,
+use breakglass_log::IncidentSummary;
+use breakglass_model::{
+    EventBody, IncidentId, Level, TurnOutcome, VerbOutcome, VitalState, Vitals, clock,
 };
 use breakglass_verbs::{Verb, Verdict};
 

@@ -1,6 +1,6 @@
 //! What was done to the machine, in its order: verbs, and what the agent ran that does not only read.
 
-use breakglass_journal::Decision;
+use breakglass_model::Decision;
 
 use super::facts::{Command, Facts, Run};
 use super::markdown::short;

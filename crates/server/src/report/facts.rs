@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use breakglass_control::{Judgement, LAST_MEASURED, Rules};
-use breakglass_journal::{
+use breakglass_model::{
     Actor, Autonomy, CommandMode, Decision, Event, EventBody, Level, OperationId, TurnNumber,
     TurnOutcome, VerbOutcome,
 };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use breakglass_journal::{bounded, visible};
+use breakglass_model::{bounded, visible};
 
 /// Most bytes of a text in a table or a list.
 const SHORT: usize = 240;

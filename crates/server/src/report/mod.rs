@@ -21,7 +21,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use breakglass_control::{Rules, measured};
-use breakglass_journal::{Event, IncidentSummary, Vitals};
+use breakglass_log::IncidentSummary;
+use breakglass_model::{Event, Vitals};
 
 use crate::config;
 use facts::Facts;

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use breakglass_journal::clock::ms_between;
-use breakglass_journal::{Decision, IncidentSummary, Level};
+use breakglass_log::IncidentSummary;
+use breakglass_model::clock::ms_between;
+use breakglass_model::{Decision, Level};
 
 use super::deeds;
 use super::facts::{Agent, Facts, Listed, Question};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use breakglass_journal::{Decision, Level, VerbOutcome};
+use breakglass_model::{Decision, Level, VerbOutcome};
 
 use super::facts::{Bundle, Command, Facts, Question, Run};
 use super::markdown::{code, duration, head, row, short};

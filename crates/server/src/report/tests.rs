@@ -3,9 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use breakglass_control::{LAST_MEASURED, Rules};
-use breakglass_journal::{
-    Actor, CommandMode, CommandStream, Decision, Event, EventBody, IncidentSummary, Level,
-    OutputStream, TurnOutcome, VerbOutcome,
+use breakglass_log::IncidentSummary;
+use breakglass_model::{
+    Actor, CommandMode, CommandStream, Decision, Event, EventBody, Level, OutputStream,
+    TurnOutcome, VerbOutcome,
 };
 use proptest::prelude::*;
 use pulldown_cmark::{Event as Piece, HeadingLevel, Options, Parser, Tag, TagEnd};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use breakglass_journal::{CommandMode, CommandStream, Event, EventBody};
+use breakglass_model::{CommandMode, CommandStream, Event, EventBody};
 
 use super::markdown::{code, duration, fence, short};
 use super::tables::{self, decided};

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use breakglass_journal::EventBody;
+use breakglass_model::EventBody;
 use tokio::time::timeout;
 
 use crate::scene::{LIMIT, Scene, err, out};
@@ -36,7 +36,7 @@ async fn forwarding_of_every_kind_is_refused_and_recorded() {
         let ran = scene.ssh(errand).await;
         assert!(!ran.status.success(), "{errand:?} {ran:?}");
     }
-    let refused = |event: &breakglass_journal::Event| matches!(&event.body, EventBody::Notice { code, .. } if code == "forwarding_refused");
+    let refused = |event: &breakglass_model::Event| matches!(&event.body, EventBody::Notice { code, .. } if code == "forwarding_refused");
     let all = scene.events().await;
     assert!(
         all.iter().filter(|event| refused(event)).count() >= 3,

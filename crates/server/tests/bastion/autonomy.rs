@@ -1,12 +1,12 @@
 //! How much the agent may do in a new incident.
 
-use breakglass_journal::{Actor, Autonomy, EventBody, IncidentId, clock};
+use breakglass_model::{Actor, Autonomy, EventBody, IncidentId, clock};
 
 use crate::scene::{Scene, ana, err};
 
 impl Scene {
     async fn opened(&self) -> IncidentId {
-        let opened = self.journal.open_incident("devvm", ana(), false).await;
+        let opened = self.log.open_incident("devvm", ana(), false).await;
         opened.unwrap()
     }
 
@@ -19,7 +19,7 @@ impl Scene {
 
     /// Who set the agent's autonomy in an incident, and to what.
     async fn set_in(&self, incident: IncidentId) -> Vec<(Actor, Autonomy)> {
-        let all = self.journal.events(incident, 0, 1000).await.unwrap();
+        let all = self.log.events(incident, 0, 1000).await.unwrap();
         let set = all.into_iter().filter_map(|event| match event.body {
             EventBody::AutonomyChanged { autonomy } => Some((event.actor, autonomy)),
             _ => None,

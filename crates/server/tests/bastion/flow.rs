@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use breakglass_journal::EventBody;
+use breakglass_model::EventBody;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::scene::{Scene, out};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use breakglass_journal::{Autonomy, CommandMode, CommandStream, EventBody, Journal, Options};
+use breakglass_log::{Log, Options};
+use breakglass_model::{Autonomy, CommandMode, CommandStream, EventBody};
 
 use crate::scene::{LIMIT, Scene, TURN, ana, err, lives, out, pid_in};
 
@@ -93,11 +94,11 @@ async fn hostile_output_is_shown_harmless_and_its_bytes_are_kept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_t_be_recorded_does_not_run() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = Journal::open(Options {
+    let log = Log::open(Options {
         max_bytes: 600 * 1024,
         ..Options::at(dir.path().join("record.db"))
     });
-    let scene = Scene::over(Autonomy::Autonomous, journal, |_| {}).await;
+    let scene = Scene::over(Autonomy::Autonomous, log, |_| {}).await;
     fill(&scene).await;
     let sentinel = scene.file("ran");
     let command = format!("touch {}", sentinel.display());
@@ -110,11 +111,11 @@ async fn what_can_t_be_recorded_does_not_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_command_is_ended_when_its_record_fails() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = Journal::open(Options {
+    let log = Log::open(Options {
         max_bytes: 600 * 1024,
         ..Options::at(dir.path().join("record.db"))
     });
-    let scene = Scene::over(Autonomy::Autonomous, journal, |_| {}).await;
+    let scene = Scene::over(Autonomy::Autonomous, log, |_| {}).await;
     let sentinel = scene.file("pid");
     let command = format!(
         "echo $$ > {}; while :; do echo tick; sleep 0.1; done",
@@ -147,7 +148,7 @@ async fn fill(scene: &Scene) {
             turn: TURN,
             text: text.clone(),
         };
-        let append = || scene.journal.append(scene.incident, ana(), body());
+        let append = || scene.log.append(scene.incident, ana(), body());
         while append().await.is_ok() {}
     }
 }

@@ -9,9 +9,8 @@ use breakglass_agent::Family;
 use breakglass_control::bastion::{Bastion, BastionOptions, CALL, HOST_KEY_ALIAS, Post};
 use breakglass_control::ssh::{HostKeyPolicy, generate_key};
 use breakglass_control::{Control, Endpoint, Pictures, Rules, SshOptions, Target};
-use breakglass_journal::{
-    Actor, Autonomy, CommandStream, Decision, Event, EventBody, IncidentId, Journal, Options,
-};
+use breakglass_log::{Log, Options};
+use breakglass_model::{Actor, Autonomy, CommandStream, Decision, Event, EventBody, IncidentId};
 use breakglass_rig::gate::GateHost;
 use breakglass_rig::sshd::Sshd;
 use tempfile::TempDir;
@@ -28,7 +27,7 @@ pub(crate) const TURN: u32 = 1;
 pub(crate) struct Scene {
     pub(crate) guest: Sshd,
     pub(crate) host: GateHost,
-    pub(crate) journal: Journal,
+    pub(crate) log: Log,
     pub(crate) bastion: Bastion,
     pub(crate) incident: IncidentId,
     pub(crate) post: Post,
@@ -46,13 +45,13 @@ impl Scene {
     }
 
     pub(crate) async fn with(autonomy: Autonomy) -> Scene {
-        Scene::over(autonomy, Journal::open(Options::in_memory()), |_| {}).await
+        Scene::over(autonomy, Log::open(Options::in_memory()), |_| {}).await
     }
 
     /// `change` is done to the guest's sshd before anything connects.
     pub(crate) async fn over(
         autonomy: Autonomy,
-        journal: Journal,
+        log: Log,
         change: impl FnOnce(&mut Sshd),
     ) -> Scene {
         let dir = tempfile::tempdir().unwrap();
@@ -71,7 +70,7 @@ impl Scene {
         let control = Control::new(
             vec![target],
             ssh,
-            journal.clone(),
+            log.clone(),
             Pictures::none(),
             cancel.clone(),
             TaskTracker::new(),
@@ -84,13 +83,13 @@ impl Scene {
             rules: Rules::built_in().unwrap(),
         };
         let bastion = Bastion::new(control, options).unwrap();
-        let incident = journal.open_incident("devvm", ana(), false).await.unwrap();
+        let incident = log.open_incident("devvm", ana(), false).await.unwrap();
         let post = bastion.open(incident, "devvm").await.unwrap();
         begin(&post);
         let scene = Scene {
             guest,
             host,
-            journal,
+            log,
             bastion,
             incident,
             post,
@@ -103,7 +102,7 @@ impl Scene {
 
     /// The agent of a new incident of the same target takes the place of this one.
     pub(crate) async fn next_incident(&mut self) {
-        let opened = self.journal.open_incident("devvm", ana(), false).await;
+        let opened = self.log.open_incident("devvm", ana(), false).await;
         self.incident = opened.unwrap();
         self.post = self.bastion.open(self.incident, "devvm").await.unwrap();
         begin(&self.post);
@@ -176,7 +175,7 @@ impl Scene {
     }
 
     pub(crate) async fn events(&self) -> Vec<Event> {
-        self.journal.events(self.incident, 0, 10_000).await.unwrap()
+        self.log.events(self.incident, 0, 10_000).await.unwrap()
     }
 
     /// Waits until an event passes `wanted`.

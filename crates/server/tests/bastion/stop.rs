@@ -1,6 +1,6 @@
 //! Stop and cut-off: what the agent began on the guest is gone, and that is proven.
 
-use breakglass_journal::EventBody;
+use breakglass_model::EventBody;
 use tokio::time::timeout;
 
 use crate::scene::{LIMIT, Scene, ana, err, lives, pid_in};
@@ -36,8 +36,8 @@ async fn stop_ends_what_runs_on_the_guest_with_all_its_children() {
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_ends_a_command_on_a_guest_whose_sshd_takes_no_mark() {
     let scene = Scene::over(
-        breakglass_journal::Autonomy::Autonomous,
-        breakglass_journal::Journal::open(breakglass_journal::Options::in_memory()),
+        breakglass_model::Autonomy::Autonomous,
+        breakglass_log::Log::open(breakglass_log::Options::in_memory()),
         |sshd| sshd.restart_without_variables(),
     )
     .await;

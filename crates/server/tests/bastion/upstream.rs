@@ -3,7 +3,8 @@
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use breakglass_journal::{Autonomy, EventBody, Journal, Options};
+use breakglass_log::{Log, Options};
+use breakglass_model::{Autonomy, EventBody};
 use breakglass_rig::sshd::Sshd;
 
 use crate::scene::{Scene, err, out, pid_in};
@@ -60,9 +61,9 @@ async fn a_guest_that_freezes_under_a_command_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_grants_one_session_makes_commands_wait_and_says_so_and_stop_waits_for_none() {
-    let journal = Journal::open(Options::in_memory());
+    let log = Log::open(Options::in_memory());
     let one = |guest: &mut Sshd| guest.restart_with_sessions(1);
-    let scene = Scene::over(Autonomy::Autonomous, journal, one).await;
+    let scene = Scene::over(Autonomy::Autonomous, log, one).await;
     let all = (0..12).map(|at| {
         let scene = &scene;
         async move { scene.ssh(&["devvm", &format!("sleep 5; echo {at}")]).await }

@@ -1,7 +1,7 @@
 //! `ssh pve VERB` enters the same queue as the button.
 
 use crate::scene::{Scene, err, out};
-use breakglass_journal::{Actor, EventBody};
+use breakglass_model::{Actor, EventBody};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verb_of_the_agent_is_the_power_queues_and_its_output_comes_back() {
@@ -17,7 +17,7 @@ async fn a_verb_of_the_agent_is_the_power_queues_and_its_output_comes_back() {
     assert_eq!(started.actor, Actor::Agent);
     let lines = scene.events().await;
     let printed =
-        |event: &&breakglass_journal::Event| matches!(event.body, EventBody::CommandOutput { .. });
+        |event: &&breakglass_model::Event| matches!(event.body, EventBody::CommandOutput { .. });
     assert_eq!(
         lines.iter().filter(printed).count(),
         0,

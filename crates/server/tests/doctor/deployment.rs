@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use breakglass_journal::clock;
+use breakglass_model::clock;
 use breakglass_rig::gate::GateHost;
 use breakglass_rig::sshd::Sshd;
 use serde_json::{Value, json};

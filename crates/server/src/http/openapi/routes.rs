@@ -2,7 +2,8 @@
 //! in `PROTECTED`; a test holds the three together.
 
 use breakglass_control::{Accepted, OperationView};
-use breakglass_journal::{Event, Frame, IncidentSummary};
+use breakglass_log::IncidentSummary;
+use breakglass_model::{Event, Frame};
 use schemars::JsonSchema;
 use serde_json::json;
 

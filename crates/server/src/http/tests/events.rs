@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use breakglass_journal::{Actor, EventBody, IncidentId, OperationId, OutputStream};
+use breakglass_model::{Actor, EventBody, IncidentId, OperationId, OutputStream};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -149,7 +149,7 @@ async fn fill(server: &Server, incident: IncidentId, count: usize, text: &str) {
         let body = line(&format!("{number} {text}"));
         server
             .state
-            .journal
+            .log
             .append(incident, Actor::System, body)
             .await
             .unwrap();
@@ -232,7 +232,7 @@ async fn whoever_does_not_read_is_cut_off_while_others_go_on() {
     quick.until_caught_up().await;
     let mut asleep = Reader::attach(&server, incident, &[]).await;
     asleep.until_caught_up().await;
-    assert_eq!(server.state.journal.readers(incident), 2);
+    assert_eq!(server.state.log.readers(incident), 2);
     // Far more than both ends of a connection can hold, in parts that a reader may lag behind:
     // only who does not read at all falls out.
     let (parts, count, size) = (15, 20, 100_000);
@@ -244,7 +244,7 @@ async fn whoever_does_not_read_is_cut_off_while_others_go_on() {
     let all = quick.until(|frames| ids(frames).last() == Some(&301)).await;
     assert_eq!(ids(&all), (1..=301).collect::<Vec<u64>>());
     let gone = async {
-        while server.state.journal.readers(incident) > 1 {
+        while server.state.log.readers(incident) > 1 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

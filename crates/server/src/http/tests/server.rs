@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::middleware::map_request;
 use breakglass_control::{Control, Endpoint, HostKeyPolicy, Pictures, SshOptions, Target};
-use breakglass_journal::{Journal, Options};
+use breakglass_log::{Log, Options};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -43,7 +43,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.cancel.cancel();
         self.watching.cancel();
-        self.state.journal.shutdown();
+        self.state.log.shutdown();
     }
 }
 
@@ -77,13 +77,13 @@ impl Server {
         let cancel = CancellationToken::new();
         let auth = Auth::new(&config.auth, &config.allowed_hosts, &[]).unwrap();
         let ends = Ends::default();
-        let journal = Journal::open(Options {
+        let log = Log::open(Options {
             on_end: Some(ends.sink()),
             ..Options::in_memory()
         });
-        let control = control(&config, &journal, watching);
+        let control = control(&config, &log, watching);
         let services = Services {
-            journal,
+            log,
             control,
             bastion: None,
             agents: Err(crate::http::NoAgent::SwitchedOff),
@@ -151,7 +151,7 @@ impl Server {
         .await
     }
 
-    pub(super) async fn open_incident(&self) -> breakglass_journal::IncidentId {
+    pub(super) async fn open_incident(&self) -> breakglass_model::IncidentId {
         let opened = self
             .as_token("POST", "/api/incidents", r#"{"target":"devvm"}"#)
             .await;
@@ -214,14 +214,14 @@ fn config(dir: &std::path::Path, ssh_port: u16, limits: LimitsConfig) -> Config 
     }
 }
 
-fn control(config: &Config, journal: &Journal, cancel: &CancellationToken) -> Control {
+fn control(config: &Config, log: &Log, cancel: &CancellationToken) -> Control {
     let key = Arc::new(breakglass_control::ssh::generate_key().unwrap());
     let options = SshOptions::new(key, &config.ssh.known_hosts);
     let tracker = TaskTracker::new();
     Control::new(
         config.targets.clone(),
         options,
-        journal.clone(),
+        log.clone(),
         Pictures::under(config.data_dir.join("pictures")),
         cancel.clone(),
         tracker,

@@ -1,0 +1,177 @@
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use super::{Header, NOT_ONE};
+use crate::canonical::unsplice;
+use crate::chain::Hash;
+use crate::options::MAX_EVENT_BYTES;
+use crate::verify::{VerifiedIncident, VerifyError};
+use crate::walk::{Fault, Walk};
+use breakglass_model::{Event, IncidentId};
+
+/// Longest line, with its hash and its end.
+const MAX_LINE: u64 = MAX_EVENT_BYTES as u64 + 256;
+
+/// Why an incident was neither exported nor imported. Every message is a sentence for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExportError {
+    /// There is no such incident.
+    #[error("incident {incident} is not in the record; list the incidents to see those that are")]
+    NotFound {
+        /// The one asked for.
+        incident: IncidentId,
+    },
+    /// The record could not be opened, read or written; nothing was changed.
+    #[error("the record {path} cannot be used: {reason}")]
+    Record {
+        /// Which.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+    /// The export could not be read, or is none.
+    #[error("{0}")]
+    File(#[from] VerifyError),
+    /// The export's chain does not hold; nothing was written.
+    #[error("the export is not what was recorded, at event {seq}: {message}; nothing was imported")]
+    Broken {
+        /// The first `seq` that does not hold.
+        seq: u64,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The record knows the incident otherwise; nothing was written.
+    #[error(
+        "incident {incident} is not the one that the record knows: {reason}; nothing was imported"
+    )]
+    Other {
+        /// Which.
+        incident: IncidentId,
+        /// How the two differ.
+        reason: String,
+    },
+    /// The export could not be written.
+    #[error("the export cannot be written: {reason}; free space, or name another file")]
+    Unwritable {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ExportError {
+    pub(super) fn record(path: &Path, reason: &impl ToString) -> ExportError {
+        ExportError::Record {
+            path: path.display().to_string(),
+            reason: reason.to_string(),
+        }
+    }
+
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "fits where errors are mapped"
+    )]
+    pub(super) fn unwritable(error: std::io::Error) -> ExportError {
+        ExportError::Unwritable {
+            reason: error.to_string(),
+        }
+    }
+
+    pub(super) fn broken(fault: Fault) -> ExportError {
+        ExportError::Broken {
+            seq: fault.seq,
+            message: fault.message,
+        }
+    }
+}
+
+/// Examines the chain of an exported incident: the file alone, without any record. Blocks; holds
+/// one event in memory.
+///
+/// # Errors
+/// [`VerifyError`] if the file can't be read or is no export.
+pub fn verify_export(path: &Path) -> Result<VerifiedIncident, VerifyError> {
+    let mut lines = Lines::open(path)?;
+    let fault = lines.each(|_| Ok::<(), VerifyError>(()))?;
+    Ok(VerifiedIncident::after(
+        &lines.walk,
+        lines.header.target,
+        fault,
+    ))
+}
+
+/// One event of an export, proved.
+pub(super) struct Line<'a> {
+    pub(super) event: Event,
+    pub(super) canonical: &'a [u8],
+    pub(super) hash: Hash,
+}
+
+/// An export being read.
+pub(super) struct Lines {
+    reader: BufReader<File>,
+    pub(super) header: Header,
+    pub(super) walk: Walk,
+}
+
+impl Lines {
+    pub(super) fn open(path: &Path) -> Result<Lines, VerifyError> {
+        let failed = |error: std::io::Error| VerifyError::new(path, error.to_string());
+        let mut reader = BufReader::new(File::open(path).map_err(failed)?);
+        let line = read_line(&mut reader).map_err(failed)?;
+        let line = line.ok_or_else(|| VerifyError::new(path, format!("{NOT_ONE}: it is empty")))?;
+        let header = Header::parse(&line).map_err(|reason| VerifyError::new(path, reason))?;
+        let walk = Walk::new("header", header.incident, &header.target, header.drill);
+        Ok(Lines {
+            reader,
+            header,
+            walk,
+        })
+    }
+
+    /// Gives every event that holds to `take`, in order; gives the first fault.
+    pub(super) fn each<E: From<VerifyError>>(
+        &mut self,
+        mut take: impl FnMut(Line<'_>) -> Result<(), E>,
+    ) -> Result<Option<Fault>, E> {
+        loop {
+            let seq = self.walk.events + 1;
+            let broken = |message: String| Ok(Some(Fault { seq, message }));
+            let line = match read_line(&mut self.reader) {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(self.end()),
+                Err(error) => return broken(format!("event {seq} can't be read: {error}")),
+            };
+            let Some((canonical, hash)) = unsplice(&line) else {
+                return broken(format!("event {seq} does not end in its hash"));
+            };
+            match self.walk.take(&canonical, &hash, &line) {
+                Err(fault) => return Ok(Some(fault)),
+                Ok(event) => take(Line {
+                    event,
+                    canonical: &canonical,
+                    hash,
+                })?,
+            }
+        }
+    }
+
+    /// Whether the file holds as many events as its header says, and ends in its hash.
+    fn end(&self) -> Option<Fault> {
+        let hash = crate::canonical::unhex(&self.header.head_hash);
+        self.walk.end(self.header.events, &hash.unwrap_or_default())
+    }
+}
+
+/// The next line without its end, `None` after the last one.
+fn read_line(reader: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    reader.take(MAX_LINE).read_until(b'\n', &mut line)?;
+    match line.pop() {
+        None => Ok(None),
+        Some(b'\n') => Ok(Some(line)),
+        Some(_) => Err(std::io::Error::other(
+            "the line is longer than any event, or the file was cut",
+        )),
+    }
+}

@@ -1,0 +1,19 @@
+//! The vocabulary that every other crate shares: what can happen in an incident ([`Event`]), what is shown and
+//! not kept ([`Frame`]), who acts ([`Actor`]), how time is written, and how text from outside is made safe.
+//!
+//! It owns the types and their wire format; storing, sending and deciding are other crates' business.
+
+#![forbid(unsafe_code)]
+
+mod actor;
+pub mod clock;
+mod event;
+mod frame;
+mod machine;
+mod text;
+
+pub use actor::Actor;
+pub use event::*;
+pub use frame::*;
+pub use machine::Machine;
+pub use text::{bounded, visible};
