@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_agent::Family;
-use breakglass_control::bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
+use breakglass_bastion::Rules;
+use breakglass_bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
 use breakglass_control::ssh::load_key;
-use breakglass_control::{Control, Endpoint, HostKeyPolicy, Pictures, Rules, SshOptions, Target};
+use breakglass_control::{Control, Endpoint, HostKeyPolicy, Pictures, SshOptions, Target};
 use breakglass_log::{Log, Options};
 use breakglass_model::{Actor, Autonomy};
 use breakglass_rig::sshd::Sshd;
@@ -220,7 +221,7 @@ async fn open(
     };
     let target = Target::new("devvm", endpoint.clone(), endpoint);
     let tracker = TaskTracker::new();
-    let control = Control::new(
+    let (_control, port) = Control::new(
         vec![target],
         ssh,
         log.clone(),
@@ -235,12 +236,12 @@ async fn open(
         autonomy: Autonomy::Autonomous,
         rules: Rules::built_in().unwrap(),
     };
-    let bastion = Bastion::new(control, options).unwrap();
+    let bastion = Bastion::new(port, options).unwrap();
     let opened = log.open_incident("devvm", Actor::System, false).await;
     let incident = opened.unwrap();
     let post = bastion.open(incident, "devvm").await.unwrap();
     let family = Family::of(std::process::id()).unwrap();
-    post.open_to(Box::new(move |peer| {
+    post.admit(Box::new(move |peer| {
         family.admits(peer).map_err(|stranger| stranger.to_string())
     }));
     post.turn_began(1);

@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use breakglass_agent::{AgentOptions, Agents, Asked, Nowhere, TargetNames};
+use breakglass_agent::{AgentOptions, Agents, Asked, TargetNames};
 use breakglass_log::{Log, Options};
+use breakglass_model::gateway::NoGateway;
 use breakglass_model::{Actor, IncidentId};
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
@@ -43,7 +44,7 @@ async fn measure() -> (f64, f64) {
         host: "pve".to_owned(),
     }];
     let log = Log::open(Options::in_memory());
-    let agents = Agents::new(options, log.clone(), Arc::new(Nowhere));
+    let agents = Agents::new(options, log.clone(), Arc::new(NoGateway));
     let incident = log
         .open_incident("devvm", Actor::System, false)
         .await

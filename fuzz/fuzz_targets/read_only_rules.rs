@@ -4,7 +4,7 @@
 
 use std::sync::LazyLock;
 
-use breakglass_control::{Judgement, Rules};
+use breakglass_bastion::{Judgement, Rules};
 use libfuzzer_sys::fuzz_target;
 
 static RULES: LazyLock<Rules> =

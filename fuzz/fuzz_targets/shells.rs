@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use breakglass_control::{Judgement, Rules, split};
+use breakglass_bastion::{Judgement, Rules, split};
 use breakglass_rig::shells::{self, Case, PROGRAMS, Shells};
 use libfuzzer_sys::fuzz_target;
 

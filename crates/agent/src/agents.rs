@@ -13,7 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::conversation::{Activity, Ask, Asked, Command, Conversation, Shared};
 use crate::crew::Crew;
-use crate::{AgentHealth, AgentOptions, PromptError, Warden};
+use crate::{AgentHealth, AgentOptions, PromptError};
+use breakglass_model::gateway::AgentGateway;
 
 /// Commands that may wait in one conversation.
 const QUEUE: usize = 8;
@@ -46,7 +47,7 @@ impl Agents {
     /// Drives the CLI by `options` and records in `journal`; `warden` lets it through to guest and host.
     /// Starts no process yet.
     #[must_use]
-    pub fn new(options: AgentOptions, journal: Log, warden: Arc<dyn Warden>) -> Agents {
+    pub fn new(options: AgentOptions, journal: Log, warden: Arc<dyn AgentGateway>) -> Agents {
         Agents::several(options, Vec::new(), journal, warden)
     }
 
@@ -57,7 +58,7 @@ impl Agents {
         first: AgentOptions,
         others: Vec<AgentOptions>,
         journal: Log,
-        warden: Arc<dyn Warden>,
+        warden: Arc<dyn AgentGateway>,
     ) -> Agents {
         let slots = Arc::new(Semaphore::new(first.max_processes));
         let shared = Shared {

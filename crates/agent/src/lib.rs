@@ -26,7 +26,6 @@ mod ssh_files;
 mod start;
 mod trial;
 mod turn;
-mod warden;
 pub mod wire;
 
 pub use account::{Account, act_as};
@@ -41,4 +40,3 @@ pub use kind::{AcpAgent, Kind};
 pub use options::{AgentOptions, RunnerAccess, TargetNames, Walls};
 pub use ssh_files::write_ssh_files;
 pub use trial::{NoAnswer, try_cli, try_inside, try_model};
-pub use warden::{CALL, Nowhere, Pass, Post, Ruling, Task, ToolQuestion, Warden};

@@ -12,8 +12,8 @@ use crate::health::has_login;
 use crate::homes;
 use crate::runner::Remote;
 use crate::sandbox::{Connected, Contents, Sandbox};
-use crate::warden::Pass;
 use crate::{AgentOptions, Kind, TargetNames};
+use breakglass_model::gateway::RunnerCredential;
 
 /// The name of the directories of a CLI that has no conversation.
 const NO_CONVERSATION: &str = "none";
@@ -30,7 +30,7 @@ pub(crate) struct Plan {
     /// takes those alone that begin with `BREAKGLASS_`.
     pub(crate) env: Vec<(String, String)>,
     /// For a runner alone.
-    pub(crate) pass: Option<Pass>,
+    pub(crate) pass: Option<RunnerCredential>,
 }
 
 /// A process that runs, and whether the CLI has a login of the model's API where it does.

@@ -7,7 +7,8 @@ mod support;
 
 use std::sync::Arc;
 
-use breakglass_agent::{AgentOptions, Agents, Asked, Nowhere, PromptError};
+use breakglass_agent::{AgentOptions, Agents, Asked, PromptError};
+use breakglass_model::gateway::NoGateway;
 use breakglass_model::{Actor, EventBody, TurnOutcome};
 use breakglass_rig::model::{ModelServer, Reply};
 use support::{Scene, ana, ending, notices, texts};
@@ -43,7 +44,7 @@ async fn with_two(
         scene.options.clone(),
         vec![second],
         scene.journal.clone(),
-        Arc::new(Nowhere),
+        Arc::new(NoGateway),
     );
     (scene, other)
 }

@@ -11,9 +11,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use breakglass_agent::{AgentOptions, Agents, Asked, Nowhere, PromptError};
+use breakglass_agent::{AgentOptions, Agents, Asked, PromptError};
 use breakglass_log::{Log, Options};
 use breakglass_model::TurnOutcome;
+use breakglass_model::gateway::NoGateway;
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
 use support::{Scene, ana, ending, lives, marked, names, send_signal, sentinel, texts, until};
@@ -220,7 +221,7 @@ async fn a_new_server_ends_what_a_killed_one_has_left_but_nothing_of_a_living_on
     let home = tempfile::tempdir().unwrap();
     let options = AgentOptions::new("no-such-claude", home.path());
     let journal = Log::open(Options::in_memory());
-    let living = Agents::new(options.clone(), journal.clone(), Arc::new(Nowhere));
+    let living = Agents::new(options.clone(), journal.clone(), Arc::new(NoGateway));
     living.health().await;
     let mark = format!("{}#left-over", home.path().display());
     let mut left = Command::new("sleep")
@@ -231,12 +232,12 @@ async fn a_new_server_ends_what_a_killed_one_has_left_but_nothing_of_a_living_on
     // A process has its environment, and has let go of the cell's lock, a moment after its start.
     until("the left-over runs", || !marked(home.path()).is_empty()).await;
     // Each asks the launcher thread for more, so that its sweep is over when it has the answer.
-    Agents::new(options.clone(), journal.clone(), Arc::new(Nowhere))
+    Agents::new(options.clone(), journal.clone(), Arc::new(NoGateway))
         .health()
         .await;
     assert!(left.try_wait().unwrap().is_none());
     drop(living);
-    Agents::new(options, journal, Arc::new(Nowhere))
+    Agents::new(options, journal, Arc::new(NoGateway))
         .health()
         .await;
     assert!(!left.wait().unwrap().success());

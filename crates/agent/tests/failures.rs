@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{Agents, Asked, Nowhere, PromptError};
+use breakglass_agent::{Agents, Asked, PromptError};
 use breakglass_log::{Log, Options};
+use breakglass_model::gateway::NoGateway;
 use breakglass_model::{EventBody, TurnOutcome};
 use breakglass_rig::model::Reply;
 use rustix::process::Signal;
@@ -236,7 +237,7 @@ async fn a_degraded_record_refuses_the_agent_and_says_so_in_its_health() {
     let cell = tempfile::tempdir().unwrap();
     let mut options = scene.options.clone();
     options.home = cell.path().to_owned();
-    let agents = Agents::new(options, journal, Arc::new(Nowhere));
+    let agents = Agents::new(options, journal, Arc::new(NoGateway));
     let prompt = agents.prompt(incident, ana(), "Hello?".to_owned(), Asked::default());
     let refused = prompt.await.unwrap_err().to_string();
     assert!(

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use crate::agent_port::AgentPort;
 use crate::checks::Check;
 use crate::permit::{Permit, Refusal};
 use crate::pictures::{Pictures, aside};
@@ -129,7 +130,7 @@ impl Control {
         pictures: Pictures,
         cancel: CancellationToken,
         tracker: TaskTracker,
-    ) -> Control {
+    ) -> (Control, AgentPort) {
         let (pins, dials) = (ssh.pins(), ssh.dials.clone());
         let ssh = Arc::new(ssh);
         let station = |target| Arc::new(Station::new(target, &ssh, &pins));
@@ -148,7 +149,9 @@ impl Control {
         for station in &inner.stations {
             vitals::watch(&inner, station, &inner.cancel);
         }
-        Control { inner }
+        let control = Control { inner };
+        let port = AgentPort::new(control.clone());
+        (control, port)
     }
 
     /// Lists what was dialled in `metrics`.

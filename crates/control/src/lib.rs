@@ -11,7 +11,7 @@
 
 #![forbid(unsafe_code)]
 
-pub mod bastion;
+mod agent_port;
 mod checks;
 mod closing;
 mod control;
@@ -20,20 +20,19 @@ mod machine;
 mod permit;
 mod pictures;
 pub mod power;
-mod rules;
 mod screen;
 pub mod ssh;
 mod target;
 mod text;
 mod vitals;
 
+pub use agent_port::{AgentPort, AgentTarget};
 pub use checks::Check;
 pub use closing::{CloseRefusal, LAST_MEASURED, measured};
 pub use control::Control;
 pub use permit::{Permit, Refusal};
 pub use pictures::Pictures;
 pub use power::{Accepted, IdempotencyKey, OperationView};
-pub use rules::{Judgement, RuleFault, Rules, RulesError, Word, split};
 pub use screen::NoPicture;
 pub use ssh::{HostKeyPolicy, SshOptions};
 pub use target::{Endpoint, Target};

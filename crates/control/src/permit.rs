@@ -7,7 +7,7 @@ use crate::control::Station;
 
 /// Leave for one actor to run one verb on one target.
 ///
-/// Only [`Control::permit`](crate::Control::permit) makes one, so nothing downstream can act on
+/// Only [`Control::permit`](crate::Control::permit) and [`AgentTarget::submit`](crate::AgentTarget::submit) make one, so nothing downstream can act on
 /// a target without having been let in.
 #[derive(Debug)]
 pub struct Permit {
@@ -17,15 +17,6 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// The agent's, which the bastion alone makes: it has ruled on the wish, or the operator has.
-    pub(crate) const fn for_agent(station: Arc<Station>, verb: Verb) -> Permit {
-        Permit {
-            actor: Actor::Agent,
-            station,
-            verb,
-        }
-    }
-
     /// Who may.
     #[must_use]
     pub const fn actor(&self) -> &Actor {

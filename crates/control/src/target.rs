@@ -1,5 +1,7 @@
 use std::fmt;
 
+use breakglass_model::Side;
+
 /// Where an SSH server is and as whom it is entered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
@@ -42,6 +44,15 @@ impl Target {
             guest,
             host,
             drill: false,
+        }
+    }
+
+    /// The name of the guest or the host.
+    #[must_use]
+    pub fn name_of(&self, side: Side) -> &str {
+        match side {
+            Side::Guest => &self.name,
+            Side::Host => &self.host_name,
         }
     }
 }

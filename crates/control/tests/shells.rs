@@ -59,7 +59,7 @@ impl Site {
         });
         let log = Log::open(Options::in_memory());
         let cancel = CancellationToken::new();
-        let control = Control::new(
+        let (control, _agent_port) = Control::new(
             targets.collect(),
             keys.options(),
             log.clone(),

@@ -18,19 +18,19 @@ use common::{append, notice, opened};
 use rusqlite::Connection;
 use uuid::Uuid;
 
-fn log(directory: &tempfile::TempDir) -> std::path::PathBuf {
+fn log_file(directory: &tempfile::TempDir) -> std::path::PathBuf {
     directory.path().join("data/journal.db")
 }
 
 #[tokio::test]
 async fn events_and_lists_are_there_after_a_restart() {
     let directory = tempfile::tempdir().unwrap();
-    let log = Log::open(Options::at(log(&directory)));
+    let log = Log::open(Options::at(log_file(&directory)));
     assert_eq!(log.degraded(), None);
     let incident = opened(&log).await;
     append(&log, incident, 3).await;
     log.shutdown();
-    let log = Log::open(Options::at(log(&directory)));
+    let log = Log::open(Options::at(log_file(&directory)));
     append(&log, incident, 1).await;
     let events = log.events(incident, 1, 2).await.unwrap();
     assert_eq!(
@@ -47,13 +47,13 @@ async fn events_and_lists_are_there_after_a_restart() {
         Some(incident)
     );
     assert_eq!(log.open_incident_for("other").await.unwrap(), None);
-    assert!(verify(&log(&directory)).unwrap().is_sound());
+    assert!(verify(&log_file(&directory)).unwrap().is_sound());
 }
 
 #[tokio::test]
 async fn what_ran_when_the_process_died_is_ended_as_interrupted_once() {
     let directory = tempfile::tempdir().unwrap();
-    let log = Log::open(Options::at(log(&directory)));
+    let log = Log::open(Options::at(log_file(&directory)));
     let incident = opened(&log).await;
     let operation = Uuid::new_v4();
     let (target, verb) = ("devvm".to_owned(), "cycle".to_owned());
@@ -76,7 +76,7 @@ async fn what_ran_when_the_process_died_is_ended_as_interrupted_once() {
     );
     log.shutdown();
 
-    let log = Log::open(Options::at(log(&directory)));
+    let log = Log::open(Options::at(log_file(&directory)));
     assert_eq!(
         log.recover().await.unwrap(),
         Recovered { turns: 1, verbs: 1 }
@@ -100,7 +100,7 @@ async fn what_ran_when_the_process_died_is_ended_as_interrupted_once() {
 #[tokio::test]
 async fn what_a_dead_turn_left_open_is_ended_before_it() {
     let directory = tempfile::tempdir().unwrap();
-    let log = Log::open(Options::at(log(&directory)));
+    let log = Log::open(Options::at(log_file(&directory)));
     let incident = log
         .open_incident("devvm", Actor::System, false)
         .await
@@ -136,7 +136,7 @@ async fn what_a_dead_turn_left_open_is_ended_before_it() {
     }
     log.shutdown();
 
-    let log = Log::open(Options::at(log(&directory)));
+    let log = Log::open(Options::at(log_file(&directory)));
     log.recover().await.unwrap();
     let events = log.events(incident, 4, 10).await.unwrap();
     let kinds: Vec<&str> = events.iter().map(|event| event.body.kind()).collect();
@@ -153,10 +153,10 @@ async fn what_a_dead_turn_left_open_is_ended_before_it() {
 #[tokio::test]
 async fn a_key_is_remembered_across_restarts() {
     let directory = tempfile::tempdir().unwrap();
-    let log = Log::open(Options::at(log(&directory)));
+    let log = Log::open(Options::at(log_file(&directory)));
     assert_eq!(log.remember("key", "first").await.unwrap(), None);
     log.shutdown();
-    let log = Log::open(Options::at(log(&directory)));
+    let log = Log::open(Options::at(log_file(&directory)));
     assert_eq!(
         log.remember("key", "second").await.unwrap().as_deref(),
         Some("first")
@@ -167,11 +167,11 @@ async fn a_key_is_remembered_across_restarts() {
 #[tokio::test]
 async fn a_key_is_forgotten_after_a_day() {
     let directory = tempfile::tempdir().unwrap();
-    let log = Log::open(Options::at(log(&directory)));
+    let log = Log::open(Options::at(log_file(&directory)));
     log.remember("key", "first").await.unwrap();
     let day = 24 * 60 * 60 * 1000 + 1;
     let sql = format!("UPDATE remembered SET at_ms = at_ms - {day}");
-    Connection::open(log(&directory))
+    Connection::open(log_file(&directory))
         .unwrap()
         .execute(&sql, [])
         .unwrap();
@@ -181,17 +181,17 @@ async fn a_key_is_forgotten_after_a_day() {
 /// Writes a log of two incidents, changes it, and gives the audit's words.
 async fn audit_after(change: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
-    let log = Log::open(Options::at(log(&directory)));
+    let log = Log::open(Options::at(log_file(&directory)));
     for _ in 0..2 {
         let incident = opened(&log).await;
         append(&log, incident, 4).await;
     }
     log.shutdown();
-    Connection::open(log(&directory))
+    Connection::open(log_file(&directory))
         .unwrap()
         .execute_batch(change)
         .unwrap();
-    let report = verify(&log(&directory)).unwrap();
+    let report = verify(&log_file(&directory)).unwrap();
     assert!(!report.is_sound(), "not found: {change}");
     serde_json::to_string(&report).unwrap()
 }
@@ -338,7 +338,7 @@ fn append_and_kill(path: &Path, count: usize) -> u64 {
 #[test]
 fn kill_9_loses_no_acknowledged_event_in_fifty_rounds() {
     let directory = tempfile::tempdir().unwrap();
-    let path = log(&directory);
+    let path = log_file(&directory);
     for round in 0..50 {
         let acknowledged = append_and_kill(&path, round * 7 % 23 + 1);
         let report = verify(&path).unwrap();

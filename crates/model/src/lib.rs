@@ -9,11 +9,14 @@ mod actor;
 pub mod clock;
 mod event;
 mod frame;
+pub mod gateway;
 mod machine;
+mod side;
 mod text;
 
 pub use actor::Actor;
 pub use event::*;
 pub use frame::*;
 pub use machine::Machine;
+pub use side::Side;
 pub use text::{bounded, visible};

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_agent::{AcpAgent, AgentOptions, Agents, RunnerAccess, TargetNames};
-use breakglass_control::bastion::{Bastion, BastionOptions};
+use breakglass_bastion::{Bastion, BastionOptions};
+use breakglass_bastion::{Rules, RulesError};
 use breakglass_control::ssh::{Dials, PrivateKey};
-use breakglass_control::{Control, Pictures, Rules, RulesError, SshOptions, Target};
+use breakglass_control::{AgentPort, Control, Pictures, SshOptions, Target};
 use breakglass_log::Log;
 use breakglass_model::{Actor, EventBody, Level};
 use secrecy::ExposeSecret as _;
@@ -20,12 +21,12 @@ use crate::auth::Auth;
 use crate::cell::{self, Cell, Kind};
 use crate::config::{self, Config, OtherAgent};
 use crate::doctor;
-use crate::egress::Destination;
+use crate::egress::AllowedHost;
+use crate::gateway::Gateway;
 use crate::hold::{Hold, Taken};
 use crate::http::{self, AppState, Ends, ListenLimits, NoAgent, Services, Turned};
 use crate::notify;
-use crate::warden::BastionWarden;
-use crate::ways::Ways;
+use crate::outbound::Outbound;
 
 /// The record's file name under `data_dir`.
 pub const RECORD_FILE: &str = "record.db";
@@ -110,7 +111,7 @@ impl App {
             tracing::error!(%error, "what an earlier end left open was not closed");
         }
         let fingerprint = key.fingerprint(Default::default()).to_string();
-        let control = Control::new(
+        let (control, agent_port) = Control::new(
             config.targets.clone(),
             ssh_options(&config, key),
             log.clone(),
@@ -123,8 +124,8 @@ impl App {
             config.agent.autonomy = config.agent.autonomy.at_most(ceiling.autonomy);
             tracing::warn!("{}", ceiling.why);
         }
-        let ways = Ways::new(listed(&config), log.clone(), tracker.clone());
-        let (agents, bastion) = match build_agents(&config, (&log, &control), kind, ways) {
+        let outbound = Outbound::new(listed(&config), log.clone(), tracker.clone());
+        let (agents, bastion) = match build_agents(&config, (&log, agent_port), kind, outbound) {
             Ok((agents, bastion)) => (Ok(agents), Some(bastion)),
             Err(why) => (Err(why), None),
         };
@@ -317,9 +318,9 @@ pub(crate) fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
 /// without them.
 fn build_agents(
     config: &Config,
-    (log, control): (&Log, &Control),
+    (log, port): (&Log, AgentPort),
     kind: Result<Kind, String>,
-    ways: Ways,
+    outbound: Outbound,
 ) -> Result<(Agents, Bastion), NoAgent> {
     if !config.agent.enabled {
         return Err(NoAgent::SwitchedOff);
@@ -330,7 +331,7 @@ fn build_agents(
              Power and checks work without it."
         ))
     })?;
-    let built = build_bastion(config, control, &kind).and_then(|bastion| {
+    let built = build_bastion(config, port, &kind).and_then(|bastion| {
         let first = agent_options(config, bastion.known_hosts(), &kind)?;
         let others = config.agents.iter();
         let others = others.map(|other| {
@@ -338,11 +339,11 @@ fn build_agents(
             other_options(config, other, &cell)
         });
         let others = others.collect::<Result<Vec<_>, _>>()?;
-        let warden = BastionWarden {
+        let gateway = Gateway {
             bastion: bastion.clone(),
-            ways,
+            outbound,
         };
-        let agents = Agents::several(first, others, log.clone(), Arc::new(warden));
+        let agents = Agents::several(first, others, log.clone(), Arc::new(gateway));
         Ok((agents, bastion))
     });
     built.map_err(|error| {
@@ -356,14 +357,14 @@ fn build_agents(
 }
 
 /// What each agent's proxy lets through.
-fn listed(config: &Config) -> HashMap<String, Vec<Destination>> {
+fn listed(config: &Config) -> HashMap<String, Vec<AllowedHost>> {
     let others = config.agents.iter();
     let others = others.map(|other| (other.name.clone(), other.egress.clone()));
     let first = (config::FIRST_AGENT.to_owned(), config.agent.listed());
     others.chain([first]).collect()
 }
 
-fn build_bastion(config: &Config, control: &Control, kind: &Kind) -> std::io::Result<Bastion> {
+fn build_bastion(config: &Config, port: AgentPort, kind: &Kind) -> std::io::Result<Bastion> {
     // Out of a sandbox connections come by themselves.
     let by_path = kind.sandbox().is_none();
     let options = BastionOptions {
@@ -373,7 +374,7 @@ fn build_bastion(config: &Config, control: &Control, kind: &Kind) -> std::io::Re
         ceiling: kind.ceiling(),
         rules: rules(config).map_err(std::io::Error::other)?,
     };
-    Bastion::new(control.clone(), options)
+    Bastion::new(port, options)
 }
 
 fn rules(config: &Config) -> Result<Rules, RulesError> {

@@ -1,11 +1,14 @@
-//! A warden that judges by the words of a command.
+//! A gateway that judges by the words of a command.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 
-use breakglass_agent::sandbox::Way;
-use breakglass_agent::{Family, Pass, Post, Ruling, Task, ToolQuestion, Warden};
+use breakglass_model::gateway::{
+    AgentGateway, ConversationHandle, Destination, PeerCheck, RunnerCredential, ToolQuestion,
+    ToolRuling,
+};
 use breakglass_model::{IncidentId, TurnNumber};
+use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 /// Why a command that holds the word `forbidden` is not let run.
@@ -15,36 +18,40 @@ pub(crate) const FORBIDDEN: &str = "Denied by ana: not on a Monday.";
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Judge(pub(crate) Arc<Mutex<Vec<String>>>);
 
-impl Warden for Judge {
+impl AgentGateway for Judge {
     fn open<'a>(
         &'a self,
         _: IncidentId,
         _: &'a str,
         _: &'a str,
-    ) -> Task<'a, Result<Box<dyn Post>, String>> {
+    ) -> BoxFuture<'a, Result<Box<dyn ConversationHandle>, String>> {
         let post = self.clone();
-        Box::pin(async { Ok(Box::new(post) as Box<dyn Post>) })
+        Box::pin(async { Ok(Box::new(post) as Box<dyn ConversationHandle>) })
     }
 }
 
-impl Post for Judge {
+impl ConversationHandle for Judge {
     fn environment(&self) -> Vec<(String, String)> {
         Vec::new()
     }
 
-    fn open_to(&self, _: Family) {}
+    fn admit(&self, _: PeerCheck) {}
 
-    fn pass(&self) -> Option<Pass> {
+    fn runner_credential(&self) -> Option<RunnerCredential> {
         None
     }
 
-    fn connected(&self, _: Way, _: OwnedFd) {}
+    fn connected(&self, _: Destination, _: OwnedFd) {}
 
     fn turn_began(&self, _: TurnNumber) {}
 
     fn tools_run(&self, _: &[&str]) {}
 
-    fn judge(&self, question: ToolQuestion, withdrawn: CancellationToken) -> Task<'static, Ruling> {
+    fn judge(
+        &self,
+        question: ToolQuestion,
+        withdrawn: CancellationToken,
+    ) -> BoxFuture<'static, ToolRuling> {
         let command = question.command;
         self.0.lock().unwrap().push(command.clone());
         Box::pin(async move {
@@ -55,13 +62,16 @@ impl Post for Judge {
                 true => Err(FORBIDDEN.to_owned()),
                 false => Ok(()),
             };
-            Ruling { leave, taken: None }
+            ToolRuling {
+                permission: leave,
+                delivered: None,
+            }
         })
     }
 
     fn turn_is_ending(&self) {}
 
-    fn turn_ended(&self, _: bool) -> Task<'_, ()> {
+    fn turn_ended(&self, _: bool) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }
 }

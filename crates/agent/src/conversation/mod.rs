@@ -35,8 +35,8 @@ use uuid::Uuid;
 use crate::PromptError;
 use crate::cell::Session;
 use crate::crew::Crew;
-use crate::warden::Warden;
 use crate::wire;
+use breakglass_model::gateway::AgentGateway;
 use history::History;
 use process::{Process, StartError};
 use recorder::Recorder;
@@ -91,7 +91,7 @@ impl Ask {
 pub(crate) struct Shared {
     pub(crate) crew: Crew,
     pub(crate) journal: Log,
-    pub(crate) warden: Arc<dyn Warden>,
+    pub(crate) warden: Arc<dyn AgentGateway>,
     pub(crate) shutdown: CancellationToken,
 }
 

@@ -14,8 +14,8 @@ use crate::crew::Member;
 use crate::options::TargetNames;
 use crate::sandbox::Connected;
 use crate::start::{Plan, start};
-use crate::warden::Post;
 use crate::wire::{self, Line};
+use breakglass_model::gateway::ConversationHandle;
 
 /// How long the CLI may take to get ready; about a second of a free core is usual.
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ const NO_TURN: &str =
 pub(super) struct Process {
     pub(super) child: Child,
     /// Its way to guest and host, closed when the process is gone.
-    pub(super) post: Arc<dyn Post>,
+    pub(super) post: Arc<dyn ConversationHandle>,
     pub(super) session: Session,
     /// The agent's name.
     pub(super) agent: String,
@@ -63,21 +63,23 @@ impl Process {
     ) -> Result<Process, StartError> {
         let agent = &member.options.name;
         let opened = shared.warden.open(incident, &names.guest, agent).await;
-        let post: Arc<dyn Post> = opened.map_err(StartError::Failed)?.into();
+        let post: Arc<dyn ConversationHandle> = opened.map_err(StartError::Failed)?.into();
         let plan = Plan {
             names: names.clone(),
             conversation: incident.to_string(),
             session,
             model: model.to_owned(),
             env: post.environment(),
-            pass: post.pass(),
+            pass: post.runner_credential(),
         };
         let arriving = Arc::clone(&post);
         let connected: Connected = Arc::new(move |way, stream| arriving.connected(way, stream));
         let started = start(&member.options, &member.launcher, Some(&plan), connected).await;
         let child = started.map_err(StartError::Failed)?.child;
         match child.family() {
-            Ok(Some(family)) => post.open_to(family),
+            Ok(Some(family)) => post.admit(Box::new(move |peer| {
+                family.admits(peer).map_err(|stranger| stranger.to_string())
+            })),
             Ok(None) => {}
             // It ended at once, and the handshake says how.
             Err(error) => tracing::warn!(%error, "the agent's process can't be looked at"),

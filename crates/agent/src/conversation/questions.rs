@@ -7,19 +7,24 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::warden::{Post, Ruling, ToolQuestion};
+use breakglass_model::gateway::{ConversationHandle, ToolQuestion, ToolRuling};
 
 /// How long withdrawn questions may take to be recorded as void.
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Questions {
-    deciding: JoinSet<(String, Ruling)>,
+    deciding: JoinSet<(String, ToolRuling)>,
     withdrawn: HashMap<String, CancellationToken>,
 }
 
 impl Questions {
-    pub(super) fn ask(&mut self, post: &dyn Post, request: String, question: ToolQuestion) {
+    pub(super) fn ask(
+        &mut self,
+        post: &dyn ConversationHandle,
+        request: String,
+        question: ToolQuestion,
+    ) {
         let withdrawn = CancellationToken::new();
         let decided = post.judge(question, withdrawn.clone());
         self.withdrawn.insert(request.clone(), withdrawn);
@@ -39,7 +44,7 @@ impl Questions {
     }
 
     /// The next question that is decided; waits for ever if none is open. Cancel-safe.
-    pub(super) async fn next(&mut self) -> (String, Ruling) {
+    pub(super) async fn next(&mut self) -> (String, ToolRuling) {
         loop {
             match self.deciding.join_next().await {
                 Some(Ok((request, ruling))) => {

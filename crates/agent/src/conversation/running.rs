@@ -14,9 +14,9 @@ use super::{Activity, Command, Shared};
 use crate::crew::Member;
 use crate::refusal::Refusal;
 use crate::turn::{Effect, Input, Turn};
-use crate::warden::{Post, Ruling};
 use crate::wire::{self, Line};
 use crate::{Kind, PromptError};
+use breakglass_model::gateway::{ConversationHandle, ToolRuling};
 
 pub(super) struct Running<'a> {
     number: TurnNumber,
@@ -30,7 +30,7 @@ pub(super) struct Running<'a> {
     recorder: Recorder,
     activity: &'a watch::Sender<Activity>,
     stops: Vec<oneshot::Sender<bool>>,
-    post: Arc<dyn Post>,
+    post: Arc<dyn ConversationHandle>,
     questions: Questions,
     unread: u64,
 }
@@ -49,7 +49,7 @@ fn member<'a>(shared: &'a Shared, name: &str) -> &'a Member {
 /// What ended a wait.
 enum Event {
     Effects(Vec<Effect>),
-    Ruled(String, Ruling),
+    Ruled(String, ToolRuling),
     Dead,
     Command(Command),
     Due(Alarm),
@@ -99,8 +99,8 @@ impl<'a> Running<'a> {
             let effects = match self.wait(commands).await {
                 Event::Effects(effects) => effects,
                 Event::Ruled(request, ruling) => {
-                    taken = ruling.taken;
-                    let leave = ruling.leave;
+                    taken = ruling.delivered;
+                    let leave = ruling.permission;
                     let input = Input::Ruled { request, leave };
                     self.turn.step(input, self.alarms.elapsed())
                 }
@@ -135,7 +135,7 @@ impl<'a> Running<'a> {
             () = self.shared.shutdown.cancelled() => Event::Shutdown,
             Some(command) = commands.recv() => Event::Command(command),
             () = sleep_until(due) => Event::Due(alarm),
-            () = self.post.without_model() => Event::WithoutModel,
+            () = self.post.cut_off_from_model() => Event::WithoutModel,
             (request, ruling) = self.questions.next() => Event::Ruled(request, ruling),
             line = process.child.next() => {
                 let Ok(Some(line)) = line else { return Event::Dead };

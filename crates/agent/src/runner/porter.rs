@@ -26,7 +26,7 @@ use crate::account::{Account, act_as};
 use crate::child::{Family, account_of};
 use crate::door::{Knocked, answer, hand_over};
 use crate::start::Plan;
-use crate::warden::Pass;
+use breakglass_model::gateway::RunnerCredential;
 
 /// Connections that are being let in at once; more wait in the kernel's queue.
 const AT_ONCE: usize = 16;
@@ -71,7 +71,7 @@ impl Porter {
     /// # Errors
     /// What the file system says, and a pass for no directory.
     pub(super) fn stand(plan: &mut Plan, shared: &Shared) -> io::Result<Option<Porter>> {
-        let Some(Pass { variable, secret }) = plan.pass.take() else {
+        let Some(RunnerCredential { variable, secret }) = plan.pass.take() else {
             return Ok(None);
         };
         let named = plan.env.iter_mut().find(|(name, _)| *name == variable);

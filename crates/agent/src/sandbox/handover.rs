@@ -1,10 +1,11 @@
 //! The one descriptor that a sandbox is given: a packet socket, over which its first program hands
 //! out every connection that something inside wants to make.
 //!
-//! Each packet from inside is one byte that names the [`Way`], with the connected descriptor on it.
+//! Each packet from inside is one byte that names the [`Destination`], with the connected descriptor on it.
 //! So the server never opens a path of the agent's, no path or variable decides whose connection it
 //! is, and nothing stands between the two ends once it is handed over.
 
+use breakglass_model::gateway::Destination;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -21,26 +22,14 @@ const SWEEP: u8 = b'S';
 /// Its answer, when nothing else is left.
 const SWEPT: u8 = b's';
 
-/// Where a connection from inside the sandbox leads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// To the guest, through the bastion.
-    Guest,
-    /// To the host's gate, through the bastion.
-    Host,
-    /// To the model's API, through the proxy.
-    Model,
-}
+const DESTINATIONS: [Destination; 3] = [Destination::Guest, Destination::Host, Destination::Model];
 
-impl Way {
-    const ALL: [Way; 3] = [Way::Guest, Way::Host, Way::Model];
-
-    const fn byte(self) -> u8 {
-        match self {
-            Way::Guest => b'g',
-            Way::Host => b'h',
-            Way::Model => b'm',
-        }
+/// The byte that names a destination in a packet.
+const fn byte_of(destination: Destination) -> u8 {
+    match destination {
+        Destination::Guest => b'g',
+        Destination::Host => b'h',
+        Destination::Model => b'm',
     }
 }
 
@@ -48,7 +37,7 @@ impl Way {
 #[derive(Debug)]
 pub(crate) enum Packet {
     /// A connection.
-    Connection(Way, OwnedFd),
+    Connection(Destination, OwnedFd),
     /// Everything but the agent has ended.
     Swept,
 }
@@ -127,7 +116,9 @@ fn receive(socket: &UnixDatagram) -> io::Result<Received> {
     if message.bytes == 0 {
         return Ok(Received::End);
     }
-    let way = Way::ALL.into_iter().find(|way| way.byte() == byte[0]);
+    let way = DESTINATIONS
+        .into_iter()
+        .find(|one| byte_of(*one) == byte[0]);
     Ok(match (way, descriptor, byte[0]) {
         (Some(way), Some(descriptor), _) => Received::Packet(Packet::Connection(way, descriptor)),
         (None, None, SWEPT) => Received::Packet(Packet::Swept),
@@ -141,7 +132,7 @@ fn receive(socket: &UnixDatagram) -> io::Result<Received> {
 /// What the socket says: the server may be gone.
 pub(super) fn hand_out(
     outside: BorrowedFd<'_>,
-    way: Way,
+    way: Destination,
     connection: BorrowedFd<'_>,
 ) -> io::Result<()> {
     let descriptors = [connection];
@@ -150,7 +141,7 @@ pub(super) fn hand_out(
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::other("no room for a descriptor"));
     }
-    let byte = [way.byte()];
+    let byte = [byte_of(way)];
     sendmsg(
         outside,
         &[IoSlice::new(&byte)],

@@ -21,12 +21,13 @@ use rustix::process::{
     wait,
 };
 
-use super::handover::{Way, hand_out, report_swept, wait_for_order};
+use super::handover::{hand_out, report_swept, wait_for_order};
 use super::{HOME, MODEL_PROXY, WAYS, WORK};
 use super::{bounds, identity, seccomp};
 use crate::Account;
 use crate::child::shut_in;
 use crate::options::Walls;
+use breakglass_model::gateway::Destination;
 
 /// Pause after a connection that could not be accepted.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -105,14 +106,17 @@ fn confine(account: Option<Account>, work: impl FnOnce() -> io::Result<()>) -> i
 
 /// Where the ways out begin inside.
 struct Listeners {
-    machines: Vec<(Way, UnixListener)>,
+    machines: Vec<(Destination, UnixListener)>,
     model: TcpListener,
 }
 
 impl Listeners {
     /// Binds them; where root does, nothing inside can put another in the place of one.
     fn bind(options: &InitOptions) -> io::Result<Listeners> {
-        let named = [(Way::Guest, &options.guest), (Way::Host, &options.host)];
+        let named = [
+            (Destination::Guest, &options.guest),
+            (Destination::Host, &options.host),
+        ];
         let mut machines = vec![];
         for (way, name) in named {
             if let Some(name) = name {
@@ -131,7 +135,7 @@ impl Listeners {
             spawn(move || accept_all(&outside, way, || Ok(listener.accept()?.0)))?;
         }
         let (outside, model) = (Arc::clone(outside), self.model);
-        spawn(move || accept_all(&outside, Way::Model, || Ok(model.accept()?.0)))
+        spawn(move || accept_all(&outside, Destination::Model, || Ok(model.accept()?.0)))
     }
 }
 
@@ -161,7 +165,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().spawn(work).map(drop)
 }
 
-fn accept_all<S: AsFd>(outside: &OwnedFd, way: Way, accept: impl Fn() -> io::Result<S>) {
+fn accept_all<S: AsFd>(outside: &OwnedFd, way: Destination, accept: impl Fn() -> io::Result<S>) {
     loop {
         match accept() {
             // One that can't be handed out is closed, which its client sees.

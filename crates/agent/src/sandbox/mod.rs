@@ -19,6 +19,7 @@ mod inside;
 mod probe;
 mod seccomp;
 
+use breakglass_model::gateway::Destination;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -26,7 +27,6 @@ use std::sync::Arc;
 
 use tokio::process::Command;
 
-pub use handover::Way;
 pub use init::{InitOptions, run as run_init, try_walls};
 pub use probe::{Probe, Tried};
 
@@ -52,7 +52,7 @@ pub const WAYS: &str = "/run/breakglass/ways";
 pub const MODEL_PROXY: &str = "127.0.0.1:3128";
 
 /// Takes each connection that is made inside.
-pub type Connected = Arc<dyn Fn(Way, OwnedFd) + Send + Sync>;
+pub type Connected = Arc<dyn Fn(Destination, OwnedFd) + Send + Sync>;
 
 /// For a command that is to reach nothing.
 #[must_use]

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::CALL;
+use breakglass_model::gateway::CALL_VARIABLE;
 
 /// Longest id of a call that a variable can hold.
 const MAX_ID: usize = 128;
@@ -21,7 +21,10 @@ fn with_name(input: &RawValue, call: &str) -> Option<Box<RawValue>> {
     }
     let mut input: Map<String, Value> = serde_json::from_str(input.get()).ok()?;
     let command = input.get_mut("command")?;
-    *command = Value::String(format!("export {CALL}={call}\n{}", command.as_str()?));
+    *command = Value::String(format!(
+        "export {CALL_VARIABLE}={call}\n{}",
+        command.as_str()?
+    ));
     serde_json::value::to_raw_value(&input).ok()
 }
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use breakglass_model::{Actor, EventBody, Frame};
 
-use crate::ToolQuestion;
 use crate::wire::Line;
+use breakglass_model::gateway::ToolQuestion;
 
 /// What can happen to a turn.
 #[derive(Debug)]

@@ -30,9 +30,9 @@ use breakglass_model::{Actor, EventBody, Frame, Level, TurnNumber, TurnOutcome};
 
 pub(crate) use effect::{Effect, Input};
 
-use crate::ToolQuestion;
 use crate::refusal::Refusal;
 use crate::wire::{self, Block, Line, Question, Status, ToolResult};
+use breakglass_model::gateway::ToolQuestion;
 use questions::Questions;
 use serde_json::Value;
 use tools::OpenTools;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{AgentOptions, Agents, Asked, Nowhere, TargetNames, Warden};
+use breakglass_agent::{AgentOptions, Agents, Asked, TargetNames};
 use breakglass_log::{Attachment, Log, Options};
+use breakglass_model::gateway::{AgentGateway, NoGateway};
 use breakglass_model::{Actor, Event, EventBody, Frame, IncidentId, TurnOutcome};
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
@@ -27,7 +28,7 @@ pub struct Scene {
     pub agents: Agents,
     pub incident: IncidentId,
     pub options: AgentOptions,
-    warden: Arc<dyn Warden>,
+    warden: Arc<dyn AgentGateway>,
     home: TempDir,
 }
 
@@ -50,13 +51,13 @@ impl Scene {
         replies: impl IntoIterator<Item = Reply>,
         change: impl FnOnce(&mut AgentOptions),
     ) -> Scene {
-        Scene::judged(replies, Arc::new(Nowhere), change).await
+        Scene::judged(replies, Arc::new(NoGateway), change).await
     }
 
     /// With a warden of one's own.
     pub async fn judged(
         replies: impl IntoIterator<Item = Reply>,
-        warden: Arc<dyn Warden>,
+        warden: Arc<dyn AgentGateway>,
         change: impl FnOnce(&mut AgentOptions),
     ) -> Scene {
         let model = ModelServer::start(replies).await;

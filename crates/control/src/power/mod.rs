@@ -21,3 +21,4 @@ pub use direct::direct;
 pub use operation::{
     Accepted, IdempotencyKey, KeyFormat, OperationKind, OperationState, OperationView, OutputLine,
 };
+pub use table::Operation;

@@ -38,7 +38,7 @@ pub(crate) struct Ending {
 
 /// One operation.
 #[derive(Debug)]
-pub(crate) struct Operation {
+pub struct Operation {
     pub(crate) id: OperationId,
     state: Mutex<State>,
     stage: watch::Sender<Stage>,
@@ -70,7 +70,8 @@ impl Operation {
         }
     }
 
-    pub(crate) fn view(&self) -> OperationView {
+    /// The operation as the interface shows it.
+    pub fn view(&self) -> OperationView {
         let state = self.lock();
         OperationView {
             lines: state.lines.iter().cloned().collect(),
@@ -96,7 +97,7 @@ impl Operation {
     }
 
     /// How many lines it has printed so far, and those after the first `seen` that are still kept.
-    pub(crate) fn lines_since(&self, seen: u64) -> (u64, Vec<OutputLine>) {
+    pub fn lines_since(&self, seen: u64) -> (u64, Vec<OutputLine>) {
         let state = self.lock();
         let printed = *self.printed.borrow();
         let new = usize::try_from(printed.saturating_sub(seen)).unwrap_or(usize::MAX);
@@ -105,7 +106,7 @@ impl Operation {
     }
 
     /// Waits until it has printed more than `seen` lines or has ended; says whether it has ended.
-    pub(crate) async fn grew(&self, seen: u64) -> bool {
+    pub async fn grew(&self, seen: u64) -> bool {
         let (mut stage, mut printed) = (self.stage.subscribe(), self.printed.subscribe());
         tokio::select! {
             ended = stage.wait_for(|now| *now == Stage::Ended) => ended.is_ok(),

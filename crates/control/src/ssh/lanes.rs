@@ -52,8 +52,9 @@ pub(crate) struct Lanes {
 }
 
 /// A session on the endpoint, and the room that it takes.
-pub(crate) struct OpenSession {
-    pub(crate) channel: Channel<Msg>,
+pub struct OpenSession {
+    /// The channel.
+    pub channel: Channel<Msg>,
     link: Arc<Link>,
     pub(crate) _room: OwnedSemaphorePermit,
 }

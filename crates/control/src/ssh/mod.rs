@@ -34,9 +34,11 @@ pub use frame::{Framed, Script};
 pub(crate) use host_keys::HostKeys;
 pub use host_keys::{HostKeyPolicy, known_hosts_name};
 pub use key::{KeyError, generate_key, key_warning, load_key, write_key};
+pub use lanes::OpenSession;
 pub use probe::{Answer, Probe};
 pub use russh::keys::{PrivateKey, PublicKey};
 pub use session::Session;
+pub use upstream::{Marks, Upstream};
 
 /// How guest and host are reached.
 #[derive(Debug, Clone)]

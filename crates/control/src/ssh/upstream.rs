@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::SshError;
-pub(crate) use super::lanes::OpenSession;
+use super::lanes::OpenSession;
 use super::lanes::{Lanes, Width};
 use super::pool::Urgency;
 use super::{HostKeys, SshOptions};
@@ -22,17 +22,21 @@ const LIMIT: Duration = Duration::from_secs(15);
 const ROOM_LIMIT: Duration = Duration::from_secs(300);
 
 /// The way to one guest.
-pub(crate) struct Upstream {
-    pub(crate) endpoint: Endpoint,
+pub struct Upstream {
+    /// The guest.
+    pub endpoint: Endpoint,
     lanes: Lanes,
     marks: AtomicU8,
 }
 
 /// Whether the guest's sshd takes the variable by which a command is found again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Marks {
+pub enum Marks {
+    /// Not tried yet.
     Unknown,
+    /// It accepts it.
     Taken,
+    /// It ignores it.
     Refused,
 }
 
@@ -50,27 +54,27 @@ impl Upstream {
     }
 
     /// Dials early, so that the first command need not wait for it.
-    pub(crate) async fn warm(&self) {
+    pub async fn warm(&self) {
         if let Err(error) = self.lanes.warm().await {
             tracing::debug!(%error, "the agent's way to the guest could not be warmed");
         }
     }
 
     /// A new session on the guest, dialled anew where no warm connection has room.
-    pub(crate) async fn open(&self) -> Result<OpenSession, SshError> {
+    pub async fn open(&self) -> Result<OpenSession, SshError> {
         let room_by = Instant::now() + ROOM_LIMIT;
         self.lanes.open(Urgency::Now, (room_by, LIMIT)).await
     }
 
     /// The same for what ends the agent's commands: it waits for none of them.
-    pub(crate) async fn open_first(&self) -> Result<OpenSession, SshError> {
+    pub async fn open_first(&self) -> Result<OpenSession, SshError> {
         let room_by = Instant::now() + LIMIT;
         self.lanes.open(Urgency::First, (room_by, LIMIT)).await
     }
 
     /// The same where it need not wait for another command to end; else why it would have to, as part of a
     /// sentence.
-    pub(crate) async fn open_at_once(&self) -> Result<Result<OpenSession, SshError>, String> {
+    pub async fn open_at_once(&self) -> Result<Result<OpenSession, SshError>, String> {
         let opened = self.lanes.open(Urgency::Now, (Instant::now(), LIMIT)).await;
         match opened {
             Err(SshError::Crowded { granted, .. }) => Err(granted),
@@ -78,7 +82,8 @@ impl Upstream {
         }
     }
 
-    pub(crate) fn marks(&self) -> Marks {
+    /// Whether the guest is known to accept the variable.
+    pub fn marks(&self) -> Marks {
         match self.marks.load(Ordering::Relaxed) {
             1 => Marks::Taken,
             2 => Marks::Refused,
@@ -86,7 +91,8 @@ impl Upstream {
         }
     }
 
-    pub(crate) fn learn_marks(&self, taken: bool) {
+    /// Remembers whether the guest accepted the variable.
+    pub fn learn_marks(&self, taken: bool) {
         self.marks
             .store(if taken { 1 } else { 2 }, Ordering::Relaxed);
     }

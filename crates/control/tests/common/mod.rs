@@ -94,7 +94,7 @@ impl Bench {
         let (guest, host) = (Sshd::open(&keys.public()), host(&keys.public()));
         let target = Target::new("devvm", endpoint(&guest), endpoint(&host.sshd));
         let (cancel, tracker) = (CancellationToken::new(), TaskTracker::new());
-        let control = Control::new(
+        let (control, _agent_port) = Control::new(
             vec![target],
             keys.options(),
             log.clone(),

@@ -1,6 +1,6 @@
 //! What keeps the agent in: a sandbox, walls alone, or a container of its own.
 
-use breakglass_control::bastion::Ceiling;
+use breakglass_bastion::Ceiling;
 use breakglass_model::Autonomy;
 
 use super::sandbox::Found;

@@ -1,6 +1,7 @@
 //! By what the stock OpenSSH client in the cell reaches guest and host.
 
-use breakglass_control::bastion::{CALL, HOST_KEY_ALIAS};
+use breakglass_bastion::HOST_KEY_ALIAS;
+use breakglass_model::gateway::CALL_VARIABLE;
 
 /// The variable that holds the directory of the incident's sockets.
 pub(crate) const SOCKETS: &str = "BREAKGLASS_BASTION";
@@ -17,7 +18,7 @@ pub(crate) fn client_config() -> String {
          HostKeyAlias {HOST_KEY_ALIAS}\n  UserKnownHostsFile \"{{cell}}/known_hosts\"\n  \
          GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n  \
          PreferredAuthentications none\n  IdentityAgent none\n  IdentityFile none\n  \
-         BatchMode yes\n  ConnectTimeout 20\n  SendEnv LANG LC_* {CALL}\n  \
+         BatchMode yes\n  ConnectTimeout 20\n  SendEnv LANG LC_* {CALL_VARIABLE}\n  \
          ControlMaster no\n  ControlPath none\n  \
          ForwardAgent no\n  ForwardX11 no\n  UpdateHostKeys no\n  LogLevel ERROR\n"
     )
@@ -29,7 +30,6 @@ mod tests {
 
     #[test]
     fn what_a_command_carries_to_say_whose_it_is_reaches_the_bastion_by_one_name() {
-        assert_eq!(CALL, breakglass_agent::CALL);
         assert!(client_config().contains(" BREAKGLASS_CALL\n"));
     }
 }

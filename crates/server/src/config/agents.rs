@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::section::Section;
 use super::sections::{model_key, model_name, plain_name};
 use super::types::{AgentConfig, ModelKey};
-use crate::egress::Destination;
+use crate::egress::AllowedHost;
 
 /// The name of the agent of `[agent]`.
 pub const FIRST_AGENT: &str = "claude";
@@ -34,7 +34,7 @@ pub struct OtherAgent {
     /// Further variables; no secrets.
     pub environment: Vec<(String, String)>,
     /// What can be reached from its sandbox.
-    pub egress: Vec<Destination>,
+    pub egress: Vec<AllowedHost>,
 }
 
 impl OtherAgent {

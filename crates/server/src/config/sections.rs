@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::HeaderName;
-use breakglass_control::{Endpoint, HostKeyPolicy, Rules, RulesError, Target};
+use breakglass_bastion::{Rules, RulesError};
+use breakglass_control::{Endpoint, HostKeyPolicy, Target};
 use breakglass_log::Retention;
 use breakglass_model::Autonomy;
 use ipnet::IpNet;

@@ -14,7 +14,7 @@ use super::agents::OtherAgent;
 use super::notify::NotifyConfig;
 use super::presets::{self, Preset};
 use crate::auth::ApiToken;
-use crate::egress::Destination;
+use crate::egress::AllowedHost;
 
 /// Everything that `serve` needs to know, checked: a value of this type is a whole configuration.
 /// Plain data, so that a drill can be built without a file.
@@ -128,7 +128,7 @@ pub struct AgentConfig {
     /// What keeps the CLI in.
     pub sandbox: SandboxMode,
     /// What its proxy lets through besides the model's API.
-    pub egress: Vec<Destination>,
+    pub egress: Vec<AllowedHost>,
     /// The agent of `[[agents]]` that goes on by itself where the model can't be reached.
     pub fallback: Option<String>,
     /// The socket of a runner that starts the CLI in another container. With one, `command`,
@@ -224,11 +224,11 @@ impl AgentConfig {
     /// What can be reached from the agent's sandbox: the model's API, where the CLI renews a sign-in of its
     /// own, and what is configured besides.
     #[must_use]
-    pub fn listed(&self) -> Vec<Destination> {
-        let api = self.base_url.as_deref().and_then(Destination::of_url);
-        let mut listed = vec![api.unwrap_or_else(Destination::vendor)];
+    pub fn listed(&self) -> Vec<AllowedHost> {
+        let api = self.base_url.as_deref().and_then(AllowedHost::of_url);
+        let mut listed = vec![api.unwrap_or_else(AllowedHost::vendor)];
         if self.credentials_dir.is_some() {
-            listed.extend(Destination::sign_in());
+            listed.extend(AllowedHost::sign_in());
         }
         for more in &self.egress {
             if !listed.contains(more) {

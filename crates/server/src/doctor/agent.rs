@@ -6,10 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::sandbox::{Connected, Way};
+use breakglass_agent::sandbox::Connected;
 use breakglass_agent::{
     AgentHealth, AgentOptions, Agents, NoAnswer, RunnerAccess, try_cli, try_model,
 };
+use breakglass_model::gateway::Destination;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
@@ -21,7 +22,7 @@ use crate::cell::{self, Cell, Kind};
 use crate::config::{AgentConfig, Config, OtherAgent};
 use crate::egress::{Attempt, Egress};
 use crate::http::{NoAgent, sentence};
-use crate::ways;
+use crate::outbound;
 
 /// The name of the model's check.
 pub(super) const MODEL: &str = "agent.model";
@@ -222,7 +223,7 @@ pub(super) fn reached(config: &Config) -> Connected {
     });
     let egress = Egress::new(config.agent.listed(), Arc::new(report), tasks.clone());
     Arc::new(move |way, stream| {
-        if let (Way::Model, Ok(stream)) = (way, ways::tcp(stream)) {
+        if let (Destination::Model, Ok(stream)) = (way, outbound::tcp(stream)) {
             let egress = egress.clone();
             tasks.spawn(async move { egress.serve(stream).await });
         }

@@ -9,7 +9,7 @@
 //! Names are resolved here, never in the sandbox. What the agent tells the model's API is the API's affair:
 //! whoever may speak to a model may send it what it has read.
 
-mod destination;
+mod allowed_host;
 mod forward;
 mod hello;
 mod tunnel;
@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use destination::Destination;
+pub use allowed_host::AllowedHost;
 use forward::Body;
 use tunnel::Tunnel;
 
@@ -89,7 +89,7 @@ pub(crate) struct Egress {
 }
 
 struct Inner {
-    listed: Vec<Destination>,
+    listed: Vec<AllowedHost>,
     report: Report,
     room: Semaphore,
     tasks: TaskTracker,
@@ -103,7 +103,7 @@ impl fmt::Debug for Egress {
 
 impl Egress {
     /// A proxy to what is `listed`.
-    pub(crate) fn new(listed: Vec<Destination>, report: Report, tasks: TaskTracker) -> Egress {
+    pub(crate) fn new(listed: Vec<AllowedHost>, report: Report, tasks: TaskTracker) -> Egress {
         let inner = Inner {
             listed,
             report,
@@ -160,7 +160,7 @@ impl Egress {
         let (to, upstream) = match self.reach(&request).await {
             Ok(reached) => reached,
             Err(error) => {
-                let to = Destination::of(request.uri()).map(|to| to.to_string());
+                let to = AllowedHost::of(request.uri()).map(|to| to.to_string());
                 let to = to.unwrap_or_else(|| shorten(request.uri()));
                 let response = refusal(&to, &error);
                 self.tell(&to, Some(error));
@@ -182,8 +182,8 @@ impl Egress {
         Response::new(forward::text(String::new()))
     }
 
-    async fn reach(&self, request: &Request<Incoming>) -> Result<(Destination, TcpStream), Error> {
-        let to = Destination::of(request.uri()).ok_or(Error::NoProxyRequest)?;
+    async fn reach(&self, request: &Request<Incoming>) -> Result<(AllowedHost, TcpStream), Error> {
+        let to = AllowedHost::of(request.uri()).ok_or(Error::NoProxyRequest)?;
         if !self.inner.listed.contains(&to) {
             return Err(Error::NotListed(self.list()));
         }
@@ -213,7 +213,7 @@ impl Egress {
     }
 }
 
-async fn connect(to: &Destination) -> Result<TcpStream, String> {
+async fn connect(to: &AllowedHost) -> Result<TcpStream, String> {
     let connecting = async {
         let addresses = lookup_host((to.host.as_str(), to.port)).await?;
         let mut last = std::io::Error::other("its name has no address");

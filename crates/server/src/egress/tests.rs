@@ -14,13 +14,13 @@ struct Scene {
     attempts: Arc<Mutex<Vec<Attempt>>>,
     end: CancellationToken,
     upstream: TcpListener,
-    listed: Destination,
+    listed: AllowedHost,
 }
 
 /// A proxy to one server of the test's own, which is listed under `host`.
 async fn scene(host: &str) -> Scene {
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let listed = Destination {
+    let listed = AllowedHost {
         host: host.to_owned(),
         port: upstream.local_addr().unwrap().port(),
     };

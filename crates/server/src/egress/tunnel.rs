@@ -10,14 +10,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::hello::{self, Hello};
-use super::{Destination, Error, HEAD_LIMIT};
+use super::{AllowedHost, Error, HEAD_LIMIT};
 
 /// Longest first message of TLS, in bytes, with the headers of its records.
 const HELLO_MAX_BYTES: usize = 32 << 10;
 
 /// A tunnel whose other end is connected.
 pub(super) struct Tunnel {
-    pub(super) to: Destination,
+    pub(super) to: AllowedHost,
     pub(super) client: OnUpgrade,
     pub(super) upstream: TcpStream,
 }

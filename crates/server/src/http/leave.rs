@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use breakglass_control::bastion::{Bastion, BastionError, DecideError};
+use breakglass_bastion::{Bastion, BastionError, DecideError};
 use breakglass_model::{Autonomy, Decision, IncidentId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

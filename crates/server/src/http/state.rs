@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use breakglass_agent::Agents;
+use breakglass_bastion::Bastion;
 use breakglass_control::Control;
-use breakglass_control::bastion::Bastion;
 use breakglass_log::Log;
 use breakglass_model::Autonomy;
 use prometheus_client::registry::Registry;

@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use breakglass_control::{Judgement, LAST_MEASURED, Rules};
+use breakglass_bastion::{Judgement, Rules};
+use breakglass_control::LAST_MEASURED;
 use breakglass_model::{
     Actor, Autonomy, CommandMode, Decision, Event, EventBody, Level, OperationId, TurnNumber,
     TurnOutcome, VerbOutcome,

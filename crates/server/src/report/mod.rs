@@ -20,7 +20,8 @@ mod timeline;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use breakglass_control::{Rules, measured};
+use breakglass_bastion::Rules;
+use breakglass_control::measured;
 use breakglass_log::IncidentSummary;
 use breakglass_model::{Event, Vitals};
 

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use breakglass_control::{LAST_MEASURED, Rules};
+use breakglass_bastion::Rules;
+use breakglass_control::LAST_MEASURED;
 use breakglass_log::IncidentSummary;
 use breakglass_model::{
     Actor, CommandMode, CommandStream, Decision, Event, EventBody, Level, OutputStream,

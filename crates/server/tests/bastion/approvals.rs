@@ -1,6 +1,6 @@
 //! How much the agent may do without asking, and the operator's answers.
 
-use breakglass_control::bastion::DecideError;
+use breakglass_bastion::DecideError;
 use breakglass_model::{Actor, Autonomy, Decision, EventBody};
 
 use crate::scene::{Scene, ana, err, out};

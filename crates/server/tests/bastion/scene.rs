@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_agent::Family;
-use breakglass_control::bastion::{Bastion, BastionOptions, CALL, HOST_KEY_ALIAS, Post};
+use breakglass_bastion::Rules;
+use breakglass_bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
 use breakglass_control::ssh::{HostKeyPolicy, generate_key};
-use breakglass_control::{Control, Endpoint, Pictures, Rules, SshOptions, Target};
+use breakglass_control::{Control, Endpoint, Pictures, SshOptions, Target};
 use breakglass_log::{Log, Options};
+use breakglass_model::gateway::CALL_VARIABLE;
 use breakglass_model::{Actor, Autonomy, CommandStream, Decision, Event, EventBody, IncidentId};
 use breakglass_rig::gate::GateHost;
 use breakglass_rig::sshd::Sshd;
@@ -67,7 +69,7 @@ impl Scene {
         };
         let cancel = CancellationToken::new();
         let target = Target::new("devvm", endpoint(&guest), endpoint(&host.sshd));
-        let control = Control::new(
+        let (_control, port) = Control::new(
             vec![target],
             ssh,
             log.clone(),
@@ -82,7 +84,7 @@ impl Scene {
             ceiling: None,
             rules: Rules::built_in().unwrap(),
         };
-        let bastion = Bastion::new(control, options).unwrap();
+        let bastion = Bastion::new(port, options).unwrap();
         let incident = log.open_incident("devvm", ana(), false).await.unwrap();
         let post = bastion.open(incident, "devvm").await.unwrap();
         begin(&post);
@@ -120,7 +122,7 @@ impl Scene {
         let text = format!(
             "Host *\n ProxyCommand {} connect {}/%n\n ProxyUseFdpass yes\n HostKeyAlias {HOST_KEY_ALIAS}\n \
              UserKnownHostsFile {}\n GlobalKnownHostsFile none\n StrictHostKeyChecking yes\n BatchMode yes\n \
-             IdentityAgent none\n IdentityFile none\n LogLevel ERROR\n SendEnv LANG LC_* FORBIDDEN {CALL}\n",
+             IdentityAgent none\n IdentityFile none\n LogLevel ERROR\n SendEnv LANG LC_* FORBIDDEN {CALL_VARIABLE}\n",
             env!("CARGO_BIN_EXE_breakglass"),
             self.sockets().display(),
             known.display(),
@@ -237,7 +239,7 @@ impl Scene {
 /// The clients here are this test's own processes.
 fn begin(post: &Post) {
     let family = Family::of(std::process::id()).unwrap();
-    post.open_to(Box::new(move |peer| {
+    post.admit(Box::new(move |peer| {
         family.admits(peer).map_err(|stranger| stranger.to_string())
     }));
     post.turn_began(TURN);

@@ -218,14 +218,15 @@ fn control(config: &Config, log: &Log, cancel: &CancellationToken) -> Control {
     let key = Arc::new(breakglass_control::ssh::generate_key().unwrap());
     let options = SshOptions::new(key, &config.ssh.known_hosts);
     let tracker = TaskTracker::new();
-    Control::new(
+    let (control, _agent_port) = Control::new(
         config.targets.clone(),
         options,
         log.clone(),
         Pictures::under(config.data_dir.join("pictures")),
         cancel.clone(),
         tracker,
-    )
+    );
+    control
 }
 
 pub(super) struct Request<'r> {

@@ -26,21 +26,21 @@ const EFFECT_LIMIT: Duration = Duration::from_secs(20);
 /// Longest look into the log before a question is asked.
 const LOOK_LIMIT: Duration = Duration::from_millis(500);
 /// The place of what would run in the agent's cell.
-pub(super) const CELL: &str = "cell";
+pub(crate) const CELL: &str = "cell";
 
 /// What is asked.
 #[derive(Debug, Clone)]
-pub(super) struct Question {
-    pub(super) turn: breakglass_model::TurnNumber,
-    pub(super) tool_call: Option<String>,
-    pub(super) place: String,
-    pub(super) command: String,
-    pub(super) touches: String,
+pub(crate) struct Question {
+    pub(crate) turn: breakglass_model::TurnNumber,
+    pub(crate) tool_call: Option<String>,
+    pub(crate) place: String,
+    pub(crate) command: String,
+    pub(crate) touches: String,
 }
 
 /// What became of a question.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Do it, and tell by the sender when it is done.
     Allowed(oneshot::Sender<()>),
     /// Don't; the note is for the agent.
@@ -67,7 +67,7 @@ pub enum DecideError {
 }
 
 /// The open questions of one incident.
-pub(super) struct Approvals {
+pub(crate) struct Approvals {
     log: Log,
     incident: IncidentId,
     open: Mutex<HashMap<String, oneshot::Sender<Told>>>,
@@ -80,7 +80,7 @@ struct Told {
 }
 
 impl Approvals {
-    pub(super) fn new(log: Log, incident: IncidentId) -> Approvals {
+    pub(crate) fn new(log: Log, incident: IncidentId) -> Approvals {
         let open = Mutex::default();
         Approvals {
             log,
@@ -90,7 +90,7 @@ impl Approvals {
     }
 
     /// Asks, and waits for the answer or for `gone`, whose result says why nobody waits any more.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         question: Question,
         gone: impl Future<Output = String>,
@@ -129,12 +129,12 @@ impl Approvals {
         if question.place == CELL {
             return None;
         }
-        let ends = super::history::call_ends(&self.log, self.incident, call);
+        let ends = crate::history::call_ends(&self.log, self.incident, call);
         timeout(LOOK_LIMIT, ends).await.ok()?.ok()?
     }
 
     /// Settles a question. Returns when the decision took effect.
-    pub(super) async fn decide(
+    pub(crate) async fn decide(
         &self,
         id: &str,
         decision: Decision,
@@ -181,7 +181,7 @@ impl Approvals {
         Ok(())
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.open().len()
     }
 
@@ -205,8 +205,8 @@ impl Answer {
 }
 
 /// Why a question that is not open can't be decided.
-pub(super) async fn settled(log: &Log, incident: IncidentId, id: &str) -> DecideError {
-    match super::history::decision(log, incident, id).await {
+pub(crate) async fn settled(log: &Log, incident: IncidentId, id: &str) -> DecideError {
+    match crate::history::decision(log, incident, id).await {
         Ok(Some(how)) => DecideError::Settled(how),
         Ok(None) => DecideError::Unknown(id.to_owned()),
         Err(error) => DecideError::Unrecorded(error),

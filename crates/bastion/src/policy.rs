@@ -7,7 +7,7 @@ use crate::rules::{Judgement, Rules, hands_over};
 
 /// What the agent wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wish<'a> {
+pub(crate) enum Wish<'a> {
     /// A verb of the host's gate.
     Verb(Verb),
     /// A command on the guest.
@@ -25,7 +25,7 @@ pub(super) enum Wish<'a> {
 
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ruling {
+pub(crate) enum Ruling {
     /// Do it.
     Allow,
     /// Ask the operator; the sentence says what it touches.
@@ -35,7 +35,7 @@ pub(super) enum Ruling {
 }
 
 /// Decides on `wish`.
-pub(super) fn rule(autonomy: Autonomy, wish: Wish<'_>, rules: &Rules) -> Ruling {
+pub(crate) fn rule(autonomy: Autonomy, wish: Wish<'_>, rules: &Rules) -> Ruling {
     if autonomy == Autonomy::Autonomous {
         return Ruling::Allow;
     }

@@ -4,6 +4,7 @@
 //! name. So a process is asked about itself: whether it descends from the one that was started for this
 //! incident. Where that runs in another container, its runner asks, and shows the pass that it was given.
 
+use breakglass_model::gateway::PeerCheck;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,27 +13,21 @@ use std::sync::{Arc, OnceLock};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::UnixStream;
 
-use crate::pictures::aside;
-
-/// Whether the process at the other end of a unix socket belongs to the agent of one incident; if not, who
-/// it is and why. It may take some milliseconds.
-pub type Proof = Box<dyn Fn(BorrowedFd<'_>) -> Result<(), String> + Send + Sync>;
-
 /// The longest line that a runner begins a connection with.
 const LINE: usize = 512;
 /// Refused connections of one post that are recorded; the next ones are only refused.
 const TOLD: usize = 8;
 
 /// What is known of those who may use one post.
-pub(super) struct Guard {
-    proof: OnceLock<Proof>,
+pub(crate) struct Guard {
+    proof: OnceLock<PeerCheck>,
     pass: String,
     told: AtomicUsize,
 }
 
 /// Why a connection is not served.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(crate) enum Refused {
     /// Who came, and why it is not let in.
     Stranger(String),
     /// A runner tells that it has turned somebody away.
@@ -40,7 +35,7 @@ pub(super) enum Refused {
 }
 
 impl Guard {
-    pub(super) fn new() -> Guard {
+    pub(crate) fn new() -> Guard {
         Guard {
             proof: OnceLock::new(),
             pass: uuid::Uuid::new_v4().simple().to_string(),
@@ -49,38 +44,42 @@ impl Guard {
     }
 
     /// From now on those whom `proof` knows are let in. The first one counts.
-    pub(super) fn open_to(&self, proof: Proof) {
+    pub(crate) fn open_to(&self, proof: PeerCheck) {
         let _first_counts = self.proof.set(proof);
     }
 
     /// See [`super::Post::pass`].
-    pub(super) fn pass(&self) -> &str {
+    pub(crate) fn pass(&self) -> &str {
         &self.pass
     }
 
     /// Whether one more refusal is to be recorded.
-    pub(super) fn tells(&self) -> bool {
+    pub(crate) fn tells(&self) -> bool {
         self.told.fetch_add(1, Ordering::Relaxed) < TOLD
     }
 
     /// Whether a proof is asked; else the pass has to be shown.
-    pub(super) fn asks_for_proof(&self) -> bool {
+    pub(crate) fn asks_for_proof(&self) -> bool {
         self.proof.get().is_some()
     }
 
     /// Lets in whom the proof knows.
-    pub(super) async fn prove(self: &Arc<Guard>, stream: &UnixStream) -> Result<(), Refused> {
+    pub(crate) async fn prove(self: &Arc<Guard>, stream: &UnixStream) -> Result<(), Refused> {
         let unknown =
             |error: io::Error| Refused::Stranger(format!("who it is is not known: {error}"));
         let held = stream.as_fd().try_clone_to_owned().map_err(unknown)?;
         let guard = Arc::clone(self);
-        let asking = aside(move || guard.knows(held.as_fd()));
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "one short read of /proc per connection; no child is spawned there"
+        )]
+        let asking = tokio::task::spawn_blocking(move || guard.knows(held.as_fd()));
         let answer = asking.await.map_err(|error| unknown(error.into()))?;
         answer.map_err(Refused::Stranger)
     }
 
     /// Asks the proof; may take some milliseconds.
-    pub(super) fn knows(&self, peer: BorrowedFd<'_>) -> Result<(), String> {
+    pub(crate) fn knows(&self, peer: BorrowedFd<'_>) -> Result<(), String> {
         match self.proof.get() {
             Some(proof) => proof(peer),
             None => Err("nobody is known here".to_owned()),
@@ -88,7 +87,7 @@ impl Guard {
     }
 
     /// Lets in who shows the pass. Waits for as long as nothing is shown.
-    pub(super) async fn ask_for_pass(&self, stream: &mut UnixStream) -> Result<(), Refused> {
+    pub(crate) async fn ask_for_pass(&self, stream: &mut UnixStream) -> Result<(), Refused> {
         let shown = line(stream).await.unwrap_or_default();
         let (pass, word) = shown.split_once(' ').unwrap_or((&shown, ""));
         if !same(pass.as_bytes(), self.pass.as_bytes()) {
@@ -125,7 +124,7 @@ fn same(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// The words of a refusal, which a client may show: SSH lets a server say them before its version.
-pub(super) fn words(why: &str) -> String {
+pub(crate) fn words(why: &str) -> String {
     let why = breakglass_model::visible(why);
     let line: Vec<&str> = why.split_whitespace().collect();
     format!("breakglass: refused: {}\r\n", line.join(" "))

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 /// Connections that may be open at once; twice the commands that may run.
-pub(super) const CONNECTIONS: usize = 128;
+pub(crate) const CONNECTIONS: usize = 128;
 
 /// All connections, the oldest first.
 #[derive(Default)]
-pub(super) struct Crowd(Mutex<VecDeque<Member>>);
+pub(crate) struct Crowd(Mutex<VecDeque<Member>>);
 
 struct Member {
     work: Work,
@@ -20,13 +20,13 @@ struct Member {
 
 /// How many commands run over one connection.
 #[derive(Clone, Default)]
-pub(super) struct Work(Arc<AtomicUsize>);
+pub(crate) struct Work(Arc<AtomicUsize>);
 
 /// A command that runs; over with its Drop.
-pub(super) struct Running(Work);
+pub(crate) struct Running(Work);
 
 impl Work {
-    pub(super) fn begin(&self) -> Running {
+    pub(crate) fn begin(&self) -> Running {
         self.0.fetch_add(1, Ordering::AcqRel);
         Running(self.clone())
     }
@@ -43,9 +43,9 @@ impl Drop for Running {
 }
 
 /// A connection's place in the crowd; given back by Drop.
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     crowd: Arc<Crowd>,
-    pub(super) work: Work,
+    pub(crate) work: Work,
 }
 
 impl Drop for Ticket {
@@ -58,7 +58,7 @@ impl Drop for Ticket {
 impl Crowd {
     /// Takes `connection` in. Where the crowd is full, the oldest connection over which nothing runs is
     /// cancelled; none is taken in where there is none such.
-    pub(super) fn enter(self: &Arc<Crowd>, connection: &CancellationToken) -> Option<Ticket> {
+    pub(crate) fn enter(self: &Arc<Crowd>, connection: &CancellationToken) -> Option<Ticket> {
         let mut members = self.members();
         if members.len() >= CONNECTIONS {
             let idle = members.iter().position(|member| member.work.is_none())?;

@@ -4,13 +4,12 @@ use breakglass_model::{OperationId, OutputStream, VerbOutcome, visible};
 use breakglass_verbs::Verb;
 use bytes::Bytes;
 
-use super::caller::{Caller, FAILED};
-use super::errand::Errand;
-use super::recorder::Ended;
-use super::work::{Taken, Work};
-use crate::permit::{Permit, Refusal};
-use crate::power::table::Operation;
-use std::sync::Arc;
+use crate::caller::{Caller, FAILED};
+use crate::errand::Errand;
+use crate::recorder::Ended;
+use crate::work::{Taken, Work};
+use breakglass_control::Refusal;
+use breakglass_control::power::Operation;
 
 /// What the gate exits with, by outcome; what stock `ssh` exits with where it was not reached.
 const fn exit_code(outcome: Option<VerbOutcome>) -> i32 {
@@ -23,7 +22,7 @@ const fn exit_code(outcome: Option<VerbOutcome>) -> i32 {
 }
 
 /// The verb that `errand` is, whole, or a refusal that says what is allowed.
-pub(super) fn parse(errand: &Errand) -> Result<Verb, String> {
+pub(crate) fn parse(errand: &Errand) -> Result<Verb, String> {
     let asked = match errand {
         Errand::Exec(text) => match std::str::from_utf8(text).ok().and_then(Verb::parse) {
             Some(verb) => return Ok(verb),
@@ -42,10 +41,8 @@ pub(super) fn parse(errand: &Errand) -> Result<Verb, String> {
 }
 
 /// Runs `verb`, or attaches to the run of the same verb that is on its way.
-pub(super) async fn run(work: &Work<'_>, verb: Verb, taken: Taken) -> Ended {
-    let permit = Permit::for_agent(Arc::clone(&work.seat.station), verb);
-    let control = &work.seat.control;
-    let submitted = control.submit(permit, Some(work.seat.incident), None).await;
+pub(crate) async fn run(work: &Work<'_>, verb: Verb, taken: Taken) -> Ended {
+    let submitted = work.seat.target.submit(verb, work.seat.incident).await;
     if let Some(taken) = taken {
         let _decider_left = taken.send(());
     }
@@ -66,7 +63,7 @@ pub(super) async fn run(work: &Work<'_>, verb: Verb, taken: Taken) -> Ended {
 }
 
 async fn follow(work: &Work<'_>, verb: Verb, operation: OperationId) -> Ended {
-    let Some(operation) = work.seat.control.inner.table.get(operation) else {
+    let Some(operation) = work.seat.target.operation(operation) else {
         return Ended::because(FAILED, format!("{verb} has ended; ask status"));
     };
     tokio::select! {

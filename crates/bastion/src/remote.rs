@@ -7,14 +7,14 @@
 
 use std::time::Duration;
 
-use crate::ssh::Script;
-use crate::ssh::upstream::Upstream;
+use breakglass_control::ssh::Script;
+use breakglass_control::ssh::Upstream;
 use russh::ChannelMsg;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 /// The prefix makes Debian's sshd take it and sudo keep it.
-pub(super) const VARIABLE: &str = "LC_BREAKGLASS";
+pub(crate) const VARIABLE: &str = "LC_BREAKGLASS";
 
 /// The script's own name, as processes on the guest show it.
 pub const SCRIPT_NAME: &str = "breakglass-end";
@@ -56,11 +56,11 @@ const SCRIPT: Script = Script::new(
 
 /// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Processes that were there and are gone.
-    pub(super) ended: u32,
+    pub(crate) ended: u32,
     /// Processes that are still there.
-    pub(super) left: u32,
+    pub(crate) left: u32,
 }
 
 /// The command that runs the script for `commands`, in words that every login shell reads alike.
@@ -74,12 +74,12 @@ fn order(commands: &[Uuid]) -> String {
 }
 
 /// The value of [`VARIABLE`] for `command`.
-pub(super) fn mark(command: Uuid) -> String {
+pub(crate) fn mark(command: Uuid) -> String {
     command.simple().to_string()
 }
 
 /// Ends `commands` on the guest. The error says why nothing is known.
-pub(super) async fn end(upstream: &Upstream, commands: &[Uuid]) -> Result<Found, String> {
+pub(crate) async fn end(upstream: &Upstream, commands: &[Uuid]) -> Result<Found, String> {
     let asking = async {
         let mut session = upstream
             .open_first()

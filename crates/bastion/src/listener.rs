@@ -21,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Seats;
-use super::crowd::{CONNECTIONS, Crowd, Ticket};
-use super::guard::{Guard, Refused, words};
-use super::seat::Seat;
-use super::session::Client;
-use super::work::Place;
+use crate::crowd::{CONNECTIONS, Crowd, Ticket};
+use crate::guard::{Guard, Refused, words};
+use crate::seat::Seat;
+use crate::session::Client;
+use breakglass_model::Side;
 
 /// How long a client may take to be let in, all in all.
 const LOGIN: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// The directory of one incident's sockets; removed by Drop.
-pub(super) struct Sockets(pub(super) PathBuf);
+pub(crate) struct Sockets(pub(crate) PathBuf);
 
 impl Drop for Sockets {
     fn drop(&mut self) {
@@ -45,17 +45,17 @@ impl Drop for Sockets {
 
 /// Serves the connections of one incident.
 #[derive(Clone)]
-pub(super) struct Service {
+pub(crate) struct Service {
     seat: Arc<Seat>,
     /// All seats: a stranger here may be another's agent.
     seats: Seats,
     config: Arc<Config>,
     /// The only account that may connect, besides root.
     peer: u32,
-    pub(super) guard: Arc<Guard>,
+    pub(crate) guard: Arc<Guard>,
     crowd: Arc<Crowd>,
     /// Ends it.
-    pub(super) cancel: CancellationToken,
+    pub(crate) cancel: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -81,10 +81,9 @@ fn give(path: &Path, peer: u32) -> io::Result<()> {
 }
 
 impl Service {
-    pub(super) fn new(seat: &Arc<Seat>, seats: Seats, config: Arc<Config>, peer: u32) -> Service {
+    pub(crate) fn new(seat: &Arc<Seat>, seats: Seats, config: Arc<Config>, peer: u32) -> Service {
         let guard = Arc::new(Guard::new());
         seat.guard_by(&guard);
-        let inner = &seat.control.inner;
         Service {
             seat: Arc::clone(seat),
             seats,
@@ -92,32 +91,32 @@ impl Service {
             peer,
             guard,
             crowd: Arc::default(),
-            cancel: inner.cancel.child_token(),
-            tasks: inner.tracker.clone(),
+            cancel: seat.target.shutdown().child_token(),
+            tasks: seat.target.tasks().clone(),
         }
     }
 
     /// Serves on sockets in `directory`, which is made. It stays the server's, so that nobody puts another
     /// socket in the place of one.
-    pub(super) fn listen(&self, directory: &Path) -> io::Result<Sockets> {
+    pub(crate) fn listen(&self, directory: &Path) -> io::Result<Sockets> {
         fs::DirBuilder::new().mode(0o711).create(directory)?;
         let sockets = Sockets(directory.to_owned());
-        for place in [Place::Guest, Place::Host] {
-            let name = place.name(&self.seat.station.target);
+        for place in [Side::Guest, Side::Host] {
+            let name = self.seat.target.config().name_of(place);
             let listener = bind(&directory.join(name), self.peer)?;
             self.tasks.spawn(self.clone().accept(listener, place));
         }
         Ok(sockets)
     }
 
-    async fn accept(self, listener: UnixListener, place: Place) {
+    async fn accept(self, listener: UnixListener, place: Side) {
         let cancel = self.cancel.clone();
         cancel
             .run_until_cancelled(self.accept_all(listener, place))
             .await;
     }
 
-    async fn accept_all(self, listener: UnixListener, place: Place) {
+    async fn accept_all(self, listener: UnixListener, place: Side) {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) if self.knows(&stream) => self.receive(stream, place).await,
@@ -132,7 +131,7 @@ impl Service {
 
     /// A proof is asked at once and here, so that strangers take no place and a flood of them waits in
     /// the kernel's queue.
-    async fn receive(&self, stream: UnixStream, place: Place) {
+    async fn receive(&self, stream: UnixStream, place: Side) {
         if !self.guard.asks_for_proof() {
             return self.converse_apart(stream, place, false);
         }
@@ -148,11 +147,11 @@ impl Service {
     }
 
     /// Serves a connection that is known to be the agent's. Does not wait.
-    pub(super) fn take_in(&self, stream: UnixStream, place: Place) {
+    pub(crate) fn take_in(&self, stream: UnixStream, place: Side) {
         self.converse_apart(stream, place, true);
     }
 
-    fn converse_apart(&self, stream: UnixStream, place: Place, proved: bool) {
+    fn converse_apart(&self, stream: UnixStream, place: Side, proved: bool) {
         let connection = self.cancel.child_token();
         let shared = self.clone();
         match self.crowd.enter(&connection) {
@@ -178,7 +177,7 @@ impl Service {
     async fn converse(
         self,
         stream: UnixStream,
-        (place, proved): (Place, bool),
+        (place, proved): (Side, bool),
         (connection, ticket): (CancellationToken, Ticket),
     ) {
         // The library's session is a task of its own, which ends with its stream.
@@ -194,7 +193,7 @@ impl Service {
     async fn serve_one(
         &self,
         mut stream: UnixStream,
-        (place, proved): (Place, bool),
+        (place, proved): (Side, bool),
         (connection, ticket): (&CancellationToken, &Ticket),
     ) {
         let deadline = Instant::now() + LOGIN;
@@ -231,13 +230,13 @@ impl Service {
     }
 
     /// Records who tried, here and where it belongs, and says so.
-    async fn turn_away(&self, stream: UnixStream, place: Place, refused: Refused) {
+    async fn turn_away(&self, stream: UnixStream, place: Side, refused: Refused) {
         let (who, by_runner) = match refused {
             Refused::Stranger(who) => (who, false),
             Refused::ByRunner(who) => (who, true),
         };
         if self.guard.tells() {
-            let machine = place.name(&self.seat.station.target);
+            let machine = self.seat.target.config().name_of(place);
             let message = format!(
                 "A process that is none of this incident's agent tried the agent's way to {machine} \
                  and was refused ({who})."

@@ -4,7 +4,7 @@ use breakglass_log::{IncidentSummary, Log, LogError};
 use breakglass_model::{Autonomy, Decision, Event, EventBody, IncidentId, clock};
 use jiff::{SignedDuration, Timestamp};
 
-use super::approvals::CELL;
+use crate::approvals::CELL;
 
 /// Events read at once.
 const BLOCK: usize = 2_000;
@@ -14,14 +14,14 @@ const EARLIER: usize = 8;
 
 /// The settings that were last made in an incident.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// None: as configured.
-    pub(super) autonomy: Option<Autonomy>,
-    pub(super) cut_off: bool,
+    pub(crate) autonomy: Option<Autonomy>,
+    pub(crate) cut_off: bool,
 }
 
 /// Reads the settings from the log.
-pub(super) async fn settings(log: &Log, incident: IncidentId) -> Result<Settings, LogError> {
+pub(crate) async fn settings(log: &Log, incident: IncidentId) -> Result<Settings, LogError> {
     let mut settings = Settings::default();
     walk(log, incident, |body| match body {
         EventBody::AutonomyChanged { autonomy } => settings.autonomy = Some(*autonomy),
@@ -34,7 +34,7 @@ pub(super) async fn settings(log: &Log, incident: IncidentId) -> Result<Settings
 
 /// What was chosen last for the agent of this incident's target when the incident was opened, in those
 /// that were opened before it; none where nothing was. What came from another record does not count.
-pub(super) async fn chosen_before(
+pub(crate) async fn chosen_before(
     log: &Log,
     incident: IncidentId,
 ) -> Result<Option<Autonomy>, LogError> {
@@ -85,7 +85,7 @@ async fn chosen_in(
 }
 
 /// How a question was settled, as a few words; none if the log does not know it or it is open.
-pub(super) async fn decision(
+pub(crate) async fn decision(
     log: &Log,
     incident: IncidentId,
     wanted: &str,
@@ -116,7 +116,7 @@ const BASH_MS: u64 = 600_000;
 
 /// When the CLI ends the call of a tool, RFC 3339: its time runs from its start, or from the moment
 /// when the operator let it begin. None where the log does not know the call, or it has no end of its own.
-pub(super) async fn call_ends(
+pub(crate) async fn call_ends(
     log: &Log,
     incident: IncidentId,
     call: &str,

@@ -1,24 +1,25 @@
 //! What a client of the bastion asks of one channel.
 
+use breakglass_model::gateway::CALL_VARIABLE;
 use breakglass_model::{CommandMode, visible};
 use russh::Pty;
 
 /// Longest command, in bytes: kept whole in the record and on an approval's card.
-pub(super) const COMMAND_LIMIT: usize = 64 * 1024;
+pub(crate) const COMMAND_LIMIT: usize = 64 * 1024;
 /// Variables of one channel, and the bytes of one value.
 const VARIABLES: usize = 32;
 const VALUE_LIMIT: usize = 1024;
 
 /// What is to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Errand {
+pub(crate) enum Errand {
     Exec(Vec<u8>),
     Shell,
     Subsystem(String),
 }
 
 impl Errand {
-    pub(super) const fn mode(&self) -> CommandMode {
+    pub(crate) const fn mode(&self) -> CommandMode {
         match self {
             Errand::Exec(_) => CommandMode::Exec,
             Errand::Shell => CommandMode::Shell,
@@ -27,7 +28,7 @@ impl Errand {
     }
 
     /// The whole text, made fit to be kept and shown; of one that is too long its beginning.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match self {
             Errand::Exec(bytes) => {
                 let kept = &bytes[..bytes.len().min(COMMAND_LIMIT)];
@@ -39,7 +40,7 @@ impl Errand {
     }
 
     /// Why it can't be taken at all.
-    pub(super) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<String> {
         match self {
             Errand::Exec(bytes) if bytes.len() > COMMAND_LIMIT => Some(format!(
                 "the command has {} bytes, and {COMMAND_LIMIT} are the most; send a long script \
@@ -56,33 +57,30 @@ impl Errand {
 
 /// A terminal, as it was asked for.
 #[derive(Debug, Clone)]
-pub(super) struct Terminal {
-    pub(super) term: String,
-    pub(super) columns: u32,
-    pub(super) rows: u32,
-    pub(super) pixels: (u32, u32),
-    pub(super) modes: Vec<(Pty, u32)>,
+pub(crate) struct Terminal {
+    pub(crate) term: String,
+    pub(crate) columns: u32,
+    pub(crate) rows: u32,
+    pub(crate) pixels: (u32, u32),
+    pub(crate) modes: Vec<(Pty, u32)>,
 }
-
-/// What an agent's command carries to say which call of a tool it belongs to.
-pub const CALL: &str = "BREAKGLASS_CALL";
 
 /// Variables that may reach the guest: how text is shown, and nothing that a program obeys. And the one
 /// that goes no further than here.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Variables {
+pub(crate) struct Variables {
     listed: Vec<(String, String)>,
     call: Option<String>,
 }
 
 impl Variables {
     /// Takes a variable, or says that it is not on the list.
-    pub(super) fn set(&mut self, name: &str, value: &str) -> bool {
+    pub(crate) fn set(&mut self, name: &str, value: &str) -> bool {
         let listed = matches!(name, "LANG" | "TZ" | "COLORTERM" | "NO_COLOR")
             || (name.starts_with("LC_") && name != super::remote::VARIABLE);
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         let fits = value.len() <= VALUE_LIMIT && plain(name) && plain(value);
-        if fits && name == CALL {
+        if fits && name == CALL_VARIABLE {
             self.call = Some(value.to_owned());
             return true;
         }
@@ -94,11 +92,11 @@ impl Variables {
     }
 
     /// Which call of a tool it says that it belongs to.
-    pub(super) fn call(&self) -> Option<&str> {
+    pub(crate) fn call(&self) -> Option<&str> {
         self.call.as_deref()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &(String, String)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(String, String)> {
         self.listed.iter()
     }
 }
@@ -127,8 +125,8 @@ mod tests {
     #[test]
     fn the_call_that_a_command_belongs_to_goes_no_further() {
         let mut variables = Variables::default();
-        assert!(variables.set(CALL, "toolu_1"));
-        assert!(!variables.set(CALL, "a b"));
+        assert!(variables.set(CALL_VARIABLE, "toolu_1"));
+        assert!(!variables.set(CALL_VARIABLE, "a b"));
         assert_eq!(variables.call(), Some("toolu_1"));
         assert_eq!(variables.iter().count(), 0);
     }

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::crowd;
-use super::errand::{Errand, Terminal, Variables};
-use super::seat::Seat;
-use super::work::{Job, Place};
+use crate::errand::{Errand, Terminal, Variables};
+use crate::seat::Seat;
+use crate::work::Job;
+use breakglass_model::Side;
 
 /// Channels of one connection: OpenSSH's ControlMaster, where the agent sets it up, puts all commands on one.
 const CHANNELS: usize = 80;
@@ -22,21 +23,21 @@ const CHANNELS: usize = 80;
 const TOLD: usize = 8;
 
 /// One connection's client.
-pub(super) struct Client {
-    pub(super) seat: Arc<Seat>,
-    pub(super) place: Place,
-    pub(super) tasks: TaskTracker,
+pub(crate) struct Client {
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) place: Side,
+    pub(crate) tasks: TaskTracker,
     /// Tells that the client was let in.
-    pub(super) entered: Arc<Notify>,
+    pub(crate) entered: Arc<Notify>,
     /// Cancelled when the connection is over.
-    pub(super) connection: CancellationToken,
-    pub(super) work: crowd::Work,
-    pub(super) doors: HashMap<ChannelId, Door>,
-    pub(super) told: usize,
+    pub(crate) connection: CancellationToken,
+    pub(crate) work: crowd::Work,
+    pub(crate) doors: HashMap<ChannelId, Door>,
+    pub(crate) told: usize,
 }
 
 /// One channel, until its errand begins and as long as it lives.
-pub(super) struct Door {
+pub(crate) struct Door {
     channel: Option<Channel<Msg>>,
     variables: Variables,
     terminal: Option<Terminal>,
@@ -50,7 +51,7 @@ impl Client {
         if self.told > TOLD {
             return;
         }
-        let host = self.place.name(&self.seat.station.target);
+        let host = self.seat.target.config().name_of(self.place);
         let notice = EventBody::Notice {
             level: Level::Warning,
             code: "forwarding_refused".to_owned(),

@@ -8,38 +8,39 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as PlainUnix;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use breakglass_agent::sandbox::Way;
-use breakglass_control::bastion::{Place, Post};
+use breakglass_bastion::Post;
 use breakglass_log::Log;
+use breakglass_model::Side;
+use breakglass_model::gateway::Destination;
 use breakglass_model::{Actor, EventBody, IncidentId, Level};
 use rustix::net::sockopt::{socket_domain, socket_type};
 use rustix::net::{AddressFamily, SocketType};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_util::task::TaskTracker;
 
-use crate::egress::{Attempt, Destination, Egress, Error};
+use crate::egress::{AllowedHost, Attempt, Egress, Error};
 
 /// Different refused attempts of one conversation that are recorded; those after them are in the server's log alone.
 const RECORDED: usize = 32;
 
 /// What leads out of the sandboxes of a server. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Ways {
+pub(crate) struct Outbound {
     /// What each agent's proxy lets through.
-    listed: Arc<HashMap<String, Vec<Destination>>>,
+    listed: Arc<HashMap<String, Vec<AllowedHost>>>,
     log: Log,
     tasks: TaskTracker,
 }
 
-impl Ways {
+impl Outbound {
     /// The proxy lets through what is `listed` under the agent's name; what it refuses is recorded in
     /// `journal`.
     pub(crate) fn new(
-        listed: HashMap<String, Vec<Destination>>,
+        listed: HashMap<String, Vec<AllowedHost>>,
         log: Log,
         tasks: TaskTracker,
-    ) -> Ways {
-        Ways {
+    ) -> Outbound {
+        Outbound {
             listed: Arc::new(listed),
             log,
             tasks,
@@ -73,17 +74,23 @@ impl Ways {
     }
 
     /// Takes over a connection. What is none of the kind that its way has is closed. Does not wait.
-    pub(crate) fn take(&self, way: Way, stream: OwnedFd, post: &Post, egress: &Egress) {
-        let taken = match way {
-            Way::Guest => unix(stream).map(|stream| post.receive(Place::Guest, stream)),
-            Way::Host => unix(stream).map(|stream| post.receive(Place::Host, stream)),
-            Way::Model => tcp(stream).map(|stream| {
-                let egress = egress.until(post.until_cut_off());
+    pub(crate) fn connect(
+        &self,
+        destination: Destination,
+        stream: OwnedFd,
+        bastion: &Post,
+        egress: &Egress,
+    ) {
+        let taken = match destination {
+            Destination::Guest => unix(stream).map(|stream| bastion.receive(Side::Guest, stream)),
+            Destination::Host => unix(stream).map(|stream| bastion.receive(Side::Host, stream)),
+            Destination::Model => tcp(stream).map(|stream| {
+                let egress = egress.until(bastion.until_cut_off());
                 self.tasks.spawn(async move { egress.serve(stream).await });
             }),
         };
         if let Err(error) = taken {
-            tracing::warn!(%error, ?way, "what came out of the agent's sandbox is no connection");
+            tracing::warn!(%error, ?destination, "what came out of the agent's sandbox is no connection");
         }
     }
 }

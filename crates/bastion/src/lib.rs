@@ -11,6 +11,8 @@
 //! agent holds no key, no address and no way round: it is given the path of the sockets, which serve its own
 //! processes alone (`guard`).
 
+#![forbid(unsafe_code)]
+
 mod approvals;
 mod book;
 mod caller;
@@ -24,6 +26,7 @@ mod post;
 mod recorder;
 mod relay;
 mod remote;
+mod rules;
 mod seat;
 mod session;
 mod verb;
@@ -43,16 +46,13 @@ use russh::server::Config;
 use russh::{MethodKind, MethodSet, Preferred, cipher};
 
 pub use approvals::DecideError;
-pub use errand::CALL;
-pub use guard::Proof;
-pub use post::{Post, ToolQuestion, ToolRuling};
+pub use post::Post;
 pub use remote::SCRIPT_NAME;
-pub use work::Place;
+pub use rules::{Judgement, RuleFault, Rules, RulesError, Word, split};
 
-use crate::Control;
-use crate::permit::Refusal;
-use crate::rules::Rules;
-use crate::ssh::generate_key;
+use breakglass_control::AgentPort;
+use breakglass_control::Refusal;
+use breakglass_control::ssh::generate_key;
 use history::Settings;
 use listener::Service;
 use seat::Seat;
@@ -117,7 +117,7 @@ pub enum BastionError {
 pub struct Bastion(Arc<Inner>);
 
 struct Inner {
-    control: Control,
+    port: AgentPort,
     sockets: Option<PathBuf>,
     peer: u32,
     autonomy: Autonomy,
@@ -145,11 +145,11 @@ impl Seats {
 }
 
 impl Bastion {
-    /// A bastion in front of `control`, with a host key of its own that lives as long as it does.
+    /// A bastion in front of the targets of `port`, with a host key of its own that lives as long as it does.
     ///
     /// # Errors
     /// When the sockets' directory can't be made, or the system gives no random bytes.
-    pub fn new(control: Control, options: BastionOptions) -> io::Result<Bastion> {
+    pub fn new(port: AgentPort, options: BastionOptions) -> io::Result<Bastion> {
         let BastionOptions {
             sockets,
             peer,
@@ -165,7 +165,7 @@ impl Bastion {
         let key = generate_key()?;
         let public = key.public_key().to_openssh().map_err(io::Error::other)?;
         Ok(Bastion(Arc::new(Inner {
-            control,
+            port,
             sockets,
             peer,
             autonomy,
@@ -236,7 +236,7 @@ impl Bastion {
         let seat = self.0.seats.lock().get(&incident).map(Arc::clone);
         match seat {
             Some(seat) => seat.approvals.decide(approval, decision, note, actor).await,
-            None => Err(approvals::settled(&self.0.control.inner.log, incident, approval).await),
+            None => Err(approvals::settled(self.0.port.log(), incident, approval).await),
         }
     }
 
@@ -308,7 +308,7 @@ impl Bastion {
     /// What an operator chose for this target holds in a new incident too, be it more or less than what is
     /// configured; that it does is in the log.
     async fn settings(&self, incident: IncidentId) -> Result<Settings, LogError> {
-        let log = &self.0.control.inner.log;
+        let log = self.0.port.log();
         let mut settings = history::settings(log, incident).await?;
         let recorded = settings.autonomy;
         if recorded.is_none() {
@@ -334,15 +334,11 @@ impl Bastion {
         if let Some(seat) = self.0.seats.lock().get(&incident) {
             return Ok(Arc::clone(seat));
         }
-        let control = self.0.control.clone();
-        let station = Arc::clone(control.station(target)?);
+        let target = self.0.port.target(target)?;
         let settings = self.settings(incident).await?;
-        let upstream = Arc::clone(&station.upstream);
         let rules = Arc::clone(&self.0.rules);
         let leave = (self.0.autonomy, settings);
-        let seat = Arc::new(Seat::new(
-            incident, control, station, upstream, rules, leave,
-        ));
+        let seat = Arc::new(Seat::new(incident, target, rules, leave));
         let mut seats = self.0.seats.lock();
         if seats.len() >= SEATS {
             seats.retain(|_, seat| Arc::strong_count(seat) > 1);

@@ -13,38 +13,38 @@ const SIGN_IN: [&str; 2] = ["console.anthropic.com", "platform.claude.com"];
 
 /// One host and port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Destination {
+pub struct AllowedHost {
     /// A name in lower case, or an address; an IPv6 address without brackets.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
-impl Destination {
+impl AllowedHost {
     /// The vendor's own, where no other is configured.
-    pub(crate) fn vendor() -> Destination {
-        Destination {
+    pub(crate) fn vendor() -> AllowedHost {
+        AllowedHost {
             host: VENDOR.0.to_owned(),
             port: VENDOR.1,
         }
     }
 
     /// Where the vendor's CLI renews the sign-in of a person.
-    pub(crate) fn sign_in() -> impl Iterator<Item = Destination> {
-        SIGN_IN.into_iter().map(|host| Destination {
+    pub(crate) fn sign_in() -> impl Iterator<Item = AllowedHost> {
+        SIGN_IN.into_iter().map(|host| AllowedHost {
             host: host.to_owned(),
             port: 443,
         })
     }
 
     /// That of an `http://` or `https://` address; none where it has no host.
-    pub(crate) fn of_url(url: &str) -> Option<Destination> {
-        Destination::of(&url.parse().ok()?)
+    pub(crate) fn of_url(url: &str) -> Option<AllowedHost> {
+        AllowedHost::of(&url.parse().ok()?)
     }
 
     /// That of a request: `CONNECT host:port`, or a whole address. None where it is neither, or has a
     /// user name in it.
-    pub(crate) fn of(uri: &Uri) -> Option<Destination> {
+    pub(crate) fn of(uri: &Uri) -> Option<AllowedHost> {
         let authority = uri.authority()?;
         if authority.as_str().contains('@') {
             return None;
@@ -62,27 +62,27 @@ impl Destination {
             .host()
             .trim_start_matches('[')
             .trim_end_matches(']');
-        (!host.is_empty()).then(|| Destination {
+        (!host.is_empty()).then(|| AllowedHost {
             host: host.to_ascii_lowercase(),
             port,
         })
     }
 }
 
-impl FromStr for Destination {
+impl FromStr for AllowedHost {
     type Err = String;
 
     /// Reads `host:port`.
-    fn from_str(text: &str) -> Result<Destination, String> {
+    fn from_str(text: &str) -> Result<AllowedHost, String> {
         let uri = text.parse().ok();
         let found = uri.filter(|uri: &Uri| uri.scheme().is_none() && uri.path().is_empty());
         found
-            .and_then(|uri| Destination::of(&uri))
+            .and_then(|uri| AllowedHost::of(&uri))
             .ok_or_else(|| format!("{text:?} is no host and port"))
     }
 }
 
-impl fmt::Display for Destination {
+impl fmt::Display for AllowedHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.contains(':') {
             true => write!(f, "[{}]:{}", self.host, self.port),
@@ -110,7 +110,7 @@ mod tests {
             ("http://user:word@host/", None),
             (":443", None),
         ] {
-            let read = text.parse().ok().and_then(|uri| Destination::of(&uri));
+            let read = text.parse().ok().and_then(|uri| AllowedHost::of(&uri));
             let read = read.map(|destination| destination.to_string());
             assert_eq!(read.as_deref(), expected, "{text}");
         }
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn a_configured_destination_is_a_host_and_a_port_and_nothing_else() {
         for text in ["proxy.local:8080", "[fd00::1]:443", "10.0.0.1:1"] {
-            assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<AllowedHost>().unwrap().to_string(), text);
         }
         for text in [
             "",
@@ -129,7 +129,7 @@ mod tests {
             "a b:1",
             "host:70000",
         ] {
-            assert!(text.parse::<Destination>().is_err(), "{text}");
+            assert!(text.parse::<AllowedHost>().is_err(), "{text}");
         }
     }
 }

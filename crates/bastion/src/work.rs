@@ -15,16 +15,16 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::approvals::{Answer, Question};
-use super::caller::{Caller, FAILED};
-use super::errand::{Errand, Terminal, Variables};
-use super::policy::{Ruling, Wish};
-use super::recorder::{Ended, Opening, Recorder};
-use super::seat::{Admitted, Seat};
-use super::{relay, verb};
-use crate::ssh::SshError;
-use crate::ssh::upstream::OpenSession;
-use crate::target::Target;
+use crate::approvals::{Answer, Question};
+use crate::caller::{Caller, FAILED};
+use crate::errand::{Errand, Terminal, Variables};
+use crate::policy::{Ruling, Wish};
+use crate::recorder::{Ended, Opening, Recorder};
+use crate::seat::{Admitted, Seat};
+use crate::{relay, verb};
+use breakglass_control::ssh::OpenSession;
+use breakglass_control::ssh::SshError;
+use breakglass_model::Side;
 
 /// What a shell says when it may not run a command.
 const NOT_PERMITTED: i32 = 126;
@@ -33,55 +33,37 @@ const REFUSED: i32 = 2;
 /// Longest wait for a goodbye to the guest.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Which of a target's two machines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// The one that incidents are about.
-    Guest,
-    /// The one that it runs on, which answers verbs alone.
-    Host,
-}
-
-impl Place {
-    pub(super) fn name(self, target: &Target) -> &str {
-        match self {
-            Place::Guest => &target.name,
-            Place::Host => &target.host_name,
-        }
-    }
-}
-
 /// An errand with the channel that it came by.
-pub(super) struct Job {
-    pub(super) seat: Arc<Seat>,
-    pub(super) place: Place,
-    pub(super) errand: Errand,
-    pub(super) variables: Variables,
-    pub(super) terminal: Option<Terminal>,
-    pub(super) channel: Channel<Msg>,
-    pub(super) handle: Handle,
-    pub(super) gone: CancellationToken,
+pub(crate) struct Job {
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) place: Side,
+    pub(crate) errand: Errand,
+    pub(crate) variables: Variables,
+    pub(crate) terminal: Option<Terminal>,
+    pub(crate) channel: Channel<Msg>,
+    pub(crate) handle: Handle,
+    pub(crate) gone: CancellationToken,
 }
 
 /// An errand that was let in and is being recorded.
-pub(super) struct Work<'a> {
-    pub(super) seat: &'a Arc<Seat>,
-    pub(super) admitted: &'a Admitted,
-    pub(super) recorder: &'a Recorder,
-    pub(super) caller: &'a Caller,
-    pub(super) errand: &'a Errand,
-    pub(super) variables: &'a Variables,
-    pub(super) terminal: Option<&'a Terminal>,
+pub(crate) struct Work<'a> {
+    pub(crate) seat: &'a Arc<Seat>,
+    pub(crate) admitted: &'a Admitted,
+    pub(crate) recorder: &'a Recorder,
+    pub(crate) caller: &'a Caller,
+    pub(crate) errand: &'a Errand,
+    pub(crate) variables: &'a Variables,
+    pub(crate) terminal: Option<&'a Terminal>,
 }
 
 /// A session on the guest, if one was opened early.
-pub(super) type Opened = Option<Result<OpenSession, SshError>>;
+pub(crate) type Opened = Option<Result<OpenSession, SshError>>;
 
 /// Where the one who decided waits to hear that it took effect.
-pub(super) type Taken = Option<oneshot::Sender<()>>;
+pub(crate) type Taken = Option<oneshot::Sender<()>>;
 
 impl Job {
-    pub(super) async fn run(self) {
+    pub(crate) async fn run(self) {
         let (mut reading, writing) = self.channel.split();
         let caller = Caller {
             writing,
@@ -98,7 +80,7 @@ impl Job {
         let opening = Opening {
             turn,
             tool_call,
-            host: self.place.name(&self.seat.station.target).to_owned(),
+            host: self.seat.target.config().name_of(self.place).to_owned(),
             mode: self.errand.mode(),
             text: self.errand.text(),
         };
@@ -146,19 +128,19 @@ impl Job {
 }
 
 impl Work<'_> {
-    async fn attend(&self, place: Place, reading: &mut ChannelReadHalf, session: Opened) -> Ended {
+    async fn attend(&self, place: Side, reading: &mut ChannelReadHalf, session: Opened) -> Ended {
         if let Some(fault) = self.errand.fault() {
             return Ended::because(NOT_PERMITTED, fault);
         }
         let wish = match (place, self.errand) {
-            (Place::Host, errand) => match verb::parse(errand) {
+            (Side::Host, errand) => match verb::parse(errand) {
                 Ok(verb) => Wish::Verb(verb),
                 Err(refusal) => return Ended::because(REFUSED, refusal),
             },
-            (Place::Guest, Errand::Exec(_)) if self.terminal.is_some() => Wish::OnTerminal,
-            (Place::Guest, Errand::Exec(command)) => Wish::Command(command),
-            (Place::Guest, Errand::Shell) => Wish::Shell,
-            (Place::Guest, Errand::Subsystem(name)) => Wish::Subsystem(name),
+            (Side::Guest, Errand::Exec(_)) if self.terminal.is_some() => Wish::OnTerminal,
+            (Side::Guest, Errand::Exec(command)) => Wish::Command(command),
+            (Side::Guest, Errand::Shell) => Wish::Shell,
+            (Side::Guest, Errand::Subsystem(name)) => Wish::Subsystem(name),
         };
         let taken = match self.leave(place, wish).await {
             Ok(taken) => taken,
@@ -174,7 +156,7 @@ impl Work<'_> {
     }
 
     /// Leave to go on, or how it ends without.
-    async fn leave(&self, place: Place, wish: Wish<'_>) -> Result<Taken, Ended> {
+    async fn leave(&self, place: Side, wish: Wish<'_>) -> Result<Taken, Ended> {
         let touches = match self.seat.rule(wish) {
             Ruling::Allow => return Ok(None),
             Ruling::Deny(why) => return Err(Ended::because(NOT_PERMITTED, why)),
@@ -183,7 +165,7 @@ impl Work<'_> {
         let question = Question {
             turn: self.admitted.turn,
             tool_call: self.admitted.tool_call.clone(),
-            place: place.name(&self.seat.station.target).to_owned(),
+            place: self.seat.target.config().name_of(place).to_owned(),
             command: self.shown(),
             touches,
         };
@@ -226,14 +208,14 @@ async fn give_back(session: Opened) {
 }
 
 /// What the agent is told of a refusal.
-pub(super) fn denied(note: Option<&str>) -> String {
+pub(crate) fn denied(note: Option<&str>) -> String {
     match note.map(str::trim).filter(|note| !note.is_empty()) {
         Some(note) => format!("the operator denied it: {note}"),
         None => "the operator denied it".to_owned(),
     }
 }
 
-pub(super) fn unrecorded(error: &dyn std::fmt::Display) -> Ended {
+pub(crate) fn unrecorded(error: &dyn std::fmt::Display) -> Ended {
     Ended::because(
         FAILED,
         format!(

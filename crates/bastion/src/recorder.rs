@@ -14,32 +14,32 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::book::{Book, Entry};
+use crate::book::{Book, Entry};
 
 /// The least time between two writes of one command, so that a drip of bytes makes few events.
 const PACE: Duration = Duration::from_millis(40);
 
 /// What is recorded before anything of a command runs.
 #[derive(Debug, Clone)]
-pub(super) struct Opening {
-    pub(super) turn: TurnNumber,
-    pub(super) tool_call: Option<String>,
-    pub(super) host: String,
-    pub(super) mode: CommandMode,
-    pub(super) text: String,
+pub(crate) struct Opening {
+    pub(crate) turn: TurnNumber,
+    pub(crate) tool_call: Option<String>,
+    pub(crate) host: String,
+    pub(crate) mode: CommandMode,
+    pub(crate) text: String,
 }
 
 /// How a command ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ended {
-    pub(super) exit_code: Option<i32>,
-    pub(super) signal: Option<String>,
-    pub(super) message: Option<String>,
+pub(crate) struct Ended {
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) signal: Option<String>,
+    pub(crate) message: Option<String>,
 }
 
 impl Ended {
     /// With an exit code and a reason of the bastion's own.
-    pub(super) fn because(exit_code: i32, message: impl Into<String>) -> Ended {
+    pub(crate) fn because(exit_code: i32, message: impl Into<String>) -> Ended {
         Ended {
             exit_code: Some(exit_code),
             signal: None,
@@ -49,7 +49,7 @@ impl Ended {
 }
 
 /// The record of a command that was begun.
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     shared: Arc<Shared>,
     writer: JoinHandle<Result<(), LogError>>,
     began: Instant,
@@ -74,7 +74,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When the log does not take it: then it must not begin.
-    pub(super) async fn begin(
+    pub(crate) async fn begin(
         log: Log,
         incident: IncidentId,
         command: Uuid,
@@ -115,7 +115,7 @@ impl Recorder {
     }
 
     /// Books what passed. Never waits.
-    pub(super) fn take(&self, stream: CommandStream, bytes: &[u8]) {
+    pub(crate) fn take(&self, stream: CommandStream, bytes: &[u8]) {
         if self.shared.book().take(stream, bytes) {
             self.shared.bounded.store(true, Ordering::Relaxed);
         }
@@ -123,7 +123,7 @@ impl Recorder {
     }
 
     /// Resolves when the log does not take what was booked.
-    pub(super) async fn failed(&self) {
+    pub(crate) async fn failed(&self) {
         self.shared.failed.cancelled().await;
     }
 
@@ -131,7 +131,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When the log did not take all of it.
-    pub(super) async fn finish(mut self, ended: Ended) -> Result<(), LogError> {
+    pub(crate) async fn finish(mut self, ended: Ended) -> Result<(), LogError> {
         self.shared.ended.cancel();
         let written = (&mut self.writer).await;
         self.shared.tell_if_bounded().await;

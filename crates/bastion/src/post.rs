@@ -5,40 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use breakglass_model::gateway::{PeerCheck, ToolQuestion, ToolRuling};
 use breakglass_model::{Actor, EventBody, IncidentId, Level, TurnNumber};
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::approvals::{Answer, CELL, Question};
-use super::guard::Proof;
-use super::listener::{Service, Sockets};
-use super::policy::{Ruling, Wish};
-use super::remote::{self, Found};
-use super::seat::Seat;
-use super::work::{Place, denied};
+use crate::approvals::{Answer, CELL, Question};
+use crate::listener::{Service, Sockets};
+use crate::policy::{Ruling, Wish};
+use crate::remote::{self, Found};
+use crate::seat::Seat;
+use crate::work::denied;
+use breakglass_model::Side;
 
 /// Longest wait for the commands of a turn to be ended and recorded; ending one takes its own time
 /// on the guest, see `remote`.
 const QUIET_LIMIT: Duration = Duration::from_secs(15);
-
-/// What an agent asks before it uses a tool in its own cell.
-#[derive(Debug, Clone)]
-pub struct ToolQuestion {
-    /// The call.
-    pub tool_call: String,
-    /// The whole command.
-    pub command: String,
-}
-
-/// The answer to a [`ToolQuestion`].
-#[derive(Debug)]
-pub struct ToolRuling {
-    /// Whether it may; if not, a sentence for the agent.
-    pub leave: Result<(), String>,
-    /// To be told when the answer has reached the agent, where a person decided.
-    pub taken: Option<oneshot::Sender<()>>,
-}
 
 /// A seat that a conversation has taken, and its sockets; given back by Drop.
 pub struct Post {
@@ -54,12 +36,11 @@ impl Drop for Post {
 }
 
 impl Post {
-    pub(super) fn new(seat: Arc<Seat>, service: Service) -> Post {
-        let upstream = Arc::clone(&seat.upstream);
+    pub(crate) fn new(seat: Arc<Seat>, service: Service) -> Post {
+        let upstream = Arc::clone(seat.target.guest());
         // Bounded by the dial's own limit.
-        seat.control
-            .inner
-            .tracker
+        seat.target
+            .tasks()
             .spawn(async move { upstream.warm().await });
         Post {
             seat,
@@ -68,7 +49,7 @@ impl Post {
         }
     }
 
-    pub(super) fn listen(&mut self, directory: &Path) -> io::Result<()> {
+    pub(crate) fn listen(&mut self, directory: &Path) -> io::Result<()> {
         self.sockets = Some(self.service.listen(directory)?);
         Ok(())
     }
@@ -82,7 +63,7 @@ impl Post {
 
     /// Serves a connection of the agent's to one of its machines: `stream` came out of its sandbox, so
     /// nobody else's it can be. Does not wait.
-    pub fn receive(&self, place: Place, stream: UnixStream) {
+    pub fn receive(&self, place: Side, stream: UnixStream) {
         self.service.take_in(stream, place);
     }
 
@@ -100,15 +81,15 @@ impl Post {
 
     /// Lets in the processes that `proof` knows, and from then on no others: those of the agent that was
     /// started for this post. The first one counts.
-    pub fn open_to(&self, proof: Proof) {
-        self.service.guard.open_to(proof);
+    pub fn admit(&self, check: PeerCheck) {
+        self.service.guard.open_to(check);
     }
 
     /// What a runner shows that speaks for the agent's processes, where no proof was given: it sends
     /// `PASS enter` as the first line of a connection, and SSH after that. A secret, never to be given to
     /// the agent.
     #[must_use]
-    pub fn pass(&self) -> &str {
+    pub fn runner_secret(&self) -> &str {
         self.service.guard.pass()
     }
 
@@ -126,7 +107,10 @@ impl Post {
     /// end, so that the question is settled; `withdrawn` brings that about.
     pub async fn judge(&self, question: ToolQuestion, withdrawn: CancellationToken) -> ToolRuling {
         let ToolQuestion { tool_call, command } = question;
-        let ruled = |leave| ToolRuling { leave, taken: None };
+        let ruled = |leave| ToolRuling {
+            permission: leave,
+            delivered: None,
+        };
         let touches = match self.seat.rule(Wish::Cell(&command)) {
             Ruling::Allow => return ruled(Ok(())),
             Ruling::Deny(why) => return ruled(Err(why)),
@@ -148,12 +132,12 @@ impl Post {
         };
         match self.seat.approvals.ask(question, gone).await {
             Ok(Answer::Allowed(taken)) => ToolRuling {
-                leave: Ok(()),
-                taken: Some(taken),
+                permission: Ok(()),
+                delivered: Some(taken),
             },
             Ok(Answer::Denied(note, taken)) => ToolRuling {
-                leave: Err(denied(note.as_deref())),
-                taken: Some(taken),
+                permission: Err(denied(note.as_deref())),
+                delivered: Some(taken),
             },
             Ok(Answer::Void(why)) => ruled(Err(format!("nobody decided on it: {why}"))),
             Err(error) => ruled(Err(format!("it can't be recorded: {error}"))),
@@ -179,7 +163,7 @@ impl Post {
 }
 
 /// Waits until what was cancelled has ended, and ends what lost its client earlier.
-pub(super) async fn end_commands(seat: &Seat) {
+pub(crate) async fn end_commands(seat: &Seat) {
     let running = seat.quiet(QUIET_LIMIT).await;
     if running > 0 {
         let message = format!(
@@ -193,9 +177,9 @@ pub(super) async fn end_commands(seat: &Seat) {
     if left.is_empty() {
         return;
     }
-    let (count, name) = (left.len(), &seat.station.target.name);
+    let (count, name) = (left.len(), &seat.target.config().name);
     let before = format!("{count} commands had lost the agent's client before");
-    let (level, message) = match remote::end(&seat.upstream, &left).await {
+    let (level, message) = match remote::end(seat.target.guest(), &left).await {
         Ok(Found { ended, left: 0 }) => (
             Level::Info,
             format!("{before}; {ended} of their processes still ran on {name} and are gone."),
@@ -215,7 +199,7 @@ pub(super) async fn end_commands(seat: &Seat) {
 async fn tell_left(seat: &Seat) {
     let left = seat.take_left().len();
     if left > 0 {
-        let name = &seat.station.target.name;
+        let name = &seat.target.config().name;
         let message = format!(
             "{left} commands lost the agent's client in this turn and may run on on {name}; look \
              with `ps` there."

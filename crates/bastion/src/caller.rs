@@ -8,38 +8,38 @@ use russh::{ChannelWriteHalf, Sig};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::recorder::Ended;
+use crate::recorder::Ended;
 
 /// `SSH_EXTENDED_DATA_STDERR` of RFC 4254.
-pub(super) const STDERR: u32 = 1;
+pub(crate) const STDERR: u32 = 1;
 /// How long a client may leave a goodbye unread.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// What stock `ssh` exits with when it did not come to run the command.
-pub(super) const FAILED: i32 = 255;
+pub(crate) const FAILED: i32 = 255;
 
 /// Writes to the agent's client.
-pub(super) struct Caller {
-    pub(super) writing: ChannelWriteHalf<Msg>,
-    pub(super) handle: Handle,
+pub(crate) struct Caller {
+    pub(crate) writing: ChannelWriteHalf<Msg>,
+    pub(crate) handle: Handle,
     /// Cancelled when the client has closed the channel or is gone, and when we have closed it.
-    pub(super) gone: CancellationToken,
+    pub(crate) gone: CancellationToken,
     /// It has a terminal, whose lines end in CR LF.
-    pub(super) terminal: bool,
+    pub(crate) terminal: bool,
 }
 
 impl Caller {
     /// Standard output of the command. Waits for as long as the client does not read.
-    pub(super) async fn out(&self, data: Bytes) -> Result<(), russh::Error> {
+    pub(crate) async fn out(&self, data: Bytes) -> Result<(), russh::Error> {
         self.writing.data_bytes(data).await
     }
 
     /// Standard error of the command, likewise.
-    pub(super) async fn err(&self, data: Bytes) -> Result<(), russh::Error> {
+    pub(crate) async fn err(&self, data: Bytes) -> Result<(), russh::Error> {
         self.writing.extended_data_bytes(STDERR, data).await
     }
 
     /// Something of the bastion's own.
-    pub(super) async fn say(&self, sentence: &str) {
+    pub(crate) async fn say(&self, sentence: &str) {
         let end = if self.terminal { "\r\n" } else { "\n" };
         let line = Bytes::from(format!("breakglass: {sentence}{end}"));
         // Who does not read it finds it in the record.
@@ -47,7 +47,7 @@ impl Caller {
     }
 
     /// Ends the channel as the command ended.
-    pub(super) async fn finish(self, ended: &Ended) {
+    pub(crate) async fn finish(self, ended: &Ended) {
         if let Some(message) = &ended.message {
             self.say(message).await;
         }
@@ -95,7 +95,7 @@ const NAMED: [(&str, Sig); 12] = [
 ];
 
 /// A signal's name, without `SIG`, at most 32 visible characters.
-pub(super) fn name(signal: &Sig) -> String {
+pub(crate) fn name(signal: &Sig) -> String {
     match signal {
         Sig::Custom(name) => name
             .chars()

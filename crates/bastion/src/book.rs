@@ -15,22 +15,22 @@ const ENTRY: usize = 16 * 1024;
 
 /// A run of bytes of one stream, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) stream: CommandStream,
-    pub(super) text: String,
+pub(crate) struct Entry {
+    pub(crate) stream: CommandStream,
+    pub(crate) text: String,
     /// The bytes themselves (base64), where `text` does not hold them.
-    pub(super) raw: Option<String>,
+    pub(crate) raw: Option<String>,
 }
 
 /// The account of one command's streams.
 #[derive(Debug)]
-pub(super) struct Book {
+pub(crate) struct Book {
     output: Account,
     input: Account,
 }
 
 impl Book {
-    pub(super) fn new() -> Book {
+    pub(crate) fn new() -> Book {
         Book {
             output: Account::new(OUTPUT),
             input: Account::new(INPUT),
@@ -38,7 +38,7 @@ impl Book {
     }
 
     /// Takes what passed. True the first time that not all of the output can be kept.
-    pub(super) fn take(&mut self, stream: CommandStream, bytes: &[u8]) -> bool {
+    pub(crate) fn take(&mut self, stream: CommandStream, bytes: &[u8]) -> bool {
         match stream {
             CommandStream::Stdin => {
                 self.input.take(stream, bytes);
@@ -49,14 +49,14 @@ impl Book {
     }
 
     /// What of the beginnings has not been handed out yet, whole characters only.
-    pub(super) fn ready(&mut self) -> Vec<Entry> {
+    pub(crate) fn ready(&mut self) -> Vec<Entry> {
         let mut entries = self.input.ready(false);
         entries.extend(self.output.ready(false));
         entries
     }
 
     /// All that is left to hand out, and how many bytes were counted and not kept.
-    pub(super) fn close(mut self) -> (Vec<Entry>, u64) {
+    pub(crate) fn close(mut self) -> (Vec<Entry>, u64) {
         let mut entries = self.input.ready(true);
         entries.extend(self.output.ready(true));
         let omitted = self.input.omitted + self.output.omitted;

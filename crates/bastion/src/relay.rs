@@ -15,13 +15,13 @@ use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::time::timeout;
 
-use super::caller::{self, Caller, FAILED, STDERR};
-use super::errand::Errand;
-use super::recorder::{Ended, Recorder};
 use super::remote;
-use super::work::{Opened, Taken, Work};
-use crate::ssh::SshError;
-use crate::ssh::upstream::{Marks, OpenSession, Upstream};
+use crate::caller::{self, Caller, FAILED, STDERR};
+use crate::errand::Errand;
+use crate::recorder::{Ended, Recorder};
+use crate::work::{Opened, Taken, Work};
+use breakglass_control::ssh::SshError;
+use breakglass_control::ssh::{Marks, OpenSession, Upstream};
 
 /// How long the guest may take to answer a request on a fresh session.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ enum End {
     Unrecorded,
 }
 
-pub(super) async fn run(
+pub(crate) async fn run(
     work: &Work<'_>,
     client: &mut ChannelReadHalf,
     (opened, taken): (Opened, Taken),
@@ -75,7 +75,7 @@ pub(super) async fn run(
             work.seat.leave(work.admitted.command);
             let message = format!(
                 "the agent's client went away; what it started may run on on {}",
-                work.seat.station.target.name
+                work.seat.target.config().name
             );
             Ended::because(FAILED, message)
         }
@@ -88,11 +88,11 @@ pub(super) async fn run(
 
 /// A session on the guest; who has to wait for one is told what for.
 async fn open(work: &Work<'_>) -> Result<OpenSession, SshError> {
-    let upstream = &work.seat.upstream;
+    let upstream = &work.seat.target.guest();
     match upstream.open_at_once().await {
         Ok(opened) => opened,
         Err(granted) => {
-            let machine = &work.seat.station.target.name;
+            let machine = &work.seat.target.config().name;
             let why =
                 format!("the sshd of {machine} grants {granted}: waiting for a command to end");
             work.caller.say(&why).await;
@@ -115,7 +115,7 @@ async fn start(
     reading: &mut ChannelReadHalf,
     writing: &ChannelWriteHalf<Msg>,
 ) -> Result<(), String> {
-    let upstream = &work.seat.upstream;
+    let upstream = &work.seat.target.guest();
     let endpoint = &upstream.endpoint;
     let lost = |_| format!("the connection to {endpoint} broke before the command was sent");
     if let Some(terminal) = work.terminal {
@@ -300,7 +300,7 @@ async fn up(work: &Work<'_>, reading: &mut ChannelReadHalf) -> Ended {
         }
     }
     ended.unwrap_or_else(|| {
-        let endpoint = &work.seat.upstream.endpoint;
+        let endpoint = &work.seat.target.guest().endpoint;
         let message = format!(
             "the connection to {endpoint} broke while it ran; it may still be running there"
         );
@@ -325,7 +325,7 @@ async fn pass(message: ChannelMsg, recorder: &Recorder, caller: &Caller) {
 }
 
 fn refused(work: &Work<'_>) -> String {
-    let endpoint = &work.seat.upstream.endpoint;
+    let endpoint = &work.seat.target.guest().endpoint;
     match work.errand {
         Errand::Subsystem(_) => format!("{endpoint} has no such subsystem"),
         Errand::Exec(_) | Errand::Shell => {
@@ -337,8 +337,8 @@ fn refused(work: &Work<'_>) -> String {
 /// Ends what runs on the guest, and says what was found.
 async fn cut(work: &Work<'_>, writing: &ChannelWriteHalf<Msg>, why: &str) -> Ended {
     let _ = timeout(SEND_LIMIT, writing.signal(Sig::TERM)).await;
-    let name = &work.seat.station.target.name;
-    let found = remote::end(&work.seat.upstream, &[work.admitted.command]).await;
+    let name = &work.seat.target.config().name;
+    let found = remote::end(&work.seat.target.guest(), &[work.admitted.command]).await;
     let proof = match found {
         Ok(remote::Found { left: 0, .. }) => format!("no process of it is left on {name}"),
         Ok(remote::Found { left, .. }) => format!("{left} of its processes do not die on {name}"),

@@ -18,15 +18,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::approvals::Approvals;
-use super::guard::Guard;
-use super::history::Settings;
-use super::policy::{Ruling, Wish, rule};
-use super::work::{Opened, Place};
-use crate::Control;
-use crate::control::Station;
+use crate::approvals::Approvals;
+use crate::guard::Guard;
+use crate::history::Settings;
+use crate::policy::{Ruling, Wish, rule};
 use crate::rules::Rules;
-use crate::ssh::upstream::Upstream;
+use crate::work::Opened;
+use breakglass_control::AgentTarget;
+use breakglass_model::Side;
 
 /// Commands of one incident that may run at once.
 const COMMANDS: usize = 64;
@@ -36,12 +35,10 @@ const CALLS: usize = 4096;
 const LEFT: usize = 64;
 
 /// One incident's seat at the bastion.
-pub(super) struct Seat {
-    pub(super) incident: IncidentId,
-    pub(super) control: Control,
-    pub(super) station: Arc<Station>,
-    pub(super) upstream: Arc<Upstream>,
-    pub(super) approvals: Approvals,
+pub(crate) struct Seat {
+    pub(crate) incident: IncidentId,
+    pub(crate) target: AgentTarget,
+    pub(crate) approvals: Approvals,
     rules: Arc<Rules>,
     /// Of the post that has taken it last.
     guard: Mutex<Weak<Guard>>,
@@ -84,12 +81,12 @@ impl Turn {
 }
 
 /// Leave for one command to go on. The room is given back by Drop.
-pub(super) struct Admitted {
-    pub(super) command: Uuid,
-    pub(super) turn: TurnNumber,
-    pub(super) tool_call: Option<String>,
+pub(crate) struct Admitted {
+    pub(crate) command: Uuid,
+    pub(crate) turn: TurnNumber,
+    pub(crate) tool_call: Option<String>,
     /// Cancelled when the command has to end.
-    pub(super) token: CancellationToken,
+    pub(crate) token: CancellationToken,
     seat: Arc<Seat>,
 }
 
@@ -104,20 +101,16 @@ impl Drop for Admitted {
 }
 
 impl Seat {
-    pub(super) fn new(
+    pub(crate) fn new(
         incident: IncidentId,
-        control: Control,
-        station: Arc<Station>,
-        upstream: Arc<Upstream>,
+        target: AgentTarget,
         rules: Arc<Rules>,
         (configured, settings): (Autonomy, Settings),
     ) -> Seat {
         Seat {
             incident,
-            approvals: Approvals::new(control.inner.log.clone(), incident),
-            control,
-            station,
-            upstream,
+            approvals: Approvals::new(target.log().clone(), incident),
+            target,
             rules,
             guard: Mutex::default(),
             state: Mutex::new(State {
@@ -132,22 +125,22 @@ impl Seat {
         }
     }
 
-    pub(super) fn log(&self) -> &Log {
-        &self.control.inner.log
+    pub(crate) fn log(&self) -> &Log {
+        self.target.log()
     }
 
     /// Remembers who tells this incident's agent from others, for as long as its post is held.
-    pub(super) fn guard_by(&self, guard: &Arc<Guard>) {
+    pub(crate) fn guard_by(&self, guard: &Arc<Guard>) {
         *self.guard.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(guard);
     }
 
-    pub(super) fn guard(&self) -> Option<Arc<Guard>> {
+    pub(crate) fn guard(&self) -> Option<Arc<Guard>> {
         let guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
         guard.upgrade()
     }
 
     /// Lets one more command in, which names the call that it belongs to, or says why not.
-    pub(super) fn admit(self: &Arc<Seat>, named: Option<&str>) -> Result<Admitted, String> {
+    pub(crate) fn admit(self: &Arc<Seat>, named: Option<&str>) -> Result<Admitted, String> {
         let mut state = self.state();
         let Some(turn) = &state.turn else {
             return Err("no turn is running, and the agent acts in a turn only".to_owned());
@@ -178,47 +171,47 @@ impl Seat {
     }
 
     /// Opens a session on the guest for a command that will not have to wait for leave.
-    pub(super) async fn open_early(
+    pub(crate) async fn open_early(
         &self,
-        place: Place,
+        place: Side,
         admitted: Option<&Result<Admitted, String>>,
         gone: &CancellationToken,
     ) -> Opened {
         let token = &admitted?.as_ref().ok()?.token;
-        if place == Place::Host || self.state().autonomy != Autonomy::Autonomous {
+        if place == Side::Host || self.state().autonomy != Autonomy::Autonomous {
             return None;
         }
         tokio::select! {
             biased;
             // Who has to wait for others is told so, later.
-            opened = self.upstream.open_at_once() => opened.ok(),
+            opened = self.target.guest().open_at_once() => opened.ok(),
             () = token.cancelled() => None,
             () = gone.cancelled() => None,
         }
     }
 
     /// The turn that runs, and the tool call of a command: for what is recorded without being admitted.
-    pub(super) fn now(&self, named: Option<&str>) -> (TurnNumber, Option<String>) {
+    pub(crate) fn now(&self, named: Option<&str>) -> (TurnNumber, Option<String>) {
         match &self.state().turn {
             Some(turn) => (turn.number, turn.call_of(named)),
             None => (0, None),
         }
     }
 
-    pub(super) fn rule(&self, wish: Wish<'_>) -> Ruling {
+    pub(crate) fn rule(&self, wish: Wish<'_>) -> Ruling {
         rule(self.state().autonomy, wish, &self.rules)
     }
 
-    pub(super) fn set_autonomy(&self, autonomy: Autonomy) {
+    pub(crate) fn set_autonomy(&self, autonomy: Autonomy) {
         self.state().autonomy = autonomy;
     }
 
-    pub(super) fn is_cut_off(&self) -> bool {
+    pub(crate) fn is_cut_off(&self) -> bool {
         self.state().cut_off
     }
 
     /// Closes the bastion to this agent, or opens it again; closing ends its commands.
-    pub(super) fn set_cut_off(&self, cut_off: bool) {
+    pub(crate) fn set_cut_off(&self, cut_off: bool) {
         let mut state = self.state();
         state.cut_off = cut_off;
         if cut_off {
@@ -230,11 +223,11 @@ impl Seat {
     }
 
     /// Cancelled when, or while, the agent is cut off.
-    pub(super) fn until_cut_off(&self) -> CancellationToken {
+    pub(crate) fn until_cut_off(&self) -> CancellationToken {
         self.state().open.clone()
     }
 
-    pub(super) fn turn_began(&self, number: TurnNumber) {
+    pub(crate) fn turn_began(&self, number: TurnNumber) {
         let mut state = self.state();
         if let Some(earlier) = state.turn.take() {
             earlier.over.cancel();
@@ -249,7 +242,7 @@ impl Seat {
     }
 
     /// Names the tool calls that run now.
-    pub(super) fn tools_run(&self, calls: &[&str]) {
+    pub(crate) fn tools_run(&self, calls: &[&str]) {
         let Some(turn) = &mut self.state().turn else {
             return;
         };
@@ -260,14 +253,14 @@ impl Seat {
     }
 
     /// From now on nothing more of the turn is let in, and what runs is being ended.
-    pub(super) fn end_turn(&self) {
+    pub(crate) fn end_turn(&self) {
         if let Some(turn) = self.state().turn.take() {
             turn.over.cancel();
         }
     }
 
     /// Cancelled when the turn that runs now is over; at once where none runs.
-    pub(super) fn turn_over(&self) -> CancellationToken {
+    pub(crate) fn turn_over(&self) -> CancellationToken {
         match &self.state().turn {
             Some(turn) => turn.over.clone(),
             None => {
@@ -279,7 +272,7 @@ impl Seat {
     }
 
     /// A command that lost its client and may run on.
-    pub(super) fn leave(&self, command: Uuid) {
+    pub(crate) fn leave(&self, command: Uuid) {
         let mut state = self.state();
         if state.left.len() < LEFT {
             state.left.push(command);
@@ -287,12 +280,12 @@ impl Seat {
     }
 
     /// Takes over the commands that were left.
-    pub(super) fn take_left(&self) -> Vec<Uuid> {
+    pub(crate) fn take_left(&self) -> Vec<Uuid> {
         std::mem::take(&mut self.state().left)
     }
 
     /// Waits, at most `limit`, until no command runs; gives how many still do.
-    pub(super) async fn quiet(&self, limit: Duration) -> usize {
+    pub(crate) async fn quiet(&self, limit: Duration) -> usize {
         let mut running = self.running.subscribe();
         let _ = timeout(limit, running.wait_for(|count| *count == 0)).await;
         *self.running.borrow()
