@@ -19,4 +19,4 @@ pub use event::*;
 pub use frame::*;
 pub use machine::Machine;
 pub use side::Side;
-pub use text::{bounded, visible};
+pub use text::{bounded, sentence, visible};

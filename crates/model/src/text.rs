@@ -49,6 +49,18 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
+/// `why` with a capital and a full stop.
+#[must_use]
+pub fn sentence(why: impl Into<String>) -> String {
+    let why = why.into();
+    let mut letters = why.chars();
+    let first = letters
+        .next()
+        .map(|first| first.to_uppercase().to_string())
+        .unwrap_or_default();
+    format!("{first}{}.", letters.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

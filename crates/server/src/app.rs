@@ -1,35 +1,21 @@
 //! Build, spawn, drain: the one place where the parts are put together.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::{AcpAgent, AgentOptions, Agents, RunnerAccess, TargetNames};
-use breakglass_bastion::{Bastion, BastionOptions};
-use breakglass_bastion::{Rules, RulesError};
-use breakglass_control::ssh::{Dials, PrivateKey};
-use breakglass_control::{AgentPort, Control, Pictures, SshOptions, Target};
+use breakglass_cell::{Kind, Outbound, allowed_hosts, build_agents};
+use breakglass_config::{Config, RECORD_FILE, ssh_options};
+use breakglass_control::{Control, Pictures};
 use breakglass_log::Log;
 use breakglass_model::{Actor, EventBody, Level};
-use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
-use crate::cell::{self, Cell, Kind};
-use crate::config::{self, Config, OtherAgent};
-use crate::doctor;
-use crate::egress::AllowedHost;
-use crate::gateway::Gateway;
 use crate::hold::{Hold, Taken};
-use crate::http::{self, AppState, Ends, ListenLimits, NoAgent, Services, Turned};
-use crate::notify;
-use crate::outbound::Outbound;
-
-/// The record's file name under `data_dir`.
-pub const RECORD_FILE: &str = "record.db";
+use crate::http::{self, AppState, Ends, ListenLimits, Services, Turned};
 
 /// The directory under `data_dir` for the screen as it was before each verb.
 const PICTURES: &str = "pictures";
@@ -124,7 +110,7 @@ impl App {
             config.agent.autonomy = config.agent.autonomy.at_most(ceiling.autonomy);
             tracing::warn!("{}", ceiling.why);
         }
-        let outbound = Outbound::new(listed(&config), log.clone(), tracker.clone());
+        let outbound = Outbound::new(allowed_hosts(&config), log.clone(), tracker.clone());
         let (agents, bastion) = match build_agents(&config, (&log, agent_port), kind, outbound) {
             Ok((agents, bastion)) => (Ok(agents), Some(bastion)),
             Err(why) => (Err(why), None),
@@ -229,8 +215,10 @@ impl App {
         }
         if self.mode == Mode::Serve {
             let (state, cancel) = (&self.state, self.cancel.clone());
-            let telling = doctor::tell_incidents(state.findings.changes(), state.log.clone());
-            let watching = doctor::watch(state.findings.clone(), state.agents.clone());
+            let telling =
+                breakglass_readiness::tell_incidents(state.findings.changes(), state.log.clone());
+            let watching =
+                breakglass_readiness::watch(state.findings.clone(), state.agents.clone());
             self.tracker.spawn(async move {
                 let both = async { tokio::join!(telling, watching) };
                 cancel.run_until_cancelled(both).await;
@@ -239,7 +227,7 @@ impl App {
         let (log, cancel) = (self.state.log.clone(), self.cancel.clone());
         let tending = async move { cancel.run_until_cancelled(tend(log)).await };
         self.tracker.spawn(tending);
-        self.state.notifier.start(notify::Sources {
+        self.state.notifier.start(breakglass_notify::Sources {
             log: self.state.log.clone(),
             control: self.state.control.clone(),
             findings: self.state.findings.clone(),
@@ -300,162 +288,4 @@ fn ship(line: &[u8]) {
     use std::io::Write as _;
     // A closed pipe costs the shipped copy, not the record.
     let _ = std::io::stdout().lock().write_all(line);
-}
-
-/// How the configuration says that guest and host are reached.
-pub(crate) fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
-    SshOptions {
-        key,
-        host_keys: config.ssh.host_keys,
-        known_hosts: config.ssh.known_hosts.clone(),
-        connect_timeout: config.ssh.connect_timeout,
-        keepalive: config.ssh.keepalive,
-        dials: Dials::of(&config.targets),
-    }
-}
-
-/// The agent in its cell and the bastion before it, or a sentence why there is none: power works on
-/// without them.
-fn build_agents(
-    config: &Config,
-    (log, port): (&Log, AgentPort),
-    kind: Result<Kind, String>,
-    outbound: Outbound,
-) -> Result<(Agents, Bastion), NoAgent> {
-    if !config.agent.enabled {
-        return Err(NoAgent::SwitchedOff);
-    }
-    let kind = kind.map_err(|why| {
-        NoAgent::Broken(format!(
-            "The agent is to run in a sandbox (agent.sandbox = \"required\"), and there is none: {why}. \
-             Power and checks work without it."
-        ))
-    })?;
-    let built = build_bastion(config, port, &kind).and_then(|bastion| {
-        let first = agent_options(config, bastion.known_hosts(), &kind)?;
-        let others = config.agents.iter();
-        let others = others.map(|other| {
-            let cell = Cell::build_for(&other.name, config, bastion.known_hosts(), &kind)?;
-            other_options(config, other, &cell)
-        });
-        let others = others.collect::<Result<Vec<_>, _>>()?;
-        let gateway = Gateway {
-            bastion: bastion.clone(),
-            outbound,
-        };
-        let agents = Agents::several(first, others, log.clone(), Arc::new(gateway));
-        Ok((agents, bastion))
-    });
-    built.map_err(|error| {
-        tracing::error!(%error, "the agent's cell could not be made: there is no agent");
-        let cell = config.data_dir.join("cell").display().to_string();
-        NoAgent::Broken(format!(
-            "The agent's cell {cell} could not be made: {error}. Free space there or set its \
-             owner, and start breakglass again. Power and checks work without it."
-        ))
-    })
-}
-
-/// What each agent's proxy lets through.
-fn listed(config: &Config) -> HashMap<String, Vec<AllowedHost>> {
-    let others = config.agents.iter();
-    let others = others.map(|other| (other.name.clone(), other.egress.clone()));
-    let first = (config::FIRST_AGENT.to_owned(), config.agent.listed());
-    others.chain([first]).collect()
-}
-
-fn build_bastion(config: &Config, port: AgentPort, kind: &Kind) -> std::io::Result<Bastion> {
-    // Out of a sandbox connections come by themselves.
-    let by_path = kind.sandbox().is_none();
-    let options = BastionOptions {
-        sockets: by_path.then(|| config.agent.sockets_dir(&config.data_dir)),
-        peer: config.agent.uid(),
-        autonomy: config.agent.autonomy,
-        ceiling: kind.ceiling(),
-        rules: rules(config).map_err(std::io::Error::other)?,
-    };
-    Bastion::new(port, options)
-}
-
-fn rules(config: &Config) -> Result<Rules, RulesError> {
-    match &config.agent.rules {
-        Some((path, text)) => config::own_rules(path, text),
-        None => Rules::built_in(),
-    }
-}
-
-/// How the CLI is started: in its cell here, or by a runner.
-fn agent_options(config: &Config, known_hosts: &str, kind: &Kind) -> std::io::Result<AgentOptions> {
-    let agent = &config.agent;
-    if let Some(socket) = &agent.runner {
-        let mut options = AgentOptions::new("claude", config.data_dir.join("cell"));
-        options.runner = Some(RunnerAccess {
-            socket: socket.clone(),
-            ssh_config: cell::client_config(),
-            known_hosts: known_hosts.to_owned(),
-        });
-        return Ok(with_bounds(options, config));
-    }
-    let cell = Cell::build(config, known_hosts, kind)?;
-    Ok(with_bounds(here(config, &cell)?, config))
-}
-
-/// How the CLI is started in its cell.
-fn here(config: &Config, cell: &Cell) -> std::io::Result<AgentOptions> {
-    let agent = &config.agent;
-    let key = agent.api_key.as_ref().map(|key| &key.secret);
-    let url = agent.base_url.as_deref();
-    let mut options = cell.options(agent.command.clone(), &config.private, key, url)?;
-    options.args.clone_from(&agent.args);
-    if let Some(library) = &agent.library {
-        options.lend(library.clone());
-    }
-    Ok(options)
-}
-
-/// How an agent of `[[agents]]` is started in a cell of its own, by the bridge that this program is.
-pub(crate) fn other_options(
-    config: &Config,
-    other: &OtherAgent,
-    cell: &Cell,
-) -> std::io::Result<AgentOptions> {
-    let bridge = std::env::current_exe()?;
-    let mut options = cell.options(bridge, &config.private, None, None)?;
-    options.args = vec!["acp".to_owned()];
-    options.kind = breakglass_agent::Kind::Acp(AcpAgent {
-        command: other.command.clone(),
-        args: other.args.clone(),
-    });
-    options.env.extend(other.environment.iter().cloned());
-    if let Some((variable, key)) = &other.api_key {
-        let key = key.secret.expose_secret().to_owned();
-        options.env.push((variable.clone(), key));
-    }
-    if let Some(library) = &config.agent.library {
-        options.lend(library.clone());
-    }
-    let mut options = with_bounds(options, config);
-    options.name.clone_from(&other.name);
-    options.fallback = None;
-    options.model.clone_from(&other.model);
-    options.sign_in = other.renew_login();
-    Ok(options)
-}
-
-/// What is the same wherever the CLI runs.
-fn with_bounds(mut options: AgentOptions, config: &Config) -> AgentOptions {
-    let agent = &config.agent;
-    config::FIRST_AGENT.clone_into(&mut options.name);
-    options.fallback.clone_from(&agent.fallback);
-    options.model.clone_from(&agent.model);
-    options.turn_limit = agent.turn_limit;
-    options.silence_limit = agent.silence_limit;
-    options.max_api_retries = agent.max_api_retries;
-    options.sign_in = http::sentence(agent.renew_login());
-    let names = |target: &Target| TargetNames {
-        guest: target.name.clone(),
-        host: target.host_name.clone(),
-    };
-    options.targets = config.targets.iter().map(names).collect();
-    options
 }

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// A data directory that is held until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Hold {
+pub struct Hold {
     /// None where the file system has no locks.
     locked: Option<(File, PathBuf)>,
 }
@@ -52,7 +52,7 @@ impl Hold {
     ///
     /// # Errors
     /// When another process has it.
-    pub(crate) fn take(directory: &Path) -> Result<Hold, Taken> {
+    pub fn take(directory: &Path) -> Result<Hold, Taken> {
         let held = File::open(directory).and_then(|directory| match directory.try_lock() {
             Ok(()) => Ok(Some(directory)),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -77,7 +77,7 @@ impl Hold {
     }
 
     /// The same, and waits a moment for a predecessor that is just ending.
-    pub(crate) async fn take_over(directory: &Path) -> Result<Hold, Taken> {
+    pub async fn take_over(directory: &Path) -> Result<Hold, Taken> {
         let begun = Instant::now();
         loop {
             match Hold::take(directory) {

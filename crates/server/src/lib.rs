@@ -1,23 +1,13 @@
-//! breakglass: saves a machine that is down. Power without any model, and an agent with SSH.
+//! The server: HTTP, identity, the page, metrics and reports, and [`app`], which puts all parts together.
 //!
-//! This crate puts the parts together and shows them to people: configuration, identity, HTTP,
-//! the page, the command line.
+//! It owns no decision about power, agents or readiness: those are crates of their own.
 
 #![forbid(unsafe_code)]
 
 pub mod app;
 pub mod auth;
-mod cell;
-pub mod cli;
-pub mod config;
-mod doctor;
-pub mod egress;
-mod enroll;
-mod gateway;
-mod hold;
+pub mod hold;
 pub mod http;
 mod metrics;
-mod notify;
-mod outbound;
 mod report;
 mod web;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq as _;
 
 use super::identity::{Identity, Via};
-use super::token::digest;
+use breakglass_config::token::digest;
 
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 const MAX_CODES: usize = 16;

@@ -1,5 +1,6 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use breakglass_config::check_identity;
 use breakglass_model::Actor;
 
 use crate::http::Problem;
@@ -33,36 +34,12 @@ impl Via {
 }
 
 impl Identity {
-    /// Longest name, in bytes.
-    pub const MAX_NAME: usize = 128;
-
     pub(super) fn new(name: &str, via: Via) -> Result<Identity, &'static str> {
-        Identity::check_name(name)?;
+        check_identity(name)?;
         Ok(Identity {
             name: name.to_owned(),
             via,
         })
-    }
-
-    /// Whether `name` may name a person: 1 to 128 bytes of characters that show, no blank at
-    /// either end.
-    ///
-    /// # Errors
-    /// What is wrong with it, as the end of a sentence.
-    pub fn check_name(name: &str) -> Result<(), &'static str> {
-        if name.is_empty() {
-            return Err("the name is empty");
-        }
-        if name.len() > Identity::MAX_NAME {
-            return Err("the name is longer than 128 bytes");
-        }
-        if !name.chars().all(super::name::shows) {
-            return Err("the name holds characters that no screen shows");
-        }
-        if name.starts_with(' ') || name.ends_with(' ') {
-            return Err("the name begins or ends with a blank");
-        }
-        Ok(())
     }
 
     /// The name.

@@ -17,10 +17,8 @@ mod codes;
 mod identity;
 mod name;
 mod origin;
-mod own;
 mod proxy;
 mod session;
-mod token;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,14 +28,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 pub use identity::{Identity, Via};
-pub(crate) use own::addresses as own_addresses;
 pub use proxy::Peer;
 pub use session::{COOKIE, LIFETIME_S};
-pub use token::{ApiToken, WeakToken};
 
-use crate::config::AuthConfig;
 use crate::http::Problem;
 use backoff::{Backoff, Lately};
+use breakglass_config::{ApiToken, AuthConfig};
 use codes::Codes;
 use proxy::Proxies;
 use session::Sessions;

@@ -11,7 +11,9 @@ use axum::http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 use super::identity::{Identity, Via};
-use super::{name, own};
+use breakglass_config::local_addresses::is_own as is_local;
+
+use super::name;
 
 /// The peer of a connection, as the socket says; the listener puts it into each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,7 @@ impl Peer {
     /// one of this machine's own: addresses come and go, and the agent can't change them.
     #[must_use]
     pub fn accepted(address: SocketAddr, local: Option<SocketAddr>) -> Peer {
-        let own = own::is_own(address, local);
+        let own = is_local(address, local);
         Peer { address, own }
     }
 

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use subtle::ConstantTimeEq as _;
 
 use super::identity::{Identity, Via};
-use super::token::keyed;
+use breakglass_config::token::keyed;
 
 /// The cookie's name.
 pub const COOKIE: &str = "breakglass_session";

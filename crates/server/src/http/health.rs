@@ -13,7 +13,7 @@ use ts_rs::TS;
 
 use super::state::AppState;
 use crate::auth::Identity;
-use crate::doctor::{self, Check};
+use breakglass_readiness::Check;
 
 /// The name of the agent's check.
 const AGENT: &str = "agent";
@@ -38,7 +38,7 @@ pub(super) struct Link {
     /// Whether it holds: it is not red.
     ok: bool,
     /// How it stands.
-    state: doctor::State,
+    state: breakglass_readiness::State,
     /// What was seen.
     message: String,
     /// What to do; none where it is green.
@@ -90,7 +90,7 @@ async fn readiness(state: &AppState, ask_agent: bool) -> Readiness {
     let checks = checks(state, ask_agent).await;
     let ready = checks
         .values()
-        .all(|check| check.state < doctor::State::Red);
+        .all(|check| check.state < breakglass_readiness::State::Red);
     let links = checks.into_iter();
     let checks = links.map(|(name, check)| (name, check.into())).collect();
     Readiness { ready, checks }
@@ -105,7 +105,7 @@ pub(super) async fn checks(state: &AppState, ask_agent: bool) -> BTreeMap<String
     let known = known.map(|index| examined.swap_remove(index));
     let agent = match known {
         Some(known) if !ask_agent => known,
-        _ => doctor::live_agent(&state.agents, &state.findings.config().agent).await,
+        _ => breakglass_readiness::live_agent(&state.agents, &state.findings.config().agent).await,
     };
     let now = live(state).into_iter().chain([agent]);
     for check in now.chain(examined) {
@@ -126,7 +126,7 @@ pub(super) async fn checks(state: &AppState, ask_agent: bool) -> BTreeMap<String
 impl From<Check> for Link {
     fn from(check: Check) -> Link {
         Link {
-            ok: check.state < doctor::State::Red,
+            ok: check.state < breakglass_readiness::State::Red,
             state: check.state,
             message: check.evidence,
             remedy: check.remedy,

@@ -15,10 +15,12 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use super::extract::{Body, NoBody, PathOf};
-use super::problem::{Problem, sentence};
-use super::state::{AppState, NoAgent};
+use super::problem::Problem;
+use super::state::AppState;
 use super::targets;
 use crate::auth::Identity;
+use breakglass_cell::NoAgent;
+use breakglass_model::sentence;
 
 /// Longest wait for what a new incident's agent may do.
 const PREPARE_LIMIT: Duration = Duration::from_secs(2);

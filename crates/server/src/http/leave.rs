@@ -11,9 +11,11 @@ use ts_rs::TS;
 
 use super::extract::{Body, PathOf};
 use super::incidents::find_open;
-use super::problem::{Problem, sentence};
-use super::state::{AppState, NoAgent};
+use super::problem::Problem;
+use super::state::AppState;
 use crate::auth::Identity;
+use breakglass_cell::NoAgent;
+use breakglass_model::sentence;
 
 /// Longest note, in bytes.
 const MAX_NOTE: usize = 4096;

@@ -30,10 +30,9 @@ pub use crate::metrics::{Ends, Turned};
 pub use incidents::MAX_PROMPT;
 pub use listen::{ListenLimits, serve};
 pub use metrics::metrics_router;
-pub(crate) use problem::sentence;
 pub use problem::{Problem, ProblemBody};
 pub use router::{PROTECTED, router};
-pub use state::{About, AppState, NoAgent, Services};
+pub use state::{About, AppState, Services};
 pub use streams::Streams;
 
 use breakglass_log::LogError;
@@ -41,7 +40,7 @@ use breakglass_log::LogError;
 /// The log could not do it: the client is told why, since it is the operator's own.
 impl From<LogError> for Problem {
     fn from(error: LogError) -> Problem {
-        let detail = problem::sentence(error.to_string());
+        let detail = breakglass_model::sentence(error.to_string());
         match error {
             LogError::NotFound { .. } => Problem::not_found(detail),
             LogError::Closed { .. } => Problem::conflict("closed", "Closed", detail),

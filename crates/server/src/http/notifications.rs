@@ -6,7 +6,7 @@ use ts_rs::TS;
 
 use super::state::AppState;
 use crate::auth::Identity;
-use crate::notify::ReceiverStatus;
+use breakglass_notify::ReceiverStatus;
 
 /// What became of the notifications.
 #[derive(Debug, Serialize, TS, JsonSchema)]

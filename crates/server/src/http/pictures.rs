@@ -7,10 +7,11 @@ use breakglass_control::NoPicture;
 use breakglass_model::OperationId;
 
 use super::extract::PathOf;
-use super::problem::{Problem, sentence};
+use super::problem::Problem;
 use super::state::AppState;
 use super::targets;
 use crate::auth::Identity;
+use breakglass_model::sentence;
 
 /// `GET /api/targets/{target}/screenshot`: the host's gate is asked now; nothing is recorded.
 pub(super) async fn now(

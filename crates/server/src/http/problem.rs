@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use breakglass_model::sentence;
 use breakglass_model::{IncidentId, OperationId, TurnNumber};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -219,17 +220,6 @@ impl Problem {
     pub fn body(&self) -> &ProblemBody {
         &self.0
     }
-}
-
-/// `why` with a capital and a full stop.
-pub(crate) fn sentence(why: impl Into<String>) -> String {
-    let why = why.into();
-    let mut letters = why.chars();
-    let first = letters
-        .next()
-        .map(|first| first.to_uppercase().to_string())
-        .unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
 }
 
 impl IntoResponse for Problem {

@@ -16,7 +16,7 @@ use super::extract::{Body, NoBody};
 use super::problem::Problem;
 use super::state::AppState;
 use crate::auth::Identity;
-use crate::config::Preset;
+use breakglass_config::Preset;
 
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
 

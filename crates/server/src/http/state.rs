@@ -3,6 +3,7 @@ use std::time::SystemTime;
 
 use breakglass_agent::Agents;
 use breakglass_bastion::Bastion;
+use breakglass_cell::NoAgent;
 use breakglass_control::Control;
 use breakglass_log::Log;
 use breakglass_model::Autonomy;
@@ -12,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::session::AgentChoice;
 use super::streams::Streams;
 use crate::auth::Auth;
-use crate::config::{Config, FIRST_AGENT, LimitsConfig, Preset};
-use crate::doctor::Findings;
 use crate::metrics::{Ends, Metrics, Turned};
-use crate::notify::Notifier;
 use crate::report::Reading;
+use breakglass_config::{Config, FIRST_AGENT, LimitsConfig, Preset};
+use breakglass_notify::Notifier;
+use breakglass_readiness::Findings;
 
 /// What every handler works with. Cheap to clone.
 #[derive(Clone)]
@@ -90,17 +91,6 @@ pub struct Services {
     pub auth: Auth,
     /// Counts what the journal says has ended.
     pub ends: Ends,
-}
-
-/// Why there is no agent, as a sentence.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoAgent {
-    /// Nobody wants one.
-    #[error("The agent is switched off (agent.enabled = false). Power and checks work without it.")]
-    SwitchedOff,
-    /// It could not be set up.
-    #[error("{0}")]
-    Broken(String),
 }
 
 impl AppState {

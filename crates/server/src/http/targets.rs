@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use super::extract::{NoBody, PathOf, QueryOf};
-use super::problem::{Problem, sentence};
+use super::problem::Problem;
 use super::state::AppState;
 use crate::auth::Identity;
+use breakglass_model::sentence;
 
 /// Longer than any verb takes: the gate has its own deadlines.
 const WAIT: Duration = Duration::from_secs(15 * 60);

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::doctor::{Check, State};
+use breakglass_readiness::{Check, State};
 
 /// Answers of the parts that are asked.
 pub(crate) struct Now {

@@ -25,7 +25,6 @@ use breakglass_control::measured;
 use breakglass_log::IncidentSummary;
 use breakglass_model::{Event, Vitals};
 
-use crate::config;
 use facts::Facts;
 use timeline::Timeline;
 
@@ -44,7 +43,7 @@ impl Reading {
 
     pub(crate) fn rules(&self) -> Option<Arc<Rules>> {
         let made = || match &self.own {
-            Some((path, text)) => config::own_rules(path, text),
+            Some((path, text)) => breakglass_config::own_rules(path, text),
             None => Rules::built_in(),
         };
         let rules = self.rules.get_or_init(|| made().ok().map(Arc::new));

@@ -125,10 +125,10 @@ fn values(server: &Server) -> HashMap<&'static str, String> {
     let other = auth.cookie_issued_at("bob", now - 5, "good");
     let (claims, _) = other.rsplit_once('.').unwrap();
     let stranger = crate::auth::Auth::new(
-        &crate::config::AuthConfig {
+        &breakglass_config::AuthConfig {
             trusted_proxies: Vec::new(),
             user_header: "x-user".parse().unwrap(),
-            token: Some(crate::auth::ApiToken::new(&TOKEN.to_uppercase()).unwrap()),
+            token: Some(breakglass_config::ApiToken::new(&TOKEN.to_uppercase()).unwrap()),
             token_identity: "ann".to_owned(),
             secure_cookie: false,
         },

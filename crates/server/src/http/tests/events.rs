@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::server::{DEADLINE, Request, Server, TOKEN};
-use crate::config::LimitsConfig;
 use crate::http::ListenLimits;
+use breakglass_config::LimitsConfig;
 
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 

@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::server::{DEADLINE, Server};
-use crate::config::LimitsConfig;
 use crate::http::ListenLimits;
+use breakglass_config::LimitsConfig;
 
 const LOOPBACK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 

@@ -13,11 +13,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{ApiToken, Auth, Peer};
-use crate::config::{
+use crate::auth::{Auth, Peer};
+use crate::http::{AppState, Ends, ListenLimits, Services, router, serve};
+use breakglass_config::ApiToken;
+use breakglass_config::{
     AgentConfig, AuthConfig, Config, LimitsConfig, NotifyConfig, RecordConfig, SshConfig,
 };
-use crate::http::{AppState, Ends, ListenLimits, Services, router, serve};
 
 pub(super) const TOKEN: &str = "Aq3xK9mZ7vB2nC5hJ8kL1pO4iU6yT0rE";
 /// The address from which clients come: one of the server's own.
@@ -86,7 +87,7 @@ impl Server {
             log,
             control,
             bastion: None,
-            agents: Err(crate::http::NoAgent::SwitchedOff),
+            agents: Err(breakglass_cell::NoAgent::SwitchedOff),
             auth,
             ends,
         };

@@ -1,0 +1,244 @@
+//! The drill: production wiring on a simulated machine, in a directory of its own that goes
+//! with it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use axum::http::HeaderName;
+use breakglass_control::{Endpoint, HostKeyPolicy, Target, ssh};
+use breakglass_drill::{Scenario, Simulation};
+use breakglass_model::clock;
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::runtime::Interrupt;
+use super::{Exit, Failure, say};
+use breakglass_config::{
+    AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, NotifyConfig, RecordConfig, SshConfig,
+};
+use breakglass_readiness::{Place, Practice};
+use breakglass_server::app::{App, Mode};
+
+const KEY: &str = "key";
+const KNOWN_HOSTS: &str = "known_hosts";
+
+#[derive(Debug, Args)]
+pub(crate) struct DrillArgs {
+    /// Where the page listens; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// What is wrong with the machine: disk-full, oom, io-stall or panic.
+    #[arg(long, default_value = "disk-full")]
+    scenario: Scenario,
+    /// Who works on it: the built-in script, or the real claude CLI.
+    #[arg(long, value_enum, default_value_t = DrillAgent::Scripted)]
+    agent: DrillAgent,
+    /// Keep the record here instead of in a directory that goes with the drill.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Note the drill for the server with this configuration: its readiness tells when people last
+    /// practised. A drill counts where somebody asked the agent or ran a verb.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DrillAgent {
+    Scripted,
+    Claude,
+}
+
+pub(crate) fn run(args: &DrillArgs) -> Result<Exit, Failure> {
+    super::runtime::seal_memory()?;
+    super::runtime::init_tracing(LevelFilter::WARN);
+    super::runtime::block_on(drill(args))?
+}
+
+async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
+    let interrupt = Interrupt::caught()?;
+    let scratch = tempfile::Builder::new()
+        .prefix("breakglass-drill-")
+        .tempdir()
+        .map_err(failed("no directory for the drill could be made"))?;
+    let data_dir = args
+        .data_dir
+        .clone()
+        .unwrap_or_else(|| scratch.path().join("data"));
+    let place = place(args)?;
+    let cancel = CancellationToken::new();
+    let simulation = simulate(args.scenario, scratch.path(), cancel.clone()).await?;
+    let config = config(args, &simulation, scratch.path(), data_dir)?;
+    let mode = Mode::Drill {
+        scenario: args.scenario.describe().to_owned(),
+    };
+    let app = App::build(config, mode)
+        .await
+        .map_err(failed("the server"))?;
+    // It is in the server's memory now, and in a file the agent could read it.
+    std::fs::remove_file(scratch.path().join(KEY)).map_err(failed("the drill's key"))?;
+    app.rehearse().await;
+    let code = app.sign_in_code().map_err(failed("the sign-in link"))?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(failed("the page's address can't be listened on"))?;
+    let address = listener
+        .local_addr()
+        .map_err(failed("the page's address"))?;
+    say("DRILL: a rehearsed incident on a simulated machine. Nothing real is touched.");
+    say(&format!(
+        "Scenario {}: {}",
+        args.scenario,
+        args.scenario.describe()
+    ));
+    say(
+        "The agent asks on the page before it changes anything; the page's menu lets it act by itself.",
+    );
+    say(&format!(
+        "Open this once, within 15 minutes; it signs you in. Ctrl-C ends the drill.\n\n  http://{address}/#sign-in={code}\n"
+    ));
+    let (log, since) = (app.log(), clock::now());
+    let mut practised = Ok(None);
+    let ended = async {
+        interrupt.received().await;
+        practised = Practice::of(&log, &args.scenario.to_string(), &since).await;
+    };
+    app.run(listener, None, ended).await;
+    cancel.cancel();
+    if let Some(place) = place {
+        note(place, practised.map_err(failed("what was practised"))?)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Where the drill is to be noted, if it is.
+fn place(args: &DrillArgs) -> Result<Option<Place>, Failure> {
+    let Some(file) = &args.config else {
+        return Ok(None);
+    };
+    let data_dir = super::serve::load(file)?.data_dir;
+    let place = Place::prepare(&data_dir);
+    place.map(Some).map_err(|error| {
+        let dir = data_dir.display();
+        let message = format!("the drill can't be noted in {dir}: {error}; make it writable");
+        Failure::new(Exit::Usage, message)
+    })
+}
+
+fn note(place: Place, practised: Option<Practice>) -> Result<(), Failure> {
+    let Some(practice) = practised else {
+        say("Nobody asked the agent or ran a verb, so this drill is not noted.");
+        return Ok(());
+    };
+    let file = place.note(&practice).map_err(failed("the drill's note"))?;
+    say(&format!("This drill is noted in {}.", file.display()));
+    Ok(())
+}
+
+/// Starts the machine; leaves its key and its pinned host keys in `scratch`.
+async fn simulate(
+    scenario: Scenario,
+    scratch: &Path,
+    cancel: CancellationToken,
+) -> Result<Simulation, Failure> {
+    let key = ssh::generate_key().map_err(failed("the drill's key"))?;
+    ssh::write_key(&key, &scratch.join(KEY)).map_err(failed("the drill's key"))?;
+    let simulation = Simulation::start(scenario, key.public_key().clone(), cancel)
+        .await
+        .map_err(failed("the simulated machine could not be started"))?;
+    std::fs::write(scratch.join(KNOWN_HOSTS), known_hosts(&simulation)?)
+        .map_err(failed("the drill's known_hosts"))?;
+    Ok(simulation)
+}
+
+/// Both host keys in OpenSSH's format.
+fn known_hosts(simulation: &Simulation) -> Result<String, Failure> {
+    let keys = simulation.host_keys();
+    let line = |address: SocketAddr, key: &ssh::PublicKey| {
+        let key = key.to_openssh().map_err(failed("a host key"))?;
+        Ok(format!("[{}]:{} {key}\n", address.ip(), address.port()))
+    };
+    let guest = line(simulation.guest_addr(), &keys.guest)?;
+    Ok(guest + &line(simulation.host_addr(), &keys.host)?)
+}
+
+/// The same configuration that a file would give, pointing at the simulation. There is no token:
+/// the printed link is the only way in.
+fn config(
+    args: &DrillArgs,
+    simulation: &Simulation,
+    scratch: &Path,
+    data_dir: PathBuf,
+) -> Result<Config, Failure> {
+    let mut target = Target::new(
+        "devvm",
+        endpoint(simulation.guest_addr(), "breakglass"),
+        endpoint(simulation.host_addr(), "root"),
+    );
+    target.drill = true;
+    Ok(Config {
+        listen: args.listen,
+        metrics_listen: None,
+        data_dir,
+        allowed_hosts: Vec::new(),
+        auth: AuthConfig {
+            trusted_proxies: Vec::new(),
+            user_header: HeaderName::from_static("x-forwarded-user"),
+            token: None,
+            token_identity: "operator".to_owned(),
+            secure_cookie: false,
+        },
+        ssh: SshConfig {
+            key_file: scratch.join(KEY),
+            host_keys: HostKeyPolicy::Pin,
+            known_hosts: scratch.join(KNOWN_HOSTS),
+            connect_timeout: Duration::from_secs(5),
+            keepalive: Duration::from_secs(2),
+        },
+        agent: agent(args.agent)?,
+        agents: Vec::new(),
+        limits: LimitsConfig::default(),
+        record: RecordConfig::default(),
+        notify: NotifyConfig::default(),
+        targets: vec![target],
+        drill_max_age_days: 0,
+        private: Vec::new(),
+        secrets: Vec::new(),
+    })
+}
+
+fn agent(kind: DrillAgent) -> Result<AgentConfig, Failure> {
+    let default = AgentConfig::default();
+    match kind {
+        DrillAgent::Claude => Ok(AgentConfig {
+            api_key: std::env::var("ANTHROPIC_API_KEY").ok().map(|key| ModelKey {
+                secret: key.into(),
+                file: None,
+            }),
+            base_url: std::env::var("ANTHROPIC_BASE_URL").ok(),
+            ..default
+        }),
+        DrillAgent::Scripted => {
+            let command = std::env::current_exe().map_err(failed("the program's own path"))?;
+            Ok(AgentConfig {
+                command,
+                args: vec!["drill-agent".to_owned()],
+                ..default
+            })
+        }
+    }
+}
+
+fn endpoint(address: SocketAddr, user: &str) -> Endpoint {
+    Endpoint {
+        host: address.ip().to_string(),
+        port: address.port(),
+        user: user.to_owned(),
+    }
+}
+
+fn failed<E: std::fmt::Display>(what: &'static str) -> impl Fn(E) -> Failure {
+    move |error| Failure::new(Exit::Failed, format!("{what}: {error}"))
+}

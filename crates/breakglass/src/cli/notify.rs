@@ -1,0 +1,64 @@
+//! Tries out the receivers of notifications, from here and without a server.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use tracing_subscriber::filter::LevelFilter;
+
+use super::{Exit, Failure, runtime, say, say_json};
+use breakglass_notify::try_out;
+
+#[derive(Debug, Args)]
+pub(crate) struct NotifyArgs {
+    #[command(subcommand)]
+    command: NotifyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum NotifyCommand {
+    /// Send one test to each receiver, once, and say what came back; exit 1 if one did not take it.
+    ///
+    /// When a receiver was added or changed: whoever is to be woken should see that it works.
+    #[command(after_help = "Examples:
+  breakglass notify test --config /etc/breakglass/config.toml")]
+    Test(TestArgs),
+}
+
+#[derive(Debug, Args)]
+struct TestArgs {
+    /// The server's configuration, with its `[[notify]]` sections.
+    #[arg(long, env = "BREAKGLASS_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// Print one JSON list: `[{name, taken, message}]`.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &NotifyArgs) -> Result<Exit, Failure> {
+    let NotifyCommand::Test(args) = &args.command;
+    runtime::seal_memory()?;
+    let config = super::serve::load(&args.config)?;
+    runtime::init_tracing(LevelFilter::ERROR);
+    if config.notify.receivers.is_empty() {
+        let file = args.config.display();
+        let message = format!("{file} names no receiver; describe one in a [[notify]] section");
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let answers = try_out(&config.notify);
+    let all_taken = answers.iter().all(|(_, answer)| answer.is_ok());
+    if args.json {
+        let lines = answers.iter().map(|(name, answer)| {
+            let (Ok(message) | Err(message)) = answer;
+            json!({ "name": name, "taken": answer.is_ok(), "message": message })
+        });
+        say_json(&lines.collect::<serde_json::Value>().to_string());
+    } else {
+        for (name, answer) in &answers {
+            let (Ok(message) | Err(message)) = answer;
+            let taken = if answer.is_ok() { "taken" } else { "not taken" };
+            say(&format!("{taken:9}  {name:28}  {message}."));
+        }
+    }
+    Ok(if all_taken { Exit::Done } else { Exit::Failed })
+}

@@ -1,0 +1,11 @@
+//! The breakglass binary: see `breakglass --help`.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

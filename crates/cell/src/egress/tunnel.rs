@@ -1,0 +1,66 @@
+//! A connection that became a tunnel: TLS, whose first message has to ask for the host that it was let
+//! through to.
+
+use std::net::IpAddr;
+
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::hello::{self, Hello};
+use super::{AllowedHost, Error, HEAD_LIMIT};
+
+/// Longest first message of TLS, in bytes, with the headers of its records.
+const HELLO_MAX_BYTES: usize = 32 << 10;
+
+/// A tunnel whose other end is connected.
+pub(super) struct Tunnel {
+    pub to: AllowedHost,
+    pub client: OnUpgrade,
+    pub upstream: TcpStream,
+}
+
+impl Tunnel {
+    /// Looks at the first message and passes it on; gives both ends.
+    ///
+    /// # Errors
+    /// When it asks for another host, or is no TLS. An address has no name, so there anything passes.
+    pub(super) async fn begin(self) -> Result<(TokioIo<Upgraded>, TcpStream), Error> {
+        let mut upstream = self.upstream;
+        let client = self.client.await;
+        let mut client = TokioIo::new(client.map_err(|_| Error::NoProxyRequest)?);
+        if self.to.host.parse::<IpAddr>().is_ok() {
+            return Ok((client, upstream));
+        }
+        let first = timeout(HEAD_LIMIT, first_message(&mut client)).await;
+        let (bytes, name) = first.map_or((vec![], None), |first| first);
+        if name.as_deref() != Some(self.to.host.as_str()) {
+            return Err(Error::OtherName {
+                expected: self.to.host,
+                found: name.unwrap_or_else(|| "no host by TLS".to_owned()),
+            });
+        }
+        let sent = upstream.write_all(&bytes).await;
+        sent.map_err(|error| Error::Unreachable(error.to_string()))?;
+        Ok((client, upstream))
+    }
+}
+
+/// Reads the client's first message; with the host that it asks for, if it does.
+async fn first_message(client: &mut TokioIo<Upgraded>) -> (Vec<u8>, Option<String>) {
+    let mut bytes = Vec::with_capacity(1 << 10);
+    while bytes.len() < HELLO_MAX_BYTES {
+        match client.read_buf(&mut bytes).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        match hello::read(&bytes) {
+            Hello::Incomplete => {}
+            Hello::Name(name) => return (bytes, name),
+            Hello::Nonsense => break,
+        }
+    }
+    (bytes, None)
+}

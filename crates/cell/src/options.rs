@@ -1,0 +1,94 @@
+//! How each agent's CLI is started, from the configuration.
+
+use breakglass_agent::{AcpAgent, AgentOptions, RunnerAccess, TargetNames};
+use breakglass_config::{Config, OtherAgent};
+use breakglass_control::Target;
+use breakglass_model::sentence;
+use secrecy::ExposeSecret as _;
+
+use crate::home::Cell;
+use crate::kind::Kind;
+use crate::ssh::client_config;
+
+/// How the CLI is started: in its cell here, or by a runner.
+pub(crate) fn agent_options(
+    config: &Config,
+    known_hosts: &str,
+    kind: &Kind,
+) -> std::io::Result<AgentOptions> {
+    let agent = &config.agent;
+    if let Some(socket) = &agent.runner {
+        let mut options = AgentOptions::new("claude", config.data_dir.join("cell"));
+        options.runner = Some(RunnerAccess {
+            socket: socket.clone(),
+            ssh_config: client_config(),
+            known_hosts: known_hosts.to_owned(),
+        });
+        return Ok(with_bounds(options, config));
+    }
+    let cell = Cell::build(config, known_hosts, kind)?;
+    Ok(with_bounds(here(config, &cell)?, config))
+}
+
+/// How the CLI is started in its cell.
+fn here(config: &Config, cell: &Cell) -> std::io::Result<AgentOptions> {
+    let agent = &config.agent;
+    let key = agent.api_key.as_ref().map(|key| &key.secret);
+    let url = agent.base_url.as_deref();
+    let mut options = cell.options(agent.command.clone(), &config.private, key, url)?;
+    options.args.clone_from(&agent.args);
+    if let Some(library) = &agent.library {
+        options.lend(library.clone());
+    }
+    Ok(options)
+}
+
+/// The options of an agent of `[[agents]]`: it starts in a cell of its own, through the bridge in this program.
+///
+/// # Errors
+/// If the path of this program is unknown or the cell can't be prepared.
+pub fn other_options(
+    config: &Config,
+    other: &OtherAgent,
+    cell: &Cell,
+) -> std::io::Result<AgentOptions> {
+    let bridge = std::env::current_exe()?;
+    let mut options = cell.options(bridge, &config.private, None, None)?;
+    options.args = vec!["acp".to_owned()];
+    options.kind = breakglass_agent::Kind::Acp(AcpAgent {
+        command: other.command.clone(),
+        args: other.args.clone(),
+    });
+    options.env.extend(other.environment.iter().cloned());
+    if let Some((variable, key)) = &other.api_key {
+        let key = key.secret.expose_secret().to_owned();
+        options.env.push((variable.clone(), key));
+    }
+    if let Some(library) = &config.agent.library {
+        options.lend(library.clone());
+    }
+    let mut options = with_bounds(options, config);
+    options.name.clone_from(&other.name);
+    options.fallback = None;
+    options.model.clone_from(&other.model);
+    options.sign_in = other.renew_login();
+    Ok(options)
+}
+
+/// What is the same wherever the CLI runs.
+fn with_bounds(mut options: AgentOptions, config: &Config) -> AgentOptions {
+    let agent = &config.agent;
+    breakglass_config::FIRST_AGENT.clone_into(&mut options.name);
+    options.fallback.clone_from(&agent.fallback);
+    options.model.clone_from(&agent.model);
+    options.turn_limit = agent.turn_limit;
+    options.silence_limit = agent.silence_limit;
+    options.max_api_retries = agent.max_api_retries;
+    options.sign_in = sentence(agent.renew_login());
+    let names = |target: &Target| TargetNames {
+        guest: target.name.clone(),
+        host: target.host_name.clone(),
+    };
+    options.targets = config.targets.iter().map(names).collect();
+    options
+}

@@ -1,0 +1,21 @@
+//! What the configuration means for the SSH client.
+
+use std::sync::Arc;
+
+use breakglass_control::SshOptions;
+use breakglass_control::ssh::{Dials, PrivateKey};
+
+use crate::Config;
+
+/// The options for connections to guests and hosts with `key`.
+#[must_use]
+pub fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
+    SshOptions {
+        key,
+        host_keys: config.ssh.host_keys,
+        known_hosts: config.ssh.known_hosts.clone(),
+        connect_timeout: config.ssh.connect_timeout,
+        keepalive: config.ssh.keepalive,
+        dials: Dials::of(&config.targets),
+    }
+}
