@@ -1,9 +1,8 @@
-//! The characters that a reader can't see, or can't tell from others.
+//! Characters that are invisible or easily mistaken for others.
 
-/// First and last of each run of characters that are shown by their numbers and never as they are:
-/// they take no room, look like a space and are none, turn the direction of what follows, or have
-/// no meaning that two screens share. In order; newline, tab and the other ASCII controls are not
-/// among them.
+/// The first and last character of each range that is displayed as code points instead of as is:
+/// characters that have no width, look like a space, change the text direction, or render
+/// differently on every screen. Sorted. ASCII control characters are not included.
 ///
 /// From the Unicode Character Database 16: general categories Cc (C1), Cf, Zl, Zp, Zs without the
 /// space and Co, the property `Default_Ignorable_Code_Point`, noncharacters, and letters that are
@@ -12,7 +11,7 @@ pub const HIDDEN: &[(char, char)] = &[
     ('\u{80}', '\u{a0}'),       // C1 controls, no-break space
     ('\u{ad}', '\u{ad}'),       // soft hyphen
     ('\u{34f}', '\u{34f}'),     // combining grapheme joiner
-    ('\u{600}', '\u{605}'),     // Arabic signs that span what follows
+    ('\u{600}', '\u{605}'),     // Arabic number and section signs
     ('\u{61c}', '\u{61c}'),     // Arabic letter mark
     ('\u{6dd}', '\u{6dd}'),     // Arabic end of ayah
     ('\u{70f}', '\u{70f}'),     // Syriac abbreviation mark
@@ -42,7 +41,7 @@ pub const HIDDEN: &[(char, char)] = &[
     ('\u{1bca0}', '\u{1bca3}'), // shorthand format controls
     ('\u{1d159}', '\u{1d159}'), // musical null notehead
     ('\u{1d173}', '\u{1d17a}'), // musical format controls
-    ('\u{1fffe}', '\u{1ffff}'), // from here on: the noncharacters of each plane
+    ('\u{1fffe}', '\u{1ffff}'), // noncharacters of each plane, down to the end of the table
     ('\u{2fffe}', '\u{2ffff}'),
     ('\u{3fffe}', '\u{3ffff}'),
     ('\u{4fffe}', '\u{4ffff}'),
@@ -54,15 +53,15 @@ pub const HIDDEN: &[(char, char)] = &[
     ('\u{afffe}', '\u{affff}'),
     ('\u{bfffe}', '\u{bffff}'),
     ('\u{cfffe}', '\u{cffff}'),
-    ('\u{dfffe}', '\u{e0fff}'), // tags, variation selectors, what is to be ignored
+    ('\u{dfffe}', '\u{e0fff}'), // tags, variation selectors, default ignorable
     ('\u{efffe}', '\u{10ffff}'), // private use, noncharacters
 ];
 
 /// Whether `c` is one of [`HIDDEN`].
 #[must_use]
 pub fn is_hidden(c: char) -> bool {
-    let at = HIDDEN.partition_point(|(first, _)| *first <= c);
-    at > 0 && c <= HIDDEN[at - 1].1
+    let next = HIDDEN.partition_point(|(first, _)| *first <= c);
+    next > 0 && c <= HIDDEN[next - 1].1
 }
 
 #[cfg(test)]
@@ -70,14 +69,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_in_order_and_holds_no_ascii() {
+    fn table_is_sorted_and_contains_no_ascii() {
         assert!(HIDDEN[0].0 > '\x7f');
         assert!(HIDDEN.iter().all(|(first, last)| first <= last));
         assert!(HIDDEN.windows(2).all(|pair| pair[0].1 < pair[1].0));
     }
 
     #[test]
-    fn what_takes_no_room_or_looks_like_a_space_is_hidden() {
+    fn characters_without_width_and_lookalikes_of_space_are_hidden() {
         for c in "\u{200b}\u{2060}\u{ad}\u{feff}\u{fe0f}\u{180e}\u{3164}\u{2800}\u{2062}\u{fff9}\u{a0}\
                   \u{e0041}\u{202e}\u{2066}\u{61c}\u{34f}\u{115f}\u{1160}\u{ffa0}\u{202f}\u{205f}\u{3000}\
                   \u{1680}\u{2003}\u{e0100}\u{e000}\u{10ffff}\u{fdd0}\u{9b}\u{2028}"
@@ -88,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_signs_and_emoji_are_shown() {
+    fn letters_signs_and_emoji_are_not_hidden() {
         for c in " ~äß¡漢字🙂‘—…✓⚠\u{301}\n\t\u{fffd}ن한".chars() {
             assert!(!is_hidden(c), "{:x}", u32::from(c));
         }

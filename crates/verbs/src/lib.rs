@@ -1,8 +1,8 @@
-//! The closed table of what may be said to a hypervisor, and of what it may answer.
+//! The closed table of verbs that may be sent to a hypervisor, and of the verdicts that it returns.
 //!
-//! Both ends of the power path are built on this crate and on nothing else they share: the
-//! server refuses an unknown verb before it opens a connection, and the gate refuses it again.
-//! What both show of foreign text they judge by one table as well, [`HIDDEN`].
+//! The server and the gate share this crate and nothing else: the server refuses an unknown verb
+//! before it opens a connection, and the gate refuses it again. Both also use [`HIDDEN`] to decide
+//! which characters of foreign text to escape.
 
 #![forbid(unsafe_code)]
 

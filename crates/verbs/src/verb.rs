@@ -1,27 +1,27 @@
 use std::fmt;
 
-/// One word that the gate accepts, for the one guest fixed in the gate's own policy file.
+/// One word that the gate accepts, for the only guest that its policy file names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
-    /// Tells the guest's run state and verdict; changes nothing.
+    /// Reports the guest's run state and verdict. Changes nothing.
     Status,
-    /// Captures the evidence that a mutating verb would destroy; changes nothing.
+    /// Captures the evidence that a mutating verb would destroy. Changes nothing.
     Forensics,
-    /// Samples the vital signs of guest and host as JSON; changes nothing.
+    /// Samples the vital signs of guest and host as JSON. Changes nothing.
     Vitals,
-    /// Hands out the guest's screen as PNG; changes nothing.
+    /// Returns the guest's screen as PNG. Changes nothing.
     Screenshot,
     /// Starts a stopped guest.
     Start,
     /// Ends the guest's QEMU process.
     Stop,
-    /// Warm reset: the QEMU process stays, staged config does not apply.
+    /// Warm reset: the QEMU process stays, so staged config does not apply.
     Reset,
     /// Full stop and start: a fresh QEMU process, so staged config applies.
     Cycle,
 }
 
-/// Word, whether it changes the guest, and what it does.
+/// Name, whether the verb changes the guest, and description.
 type Row = (&'static str, bool, &'static str);
 
 impl Verb {
@@ -46,7 +46,7 @@ impl Verb {
     #[rustfmt::skip] // One row each.
     const fn row(self) -> Row {
         match self {
-            Verb::Status => ("status", false, "Tells the guest's run state. Changes nothing."),
+            Verb::Status => ("status", false, "Reports the guest's run state. Changes nothing."),
             Verb::Forensics => ("forensics", false, "Captures the evidence on the host. Changes nothing."),
             Verb::Vitals => ("vitals", false, "Samples the vital signs of guest and host. Changes nothing."),
             Verb::Screenshot => ("screenshot", false, "Shows the guest's screen. Changes nothing."),
@@ -59,26 +59,26 @@ impl Verb {
         }
     }
 
-    /// The word on the wire.
+    /// The verb's name on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.row().0
     }
 
-    /// Whether the verb changes the guest. Mutating verbs run one at a time per target, and
-    /// never without forensics first.
+    /// Whether the verb changes the guest. Mutating verbs run one at a time per target, always
+    /// after forensics.
     #[must_use]
     pub const fn is_mutating(self) -> bool {
         self.row().1
     }
 
-    /// What the verb does and what is lost by it, for the person about to press it.
+    /// What the verb does and what it destroys, for the operator who is about to send it.
     #[must_use]
     pub const fn describe(self) -> &'static str {
         self.row().2
     }
 
-    /// The whole table as one comma-separated line, for refusals.
+    /// All verbs as one comma-separated line, for refusals.
     #[must_use]
     pub fn allowed() -> String {
         Verb::ALL.map(Verb::as_str).join(", ")
@@ -91,17 +91,17 @@ impl fmt::Display for Verb {
     }
 }
 
-/// A whole line as the gate accepts it: a verb, or a verb with the one suffix ` --json`.
+/// A complete line that the gate accepts: a verb, optionally followed by ` --json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Request {
-    /// What to do.
+    /// The verb to carry out.
     pub verb: Verb,
-    /// Whether the verdict is wanted as one JSON line at the end.
+    /// Whether the last line is a JSON object instead of the plain verdict.
     pub json: bool,
 }
 
 impl Request {
-    /// The request whose wire form is exactly `line`; the table has sixteen entries, nothing else parses.
+    /// The request whose wire form is exactly `line`. Only the sixteen entries of the table parse.
     #[must_use]
     pub fn parse(line: &str) -> Option<Request> {
         let (word, json) = match line.strip_suffix(" --json") {
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_entry_of_the_table_parses_to_itself() {
+    fn every_table_entry_parses_to_itself() {
         for verb in Verb::ALL {
             for json in [false, true] {
                 let request = Request { verb, json };
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verb_with_anything_before_or_after_it_does_not_parse() {
+    fn verb_with_anything_before_or_after_it_does_not_parse() {
         let extras = [
             " ",
             "\n",

@@ -1,50 +1,48 @@
 use std::fmt;
 
-/// What the evidence says of the guest after a verb, never what an exit code said.
+/// The state of the guest after a verb, according to evidence and not to any exit code.
 ///
-/// The wire form is the gate's last line of output, `verdict: <this>`.
+/// On the wire it is the gate's last line of output: `verdict: <this>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// There is a QEMU process, its monitor answers, and the guest's processors run.
+    /// QEMU's monitor answers, and the guest's processors run.
     Running,
     /// There is no QEMU process.
     Stopped,
-    /// There is a QEMU process, and its monitor does not answer.
+    /// There is a QEMU process, but its monitor does not answer.
     MonitorDead,
-    /// The QEMU process sits in uninterruptible sleep and can't be killed.
+    /// The QEMU process is in uninterruptible sleep and can't be killed.
     Unkillable,
-    /// A lock forbids it; holds the lock's name.
+    /// A lock forbids the verb. Carries the lock's name.
     Locked(String),
-    /// High availability manages the guest: what was asked for is requested there and stays so, but is
-    /// not done yet.
+    /// High availability manages the guest: the request is registered and stays registered, but has
+    /// not been carried out yet.
     HaManaged,
-    /// The evidence does not decide; holds why.
+    /// The evidence is not conclusive. Carries the reason.
     Unknown(String),
 }
 
-/// What earlier gates said for [`Verdict::HaManaged`].
-const EARLIER_HA: &str = "ha-managed (will be undone)";
+/// How earlier gates wrote [`Verdict::HaManaged`].
+const EARLIER_HA_MANAGED: &str = "ha-managed (will be undone)";
 
 impl Verdict {
     /// The verdict whose wire form is exactly `text`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Verdict> {
-        let with = |word: &str| {
-            let inner = text
-                .strip_prefix(word)?
-                .strip_prefix(" (")?
-                .strip_suffix(')')?;
-            Some(inner.to_owned())
-        };
         match text {
             "running" => Some(Verdict::Running),
             "stopped" => Some(Verdict::Stopped),
             "monitor-dead" => Some(Verdict::MonitorDead),
             "unkillable (D state)" => Some(Verdict::Unkillable),
-            "ha-managed (requested; HA decides)" | EARLIER_HA => Some(Verdict::HaManaged),
-            _ => with("locked")
-                .map(Verdict::Locked)
-                .or_else(|| with("unknown").map(Verdict::Unknown)),
+            "ha-managed (requested; HA decides)" | EARLIER_HA_MANAGED => Some(Verdict::HaManaged),
+            _ => {
+                let (word, reason) = text.strip_suffix(')')?.split_once(" (")?;
+                match word {
+                    "locked" => Some(Verdict::Locked(reason.to_owned())),
+                    "unknown" => Some(Verdict::Unknown(reason.to_owned())),
+                    _ => None,
+                }
+            }
         }
     }
 }
@@ -68,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_verdict_reads_back_from_its_own_line() {
+    fn every_verdict_parses_from_its_own_line() {
         let all = [
             Verdict::Running,
             Verdict::Stopped,
@@ -84,13 +82,13 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_gate_says_of_high_availability_is_understood() {
+    fn ha_verdict_of_an_earlier_gate_parses() {
         let earlier = "ha-managed (will be undone)";
         assert_eq!(Verdict::parse(earlier), Some(Verdict::HaManaged));
     }
 
     #[test]
-    fn a_line_that_is_no_verdict_does_not_read_as_one() {
+    fn other_text_does_not_parse_as_a_verdict() {
         for text in ["", "Running", "running ", "locked", "locked (", "unknown"] {
             assert_eq!(Verdict::parse(text), None, "{text:?}");
         }
