@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # gate.sh   builds breakglass-gate as one static file that runs on any Linux of this architecture,
-#           proves that it is static, and prints its size.
+#           checks that it is static, and prints its size.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 triple=$(rustc -vV | sed -n 's/^host: //p')
 RUSTFLAGS='-C target-feature=+crt-static' cargo build --release -p breakglass-gate \
   --target "$triple" --target-dir target/static
 gate=target/static/$triple/release/breakglass-gate
-wants=$(readelf -ldW "$gate")
-if grep -qE 'INTERP|\(NEEDED\)' <<<"$wants"; then
-  echo "$gate wants a dynamic loader or a library of the host; a static one was asked for" >&2
+dynamic=$(readelf -ldW "$gate")
+if grep -qE 'INTERP|\(NEEDED\)' <<<"$dynamic"; then
+  echo "$gate is not static: it needs a dynamic loader or a library of the host" >&2
   exit 1
 fi
 printf '%s: %s bytes, static\n' "$gate" "$(stat -c %s "$gate")"

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
-# install-gate.sh HOST GUEST [qm|virsh]   puts the gate and a policy for the one guest on a
-#   hypervisor (HOST as ssh knows it, as root), and has the gate check both. A policy that is there
-#   already stays as it is.
+# install-gate.sh HOST GUEST [qm|virsh]   installs the gate and a policy for GUEST on a hypervisor
+#   (HOST as in ssh, as root), and runs the gate to check both. Keeps an existing policy.
 set -euo pipefail
-host=${1:?usage: install-gate.sh HOST GUEST [qm|virsh]} guest=${2:?which guest?} driver=${3:-qm}
+host=${1:?usage: install-gate.sh HOST GUEST [qm|virsh]} guest=${2:?the guest is missing} driver=${3:-qm}
 case $driver:$guest in
-  qm:*[!0-9]* | *:-* | *:*[!A-Za-z0-9._-]*) echo "no such guest can be: $guest" >&2; exit 2 ;;
+  qm:*[!0-9]* | *:-* | *:*[!A-Za-z0-9._-]*) echo "not a valid guest: $guest" >&2; exit 2 ;;
   qm:*) ;;
   virsh:*) guest="\"$guest\"" ;;
   *) echo "the drivers are qm and virsh, not $driver" >&2; exit 2 ;;
