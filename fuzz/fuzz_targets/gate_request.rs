@@ -1,8 +1,8 @@
-//! What a client or a broken policy file can feed the gate: nothing panics, and whatever parses as
-//! a request is, byte for byte, an entry of the table.
+//! Input from a client or a broken policy file: nothing panics, and every line that parses as a
+//! request is, byte for byte, an entry of the table.
 #![no_main]
 
-use breakglass_gate::{Kind, Policy};
+use breakglass_gate::{DriverKind, Policy};
 use breakglass_verbs::Request;
 use libfuzzer_sys::fuzz_target;
 
@@ -13,13 +13,13 @@ fuzz_target!(|data: &[u8]| {
     }
     match Policy::parse(&text, "gate.toml") {
         Ok(Policy {
-            kind: Kind::Qm,
+            driver: DriverKind::Qm,
             guest,
             ..
         }) => {
             assert!(guest.bytes().all(|byte| byte.is_ascii_digit()));
         }
-        // Nothing that virsh could take for an option, or a path for a parent.
+        // virsh can't mistake the name for an option, nor can a path use it as a parent directory.
         Ok(policy) => assert!(
             policy
                 .guest

@@ -156,7 +156,7 @@ fn an_unknown_verb_reaches_neither_ssh_nor_the_gate() {
     assert_eq!(client.verb("status;id").status, 404);
     // The gate notes every request that reaches it; the watchers' own are among them.
     assert_eq!(client.verb("status").body["outcome"], "done");
-    let log = served.host().journal();
+    let log = served.host().host_log();
     assert!(log.contains("request=\"status\""), "{log}");
     assert!(!log.contains(";id"), "{log}");
 }

@@ -1,4 +1,4 @@
-//! The program around [`serve`]: policy, journal and driver for one SSH command.
+//! The program around [`serve`]: arguments, policy, log and driver for one SSH command.
 
 use std::env;
 use std::path::PathBuf;
@@ -6,193 +6,218 @@ use std::process::ExitCode;
 
 use breakglass_verbs::{Request, Verb};
 
+use crate::context::{Context, EXIT_REFUSED};
 use crate::driver::{Driver, qm::QmDriver, virsh::VirshDriver};
-use crate::journal::{Asked, FileJournal};
+use crate::frame::FrameWriter;
+use crate::host_log::{ClientRequest, FileHostLog};
 use crate::output::{Output, Streams};
-use crate::policy::{DEFAULT_PATH, Kind, Policy, PolicyError};
-use crate::relay::{Marked, relay};
-use crate::run::{Fate, Runs, itself};
-use crate::serve::{Context, REFUSED, serve};
+use crate::policy::{DEFAULT_PATH, DriverKind, Policy, PolicyError};
+use crate::probe_process::{self, HungProbes};
+use crate::run_dir::RunDir;
+use crate::serve::serve;
+use crate::worker::{self, FollowOutcome, own_command};
 
 const USAGE: &str = "usage: breakglass-gate [--policy FILE] [--check], as command=\"…\" in \
                      authorized_keys; the verb comes in SSH_ORIGINAL_COMMAND";
 
-/// Runs the program: arguments from the authorized_keys line, the request from sshd.
+/// Runs the program and returns its exit code.
 ///
-/// What the client sent is in `SSH_ORIGINAL_COMMAND` alone. Arguments come from the operator, who
+/// The client's input is only in `SSH_ORIGINAL_COMMAND`. The arguments come from the operator, who
 /// wrote the `command="…"` of the key; the client can't add any.
 #[must_use]
 pub fn run() -> ExitCode {
-    let (mut out, mut words) = (Streams, env::args_os().skip(1));
-    let mut gate = Gate {
-        policy: DEFAULT_PATH.into(),
-        check: false,
-        worker: false,
-        looker: false,
-        blind: false,
+    let mut out = Streams;
+    let Some(options) = Options::parse() else {
+        out.error(USAGE);
+        return ExitCode::from(EXIT_REFUSED);
     };
-    while let Some(word) = words.next() {
-        match (word.to_str(), &mut gate) {
-            (Some("--policy"), gate) => gate.policy = words.next().unwrap_or_default().into(),
-            (Some("--check"), gate) => gate.check = true,
-            (Some("--worker"), gate) => gate.worker = true,
-            (Some("--looker"), gate) => gate.looker = true,
-            (Some("--blind"), gate) => gate.blind = true,
-            _ => {
-                out.error(USAGE);
-                return ExitCode::from(REFUSED);
-            }
-        }
-    }
-    let code = match Policy::load(&gate.policy) {
-        Ok(policy) if gate.check => {
-            out.line(&format!(
-                "{}: guest {}, ok",
-                gate.policy.display(),
-                policy.guest
-            ));
+    let code = match Policy::load(&options.policy) {
+        Ok(policy) if options.check => {
+            let path = options.policy.display();
+            out.line(&format!("{path}: guest {}, ok", policy.guest));
             0
         }
-        Ok(policy) => gate.obey(&policy, &mut out),
+        Ok(policy) => run_request(&options, &policy, &mut out),
         Err(PolicyError(errors)) => {
-            errors.iter().for_each(|why| out.error(why));
+            errors.iter().for_each(|error| out.error(error));
             out.error("refused: the gate has no valid policy, so nothing is allowed");
-            REFUSED
+            EXIT_REFUSED
         }
     };
     ExitCode::from(code)
 }
 
-struct Gate {
+struct Options {
     policy: PathBuf,
     check: bool,
-    /// Given by the gate to itself: serve the verb behind the channel.
+    /// Set by the gate for a process that it starts: run a mutating verb as a worker.
     worker: bool,
-    /// Likewise: look, and mark what is said for the gate that passes it on.
-    looker: bool,
-    /// Likewise: ask nothing of the hypervisor's tool and files.
-    blind: bool,
+    /// Set by the gate for a process that it starts: run a read-only verb and write frames.
+    probe: bool,
+    /// Set by the gate for a process that it starts: don't use the hypervisor's tool and files.
+    kernel_only: bool,
 }
 
-impl Gate {
-    fn obey(&self, policy: &Policy, out: &mut dyn Output) -> u8 {
-        // Bytes that are not UTF-8 become U+FFFD, which no entry of the table holds.
-        let lossy = |name| {
-            env::var_os(name)
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned()
+impl Options {
+    /// The program's options; none if one is unknown.
+    fn parse() -> Option<Options> {
+        let mut options = Options {
+            policy: DEFAULT_PATH.into(),
+            check: false,
+            worker: false,
+            probe: false,
+            kernel_only: false,
         };
-        let (line, connection) = (lossy("SSH_ORIGINAL_COMMAND"), lossy("SSH_CONNECTION"));
-        let paths = &policy.paths;
-        let source = connection.split(' ').next().filter(|peer| !peer.is_empty());
-        let context = Context {
-            guest: &policy.guest,
-            asked: Asked {
-                source: source.unwrap_or("local"),
-                request: &line,
-            },
-            forensics_dir: &paths.forensics_dir,
-            keep: &policy.keep,
-            journal: &FileJournal {
-                file: paths.journal_file.clone(),
-                syslog: paths.syslog.clone(),
-            },
-            limits: &policy.limits,
-        };
-        let request = match context.request(out) {
-            Ok(request) => request,
-            Err(refused) => return refused,
-        };
-        let runs = Runs::new(&paths.gate_dir, &policy.guest);
-        // What can't be made is told by whoever needs it.
-        let _ = runs.create();
-        let mut driver: Box<dyn Driver> = match policy.kind {
-            Kind::Qm if self.blind => Box::new(QmDriver::blind(policy)),
-            Kind::Qm => Box::new(QmDriver::new(policy)),
-            Kind::Virsh => Box::new(VirshDriver::new(policy)),
-        };
-        match request.verb.is_mutating() {
-            true if self.worker => {
-                let Some(mut run) = runs.claim(request.verb) else {
-                    return 0;
-                };
-                let exit = serve(&context, driver.as_mut(), &mut run);
-                run.end(exit);
-                exit
+        let mut words = env::args_os().skip(1);
+        while let Some(word) = words.next() {
+            match word.to_str()? {
+                "--policy" => options.policy = words.next().unwrap_or_default().into(),
+                "--check" => options.check = true,
+                "--worker" => options.worker = true,
+                "--probe" => options.probe = true,
+                "--kernel-only" => options.kernel_only = true,
+                _ => return None,
             }
-            true => self.front(request, &runs, &context, driver.as_mut(), out),
-            false => {
-                let is_read_by_people = !matches!(request.verb, Verb::Vitals | Verb::Screenshot);
-                if is_read_by_people && !self.looker {
-                    runs.note().iter().for_each(|note| out.line(note));
-                }
-                self.look(request, &runs, &context, driver.as_mut(), out)
+        }
+        Some(options)
+    }
+}
+
+fn run_request(options: &Options, policy: &Policy, out: &mut dyn Output) -> u8 {
+    let line = variable("SSH_ORIGINAL_COMMAND");
+    let connection = variable("SSH_CONNECTION");
+    let source = connection.split(' ').next().filter(|peer| !peer.is_empty());
+    let paths = &policy.paths;
+    let context = Context {
+        guest: &policy.guest,
+        client: ClientRequest {
+            source: source.unwrap_or("local"),
+            line: &line,
+        },
+        forensics_dir: &paths.forensics_dir,
+        retention: &policy.retention,
+        host_log: &FileHostLog {
+            file: paths.journal_file.clone(),
+            syslog: paths.syslog.clone(),
+        },
+        limits: &policy.limits,
+    };
+    let request = match context.request(out) {
+        Ok(request) => request,
+        Err(refused) => return refused,
+    };
+    let runs = RunDir::new(&paths.gate_dir, &policy.guest);
+    // Ignore the error: the step that needs the directory reports it.
+    let _ = runs.create();
+    let mut driver: Box<dyn Driver> = match policy.driver {
+        DriverKind::Qm if options.kernel_only => Box::new(QmDriver::kernel_only(policy)),
+        DriverKind::Qm => Box::new(QmDriver::new(policy)),
+        DriverKind::Virsh => Box::new(VirshDriver::new(policy)),
+    };
+    let mut gate = Gate {
+        options,
+        context,
+        runs: &runs,
+        driver: driver.as_mut(),
+        out,
+    };
+    match (request.verb.is_mutating(), options.worker) {
+        (true, true) => gate.run_as_worker(request),
+        (true, false) => gate.run_in_worker(request),
+        (false, _) => gate.run_read_only(request),
+    }
+}
+
+/// An environment variable. Bytes that are not UTF-8 become U+FFFD, which no verb contains.
+fn variable(name: &str) -> String {
+    let value = env::var_os(name).unwrap_or_default();
+    value.to_string_lossy().into_owned()
+}
+
+struct Gate<'a> {
+    options: &'a Options,
+    context: Context<'a>,
+    runs: &'a RunDir,
+    driver: &'a mut dyn Driver,
+    out: &'a mut dyn Output,
+}
+
+impl Gate<'_> {
+    fn run_as_worker(&mut self, request: Request) -> u8 {
+        let Some(mut run) = worker::claim(self.runs, request.verb) else {
+            return 0;
+        };
+        let exit = serve(&self.context, self.driver, &mut run.output);
+        run.output.exit(exit);
+        exit
+    }
+
+    fn run_in_worker(&mut self, request: Request) -> u8 {
+        let policy = &self.options.policy;
+        match worker::follow(request, self.runs, policy, &self.context, self.out) {
+            FollowOutcome::Ended(exit) => exit,
+            FollowOutcome::NoWorker(why) => {
+                self.out.error(&format!(
+                    "{why}; the verb runs in this channel, so keep it open"
+                ));
+                serve(&self.context, self.driver, self.out)
             }
+            FollowOutcome::WorkerLost => self.report_lost_worker(request),
         }
     }
 
-    /// A verb that only looks: by a process of its own, unless this is that one, or none can be had.
-    fn look(
-        &self,
-        request: Request,
-        runs: &Runs,
-        context: &Context<'_>,
-        driver: &mut dyn Driver,
-        out: &mut dyn Output,
-    ) -> u8 {
-        if self.looker {
-            let mut marked = Marked(std::io::stdout());
-            let exit = serve(context, driver, &mut marked);
-            marked.end(exit);
+    /// Reports the loss, and the state in which it left the guest.
+    fn report_lost_worker(&mut self, request: Request) -> u8 {
+        let verb = request.verb;
+        let lost = format!("the worker of {verb} died before it finished");
+        self.out.error(&lost);
+        if let Some(note) = self.runs.note() {
+            self.out.error(&note);
+        }
+        self.context.client.line = if request.json {
+            "status --json"
+        } else {
+            "status"
+        };
+        let status = Request {
+            verb: Verb::Status,
+            ..request
+        };
+        self.probe(status).max(1)
+    }
+
+    fn run_read_only(&mut self, request: Request) -> u8 {
+        let is_for_people = !matches!(request.verb, Verb::Vitals | Verb::Screenshot);
+        if is_for_people
+            && !self.options.probe
+            && let Some(note) = self.runs.note()
+        {
+            self.out.line(&note);
+        }
+        self.probe(request)
+    }
+
+    /// Runs a read-only verb in a probe process, unless this is one or none can be started.
+    fn probe(&mut self, request: Request) -> u8 {
+        if self.options.probe {
+            let mut frames = FrameWriter(std::io::stdout());
+            let exit = serve(&self.context, self.driver, &mut frames);
+            frames.exit(exit);
             return exit;
         }
         let line = request.to_string();
-        let mut looker = itself("--looker", &self.policy, &line, context.asked.source);
-        let stuck = runs.stuck();
-        if stuck.is_full() {
-            looker.arg("--blind");
+        let source = self.context.client.source;
+        let mut command = own_command("--probe", &self.options.policy, &line, source);
+        let hung = HungProbes(self.runs.hung_probes_file());
+        if hung.is_full() {
+            command.arg("--kernel-only");
         }
-        relay(request, looker, &stuck, context.limits, out).unwrap_or_else(|why| {
-            out.error(&format!("{why}; the verb runs in this channel"));
-            serve(context, driver, out)
+        let limits = self.context.limits;
+        let result = probe_process::run(request, command, &hung, limits, self.out);
+        result.unwrap_or_else(|why| {
+            let notice = format!("{why}; the verb runs in this channel");
+            self.out.error(&notice);
+            serve(&self.context, self.driver, self.out)
         })
-    }
-
-    fn front(
-        &self,
-        request: Request,
-        runs: &Runs,
-        context: &Context<'_>,
-        driver: &mut dyn Driver,
-        out: &mut dyn Output,
-    ) -> u8 {
-        match runs.follow(request, &self.policy, context, out) {
-            Fate::Ended(exit) => exit,
-            Fate::Undone(why) => {
-                out.error(&format!(
-                    "{why}; the verb runs in this channel, so keep it open"
-                ));
-                serve(context, driver, out)
-            }
-            Fate::Lost => {
-                out.error(&format!(
-                    "the worker of {} is gone before it ended",
-                    request.verb
-                ));
-                runs.note().iter().for_each(|note| out.error(note));
-                // Where that left the guest.
-                let status = Request {
-                    json: request.json,
-                    verb: Verb::Status,
-                };
-                let asked = Asked {
-                    request: &status.to_string(),
-                    ..context.asked
-                };
-                let context = Context { asked, ..*context };
-                self.look(status, runs, &context, driver, out).max(1)
-            }
-        }
     }
 }

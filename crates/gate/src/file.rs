@@ -1,8 +1,8 @@
-//! Files, read so that whatever lies at a path can neither hang nor flood the gate: each read has a
-//! deadline and a bound, and what is no regular file (a device, a pipe, a directory) is not opened.
+//! File access that can neither hang nor flood the gate: each read has a timeout and a maximum size,
+//! and only regular files are opened (no device, pipe or directory).
 //!
-//! Only what the kernel says is not there counts as absent. Everything else that stands between the
-//! gate and the content is an error, so that a file that can't be read is never taken for none.
+//! A file counts as missing only if the kernel reports that it does not exist. Every other obstacle
+//! is an error, so that an unreadable file is never mistaken for a missing one.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -12,82 +12,79 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 
-use crate::child::within;
+use crate::deadline::with_timeout;
 
-/// Bytes that are read of a text: more than any file that the gate believes has.
-pub(crate) const LARGEST: u64 = 512 * 1024;
-/// The process ended between open and read of its file in `/proc`.
-const GONE: i32 = rustix::io::Errno::SRCH.raw_os_error();
+/// Maximum size of a text: larger than any file that the gate relies on.
+const TEXT_MAX_BYTES: u64 = 512 * 1024;
+/// The error if a process ends between the open and the read of its file in `/proc`.
+const PROCESS_GONE: i32 = rustix::io::Errno::SRCH.raw_os_error();
 
-/// How much of a file is wanted.
+/// Which part of a file to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// All of it: one that is larger than the bound is an error.
+enum Part {
+    /// All of it. A file above the maximum size is an error.
     Whole,
-    /// The last bytes up to the bound, of a log.
-    End,
+    /// The last bytes, up to the maximum size.
+    Tail,
 }
 
-/// At most `most` bytes of the file at `path`, or that there is none.
+/// A whole text file; none if it does not exist.
 ///
 /// # Errors
-/// A sentence that begins with the path: why it can't be read, or that there was no answer in time.
-/// The thread that waits for it is then left to itself.
-pub(crate) fn find(
-    path: &Path,
-    part: Part,
-    most: u64,
-    limit: Duration,
-) -> Result<Option<Vec<u8>>, String> {
-    let (name, path) = (path.display().to_string(), path.to_owned());
-    let named = name.clone();
-    within(limit, &name, move || match read(&path, part, most) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if is_absent(&error) && fs::symlink_metadata(&path).is_err() => Ok(None),
-        Err(error) if is_absent(&error) => Err(format!("{named}: a link that leads nowhere")),
-        Err(error) => Err(format!("{named}: {error}")),
-    })
+/// Begins with the path: why the file can't be read, or that there was no answer in time.
+pub(crate) fn text(path: &Path, timeout: Duration) -> Result<Option<String>, String> {
+    let bytes = read_within(path, Part::Whole, TEXT_MAX_BYTES, timeout)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// The whole of a text file, or that there is none.
+/// The end of a text file.
 ///
 /// # Errors
-/// As [`find`].
-pub(crate) fn text(path: &Path, limit: Duration) -> Result<Option<String>, String> {
-    let found = find(path, Part::Whole, LARGEST, limit)?;
-    Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+/// As [`text`], and if the file does not exist.
+pub(crate) fn tail(path: &Path, timeout: Duration) -> Result<String, String> {
+    let bytes = read_within(path, Part::Tail, TEXT_MAX_BYTES, timeout)?;
+    let bytes = bytes.ok_or_else(|| missing(path))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The end of a text file that has to be there.
+/// A whole file of at most `max_bytes`.
 ///
 /// # Errors
-/// As [`find`], and that it is not there.
-pub(crate) fn end(path: &Path, limit: Duration) -> Result<String, String> {
-    let bytes = find(path, Part::End, LARGEST, limit)?;
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    bytes.map(text).ok_or_else(|| absent(path))
+/// As [`text`], and if the file does not exist.
+pub(crate) fn bytes(path: &Path, max_bytes: u64, timeout: Duration) -> Result<Vec<u8>, String> {
+    read_within(path, Part::Whole, max_bytes, timeout)?.ok_or_else(|| missing(path))
 }
 
-/// The whole of a file of at most `most` bytes that has to be there.
-///
-/// # Errors
-/// As [`find`], and that it is not there.
-pub(crate) fn bytes(path: &Path, most: u64, limit: Duration) -> Result<Vec<u8>, String> {
-    find(path, Part::Whole, most, limit)?.ok_or_else(|| absent(path))
-}
-
-fn absent(path: &Path) -> String {
+fn missing(path: &Path) -> String {
     format!("{}: there is no such file", path.display())
 }
 
-/// Appends `line` to the file at `path`, made for its owner's eyes alone where it is not there. One
-/// write, so that the lines of two gates don't mix. No sync: a disk that is stuck would hold it up.
+fn read_within(
+    path: &Path,
+    part: Part,
+    max_bytes: u64,
+    timeout: Duration,
+) -> Result<Option<Vec<u8>>, String> {
+    let name = path.display().to_string();
+    let path = path.to_owned();
+    let what = name.clone();
+    with_timeout(timeout, &what, move || match read(&path, part, max_bytes) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if is_missing(&error) && fs::symlink_metadata(&path).is_err() => Ok(None),
+        Err(error) if is_missing(&error) => Err(format!("{name}: a link to a missing file")),
+        Err(error) => Err(format!("{name}: {error}")),
+    })
+}
+
+/// Appends `line` to the file at `path`, which is created with mode 0600 if it does not exist. In
+/// one write, so that the lines of two gates don't mix. Without sync, which a stuck disk would delay.
 ///
 /// # Errors
-/// A sentence, as [`find`].
-pub(crate) fn append(path: &Path, line: String, limit: Duration) -> Result<(), String> {
-    let (name, path) = (path.display().to_string(), path.to_owned());
-    let named = name.clone();
+/// As [`text`].
+pub(crate) fn append(path: &Path, line: String, timeout: Duration) -> Result<(), String> {
+    let name = path.display().to_string();
+    let path = path.to_owned();
+    let what = name.clone();
     let append = move || -> io::Result<()> {
         if let Ok(meta) = fs::metadata(&path) {
             check(&meta)?;
@@ -98,44 +95,40 @@ pub(crate) fn append(path: &Path, line: String, limit: Duration) -> Result<(), S
         check(&file.metadata()?)?;
         file.write_all(line.as_bytes())
     };
-    within(limit, &name, move || {
-        append().map_err(|error| format!("{named}: {error}"))
+    with_timeout(timeout, &what, move || {
+        append().map_err(|error| format!("{name}: {error}"))
     })
 }
 
-/// Opens a regular file for reading; never waits for a writer, and opens no device.
+/// Opens a regular file for reading, without waiting for a writer.
 ///
 /// # Errors
-/// Those of the kernel, and what it is instead of a regular file.
+/// Those of the kernel, and if it is not a regular file.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    // Looked at first: some devices do something when they are opened.
+    // Checked before the open, because opening a device can have effects.
     check(&fs::metadata(path)?)?;
     let mut options = File::options();
     let file = options.read(true).custom_flags(flags()).open(path)?;
-    // It may be another one by now.
+    // Checked again, because the file may have been replaced meanwhile.
     check(&file.metadata()?)?;
     Ok(file)
 }
 
-fn read(path: &Path, part: Part, most: u64) -> io::Result<Vec<u8>> {
+fn read(path: &Path, part: Part, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut file = open(path)?;
-    if part == Part::End && file.metadata()?.len() > most {
-        file.seek(SeekFrom::End(-i64::try_from(most).unwrap_or(0)))?;
+    if part == Part::Tail && file.metadata()?.len() > max_bytes {
+        file.seek(SeekFrom::End(-i64::try_from(max_bytes).unwrap_or(0)))?;
     }
     let mut bytes = Vec::new();
-    // The kernel says 0 of the size of its own files.
-    file.take(most + 1).read_to_end(&mut bytes)?;
-    let is_more = u64::try_from(bytes.len()).unwrap_or(u64::MAX) > most;
-    match part {
-        Part::Whole if is_more => {
-            let why = format!("larger than {most} bytes");
-            Err(io::Error::new(ErrorKind::FileTooLarge, why))
-        }
-        _ => {
-            bytes.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-            Ok(bytes)
-        }
+    // Read one byte more instead of relying on the size, which is 0 for the kernel's own files.
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    let max = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+    if part == Part::Whole && bytes.len() > max {
+        let why = format!("larger than {max_bytes} bytes");
+        return Err(io::Error::new(ErrorKind::FileTooLarge, why));
     }
+    bytes.truncate(max);
+    Ok(bytes)
 }
 
 fn flags() -> i32 {
@@ -156,8 +149,8 @@ fn check(meta: &Metadata) -> io::Result<()> {
     Err(io::Error::new(ErrorKind::InvalidInput, why))
 }
 
-fn is_absent(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(GONE)
+fn is_missing(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(PROCESS_GONE)
 }
 
 #[cfg(test)]
@@ -166,10 +159,10 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
-    const LIMIT: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     #[test]
-    fn only_what_is_not_there_is_absent_and_everything_else_says_what_it_is() {
+    fn only_a_missing_file_is_none_and_everything_else_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("file"), "4711\n").unwrap();
@@ -188,47 +181,49 @@ mod tests {
             symlink(to, at(link)).unwrap();
         }
         let file = Some("4711\n".to_owned());
-        assert_eq!(text(&at("file"), LIMIT), Ok(file.clone()));
-        assert_eq!(text(&at("link"), LIMIT), Ok(file));
-        assert_eq!(text(&at("none"), LIMIT), Ok(None));
-        assert_eq!(text(&at("none/pid"), LIMIT), Ok(None));
+        assert_eq!(text(&at("file"), TIMEOUT), Ok(file.clone()));
+        assert_eq!(text(&at("link"), TIMEOUT), Ok(file));
+        assert_eq!(text(&at("none"), TIMEOUT), Ok(None));
+        assert_eq!(text(&at("none/pid"), TIMEOUT), Ok(None));
         for (name, why) in [
             ("pipe", "a pipe, not a file"),
             ("socket", "a socket, not a file"),
             ("zero", "a device, not a file"),
             ("", "a directory, not a file"),
             ("large", "larger than 524288 bytes"),
-            ("nowhere", "a link that leads nowhere"),
+            ("nowhere", "a link to a missing file"),
             ("loop", "Too many levels of symbolic links (os error 40)"),
             ("file/pid", "Not a directory (os error 20)"),
         ] {
-            let told = format!("{}: {why}", at(name).display());
-            assert_eq!(text(&at(name), LIMIT), Err(told));
+            let error = format!("{}: {why}", at(name).display());
+            assert_eq!(text(&at(name), TIMEOUT), Err(error));
         }
     }
 
     #[test]
-    fn of_a_log_the_end_is_read_and_of_the_kernels_files_everything() {
+    fn tail_of_a_log_is_read_and_a_whole_file_of_the_kernel() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
         fs::write(&log, format!("{}end", "x".repeat(600 * 1024))).unwrap();
-        let read = end(&log, LIMIT).unwrap();
+        let read = tail(&log, TIMEOUT).unwrap();
         assert!(read.ends_with("xend"));
-        assert_eq!(read.len(), usize::try_from(LARGEST).unwrap());
-        let stat = text(Path::new("/proc/self/stat"), LIMIT).unwrap().unwrap();
+        assert_eq!(read.len(), usize::try_from(TEXT_MAX_BYTES).unwrap());
+        let stat = text(Path::new("/proc/self/stat"), TIMEOUT)
+            .unwrap()
+            .unwrap();
         assert!(stat.contains(") "), "{stat}");
     }
 
     #[test]
-    fn nothing_is_appended_to_what_is_no_file() {
+    fn nothing_is_appended_to_a_device() {
         let dir = tempfile::tempdir().unwrap();
         let (log, zero) = (dir.path().join("log"), dir.path().join("zero"));
         for line in ["a\n", "b\n"] {
-            append(&log, line.to_owned(), LIMIT).unwrap();
+            append(&log, line.to_owned(), TIMEOUT).unwrap();
         }
         assert_eq!(fs::read_to_string(&log).unwrap(), "a\nb\n");
         symlink("/dev/zero", &zero).unwrap();
-        let told = append(&zero, "c\n".to_owned(), LIMIT).unwrap_err();
-        assert!(told.ends_with("a device, not a file"), "{told}");
+        let error = append(&zero, "c\n".to_owned(), TIMEOUT).unwrap_err();
+        assert!(error.ends_with("a device, not a file"), "{error}");
     }
 }

@@ -1,71 +1,73 @@
+//! The gate's own log on the host: one line for each decision, in a private file and in syslog.
+
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::{file, text};
 
-/// Longest wait for the file: a disk that is stuck must not hold the verb up.
-const WRITE: Duration = Duration::from_secs(2);
-
-/// Characters of a request, and of what became of it, that are journalled; the rest is counted.
-const SHOWN: usize = 120;
-/// Facility `auth` (4), severity `notice` (5), as RFC 3164 packs them.
+/// Timeout of a write: a stuck disk must not delay the verb.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum number of characters of a request in a log line. The rest is counted.
+const REQUEST_MAX_CHARS: usize = 120;
+const DECISION_MAX_CHARS: usize = 240;
+/// Facility `auth` (4), severity `notice` (5), encoded as in RFC 3164.
 const SYSLOG_PRIORITY: u8 = 4 * 8 + 5;
 
-/// Who asked for what, as each line of the journal begins. Both exactly as they came; they are made
-/// harmless when they are written.
+/// What a client sent, and from which address. Both are untrusted and unescaped.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct ClientRequest<'a> {
     /// The peer's address, from `SSH_CONNECTION`.
     pub source: &'a str,
-    /// The request.
-    pub request: &'a str,
+    /// The line that the client sent, from `SSH_ORIGINAL_COMMAND`.
+    pub line: &'a str,
 }
 
-/// Where every decision of the gate is written down.
-pub trait Journal: Send + Sync {
-    /// Keeps one decision, or how it ended, such as `accepted`.
+/// A log of the gate's decisions.
+pub trait HostLog: Send + Sync {
+    /// Appends one decision, such as `accepted`, or a result.
     ///
     /// # Errors
-    /// A sentence. The gate tells it to the operator and goes on: power is never blocked by
-    /// bookkeeping.
-    fn record(&self, asked: Asked<'_>, decision: &str) -> Result<(), String>;
+    /// A sentence. The gate shows it to the operator and continues, because power verbs must work
+    /// even if nothing can be logged.
+    fn record(&self, request: ClientRequest<'_>, decision: &str) -> Result<(), String>;
 }
 
-/// Keeps nothing: for a drill, whose own log records every verb.
+/// Discards everything. For a drill, whose incident log records every verb.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
+pub struct NoHostLog;
 
-impl Journal for Silent {
-    fn record(&self, _asked: Asked<'_>, _decision: &str) -> Result<(), String> {
+impl HostLog for NoHostLog {
+    fn record(&self, _request: ClientRequest<'_>, _decision: &str) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// A private file with one line a decision, and syslog beside it.
+/// A private file with one line for each decision, copied to syslog.
 #[derive(Debug, Clone)]
-pub struct FileJournal {
+pub struct FileHostLog {
     /// Created with mode 0600.
     pub file: PathBuf,
-    /// A datagram socket, which may be absent.
+    /// A datagram socket. It may be absent.
     pub syslog: PathBuf,
 }
 
-impl Journal for FileJournal {
-    fn record(&self, asked: Asked<'_>, decision: &str) -> Result<(), String> {
-        let [source, request] = [asked.source, asked.request].map(|word| text::ascii(word, SHOWN));
-        let decision = text::visible(decision, 2 * SHOWN);
-        let entry = format!("source={source} request=\"{request}\" {decision}");
-        let own = std::process::id();
-        let message = format!("<{SYSLOG_PRIORITY}>breakglass-gate[{own}]: {entry}");
-        // The file is the record; a host without syslog, or with a full queue, loses only the copy.
+impl HostLog for FileHostLog {
+    fn record(&self, request: ClientRequest<'_>, decision: &str) -> Result<(), String> {
+        let source = text::ascii(request.source, REQUEST_MAX_CHARS);
+        let line = text::ascii(request.line, REQUEST_MAX_CHARS);
+        let decision = text::visible(decision, DECISION_MAX_CHARS);
+        let entry = format!("source={source} request=\"{line}\" {decision}");
+        let pid = std::process::id();
+        let message = format!("<{SYSLOG_PRIORITY}>breakglass-gate[{pid}]: {entry}");
+        // The file is authoritative. Without syslog, or with a full queue, only the copy is lost.
         let _ = UnixDatagram::unbound().and_then(|socket| {
             socket.set_nonblocking(true)?;
             socket.send_to(message.as_bytes(), &self.syslog)
         });
         let line = format!("{} {entry}\n", text::utc(SystemTime::now()));
-        file::append(&self.file, line, WRITE).map_err(|error| {
-            format!("the gate's journal can't be written: {error}; the verb runs unrecorded here")
+        file::append(&self.file, line, WRITE_TIMEOUT).map_err(|error| {
+            format!("the gate's log can't be written: {error}; the verb runs without a log entry")
         })
     }
 }

@@ -1,25 +1,25 @@
 use std::io::Write;
 
-/// Where a verb tells what it does, line by line as it happens.
+/// Receives a verb's output, line by line, while the verb runs.
 ///
-/// Nothing here can fail: the reader is a phone that may lose its signal in the middle of a cycle,
-/// and a verb that stopped there would leave the guest off.
+/// No method can fail: the reader is a phone that may lose its signal in the middle of a cycle, and
+/// a verb that stopped there would leave the guest off.
 pub trait Output {
-    /// One line of progress, or the verdict. Without its line end.
+    /// One line of progress, or the verdict, without a line end.
     fn line(&mut self, text: &str);
-    /// One line about what went wrong or was refused.
+    /// One line about a failure or refusal.
     fn error(&mut self, text: &str);
-    /// A picture, in place of lines.
+    /// A picture, instead of lines.
     fn picture(&mut self, bytes: &[u8]);
 }
 
-/// The process's own stdout and stderr.
+/// The process's stdout and stderr.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Streams;
 
 impl Output for Streams {
     fn line(&mut self, text: &str) {
-        // Rust ignores SIGPIPE, so a vanished reader is an error value here, and dropped.
+        // Rust ignores SIGPIPE, so a reader that is gone causes an error value, which is dropped.
         let _ = writeln!(std::io::stdout(), "{text}");
     }
 
@@ -28,8 +28,7 @@ impl Output for Streams {
     }
 
     fn picture(&mut self, bytes: &[u8]) {
-        let _ = std::io::stdout()
-            .write_all(bytes)
-            .and_then(|()| std::io::stdout().flush());
+        let mut stdout = std::io::stdout();
+        let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
     }
 }

@@ -1,39 +1,43 @@
-//! A screen as PNG. The encoder is as small as it can be read: rows without filter, in blocks that
-//! are stored, not compressed.
+//! Encodes a screen as PNG. The encoder is as simple as possible: rows without filters, in blocks
+//! that are stored instead of compressed.
 
-/// What every PNG begins with.
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
-/// Largest picture that is handed out.
-const LARGEST: usize = 4 << 20;
+/// Maximum size of an encoded picture.
+const PNG_MAX_BYTES: usize = 4 << 20;
 
-/// Whether these bytes are a PNG, by its signature.
-pub(crate) fn is(bytes: &[u8]) -> bool {
+/// Whether `bytes` begin with the signature of a PNG.
+pub(crate) fn is_png(bytes: &[u8]) -> bool {
     bytes.starts_with(&SIGNATURE)
 }
 
-/// The picture as PNG of at most 4 MiB: itself if it is one, else made from a PPM (P6, as QEMU's
-/// `screendump` writes it). What would be larger is grey, and if need be only every second pixel.
+/// Encodes a PPM (P6, as QEMU's `screendump` writes it) as PNG of at most 4 MiB; returns a PNG as it
+/// is. A larger picture becomes grey, and has only every second pixel if necessary.
 ///
 /// # Errors
-/// When it is neither, is cut off, or is too large.
-pub(crate) fn from(picture: Vec<u8>) -> Result<Vec<u8>, String> {
-    if is(&picture) {
+/// `picture` is neither, is truncated, or is too large.
+pub(crate) fn encode(picture: Vec<u8>) -> Result<Vec<u8>, String> {
+    if is_png(&picture) {
         return match picture.len() {
-            ..=LARGEST => Ok(picture),
+            ..=PNG_MAX_BYTES => Ok(picture),
             _ => Err("the picture of the screen is larger than 4 MiB".to_owned()),
         };
     }
-    let ppm = ppm(&picture).ok_or("what came as the screen is no picture, or cut off")?;
+    let ppm =
+        ppm(&picture).ok_or("the screen that QEMU returned is not a picture, or is truncated")?;
     let pixels = ppm.width * ppm.height;
-    let (step, grey) = (if pixels < LARGEST { 1 } else { 2 }, pixels > LARGEST / 3);
+    let (step, grey) = (
+        if pixels < PNG_MAX_BYTES { 1 } else { 2 },
+        pixels > PNG_MAX_BYTES / 3,
+    );
     let mut rows = Vec::new();
     for row in ppm.pixels.chunks_exact(ppm.width * 3).step_by(step) {
         // No filter.
         rows.push(0);
         for pixel in row.chunks_exact(3).step_by(step) {
-            match grey {
-                true => rows.extend(pixel.iter().max()),
-                false => rows.extend(pixel),
+            if grey {
+                rows.extend(pixel.iter().max());
+            } else {
+                rows.extend(pixel);
             }
         }
     }
@@ -71,15 +75,12 @@ fn ppm(picture: &[u8]) -> Option<Ppm<'_>> {
             .ok()
     };
     let (width, height, depth) = (number()?, number()?, number()?);
-    let fits = (1..=16_384).contains(&width) && (1..=16_384).contains(&height) && depth == 255;
-    // One white space after the header.
-    let pixels = rest.get(1..)?.get(
-        ..if fits {
-            width * height * 3
-        } else {
-            return None;
-        },
-    )?;
+    let sides = 1..=16_384;
+    if !sides.contains(&width) || !sides.contains(&height) || depth != 255 {
+        return None;
+    }
+    // One space follows the header.
+    let pixels = rest.get(1..)?.get(..width * height * 3)?;
     Some(Ppm {
         width,
         height,
@@ -107,8 +108,8 @@ fn stored(bytes: &[u8]) -> Vec<u8> {
 
 fn chunk(png: &mut Vec<u8>, kind: [u8; 4], content: &[u8]) {
     png.extend(u32::try_from(content.len()).unwrap_or(0).to_be_bytes());
-    let sealed = [kind.as_slice(), content].concat();
-    let sum = sealed.iter().fold(u32::MAX, |sum, byte| {
+    let checked = [kind.as_slice(), content].concat();
+    let sum = checked.iter().fold(u32::MAX, |sum, byte| {
         (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
             if sum & 1 == 1 {
                 sum >> 1 ^ 0xedb8_8320
@@ -117,7 +118,7 @@ fn chunk(png: &mut Vec<u8>, kind: [u8; 4], content: &[u8]) {
             }
         })
     });
-    png.extend(sealed);
+    png.extend(checked);
     png.extend((!sum).to_be_bytes());
 }
 
@@ -129,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// The header and the rows of a picture, by another reader; checksums hold.
+    /// The header and the rows of a picture, decoded by another implementation that checks sums.
     fn read(png: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let (mut rest, mut parts) = (png.strip_prefix(&SIGNATURE).unwrap(), Vec::new());
         while !rest.is_empty() {
@@ -156,9 +157,9 @@ mod tests {
     }
 
     #[test]
-    fn every_pixel_of_a_console_comes_as_it_was() {
+    fn pixels_of_a_console_are_unchanged() {
         let ppm = picture(720, 400);
-        let (header, rows) = read(&from(ppm.clone()).unwrap());
+        let (header, rows) = read(&encode(ppm.clone()).unwrap());
         assert_eq!(header, [0, 0, 2, 208, 0, 0, 1, 144, 8, 2, 0, 0, 0]);
         let pixels = &ppm[ppm.len() - 720 * 400 * 3..];
         let expected: Vec<u8> = pixels
@@ -169,35 +170,35 @@ mod tests {
     }
 
     #[test]
-    fn a_large_screen_becomes_grey_and_a_huge_one_half_as_wide_and_fits() {
+    fn large_screen_becomes_grey_and_a_huge_one_is_halved() {
         for (side, header) in [
             ((1920, 1080), [0, 0, 7, 128, 0, 0, 4, 56, 8, 0, 0, 0, 0]),
             ((3840, 2160), [0, 0, 7, 128, 0, 0, 4, 56, 8, 0, 0, 0, 0]),
         ] {
-            let png = from(picture(side.0, side.1)).unwrap();
-            assert!(png.len() <= LARGEST);
+            let png = encode(picture(side.0, side.1)).unwrap();
+            assert!(png.len() <= PNG_MAX_BYTES);
             let (seen, rows) = read(&png);
             assert_eq!((seen, rows.len()), (header.to_vec(), 1921 * 1080));
         }
     }
 
     #[test]
-    fn a_png_stays_as_it_is_unless_it_is_too_large() {
-        let png = from(picture(3, 2)).unwrap();
-        assert_eq!(from(png.clone()).unwrap(), png);
-        assert!(from([png, vec![0; LARGEST]].concat()).is_err());
+    fn png_is_unchanged_unless_it_is_too_large() {
+        let png = encode(picture(3, 2)).unwrap();
+        assert_eq!(encode(png.clone()).unwrap(), png);
+        assert!(encode([png, vec![0; PNG_MAX_BYTES]].concat()).is_err());
     }
 
     proptest! {
         #[test]
-        fn what_is_no_picture_is_said_to_be_none(
+        fn bytes_that_are_not_a_picture_are_an_error(
             width in 0_usize..9, height in 0_usize..9, cut in 0_usize..300, junk in any::<Vec<u8>>(),
         ) {
-            prop_assert!(from(junk).is_err());
+            prop_assert!(encode(junk).is_err());
             let mut ppm = picture(width, height);
             ppm.truncate(cut);
             let whole = cut >= picture(width, height).len() && width * height > 0;
-            prop_assert_eq!(from(ppm).is_ok(), whole);
+            prop_assert_eq!(encode(ppm).is_ok(), whole);
         }
     }
 }

@@ -1,38 +1,42 @@
-//! Text: foreign words made harmless (one line, bounded, nothing that a terminal or a log would
-//! obey), and times in UTC.
+//! Foreign text, escaped to one bounded line that no terminal or log interprets; and times in UTC.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use breakglass_verbs::is_hidden;
 
-/// `text` as printable ASCII within one line; everything else, quotes and backslashes too, is
-/// escaped. At most `limit` characters of it; the rest is counted.
-pub(crate) fn ascii(text: &str, limit: usize) -> String {
-    cut(text, limit, |c| {
+/// Maximum number of characters of a line of evidence.
+pub(crate) const LINE_MAX_CHARS: usize = 400;
+/// Maximum number of characters of a line that explains a decision.
+pub(crate) const EXPLANATION_MAX_CHARS: usize = 600;
+
+/// `text` as printable ASCII. Everything else, and quotes and backslashes, is escaped. At most
+/// `max_chars` characters of `text`; the rest is counted.
+pub(crate) fn ascii(text: &str, max_chars: usize) -> String {
+    escape(text, max_chars, |c| {
         !matches!(c, ' '..='~') || matches!(c, '"' | '\\')
     })
 }
 
-/// `text` with its control characters and all that a reader would not see escaped; other letters
-/// stay.
-pub(crate) fn visible(text: &str, limit: usize) -> String {
-    cut(text, limit, |c| c.is_control() || is_hidden(c))
+/// `text` with its control characters and invisible characters escaped. At most `max_chars`
+/// characters of `text`; the rest is counted.
+pub(crate) fn visible(text: &str, max_chars: usize) -> String {
+    escape(text, max_chars, |c| c.is_control() || is_hidden(c))
 }
 
-fn cut(text: &str, limit: usize, escaped: impl Fn(char) -> bool) -> String {
-    let mut shown = String::new();
-    for c in text.chars().take(limit) {
-        if escaped(c) {
-            shown.extend(c.escape_default());
+fn escape(text: &str, max_chars: usize, is_unsafe: impl Fn(char) -> bool) -> String {
+    let mut escaped = String::new();
+    for c in text.chars().take(max_chars) {
+        if is_unsafe(c) {
+            escaped.extend(c.escape_default());
         } else {
-            shown.push(c);
+            escaped.push(c);
         }
     }
-    let rest = text.chars().skip(limit).count();
+    let rest = text.chars().skip(max_chars).count();
     if rest > 0 {
-        shown.push_str(&format!("...(+{rest})"));
+        escaped.push_str(&format!("...(+{rest})"));
     }
-    shown
+    escaped
 }
 
 /// `2026-11-23T20:45:07Z`. A clock before 1970 reads as 1970.
@@ -70,7 +74,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn what_a_log_would_obey_is_escaped_and_the_rest_counted() {
+    fn control_characters_are_escaped_and_the_rest_is_counted() {
         assert_eq!(
             ascii("status\nroot: ok\0\u{1b}[2J\"é", 99),
             r#"status\nroot: ok\u{0}\u{1b}[2J\"\u{e9}"#
@@ -79,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_any_language_stay_readable_but_obey_nothing() {
+    fn letters_of_any_language_stay_and_invisible_characters_are_escaped() {
         assert_eq!(visible("“Größe”\u{202e}\t", 99), r"“Größe”\u{202e}\t");
         assert_eq!(
             visible("r\u{200b}m\u{a0}\u{e0041}", 99),
@@ -88,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_reads_as_the_calendar_says() {
+    fn utc_follows_the_calendar() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_399, "2000-02-28T23:59:59Z"),

@@ -1,41 +1,43 @@
-//! From evidence to verdict and exit code. Pure: nothing here looks or acts.
+//! Derives verdict and exit code from evidence. Pure: nothing here probes or acts.
 
 use breakglass_verbs::{Verb, Verdict};
 
-use crate::driver::{Evidence, Failure, Home, Monitor, Process, Qemu, RunState};
+use crate::driver::{Evidence, Failure, Location, Monitor, Process, Qemu};
 
-/// What the evidence says of the guest, by itself.
+/// The state of the guest, according to the evidence alone.
 #[must_use]
 pub fn judge(evidence: &Evidence) -> Verdict {
     match &evidence.qemu {
-        Qemu::Absent => match &evidence.home {
-            Home::Here => Verdict::Stopped,
-            Home::On(node) => Verdict::Unknown(format!("not on this host; on {node}")),
-            Home::Nowhere => Verdict::Unknown("not on this host; its configuration is gone".into()),
+        Qemu::Absent => match &evidence.location {
+            Location::ThisHost => Verdict::Stopped,
+            Location::OtherNode(node) => Verdict::Unknown(format!("not on this host; on {node}")),
+            Location::Gone => {
+                Verdict::Unknown("not on this host; its configuration is gone".into())
+            }
         },
-        Qemu::Unseen(why) => Verdict::Unknown(why.clone()),
+        Qemu::Unknown(why) => Verdict::Unknown(why.clone()),
         Qemu::Alive(process) => judge_alive(*process, &evidence.monitor),
     }
 }
 
 fn judge_alive(process: Process, monitor: &Monitor) -> Verdict {
     match (monitor, process.state) {
-        (Monitor::Says(RunState::Running), _) => Verdict::Running,
-        (Monitor::Says(state), _) => Verdict::Unknown(format!("QEMU is up, the guest is {state}")),
+        (Monitor::State(state), _) if state.is_running() => Verdict::Running,
+        (Monitor::State(state), _) => Verdict::Unknown(format!("QEMU is up, the guest is {state}")),
         (_, 'D') => Verdict::Unkillable,
-        // The first thread has ended; another one may still sit in the kernel.
+        // The first thread has ended, but another one may still hang in the kernel.
         (_, 'Z' | 'X') => Verdict::Unknown("QEMU is dying, its process is not gone yet".to_owned()),
-        (Monitor::CutOff(why), _) => {
+        (Monitor::Unreachable(why), _) => {
             Verdict::Unknown(format!("{why}; QEMU process {} is there", process.pid))
         }
         (Monitor::Silent(_) | Monitor::NotAsked, _) => Verdict::MonitorDead,
     }
 }
 
-/// How `verb` ended: the verdict, and 0 when the verb reached its goal, else 1.
+/// The verdict, and the exit code: 0 if the verb reached its goal, else 1.
 ///
-/// The exit code tells about the verb, the verdict about the guest: a reset that was refused
-/// leaves a guest that is `running`, and exits with 1.
+/// The exit code is about the verb, the verdict about the guest: after a reset that was refused, the
+/// guest is `running`, and the exit code is 1.
 #[must_use]
 pub(crate) fn conclude(
     verb: Verb,
@@ -46,7 +48,7 @@ pub(crate) fn conclude(
     let state = judge(after);
     let reached = match verb {
         Verb::Status | Verb::Forensics | Verb::Vitals | Verb::Screenshot => {
-            !matches!(after.qemu, Qemu::Unseen(_))
+            !matches!(after.qemu, Qemu::Unknown(_))
         }
         Verb::Start => state == Verdict::Running,
         Verb::Stop => state == Verdict::Stopped,
@@ -55,7 +57,7 @@ pub(crate) fn conclude(
     };
     match failure.and_then(|failure| failure.lock.clone()) {
         _ if reached => (state, 0),
-        // Nothing outranks a process that can't be killed: no lock that is lifted would help.
+        // A process that can't be killed comes first: removing a lock would not help.
         _ if state == Verdict::Unkillable => (state, 1),
         Some(lock) => (Verdict::Locked(lock), 1),
         None if failure.is_some_and(|failure| failure.requested) => (Verdict::HaManaged, 1),
@@ -63,12 +65,12 @@ pub(crate) fn conclude(
     }
 }
 
-/// Whether the QEMU process of `after` is another one than that of `before`.
+/// Whether `after` has another QEMU process than `before`.
 fn is_fresh(before: &Evidence, after: &Evidence) -> bool {
     match &before.qemu {
         Qemu::Absent => true,
-        Qemu::Alive(process) => after.outlived(*process),
-        Qemu::Unseen(_) => false,
+        Qemu::Alive(process) => after.is_gone(*process),
+        Qemu::Unknown(_) => false,
     }
 }
 
@@ -99,8 +101,8 @@ mod tests {
         }
     }
 
-    fn says(process: Process, state: &str) -> Evidence {
-        on(process, Monitor::Says(state.into()))
+    fn in_state(process: Process, state: &str) -> Evidence {
+        on(process, Monitor::State(state.into()))
     }
 
     fn silent(state: char) -> Evidence {
@@ -111,22 +113,25 @@ mod tests {
     }
 
     #[test]
-    fn the_evidence_alone_decides_the_verdict() {
-        let unseen = Evidence {
-            qemu: Qemu::Unseen("no /proc".to_owned()),
+    fn verdict_depends_only_on_the_evidence() {
+        let unknown = Evidence {
+            qemu: Qemu::Unknown("no /proc".to_owned()),
             ..off()
         };
-        let at = |home| Evidence { home, ..off() };
+        let at = |location| Evidence { location, ..off() };
         for (evidence, verdict) in [
             (off(), "stopped"),
-            (says(QEMU, "running"), "running"),
-            (says(Process { state: 'D', ..QEMU }, "running"), "running"),
+            (in_state(QEMU, "running"), "running"),
             (
-                says(QEMU, "paused"),
+                in_state(Process { state: 'D', ..QEMU }, "running"),
+                "running",
+            ),
+            (
+                in_state(QEMU, "paused"),
                 "unknown (QEMU is up, the guest is paused)",
             ),
             (
-                says(QEMU, "io-error"),
+                in_state(QEMU, "io-error"),
                 "unknown (QEMU is up, the guest is io-error)",
             ),
             (silent('S'), "monitor-dead"),
@@ -138,16 +143,16 @@ mod tests {
             ),
             (on(QEMU, Monitor::NotAsked), "monitor-dead"),
             (
-                on(QEMU, Monitor::CutOff("libvirtd hangs".to_owned())),
+                on(QEMU, Monitor::Unreachable("libvirtd hangs".to_owned())),
                 "unknown (libvirtd hangs; QEMU process 7 is there)",
             ),
-            (unseen, "unknown (no /proc)"),
+            (unknown, "unknown (no /proc)"),
             (
-                at(Home::On("pve2".to_owned())),
+                at(Location::OtherNode("pve2".to_owned())),
                 "unknown (not on this host; on pve2)",
             ),
             (
-                at(Home::Nowhere),
+                at(Location::Gone),
                 "unknown (not on this host; its configuration is gone)",
             ),
         ] {
@@ -156,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_is_0_only_when_the_verb_reached_its_goal() {
-        let run = || says(QEMU, "running");
+    fn exit_code_is_0_only_if_the_verb_reached_its_goal() {
+        let run = || in_state(QEMU, "running");
         let locked = || {
             Some(Failure {
                 lock: Some("backup".to_owned()),
@@ -171,7 +176,7 @@ mod tests {
                 ..Failure::from("asked for".to_owned())
             })
         };
-        let again = says(FRESH, "running");
+        let again = in_state(FRESH, "running");
         for (verb, before, after, failure, expected) in [
             (
                 Verb::Status,

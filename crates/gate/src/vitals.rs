@@ -10,27 +10,31 @@ use crate::policy::Limits;
 use crate::text;
 use crate::verdict::judge;
 
-/// Longest pause between the two samples of the disk counters: somebody waits.
-const GAP: Duration = Duration::from_secs(1);
-/// Longest wait for the counters of a monitor that has just answered.
-const COUNT: Duration = Duration::from_secs(2);
-/// Longest wait for a file of the host's kernel.
-const HOST: Duration = Duration::from_secs(1);
+/// Maximum pause between the two samples of the disk counters: the operator is waiting.
+const SAMPLE_GAP_MAX: Duration = Duration::from_secs(1);
+/// Timeout for the counters of a monitor that has just answered.
+const COUNTERS_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout for a file of the host's kernel.
+const HOST_FILE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Samples everything; `took` is how long the monitor took for its run state. What can't be told is
-/// null.
+/// Samples everything. `latency` is how long the monitor took to report its run state. Unknown values
+/// are null.
 pub(crate) fn sample(
-    seen: &Evidence,
-    took: Duration,
+    evidence: &Evidence,
+    latency: Duration,
     driver: &mut dyn Driver,
     limits: &Limits,
 ) -> Value {
-    let mut vitals = seen.json();
+    let mut vitals = evidence.json();
     let mut add = |key: &str, value| vitals[key] = value;
-    let host = |driver: &mut dyn Driver, file: &str| driver.host(file, HOST).unwrap_or_default();
-    let process = seen.process();
-    add("verdict", json!(judge(seen).to_string()));
-    add("monitor_ms", json!(process.map(|_| took.as_millis())));
+    let host = |driver: &mut dyn Driver, file: &str| {
+        driver
+            .read_host_file(file, HOST_FILE_TIMEOUT)
+            .unwrap_or_default()
+    };
+    let process = evidence.process();
+    add("verdict", json!(judge(evidence).to_string()));
+    add("monitor_ms", json!(process.map(|_| latency.as_millis())));
     let now = host(driver, "/proc/uptime");
     let now = now
         .split('.')
@@ -44,23 +48,24 @@ pub(crate) fn sample(
         let pressure = host(driver, &format!("/proc/pressure/{resource}"));
         add(&format!("host_{resource}_pressure"), averages(&pressure));
     }
-    // A guest that panicked spins, one that waits for its disk rests: both write nothing.
-    let busy = |driver: &mut dyn Driver| {
-        let stat = driver.host(&format!("/proc/{}/stat", process?.pid), HOST);
+    // Distinguishes a panicked guest, which spins, from one that waits for its disk: neither writes.
+    let cpu_time = |driver: &mut dyn Driver| {
+        let path = format!("/proc/{}/stat", process?.pid);
+        let stat = driver.read_host_file(&path, HOST_FILE_TIMEOUT);
         Some((Instant::now(), ticks(&stat.ok()?)?))
     };
-    let earlier = busy(driver);
-    // A monitor that was silent a moment ago would only be waited for twice more.
-    let disk = match seen.run_state() {
+    let earlier = cpu_time(driver);
+    // A silent monitor is not asked twice more.
+    let disk = match evidence.run_state() {
         Some(_) => rates(driver, limits),
         None => {
-            thread::sleep(limits.sample_gap.min(GAP / 2));
+            thread::sleep(limits.sample_gap.min(SAMPLE_GAP_MAX / 2));
             Value::Null
         }
     };
     add("disk", disk);
     let share = earlier
-        .zip(busy(driver))
+        .zip(cpu_time(driver))
         .map(|((from, earlier), (to, later))| {
             // A tick is a hundredth of a second.
             later.saturating_sub(earlier) * 1_000
@@ -93,17 +98,17 @@ fn averages(pressure: &str) -> Value {
     }
 }
 
-/// What the guest's disks did per second between two looks at their counters.
+/// What the guest's disks did per second, from two samples of their counters.
 fn rates(driver: &mut dyn Driver, limits: &Limits) -> Value {
     let mut count = || {
-        let limit = COUNT.min(limits.ask);
-        let answer = driver.ask("query-blockstats", Value::Null, limit).ok()?;
-        Some((Instant::now(), answer))
+        let timeout = COUNTERS_TIMEOUT.min(limits.ask);
+        let answer = driver.query_monitor("query-blockstats", Value::Null, timeout);
+        Some((Instant::now(), answer.ok()?))
     };
     let Some((from, earlier)) = count() else {
         return Value::Null;
     };
-    thread::sleep(limits.sample_gap.min(GAP));
+    thread::sleep(limits.sample_gap.min(SAMPLE_GAP_MAX));
     let Some((to, later)) = count() else {
         return Value::Null;
     };
@@ -121,7 +126,7 @@ fn rates(driver: &mut dyn Driver, limits: &Limits) -> Value {
     })
 }
 
-/// One counter over all disks; none where no disk has it.
+/// The sum of one counter over all disks; none if no disk has it.
 fn sum(answer: &Value, counter: &str) -> Option<u64> {
     let disks = answer.as_array().into_iter().flatten();
     disks

@@ -1,4 +1,4 @@
-//! A mutating verb outlives the connection that asked for it, and there is one at a time.
+//! A mutating verb survives the connection that asked for it, and only one runs at a time.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -21,7 +21,7 @@ fn run_file(host: &Host) -> String {
     fs::read_to_string(host.path("runs/102/run")).unwrap_or_default()
 }
 
-/// The process number of the worker, from the first line of its run.
+/// The worker's process id, from the first line of the run file.
 fn worker(host: &Host) -> String {
     run_file(host)
         .split([' ', '\n'])
@@ -38,9 +38,9 @@ fn kill(signal: &str, pid: &str) {
     assert!(status.success());
 }
 
-/// Whether a gate of this host is there: a front, or a worker however early in its life. Each names
-/// the policy in its arguments.
-fn a_gate_lives(host: &Host) -> bool {
+/// Whether a gate of this host exists, in a channel or as a worker, however young. Each has the policy
+/// in its arguments.
+fn has_gate_process(host: &Host) -> bool {
     let policy = host.path("gate.toml");
     let policy = policy.to_str().unwrap();
     let processes = fs::read_dir("/proc").unwrap().flatten();
@@ -50,8 +50,8 @@ fn a_gate_lives(host: &Host) -> bool {
 }
 
 #[test]
-fn a_connection_cut_at_any_moment_of_a_cycle_leaves_the_guest_running() {
-    // The first ones count from the front's start, the others from the run's beginning.
+fn guest_runs_after_a_cycle_whose_connection_broke_at_any_moment() {
+    // The first delays count from the start of the gate, the others from the start of the run.
     let (early, late) = (
         [0, 3, 10, 20, 40],
         [0, 40, 100, 170, 270, 420, 620, 820, 1120, 1520],
@@ -61,15 +61,15 @@ fn a_connection_cut_at_any_moment_of_a_cycle_leaves_the_guest_running() {
     let cut = |(number, (has_begun, moment)): (usize, (bool, u64))| {
         let host = Host::running();
         let before = host.pid();
-        let mut front = begin(&host, "cycle");
+        let mut channel = begin(&host, "cycle");
         wait_for(|| !has_begun || !run_file(&host).is_empty());
-        // A moment of the real cycle is what this is about, not a state to wait for.
+        // The test needs a moment within the cycle, not a state to wait for.
         std::thread::sleep(Duration::from_millis(moment));
         let signal = ["-KILL", "-HUP", "-TERM"][number % 3];
-        kill(signal, &front.id().to_string());
-        front.wait().unwrap();
-        // A worker that the front has made begins and ends its run; nobody else makes one any more.
-        wait_for(|| !a_gate_lives(&host));
+        kill(signal, &channel.id().to_string());
+        channel.wait().unwrap();
+        // If the gate has started a worker, the worker finishes its run.
+        wait_for(|| !has_gate_process(&host));
         if !has_begun && run_file(&host).is_empty() {
             assert_eq!((host.changes(), host.pid()), (Vec::new(), before));
             return;
@@ -86,20 +86,20 @@ fn a_connection_cut_at_any_moment_of_a_cycle_leaves_the_guest_running() {
 }
 
 #[test]
-fn a_cycle_outlives_a_reader_that_closed_its_ears() {
+fn cycle_completes_after_reader_closes_stdout() {
     let host = Host::running();
     let before = host.pid();
-    let mut front = begin(&host, "cycle");
-    drop((front.stdout.take(), front.stderr.take()));
-    assert_eq!(front.wait().unwrap().code(), Some(0));
+    let mut channel = begin(&host, "cycle");
+    drop((channel.stdout.take(), channel.stderr.take()));
+    assert_eq!(channel.wait().unwrap().code(), Some(0));
     assert!(host.pid().is_some() && host.pid() != before);
 }
 
 #[test]
-fn the_worker_has_a_session_of_its_own_no_input_and_a_private_run_file() {
+fn worker_has_its_own_session_no_input_and_a_private_run_file() {
     let host = Host::running();
     host.set("held-stop", "");
-    let front = begin(&host, "cycle");
+    let channel = begin(&host, "cycle");
     wait_for(|| host.changes() == ["stop 102"]);
     let worker = worker(&host);
     let stat = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap();
@@ -117,23 +117,23 @@ fn the_worker_has_a_session_of_its_own_no_input_and_a_private_run_file() {
     let mode = |name: &str| fs::metadata(host.path(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("runs/102"), mode("runs/102/run")), (0o700, 0o600));
     host.unset("held-stop");
-    assert_eq!(front.wait_with_output().unwrap().status.code(), Some(0));
+    assert_eq!(channel.wait_with_output().unwrap().status.code(), Some(0));
 }
 
 #[test]
-fn the_same_verb_attaches_and_tells_all_and_ends_alike() {
+fn same_verb_attaches_and_gets_the_complete_output_and_exit_code() {
     let host = Host::running();
     host.set("held-stop", "");
     let first = begin(&host, "cycle");
     wait_for(|| host.changes() == ["stop 102"]);
     let second = begin(&host, "cycle --json");
-    wait_for(|| host.journal().contains("attached since=20"));
+    wait_for(|| host.host_log().contains("attached since=20"));
     host.unset("held-stop");
     let second = second.wait_with_output().unwrap();
     let out = String::from_utf8(second.stdout).unwrap();
     assert_eq!(second.status.code(), Some(0), "{out}");
     assert!(
-        out.starts_with("attached to cycle that runs since 20"),
+        out.starts_with("attached to cycle, which has been running since 20"),
         "{out}"
     );
     let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
@@ -152,27 +152,33 @@ fn the_same_verb_attaches_and_tells_all_and_ends_alike() {
 }
 
 #[test]
-fn another_mutating_verb_is_refused_with_what_runs_and_reading_is_not() {
+fn other_mutating_verb_is_refused_while_one_runs_and_status_is_not() {
     let host = Host::running();
     host.set("held-stop", "");
     let first = begin(&host, "stop");
     wait_for(|| host.changes() == ["stop 102"]);
     let (code, out, err) = host.send("cycle");
     assert_eq!((code, out.as_str()), (2, ""));
-    assert!(err.starts_with("refused: stop runs since 20"), "{err}");
+    assert!(
+        err.starts_with("refused: stop has been running since 20"),
+        "{err}"
+    );
     assert!(err.contains("allowed: status, forensics"), "{err}");
     let (code, out, _) = host.send("status");
     assert_eq!(code, 0);
-    assert!(out.starts_with("run: stop runs since 20"), "{out}");
+    assert!(
+        out.starts_with("run: stop has been running since 20"),
+        "{out}"
+    );
     host.unset("held-stop");
     assert_eq!(first.wait_with_output().unwrap().status.code(), Some(0));
 }
 
 #[test]
-fn a_worker_that_is_too_slow_to_begin_never_begins_beside_the_channel_that_does_its_work() {
+fn worker_that_starts_too_late_is_killed_before_the_channel_runs_the_verb() {
     let host = Host::running();
     fs::create_dir_all(host.path("runs/102")).unwrap();
-    // Opening it to write waits for a reader, who does not come.
+    // Opening it for writing waits for a reader, and there is none.
     let made = Command::new("mkfifo")
         .arg(host.path("runs/102/lock"))
         .status();
@@ -184,19 +190,19 @@ fn a_worker_that_is_too_slow_to_begin_never_begins_beside_the_channel_that_does_
         (0, Some("verdict: running")),
         "{out}"
     );
-    wait_for(|| !a_gate_lives(&host));
+    wait_for(|| !has_gate_process(&host));
     assert_eq!(host.changes(), ["stop 102", "start 102"]);
 }
 
 #[test]
-fn twenty_presses_at_once_make_one_run() {
+fn twenty_simultaneous_requests_make_one_run() {
     let host = Host::running();
     host.set("held-stop", "");
-    let fronts: Vec<Child> = (0..20).map(|_| begin(&host, "cycle")).collect();
-    wait_for(|| host.journal().matches("attached since=20").count() == 19);
+    let channels: Vec<Child> = (0..20).map(|_| begin(&host, "cycle")).collect();
+    wait_for(|| host.host_log().matches("attached since=20").count() == 19);
     host.unset("held-stop");
-    for front in fronts {
-        let output = front.wait_with_output().unwrap();
+    for channel in channels {
+        let output = channel.wait_with_output().unwrap();
         let out = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{out}");
         assert_eq!(out.lines().last(), Some("verdict: running"));
@@ -205,27 +211,29 @@ fn twenty_presses_at_once_make_one_run() {
 }
 
 #[test]
-fn a_worker_that_was_killed_is_told_at_once_and_by_the_next_call_and_repaired_by_it() {
+fn killed_worker_is_reported_at_once_and_by_the_next_verb_which_recovers_the_guest() {
     let host = Host::running();
     host.set("held-start", "");
-    let front = begin(&host, "cycle");
+    let channel = begin(&host, "cycle");
     wait_for(|| host.changes() == ["stop 102", "start 102"]);
     kill("-KILL", &worker(&host));
-    let output = front.wait_with_output().unwrap();
+    let output = channel.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "{out}{err}");
     assert!(
-        err.contains("the worker of cycle is gone before it ended"),
+        err.contains("the worker of cycle died before it finished"),
         "{err}"
     );
     assert_eq!(out.lines().last(), Some("verdict: stopped"));
     let (_, out, _) = host.send("status");
     assert!(
-        out.contains("its worker is gone before it ended; if the guest is off, start or cycle"),
+        out.contains(
+            "its worker died before it finished; if the guest is off, send start or cycle"
+        ),
         "{out}"
     );
-    // What the killed worker had asked for still comes to pass, as with the real tool.
+    // The start that the killed worker requested still takes effect, as with the real tool.
     host.unset("held-start");
     wait_for(|| host.pid().is_some());
     let (code, out, err) = host.send("cycle");

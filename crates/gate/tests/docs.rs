@@ -1,4 +1,4 @@
-//! What the installer is told, against the program.
+//! The policy in the documentation is valid.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 use breakglass_gate::Policy;
 
 #[test]
-fn the_documented_policy_is_accepted_and_shows_the_defaults() {
+fn documented_policy_is_valid_and_shows_the_defaults() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/gate.md");
     let page = fs::read_to_string(page).unwrap();
     let shown = page.split("```toml\n").nth(1).unwrap();

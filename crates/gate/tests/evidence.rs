@@ -1,4 +1,4 @@
-//! What is believed of a guest when files, monitor and tool are not what they should be.
+//! The evidence of a guest whose files, monitor or tool are broken.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use support::{Host, HungFiles};
 
-/// Ample for any answer that the gate does not wait in vain for, on a machine that others use.
+/// Generous for any answer that the gate does not wait for in vain, on an overloaded machine.
 const SOON: Duration = Duration::from_secs(20);
 
 fn last(out: &str) -> &str {
     out.lines().last().unwrap_or_default()
 }
 
-/// Makes something of the path that is no readable pid file.
+/// Creates something at the path that is not a readable pid file.
 type Spoil = fn(&Path);
 
 const SPOILT: [(&str, Spoil, &str); 9] = [
@@ -45,22 +45,22 @@ const SPOILT: [(&str, Spoil, &str); 9] = [
     (
         "a link to nothing",
         |at| symlink("absent", at).unwrap(),
-        "a link that leads nowhere",
+        "a link to a missing file",
     ),
     (
         "empty",
         |at| fs::write(at, "").unwrap(),
-        "does not hold the number",
+        "does not contain a process id",
     ),
     (
         "words",
         |at| fs::write(at, "soon\n").unwrap(),
-        "does not hold the number",
+        "does not contain a process id",
     ),
     (
         "too large a number",
         |at| fs::write(at, "99999999999").unwrap(),
-        "does not hold the number",
+        "does not contain a process id",
     ),
     (
         "huge",
@@ -70,7 +70,7 @@ const SPOILT: [(&str, Spoil, &str); 9] = [
 ];
 
 #[test]
-fn a_pid_file_that_can_not_be_read_is_unknown_with_why_and_soon() {
+fn unreadable_pid_file_makes_the_verdict_unknown_with_the_reason() {
     for (name, spoil, why) in SPOILT {
         let host = Host::stopped();
         spoil(&host.state().join("run/102.pid"));
@@ -83,13 +83,13 @@ fn a_pid_file_that_can_not_be_read_is_unknown_with_why_and_soon() {
         assert!(last(&out).contains(why), "{name}: {out}");
         assert_eq!(code, 1, "{name}: {out}");
         assert!(began.elapsed() < SOON, "{name}: {:?}", began.elapsed());
-        // The stand-in would read it as well, to end its "QEMU".
+        // The stand-in would read it too, to end its "QEMU".
         remove(&host.state().join("run/102.pid"));
     }
 }
 
 #[test]
-fn the_control_group_is_believed_where_the_pid_file_is_spoilt_and_an_empty_one_means_nothing() {
+fn control_group_replaces_a_spoilt_pid_file_unless_it_is_empty() {
     for (name, spoil, _) in SPOILT {
         let host = Host::running();
         let (pid, file) = (host.pid().unwrap(), host.state().join("run/102.pid"));
@@ -110,7 +110,7 @@ fn the_control_group_is_believed_where_the_pid_file_is_spoilt_and_an_empty_one_m
     }
 }
 
-/// So that the host finds its "QEMU" at the end.
+/// Restores the pid file, so that the host finds its "QEMU" at the end.
 fn put_back(file: &Path, pid: u32) {
     remove(file);
     fs::write(file, pid.to_string()).unwrap();
@@ -122,10 +122,10 @@ fn remove(file: &Path) {
 }
 
 #[test]
-fn a_scope_without_processes_and_a_pid_of_another_program_are_no_guest() {
+fn empty_scope_and_pid_of_another_program_are_not_the_guest() {
     let host = Host::stopped();
     fs::create_dir_all(host.path("cgroup/102.scope")).unwrap();
-    // Our own, the first one's, and a thread of the kernel's, which has no command line.
+    // This process, init, and a kernel thread, which has no command line.
     for pid in [std::process::id(), 1, 2] {
         host.set("run/102.pid", &pid.to_string());
         let (code, out, _) = host.send("status");
@@ -135,7 +135,7 @@ fn a_scope_without_processes_and_a_pid_of_another_program_are_no_guest() {
 }
 
 #[test]
-fn other_files_that_are_no_files_cost_a_note_and_no_time() {
+fn pipes_in_place_of_other_files_cause_notes_and_no_delay() {
     let host = Host::running();
     let pipe = |name: &str| {
         let made = Command::new("mkfifo").arg(host.path(name)).status();
@@ -148,7 +148,7 @@ fn other_files_that_are_no_files_cost_a_note_and_no_time() {
     let (code, out, err) = host.send("cycle");
     assert_eq!((code, last(&out)), (0, "verdict: running"), "{out}{err}");
     assert!(out.contains("a pipe, not a file"), "{out}");
-    assert!(err.contains("the gate's journal can't be written"), "{err}");
+    assert!(err.contains("the gate's log can't be written"), "{err}");
     assert!(
         began.elapsed() < Duration::from_secs(40),
         "{:?}",
@@ -157,12 +157,12 @@ fn other_files_that_are_no_files_cost_a_note_and_no_time() {
 }
 
 #[test]
-fn real_vm_a_file_system_that_hangs_in_the_kernel_holds_up_neither_the_answer_nor_its_end() {
+fn real_vm_file_system_that_hangs_in_the_kernel_delays_neither_output_nor_exit() {
     let host = Host::running();
     let hung = HungFiles::mount();
     let policy = format!("pve_dir = \"{}\"\nask_seconds = 4\n", hung.dir().display());
     host.write_policy(&policy);
-    // What could not be started again is not ended.
+    // The cycle ends nothing, because the guest could not be started again.
     for (verb, exit) in [("status", 0), ("vitals", 0), ("cycle", 1)] {
         let began = Instant::now();
         let (code, out, err) = host.send(verb);
@@ -170,9 +170,9 @@ fn real_vm_a_file_system_that_hangs_in_the_kernel_holds_up_neither_the_answer_no
         assert!(out.contains("no answer within"), "{out}");
         assert!(began.elapsed() < 2 * SOON, "{verb}: {:?}", began.elapsed());
     }
-    assert!(hung.asked() > 0, "the file system was asked");
-    // A few looks are left in the kernel; then it is not asked any more, and the rest is told.
-    let blind = "not asked: earlier looks at them still hang in the kernel";
+    assert!(hung.asked() > 0, "nothing was read from the file system");
+    // After a few hung probes, the file system is not read any more, and the rest is still reported.
+    let blind = "not asked for: earlier probes still hang in the kernel";
     let told: Vec<bool> = (0..6)
         .map(|_| host.send("vitals").1.contains(blind))
         .collect();
@@ -180,13 +180,13 @@ fn real_vm_a_file_system_that_hangs_in_the_kernel_holds_up_neither_the_answer_no
     let asked = hung.asked();
     let (_, out, _) = host.send("status");
     assert_eq!((last(&out), hung.asked()), ("verdict: running", asked));
-    assert!(out.contains("ha: can't be told: not asked"), "{out}");
+    assert!(out.contains("ha: unknown: not asked"), "{out}");
     drop(hung);
     support::wait_for(|| !host.send("status").1.contains(blind));
 }
 
 #[test]
-fn a_policy_that_is_no_file_allows_nothing_and_does_not_hang() {
+fn policy_that_is_a_pipe_allows_nothing_and_does_not_hang() {
     let host = Host::stopped();
     fs::remove_file(host.path("gate.toml")).unwrap();
     let made = Command::new("mkfifo").arg(host.path("gate.toml")).status();
@@ -198,10 +198,10 @@ fn a_policy_that_is_no_file_allows_nothing_and_does_not_hang() {
     assert!(began.elapsed() < SOON);
 }
 
-/// Puts something where a monitor should listen.
+/// Creates something in place of a monitor.
 type Impostor = dyn FnOnce(PathBuf);
 
-/// A guest that runs, at whose monitor's place `impostor` is.
+/// A running guest with `impostor` in place of its monitor.
 fn with_monitor(impostor: impl FnOnce(PathBuf)) -> (Host, PathBuf) {
     let mut host = Host::running();
     host.end_monitor();
@@ -211,7 +211,7 @@ fn with_monitor(impostor: impl FnOnce(PathBuf)) -> (Host, PathBuf) {
     (host, socket)
 }
 
-/// Greets everybody with `words`, again and again, as long as they are taken.
+/// Sends `words` to every client, `times` times.
 fn flood(socket: PathBuf, words: &'static [u8], times: usize) {
     let listener = UnixListener::bind(socket).unwrap();
     thread::spawn(move || {
@@ -222,7 +222,7 @@ fn flood(socket: PathBuf, words: &'static [u8], times: usize) {
 }
 
 #[test]
-fn a_monitor_that_is_none_or_says_nonsense_or_does_not_end_is_dead_and_soon() {
+fn monitor_that_is_missing_malformed_or_endless_is_dead_in_time() {
     let greeting: &'static [u8] = br#"{"QMP": {"version": {}, "capabilities": []}}
 "#;
     let impostors: [(&str, Box<Impostor>); 6] = [
@@ -258,7 +258,7 @@ fn a_monitor_that_is_none_or_says_nonsense_or_does_not_end_is_dead_and_soon() {
 }
 
 #[test]
-fn a_run_state_of_any_length_and_kind_stays_one_short_line() {
+fn unknown_run_state_stays_one_short_line() {
     let host = Host::running();
     host.set("runstate", &"\\u001b[2J\\u202e".repeat(500));
     let (_, out, _) = host.send("status");
@@ -271,7 +271,7 @@ fn a_run_state_of_any_length_and_kind_stays_one_short_line() {
 }
 
 #[test]
-fn what_qm_warns_of_is_kept_and_harmless_though_it_exits_with_0() {
+fn warnings_of_a_successful_qm_are_reported_and_escaped() {
     let host = Host::running();
     host.set(
         "warn-pending",
@@ -295,24 +295,24 @@ fn what_qm_warns_of_is_kept_and_harmless_though_it_exits_with_0() {
 }
 
 #[test]
-fn each_run_state_has_the_remedy_that_helps_and_start_does_what_it_says() {
+fn each_run_state_has_its_remedy_and_start_follows_it() {
     let host = Host::running();
     for (state, remedy, is_resumed) in [
-        ("paused", "start lets it go on", true),
+        ("paused", "start resumes it", true),
         ("suspended", "start wakes it", true),
         ("io-error", "free space on the host", true),
-        ("prelaunch", "start lets it go on", true),
-        ("debug", "start lets it go on", true),
+        ("prelaunch", "start resumes it", true),
+        ("debug", "start resumes it", true),
         ("shutdown", "send cycle", false),
         ("internal-error", "send cycle, or reset", false),
         ("guest-panicked", "send reset, or cycle", false),
         ("watchdog", "send reset, or cycle", false),
         ("save-vm", "wait", false),
         ("restore-vm", "wait", false),
-        ("inmigrate", "hands off", false),
-        ("postmigrate", "hands off", false),
-        ("finish-migrate", "hands off", false),
-        ("colo", "hands off", false),
+        ("inmigrate", "do nothing here", false),
+        ("postmigrate", "do nothing here", false),
+        ("finish-migrate", "do nothing here", false),
+        ("colo", "do nothing here", false),
         ("moon-phase", "does not know this state", false),
     ] {
         host.set("runstate", state);
@@ -340,7 +340,7 @@ fn each_run_state_has_the_remedy_that_helps_and_start_does_what_it_says() {
 }
 
 #[test]
-fn a_guest_that_is_on_another_host_is_neither_cycled_nor_reset_and_may_be_stopped() {
+fn migrating_guest_is_neither_cycled_nor_reset_and_may_be_stopped() {
     let host = Host::running();
     for state in ["inmigrate", "postmigrate", "finish-migrate", "colo"] {
         host.set("runstate", state);
@@ -355,7 +355,7 @@ fn a_guest_that_is_on_another_host_is_neither_cycled_nor_reset_and_may_be_stoppe
 }
 
 #[test]
-fn a_qemu_that_ends_seconds_after_its_start_is_not_said_to_run() {
+fn qemu_that_ends_seconds_after_its_start_is_not_running() {
     for verb in ["start", "cycle"] {
         let host = if verb == "start" {
             Host::stopped()
@@ -365,7 +365,7 @@ fn a_qemu_that_ends_seconds_after_its_start_is_not_said_to_run() {
         host.write_policy("settle_seconds = 6\n");
         host.set("short-lived", "1.5");
         let (code, out, err) = host.send(verb);
-        // A guest that the verb itself ended is owed its start: the next one lives.
+        // After a cycle the start is repeated, and the next process keeps running.
         let expected = match verb {
             "start" => (1, "verdict: stopped"),
             _ => (0, "verdict: running"),
@@ -376,21 +376,21 @@ fn a_qemu_that_ends_seconds_after_its_start_is_not_said_to_run() {
 }
 
 #[test]
-fn a_qemu_that_comes_up_after_the_deadline_of_its_start_is_said_to_run_and_to_be_late() {
+fn qemu_that_comes_up_after_the_timeout_is_running_and_reported_as_late() {
     let host = Host::running();
     host.write_policy("start_seconds = 1\nsettle_seconds = 30\n");
     host.set("late-start", "4");
     let (code, out, err) = host.send("cycle");
     assert_eq!((code, last(&out)), (0, "verdict: running"), "{out}{err}");
     assert!(
-        out.contains("start: qm start: no end after 1 s, killed"),
+        out.contains("start: qm start: not finished after 1 s, killed"),
         "{out}"
     );
     assert!(out.contains("late"), "{out}");
 }
 
 #[test]
-fn a_guest_that_settles_costs_seconds_and_not_the_whole_time() {
+fn guest_that_settles_takes_seconds_and_not_the_whole_timeout() {
     let host = Host::running();
     host.write_policy("settle_seconds = 300\n");
     let began = Instant::now();
@@ -400,7 +400,7 @@ fn a_guest_that_settles_costs_seconds_and_not_the_whole_time() {
 }
 
 #[test]
-fn a_silent_monitor_is_asked_once_and_the_answer_comes_soon() {
+fn silent_monitor_is_asked_once_and_the_answer_comes_in_time() {
     let host = Host::running();
     host.set("monitor-hangs", "");
     host.set("hang-pending", "");
@@ -409,7 +409,7 @@ fn a_silent_monitor_is_asked_once_and_the_answer_comes_soon() {
         let (code, out, _) = host.send(verb);
         assert_eq!((code, last(&out)), (0, "verdict: monitor-dead"));
         let took = began.elapsed();
-        // Four seconds and a half on a machine of its own.
+        // It takes 4.5 s on an idle machine.
         assert!(took < Duration::from_secs(12), "{verb}: {took:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Whatever the hypervisor does wrong, a verb ends in time and tells the truth.
+//! Whatever the hypervisor does wrong, a verb ends in time, with a true verdict.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -7,36 +7,36 @@ mod support;
 use std::time::{Duration, Instant};
 
 use breakglass_gate::{
-    Action, Asked, Context, Driver, Evidence, Failure, Keep, Limits, Probe, Process, Qemu, Silent,
-    WayBack, serve,
+    Action, ClientRequest, Context, Driver, Evidence, Failure, Limits, NoHostLog, Probe, Process,
+    Qemu, Retention, WayBack, serve,
 };
 use breakglass_verbs::{Verb, Verdict};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use support::{Host, Said};
+use support::{Host, Transcript};
 
 /// How one call to the hypervisor goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
     None,
-    /// Does it, and says that it failed.
+    /// Makes the change, and reports a failure.
     Liar,
-    /// Does not, and says that it did.
+    /// Changes nothing, and reports success.
     Idle,
-    /// Does not, and says so.
+    /// Changes nothing, and reports a failure.
     Fails,
-    /// Does not, and takes all the time there is.
+    /// Changes nothing, and uses the whole timeout.
     Hangs,
-    /// Fails the first time in a way that is known to pass.
-    Passing,
+    /// Has a transient failure the first time.
+    Transient,
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
-    use Fault::{Fails, Hangs, Idle, Liar, None, Passing};
-    prop::sample::select(vec![None, None, None, Liar, Idle, Fails, Hangs, Passing])
+    use Fault::{Fails, Hangs, Idle, Liar, None, Transient};
+    prop::sample::select(vec![None, None, None, Liar, Idle, Fails, Hangs, Transient])
 }
 
-/// A guest on a hypervisor that goes wrong as told.
+/// A guest on a hypervisor with the given faults.
 #[derive(Debug, Clone)]
 struct World {
     alive: Option<u32>,
@@ -44,13 +44,13 @@ struct World {
     is_deaf: bool,
     /// Ignores SIGTERM.
     is_stubborn: bool,
-    /// Sits in the kernel: no signal ends it.
+    /// Hangs in the kernel: no signal ends it.
     is_stuck: bool,
     is_paused: bool,
     stop: Fault,
     start: Fault,
     reset: Fault,
-    /// A second process was started beside a living one.
+    /// A second process was started beside a running one.
     is_torn: bool,
     /// Whether anything proves that the guest could be started again.
     has_way_back: bool,
@@ -85,7 +85,7 @@ impl World {
 }
 
 impl Driver for World {
-    fn find(&mut self) -> Qemu {
+    fn find_qemu(&mut self) -> Qemu {
         let state = if self.is_stuck { 'D' } else { 'S' };
         self.alive.map_or(Qemu::Absent, |pid| {
             Qemu::Alive(Process {
@@ -96,7 +96,7 @@ impl Driver for World {
         })
     }
 
-    fn ask(&mut self, command: &str, _: Value, limit: Duration) -> Result<Value, String> {
+    fn query_monitor(&mut self, command: &str, _: Value, limit: Duration) -> Result<Value, String> {
         if self.is_deaf {
             std::thread::sleep(limit.min(Duration::from_millis(2)));
             return Err("no answer".to_owned());
@@ -108,13 +108,13 @@ impl Driver for World {
         }
     }
 
-    fn settings(&mut self, seen: &mut Evidence, _: Duration) {
+    fn add_hypervisor_evidence(&mut self, evidence: &mut Evidence, _: Duration) {
         if self.has_way_back {
-            seen.way_back = WayBack::Seen("the world has one".to_owned());
+            evidence.way_back = WayBack::Proven("the test provides one".to_owned());
         }
     }
 
-    fn act(&mut self, action: Action, limit: Duration) -> Result<String, Failure> {
+    fn perform(&mut self, action: Action, limit: Duration) -> Result<String, Failure> {
         self.changes.push(action);
         let slot = match action {
             Action::Start => &mut self.start,
@@ -122,7 +122,7 @@ impl Driver for World {
             Action::Reset | Action::Resume | Action::Wake | Action::Unlock => &mut self.reset,
         };
         let fault = *slot;
-        if fault == Fault::Passing {
+        if fault == Fault::Transient {
             *slot = Fault::None;
         }
         if action == Action::Start && self.alive.is_some() {
@@ -138,22 +138,22 @@ impl Driver for World {
                 Err("no end".to_owned().into())
             }
             Fault::Liar | Fault::Fails => Err("failed".to_owned().into()),
-            Fault::Passing => Err(Failure {
-                passing: true,
+            Fault::Transient => Err(Failure {
+                transient: true,
                 ..Failure::from("once more".to_owned())
             }),
         }
     }
 
-    fn signal(&mut self, _: Process, hard: bool) -> Result<(), String> {
+    fn signal(&mut self, _: Process, force: bool) -> Result<(), String> {
         self.signals += 1;
-        if !self.is_stuck && (hard || !self.is_stubborn) {
+        if !self.is_stuck && (force || !self.is_stubborn) {
             self.alive = None;
         }
         Ok(())
     }
 
-    fn screen(&mut self, _: Duration) -> Result<Vec<u8>, String> {
+    fn screenshot(&mut self, _: Duration) -> Result<Vec<u8>, String> {
         Err("no console".to_owned())
     }
 
@@ -161,11 +161,11 @@ impl Driver for World {
         Vec::new()
     }
 
-    fn host(&mut self, _: &str, _: Duration) -> Result<String, String> {
+    fn read_host_file(&mut self, _: &str, _: Duration) -> Result<String, String> {
         Err("no host".to_owned())
     }
 
-    fn probes_of_host(&mut self, _: Option<Process>) -> Vec<(&'static str, Probe)> {
+    fn host_probes(&mut self, _: Option<Process>) -> Vec<(&'static str, Probe)> {
         Vec::new()
     }
 }
@@ -217,21 +217,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn every_verb_ends_in_time_with_a_true_verdict_and_never_two_processes(
+    fn every_verb_ends_in_time_with_a_true_verdict_and_at_most_one_process(
         world in world(), verb in prop::sample::select(Verb::ALL.to_vec()),
     ) {
-        let (mut after, mut said, began) = (world.clone(), Said::default(), Instant::now());
+        let (mut after, mut said, began) = (world.clone(), Transcript::default(), Instant::now());
         let context = Context {
             guest: "102",
-            asked: Asked { source: "192.0.2.7", request: verb.as_str() },
+            client: ClientRequest { source: "192.0.2.7", line: verb.as_str() },
             forensics_dir: "/nonexistent/forensics".as_ref(),
-            keep: &Keep::default(),
-            journal: &Silent,
+            retention: &Retention::default(),
+            host_log: &NoHostLog,
             limits: &limits(),
         };
         let exit = serve(&context, &mut after, &mut said);
         let story = said.0.join("\n");
-        // All limits together are a tenth of a second; the rest is for a machine that others use.
+        // All limits together are a tenth of a second; the rest allows for an overloaded machine.
         prop_assert!(began.elapsed() < Duration::from_secs(30), "{:?}: {story}", began.elapsed());
         prop_assert!(!after.is_torn, "{story}");
         if !world.has_way_back {
@@ -265,28 +265,33 @@ proptest! {
     }
 }
 
-/// A world in which nothing tells whether the guest has a process.
+/// A world in which it is unknown whether the guest has a process.
 struct Blind(World);
 
 impl Driver for Blind {
-    fn find(&mut self) -> Qemu {
-        Qemu::Unseen("the pid file can't be read".to_owned())
+    fn find_qemu(&mut self) -> Qemu {
+        Qemu::Unknown("the pid file can't be read".to_owned())
     }
 
-    fn ask(&mut self, command: &str, words: Value, limit: Duration) -> Result<Value, String> {
-        self.0.ask(command, words, limit)
+    fn query_monitor(
+        &mut self,
+        command: &str,
+        words: Value,
+        limit: Duration,
+    ) -> Result<Value, String> {
+        self.0.query_monitor(command, words, limit)
     }
 
-    fn settings(&mut self, seen: &mut Evidence, limit: Duration) {
-        self.0.settings(seen, limit);
+    fn add_hypervisor_evidence(&mut self, evidence: &mut Evidence, limit: Duration) {
+        self.0.add_hypervisor_evidence(evidence, limit);
     }
 
-    fn act(&mut self, action: Action, limit: Duration) -> Result<String, Failure> {
-        self.0.act(action, limit)
+    fn perform(&mut self, action: Action, limit: Duration) -> Result<String, Failure> {
+        self.0.perform(action, limit)
     }
 
-    fn screen(&mut self, limit: Duration) -> Result<Vec<u8>, String> {
-        self.0.screen(limit)
+    fn screenshot(&mut self, limit: Duration) -> Result<Vec<u8>, String> {
+        self.0.screenshot(limit)
     }
 
     fn probes(&mut self) -> Vec<(&'static str, Probe)> {
@@ -295,7 +300,7 @@ impl Driver for Blind {
 }
 
 #[test]
-fn a_guest_whose_process_cannot_be_told_is_neither_cycled_nor_started() {
+fn guest_whose_process_is_unknown_is_neither_cycled_nor_started() {
     for verb in ["start", "cycle"] {
         let mut world = Blind(World {
             alive: Some(7),
@@ -312,37 +317,37 @@ fn a_guest_whose_process_cannot_be_told_is_neither_cycled_nor_started() {
             changes: Vec::new(),
             signals: 0,
         });
-        let (exit, story) = told(verb, &mut world);
+        let (exit, story) = serve_verb(verb, &mut world);
         assert_eq!((exit, world.0.alive), (1, Some(7)), "{story}");
         assert_eq!(world.0.changes, [], "{story}");
         assert!(story.contains("a second one on its disks"), "{story}");
     }
 }
 
-/// Exit code and words of the gate for `verb`.
-fn told(verb: &str, driver: &mut dyn Driver) -> (u8, String) {
-    let mut said = Said::default();
+/// The gate's exit code and output for `verb`.
+fn serve_verb(verb: &str, driver: &mut dyn Driver) -> (u8, String) {
+    let mut said = Transcript::default();
     let context = Context {
         guest: "102",
-        asked: Asked {
+        client: ClientRequest {
             source: "192.0.2.7",
-            request: verb,
+            line: verb,
         },
         forensics_dir: "/nonexistent/forensics".as_ref(),
-        keep: &Keep::default(),
-        journal: &Silent,
+        retention: &Retention::default(),
+        host_log: &NoHostLog,
         limits: &limits(),
     };
     let exit = serve(&context, driver, &mut said);
     (exit, said.0.join("\n"))
 }
 
-/// One of the gate's children goes wrong in one way; the verb still ends in time and is right.
-fn suffer(knob: &str) {
+/// Breaks one of the gate's children in one way: the verb still ends in time with a true verdict.
+fn verb_ends_despite(knob: &str) {
     for child in ["pending", "status", "stop", "start", "reset"] {
         let (host, fault) = (Host::running(), format!("{knob}-{child}"));
         let before = host.pid();
-        // Short for the child that never comes back, long for those that have to.
+        // Short for the child that never ends, generous for the others.
         let limit = |own: &[&str], short| if own.contains(&child) { short } else { 30 };
         host.write_policy(&format!(
             "ask_seconds = {}\nstop_seconds = {}\nstart_seconds = {}\nforensics_seconds = 3\n",
@@ -356,15 +361,15 @@ fn suffer(knob: &str) {
         let (code, out, err) = host.send(verb);
         let story = format!("{verb} with {fault}: {out}{err}");
         assert!(began.elapsed() < Duration::from_secs(60), "{story}");
-        let lives = host.lives();
+        let lives = host.is_alive();
         let verdict = if lives {
             "verdict: running"
         } else {
             "verdict: stopped"
         };
         assert_eq!(out.lines().last(), Some(verdict), "{story}");
-        // A qm that can't show the configuration is not trusted with a start; one that can't stop the
-        // guest is done without.
+        // If qm can't show the configuration, the gate does not rely on it for a start; if it can't
+        // stop the guest, the gate sends signals.
         let is_done = matches!(child, "status" | "stop");
         assert_eq!((code == 0, lives), (is_done, child != "start"), "{story}");
         assert_eq!(
@@ -380,16 +385,16 @@ fn suffer(knob: &str) {
 }
 
 #[test]
-fn a_child_that_hangs_is_outlived() {
-    suffer("hang");
+fn verb_ends_although_a_child_hangs() {
+    verb_ends_despite("hang");
 }
 
 #[test]
-fn a_child_that_floods_is_outlived() {
-    suffer("flood");
+fn verb_ends_although_a_child_floods() {
+    verb_ends_despite("flood");
 }
 
 #[test]
-fn a_child_that_fails_is_outlived() {
-    suffer("fail");
+fn verb_ends_although_a_child_fails() {
+    verb_ends_despite("fail");
 }

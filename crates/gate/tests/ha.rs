@@ -1,5 +1,5 @@
-//! Where high availability decides, a start and a stop are requests: they are waited for, and a guest
-//! is never left with the request to be off.
+//! If high availability decides, start and stop are requests. The gate waits for them, and never leaves
+//! a request to be off behind.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -27,7 +27,7 @@ fn requested(host: &Host) -> String {
 }
 
 #[test]
-fn a_cycle_waits_for_high_availability_and_the_wait_is_shown() {
+fn cycle_waits_for_high_availability_and_reports_the_wait() {
     let host = managed("started");
     let before = host.pid();
     host.set("ha-delay", "6");
@@ -37,7 +37,7 @@ fn a_cycle_waits_for_high_availability_and_the_wait_is_shown() {
         (0, Some("verdict: running")),
         "{out}{err}"
     );
-    assert!(host.lives() && host.pid() != before);
+    assert!(host.is_alive() && host.pid() != before);
     assert!(out.contains("stop: Requesting HA stop for VM 102"), "{out}");
     assert!(
         out.contains("waiting for high availability, 5 s of 100 s: qemu: process"),
@@ -48,7 +48,7 @@ fn a_cycle_waits_for_high_availability_and_the_wait_is_shown() {
 }
 
 #[test]
-fn a_stop_is_done_when_the_guest_is_seen_to_be_off_and_its_request_stays() {
+fn stop_succeeds_once_the_guest_is_off_and_the_request_stays() {
     let host = managed("started");
     let (code, out, err) = host.send("stop");
     assert_eq!(
@@ -60,7 +60,7 @@ fn a_stop_is_done_when_the_guest_is_seen_to_be_off_and_its_request_stays() {
 }
 
 #[test]
-fn a_start_is_done_when_the_guest_is_seen_to_run() {
+fn start_succeeds_once_the_guest_runs() {
     for state in ["stopped", "disabled"] {
         let host = Host::stopped();
         host.manage(state);
@@ -75,7 +75,7 @@ fn a_start_is_done_when_the_guest_is_seen_to_run() {
 }
 
 #[test]
-fn a_guest_that_runs_and_is_requested_to_be_off_is_asked_to_be_on_by_a_start() {
+fn start_of_a_running_guest_that_is_requested_to_be_off_requests_it_to_be_on() {
     let host = managed("stopped");
     let (code, out, err) = host.send("start");
     assert_eq!(code, 0, "{out}{err}");
@@ -84,7 +84,7 @@ fn a_guest_that_runs_and_is_requested_to_be_off_is_asked_to_be_on_by_a_start() {
 }
 
 #[test]
-fn a_cycle_whose_stop_is_not_carried_out_asks_for_the_start_all_the_same() {
+fn cycle_whose_stop_is_not_carried_out_requests_the_start_anyway() {
     let host = managed("started");
     host.write_policy("stop_seconds = 2\nstart_seconds = 2\nsettle_seconds = 1\n");
     host.set("ha-idle", "");
@@ -93,23 +93,23 @@ fn a_cycle_whose_stop_is_not_carried_out_asks_for_the_start_all_the_same() {
     assert_eq!((code, out.lines().last()), (1, REQUESTED), "{out}{err}");
     assert_eq!(host.changes(), ["stop 102", "start 102"]);
     assert_eq!(requested(&host), "started");
-    assert!(host.lives() && host.pid() == before);
+    assert!(host.is_alive() && host.pid() == before);
     assert!(!out.contains("SIGTERM"), "{out}");
 }
 
 #[test]
-fn a_stop_that_comes_after_its_deadline_does_not_leave_the_guest_off() {
+fn stop_that_is_carried_out_late_does_not_leave_the_guest_off() {
     let host = managed("started");
     host.write_policy("stop_seconds = 1\nstart_seconds = 20\n");
     host.set("ha-delay", "3");
     let (code, out, err) = host.send("cycle");
-    // Here the request to stop is overtaken by that to start; the guest runs on, or anew.
-    wait_for(|| host.lives());
+    // The start request replaces the stop request; the guest keeps running or is started again.
+    wait_for(|| host.is_alive());
     assert_eq!(requested(&host), "started", "{code} {out}{err}");
 }
 
 #[test]
-fn a_stop_that_is_not_carried_out_says_that_it_is_requested() {
+fn stop_that_is_not_carried_out_is_reported_as_requested() {
     let host = managed("started");
     host.write_policy("stop_seconds = 1\n");
     host.set("ha-idle", "");
@@ -120,7 +120,7 @@ fn a_stop_that_is_not_carried_out_says_that_it_is_requested() {
 }
 
 #[test]
-fn a_stop_request_that_fails_or_hangs_is_followed_by_one_to_start() {
+fn stop_request_that_fails_or_hangs_is_followed_by_a_start_request() {
     for knob in ["fail-stop", "hang-stop"] {
         let host = managed("started");
         host.write_policy("stop_seconds = 1\nsettle_seconds = 1\n");
@@ -132,12 +132,12 @@ fn a_stop_request_that_fails_or_hangs_is_followed_by_one_to_start() {
             "{out}{err}"
         );
         assert_eq!(host.changes(), ["stop 102", "start 102"]);
-        assert!(host.lives() && !out.contains("SIGTERM"), "{out}");
+        assert!(host.is_alive() && !out.contains("SIGTERM"), "{out}");
     }
 }
 
 #[test]
-fn a_guest_in_state_ignored_is_not_managed() {
+fn guest_in_state_ignored_is_not_managed() {
     let host = managed("ignored");
     let before = host.pid();
     let (_, out, _) = host.send("vitals");
@@ -151,7 +151,7 @@ fn a_guest_in_state_ignored_is_not_managed() {
 }
 
 #[test]
-fn another_guest_of_high_availability_is_not_this_one() {
+fn other_managed_guests_do_not_count() {
     let host = Host::running();
     let text = "vm: 1020\n\tstate started\n\nct: 102\n\tstate started\n";
     fs::write(host.pve("ha/resources.cfg"), text).unwrap();
@@ -160,7 +160,7 @@ fn another_guest_of_high_availability_is_not_this_one() {
 }
 
 #[test]
-fn resources_that_cannot_be_read_are_not_known_and_end_nothing_by_signals() {
+fn unreadable_resources_are_unknown_and_nothing_is_ended_by_signals() {
     let host = Host::running();
     host.write_policy("stop_seconds = 1\nsettle_seconds = 1\n");
     fs::create_dir(host.pve("ha/resources.cfg")).unwrap();
@@ -168,18 +168,18 @@ fn resources_that_cannot_be_read_are_not_known_and_end_nothing_by_signals() {
     let vitals: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
     assert_eq!(vitals["ha_managed"], Value::Null);
     let (_, out, _) = host.send("status");
-    assert!(out.contains("ha: can't be told: "), "{out}");
+    assert!(out.contains("ha: unknown: "), "{out}");
     let before = host.pid();
     for verb in ["cycle", "stop"] {
         host.set("fail-stop", "it is broken");
         let (code, out, err) = host.send(verb);
         assert_eq!(code, 1, "{out}{err}");
         assert!(
-            err.contains("can't be told whether high availability manages"),
+            err.contains("unknown whether high availability manages"),
             "{err}"
         );
         assert!(
-            host.lives() && host.pid() == before && !out.contains("SIGTERM"),
+            host.is_alive() && host.pid() == before && !out.contains("SIGTERM"),
             "{out}"
         );
     }
@@ -187,7 +187,7 @@ fn resources_that_cannot_be_read_are_not_known_and_end_nothing_by_signals() {
 }
 
 #[test]
-fn resources_that_are_no_list_are_not_known() {
+fn malformed_resources_are_unknown() {
     let host = Host::running();
     fs::write(host.pve("ha/resources.cfg"), "\0\0\0\0").unwrap();
     let (_, out, _) = host.send("vitals");
@@ -195,7 +195,7 @@ fn resources_that_are_no_list_are_not_known() {
 }
 
 #[test]
-fn a_cycle_without_a_way_back_requests_nothing_of_high_availability() {
+fn cycle_without_a_way_back_requests_nothing() {
     let host = managed("started");
     fs::write(host.pve(".members"), breakglass_rig::pve::members(false)).unwrap();
     let (code, out, err) = host.send("cycle");

@@ -1,4 +1,4 @@
-//! Who holds the guest: the configuration's lock, Proxmox's flock, and the task behind each.
+//! Locks on the guest: the configuration's lock, Proxmox's flock, and the task behind each.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -10,16 +10,16 @@ use std::time::{Duration, SystemTime};
 
 use support::{Host, wait_for};
 
-/// A process that holds the flock of guest 102, as a task does; dropping it ends it.
+/// A process that holds the flock of guest 102, like a task. Dropping it ends it.
 struct Task(Child);
 
 impl Task {
-    /// It holds the flock for at most `seconds`, and stands in the list of tasks as `kind`.
+    /// Holds the flock for at most `seconds`, and is listed as a task of type `kind`.
     fn holding(host: &Host, kind: &str, seconds: u32) -> Task {
         let dir = host.state().join("flock");
         fs::create_dir_all(&dir).unwrap();
         let file = dir.join("lock-102.conf");
-        // `flock` becomes `sleep`, which holds the file open.
+        // `flock` executes `sleep`, which keeps the file open.
         let child = Command::new("flock")
             .args([
                 "--no-fork",
@@ -70,13 +70,13 @@ fn last(out: &str) -> &str {
 }
 
 #[test]
-fn who_holds_a_lock_is_told_and_a_holder_that_is_gone_is_said_to_be() {
+fn lock_is_reported_with_its_holder_even_if_that_is_gone() {
     let host = Host::running();
     host.set("lock", "backup");
     let (_, out, _) = host.send("status");
-    let nobody = "lock: backup (no task of this host works on the guest: `qm unlock 102` on the host lifts it)";
-    assert!(out.contains(nobody), "{out}");
-    // Ended, another guest's, and one of its own whose process is gone.
+    let no_holder = "lock: backup (no task on this host is working on the guest: `qm unlock 102` on the host removes it)";
+    assert!(out.contains(no_holder), "{out}");
+    // Two tasks that have ended, the first of another guest, and one whose process is gone.
     let tasks = "UPID:pve:000004D2:0001:6904D2B0:vzdump:103:root@pam: 1 6904D2C0 OK\n\
                  UPID:pve:00000999:0001:6904D2B0:qmstart:102:root@pam: 1 6904D2C0 OK\n\
                  UPID:pve:7FFFFFF0:0001:6904D2B0:vzdump:102:ada@pve: 0\n";
@@ -98,7 +98,7 @@ fn who_holds_a_lock_is_told_and_a_holder_that_is_gone_is_said_to_be() {
 }
 
 #[test]
-fn a_job_is_told_also_without_a_lock_and_one_who_only_watches_is_none() {
+fn job_is_reported_without_a_lock_and_a_console_is_not_a_job() {
     let host = Host::running();
     let task = Task(Command::new("sleep").arg("600").spawn().unwrap());
     let job = || {
@@ -117,7 +117,7 @@ fn a_job_is_told_also_without_a_lock_and_one_who_only_watches_is_none() {
     }
     task.enlist(&host, "vncproxy");
     assert!(job().0.is_null());
-    // A backup of all guests is at another one now.
+    // A backup of all guests, which is working on another one now.
     let list = fs::read_to_string(host.path("tasks")).unwrap();
     fs::write(host.path("tasks"), list.replace("vncproxy:102", "vzdump:")).unwrap();
     assert!(job().0.is_null());
@@ -126,7 +126,7 @@ fn a_job_is_told_also_without_a_lock_and_one_who_only_watches_is_none() {
 }
 
 #[test]
-fn whether_a_backup_froze_the_guest_is_asked_of_its_agent_beside_a_lock_alone() {
+fn guest_agent_is_asked_about_frozen_file_systems_only_beside_a_lock() {
     let host = Host::running();
     let agent = support::Agent::start(&host.state().join("run/102.qga"), "frozen");
     let frozen = || {
@@ -140,7 +140,7 @@ fn whether_a_backup_froze_the_guest_is_asked_of_its_agent_beside_a_lock_alone() 
     assert_eq!(frozen(), true);
     let (_, out, _) = host.send("status");
     assert!(
-        out.contains("file systems: frozen, says the guest agent"),
+        out.contains("file systems: frozen, according to the guest agent"),
         "{out}"
     );
     agent.says("thawed");
@@ -150,7 +150,7 @@ fn whether_a_backup_froze_the_guest_is_asked_of_its_agent_beside_a_lock_alone() 
 }
 
 #[test]
-fn a_reset_under_a_held_flock_waits_and_is_locked_by_name() {
+fn reset_waits_for_a_flock_and_names_its_holder() {
     let host = Host::running();
     host.write_policy("ask_seconds = 3\n");
     let task = Task::holding(&host, "qmshutdown", 600);
@@ -168,7 +168,7 @@ fn a_reset_under_a_held_flock_waits_and_is_locked_by_name() {
 }
 
 #[test]
-fn a_flock_that_passes_is_waited_for() {
+fn flock_that_is_released_is_waited_for() {
     let host = Host::running();
     let task = Task::holding(&host, "qmsnapshot", 3);
     let (code, out, err) = host.send("reset");
@@ -178,7 +178,7 @@ fn a_flock_that_passes_is_waited_for() {
 }
 
 #[test]
-fn a_pending_shutdown_is_overruled_by_a_stop_and_by_a_cycle() {
+fn stop_and_cycle_overrule_a_pending_shutdown() {
     for verb in ["stop", "cycle"] {
         let host = Host::running();
         let task = Task::holding(&host, "qmshutdown", 600);
@@ -190,7 +190,7 @@ fn a_pending_shutdown_is_overruled_by_a_stop_and_by_a_cycle() {
 }
 
 #[test]
-fn an_old_qm_that_can_overrule_nothing_is_asked_to_stop_and_waits_for_the_shutdown() {
+fn old_qm_that_can_overrule_nothing_waits_for_the_shutdown() {
     let host = Host::running();
     host.set("old", "");
     let _task = Task::holding(&host, "qmshutdown", 5);
@@ -201,7 +201,7 @@ fn an_old_qm_that_can_overrule_nothing_is_asked_to_stop_and_waits_for_the_shutdo
 }
 
 #[test]
-fn a_flock_that_is_not_let_go_of_forbids_the_stop_and_the_guest_is_left_alone() {
+fn flock_that_is_not_released_forbids_the_stop_and_the_guest_is_left_alone() {
     let host = Host::running();
     host.write_policy("stop_seconds = 12\n");
     let task = Task::holding(&host, "qmsnapshot", 600);
@@ -210,12 +210,12 @@ fn a_flock_that_is_not_let_go_of_forbids_the_stop_and_the_guest_is_left_alone() 
     assert_eq!(code, 1, "{out}{err}");
     let verdict = format!("verdict: locked ({}", task.named("qmsnapshot"));
     assert!(last(&out).starts_with(&verdict), "{out}{err}");
-    assert!(!out.contains("terminate: ") && host.lives(), "{out}");
+    assert!(!out.contains("terminate: ") && host.is_alive(), "{out}");
     assert_eq!(host.pid(), before);
 }
 
 #[test]
-fn a_holder_that_no_list_names_is_told_by_its_command_and_one_that_is_gone_as_gone() {
+fn flock_holder_that_no_list_names_is_described_by_its_command() {
     let host = Host::running();
     let _task = Task::holding(&host, "qmsnapshot", 600);
     fs::remove_file(host.path("tasks")).unwrap();
@@ -227,19 +227,23 @@ fn a_holder_that_no_list_names_is_told_by_its_command_and_one_that_is_gone_as_go
 }
 
 #[test]
-fn lists_and_locks_that_can_not_be_read_are_said_and_nobody_is_accused() {
+fn unreadable_task_list_is_reported_and_no_holder_is_named() {
     let host = Host::running();
     host.set("lock", "backup");
     fs::create_dir(host.path("tasks")).unwrap();
     let (code, out, _) = host.send("status");
     assert_eq!((code, last(&out)), (0, "verdict: running"));
     assert!(
-        out.contains("lock: backup (who holds it can't be told: "),
+        out.contains("lock: backup (its holder is unknown: "),
         "{out}"
     );
     assert!(out.contains("note: tasks and lock: "), "{out}");
     let began = std::time::Instant::now();
     host.set("lock", "suspending");
-    assert_ne!(host.send("stop").0, 0, "a lock is not lifted blindly");
+    assert_ne!(
+        host.send("stop").0,
+        0,
+        "the lock was removed although its holder is unknown"
+    );
     assert!(began.elapsed() < Duration::from_secs(60));
 }

@@ -1,5 +1,5 @@
-//! What is left where a way back is lost on the way: between a stop and its signals, between a stop and
-//! its start, and for a guest that is not here.
+//! A way back that is lost during a verb: between a stop and its signals, between a stop and its start;
+//! and guests on other nodes.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
@@ -11,17 +11,17 @@ use breakglass_rig::pve;
 use serde_json::Value;
 use support::Host;
 
-/// Short waits for what never comes.
+/// Short timeouts for events that never happen.
 const SHORT: &str =
     "ask_seconds = 2\nforensics_seconds = 2\nsettle_seconds = 2\nterminate_seconds = 5\n";
 
 #[test]
-fn a_quorum_that_is_lost_during_a_failed_stop_keeps_the_guest_from_signals() {
+fn no_signals_are_sent_if_the_quorum_is_lost_during_a_failed_stop() {
     for verb in ["cycle", "stop"] {
         let host = Host::running();
         let before = host.pid();
         host.set("fail-stop", "it is broken");
-        // Lost by the time that the clean stop has failed.
+        // The quorum is lost before the clean stop has failed.
         let members = host.pve(".members");
         let lose = format!(
             "#!/bin/sh\ncase $1 in stop) sed -i 's/\"quorate\": 1/\"quorate\": 0/' {} ;; esac\nexec {} \"$@\"\n",
@@ -32,7 +32,7 @@ fn a_quorum_that_is_lost_during_a_failed_stop_keeps_the_guest_from_signals() {
         host.write_policy(&format!("{SHORT}qm = \"{}\"\n", tool.display()));
         let (code, out, err) = host.send(verb);
         assert_eq!(code, 1, "{out}{err}");
-        assert!(host.lives() && host.pid() == before, "{out}{err}");
+        assert!(host.is_alive() && host.pid() == before, "{out}{err}");
         assert!(err.contains("was not ended by signals"), "{out}{err}");
         assert!(err.contains("has no quorum"), "{out}{err}");
         assert!(!out.contains("SIGTERM"), "{out}");
@@ -40,7 +40,7 @@ fn a_quorum_that_is_lost_during_a_failed_stop_keeps_the_guest_from_signals() {
 }
 
 #[test]
-fn a_start_that_fails_after_a_stop_is_tried_again_until_it_succeeds() {
+fn start_that_fails_after_a_stop_is_repeated_until_it_succeeds() {
     let host = Host::running();
     let lose = format!(
         "#!/bin/sh\nsed -i 's/\"quorate\": 1/\"quorate\": 0/' {0}\n\
@@ -50,7 +50,7 @@ fn a_start_that_fails_after_a_stop_is_tried_again_until_it_succeeds() {
     host.program("qm-state/after-stop", &lose);
     let (code, out, err) = host.send("cycle");
     assert_eq!(code, 0, "{out}{err}");
-    assert!(host.lives());
+    assert!(host.is_alive());
     assert!(
         out.contains("start: failed (qm start: cluster not ready - no quorum?"),
         "{out}"
@@ -59,7 +59,7 @@ fn a_start_that_fails_after_a_stop_is_tried_again_until_it_succeeds() {
 }
 
 #[test]
-fn a_lock_that_comes_between_stop_and_start_is_waited_out() {
+fn lock_that_appears_between_stop_and_start_is_waited_for() {
     let host = Host::running();
     let lock = host.state().join("lock");
     let hook = format!(
@@ -70,13 +70,13 @@ fn a_lock_that_comes_between_stop_and_start_is_waited_out() {
     let (code, out, err) = host.send("cycle");
     assert_eq!(code, 0, "{out}{err}");
     assert!(
-        host.lives() && out.contains("VM is locked (migrate)"),
+        host.is_alive() && out.contains("VM is locked (migrate)"),
         "{out}"
     );
 }
 
 #[test]
-fn a_start_that_never_succeeds_ends_in_time_and_is_told_with_its_cause() {
+fn start_that_never_succeeds_ends_in_time_and_its_cause_is_reported() {
     let host = Host::running();
     host.write_policy("start_seconds = 4\n");
     host.set("fail-start", "hookscript error for 102 on pre-start");
@@ -96,7 +96,7 @@ fn a_start_that_never_succeeds_ends_in_time_and_is_told_with_its_cause() {
 }
 
 #[test]
-fn a_start_of_a_guest_that_was_off_is_not_tried_again_and_again() {
+fn start_of_a_guest_that_was_off_is_not_repeated() {
     let host = Host::stopped();
     host.set("fail-start", "no quorum");
     let (code, out, _) = host.send("start");
@@ -105,7 +105,7 @@ fn a_start_of_a_guest_that_was_off_is_not_tried_again_and_again() {
 }
 
 #[test]
-fn a_stop_that_was_asked_for_says_first_that_there_is_no_way_back() {
+fn stop_without_a_way_back_warns_first() {
     let host = Host::running();
     fs::write(host.pve(".members"), pve::members(false)).unwrap();
     let (code, out, err) = host.send("stop");
@@ -122,7 +122,7 @@ fn a_stop_that_was_asked_for_says_first_that_there_is_no_way_back() {
 }
 
 #[test]
-fn a_stop_whose_tool_fails_ends_nothing_by_signals_without_a_way_back() {
+fn failed_stop_without_a_way_back_sends_no_signals() {
     let host = Host::running();
     host.write_policy(SHORT);
     fs::remove_file(host.pve(".members")).unwrap();
@@ -133,7 +133,7 @@ fn a_stop_whose_tool_fails_ends_nothing_by_signals_without_a_way_back() {
         (1, Some("verdict: running")),
         "{out}{err}"
     );
-    assert!(host.lives() && host.pid() == before);
+    assert!(host.is_alive() && host.pid() == before);
     assert!(err.contains("was not ended by signals"), "{err}");
     assert!(
         err.contains("ipcc_send_rec[1] failed: Connection refused"),
@@ -142,7 +142,7 @@ fn a_stop_whose_tool_fails_ends_nothing_by_signals_without_a_way_back() {
 }
 
 #[test]
-fn a_reset_needs_no_way_back() {
+fn reset_needs_no_way_back() {
     let host = Host::running();
     let before = host.pid();
     fs::write(host.pve(".members"), pve::members(false)).unwrap();
@@ -151,7 +151,7 @@ fn a_reset_needs_no_way_back() {
 }
 
 #[test]
-fn a_reset_that_would_end_qemu_is_not_done() {
+fn reset_that_would_end_qemu_is_refused() {
     let host = Host::stopped();
     fs::write(host.pve("qemu-server/102.conf"), "name: web01\nreboot: 0\n").unwrap();
     assert!(host.qm(&["start", "102"]).status.success());
@@ -170,7 +170,7 @@ fn a_reset_that_would_end_qemu_is_not_done() {
 }
 
 #[test]
-fn a_guest_on_another_node_is_never_stopped_but_said_to_be_there() {
+fn guest_on_another_node_is_reported_there_and_not_as_stopped() {
     let host = Host::stopped();
     fs::write(host.pve(".vmlist"), pve::vmlist("pve2", "qemu")).unwrap();
     fs::remove_file(host.pve("qemu-server/102.conf")).unwrap();
@@ -197,9 +197,9 @@ fn a_guest_on_another_node_is_never_stopped_but_said_to_be_there() {
     assert_eq!(host.changes(), [""; 0]);
     host.send("screenshot");
     assert!(
-        !host.journal().contains("\"stopped\""),
+        !host.host_log().contains("\"stopped\""),
         "{}",
-        host.journal()
+        host.host_log()
     );
     let (_, out, _) = host.send("status --json");
     let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
@@ -208,13 +208,13 @@ fn a_guest_on_another_node_is_never_stopped_but_said_to_be_there() {
         last["no_way_back"]
             .as_str()
             .unwrap()
-            .contains("lives on node pve2"),
+            .contains("is on node pve2"),
         "{last}"
     );
 }
 
 #[test]
-fn a_guest_whose_configuration_is_gone_is_not_said_to_be_stopped() {
+fn guest_without_a_configuration_is_not_reported_as_stopped() {
     let host = Host::stopped();
     let list = pve::vmlist("pve", "qemu").replace("\"102\"", "\"103\"");
     fs::write(host.pve(".vmlist"), list).unwrap();
@@ -225,7 +225,7 @@ fn a_guest_whose_configuration_is_gone_is_not_said_to_be_stopped() {
 }
 
 #[test]
-fn a_run_directory_that_is_full_or_forensics_that_cannot_be_kept_do_not_leave_the_guest_off() {
+fn full_disk_does_not_leave_the_guest_off() {
     let host = Host::running();
     let before = host.pid();
     for dir in ["runs", "forensics", "journal"] {
@@ -234,5 +234,5 @@ fn a_run_directory_that_is_full_or_forensics_that_cannot_be_kept_do_not_leave_th
     }
     let (code, out, err) = host.send("cycle");
     assert_eq!(code, 0, "{out}{err}");
-    assert!(host.lives() && host.pid() != before);
+    assert!(host.is_alive() && host.pid() != before);
 }

@@ -26,8 +26,8 @@ fn vitals(host: &LabHost<Libvirt>) -> Value {
     serde_json::from_str(answer.text().lines().next().unwrap()).unwrap()
 }
 
-/// What one look shows: the run state, and whether disk writes and processor stand still. On a
-/// machine that others use too, a look may fall on a second that the guest was not given.
+/// One sample: the run state, and whether disk and processor are idle. On an overloaded machine the
+/// guest may not have run during a sample.
 #[derive(Debug, PartialEq)]
 struct Signs {
     runs: bool,
@@ -45,7 +45,7 @@ fn signs(host: &LabHost<Libvirt>) -> Option<Signs> {
     })
 }
 
-/// Waits for a look at a guest that runs and writes nothing, whose processor rests or spins.
+/// Waits for a sample of a guest that runs and writes nothing, whose processor is idle or busy.
 fn stands_still(host: &LabHost<Libvirt>, rests: bool) {
     let wanted = Signs {
         runs: true,
@@ -57,7 +57,7 @@ fn stands_still(host: &LabHost<Libvirt>, rests: bool) {
     });
 }
 
-/// Waits for a look at a guest that writes.
+/// Waits for a sample of a guest that writes.
 fn writes(host: &LabHost<Libvirt>) {
     until("the guest writes", || {
         signs(host).is_some_and(|signs| !signs.writes_stand)
@@ -159,7 +159,7 @@ fn is_not_cycled(host: &LabHost<Libvirt>, words: &str) {
 }
 
 #[test]
-fn real_vm_a_transient_domain_is_not_cycled_and_its_definition_is_kept_before_a_stop() {
+fn real_vm_transient_domain_is_not_cycled_and_its_definition_is_kept_before_a_stop() {
     let host = LabHost::running();
     // What has no definition beside that of the running domain is transient.
     host.guest.virsh(&["undefine", "victim"]).unwrap();
@@ -227,13 +227,16 @@ fn real_vm_on_proxmox_without_a_quorum_the_guest_runs_on() {
 }
 
 #[test]
-fn real_vm_stale_files_of_a_dead_qemu_do_not_pass_for_a_guest() {
+fn real_vm_stale_files_of_a_dead_qemu_are_not_a_guest() {
     let mut host = LabHost::running();
     host.guest.kill_daemon();
     host.guest.kill_qemu();
-    assert!(host.guest.pid_file().exists(), "nobody has removed it");
+    assert!(
+        host.guest.pid_file().exists(),
+        "the stale file has been removed"
+    );
     assert_eq!(host.send("status").verdict(), "stopped");
-    // The number belongs to somebody else now.
+    // The process id belongs to another process now.
     fs::write(host.guest.pid_file(), std::process::id().to_string()).unwrap();
     assert_eq!(host.send("status").verdict(), "stopped");
     host.guest.restart_daemon();
@@ -242,7 +245,7 @@ fn real_vm_stale_files_of_a_dead_qemu_do_not_pass_for_a_guest() {
 }
 
 #[test]
-fn real_vm_a_dead_guest_agent_changes_nothing() {
+fn real_vm_verbs_work_without_the_guest_agent() {
     let host = LabHost::running();
     host.guest.kill_agent();
     succeeded(&host.send("status"));
@@ -254,7 +257,7 @@ fn real_vm_a_dead_guest_agent_changes_nothing() {
 }
 
 #[test]
-fn real_vm_a_paused_guest_goes_on_after_a_reset_although_virsh_leaves_it_paused() {
+fn real_vm_paused_guest_runs_after_a_reset_although_virsh_leaves_it_paused() {
     let host = LabHost::running();
     host.guest.pause();
     let status = host.send("status");
@@ -270,7 +273,7 @@ fn real_vm_a_paused_guest_goes_on_after_a_reset_although_virsh_leaves_it_paused(
 }
 
 #[test]
-fn real_vm_a_guest_that_told_of_its_panic_is_not_running_and_a_reset_cures_it() {
+fn real_vm_guest_that_reported_its_panic_is_not_running_and_a_reset_helps() {
     let host = LabHost::over(Libvirt::defined(PanicDevice::Present));
     succeeded(&host.send("start"));
     host.guest.login().wait();
@@ -284,17 +287,21 @@ fn real_vm_a_guest_that_told_of_its_panic_is_not_running_and_a_reset_cures_it() 
 }
 
 #[test]
-fn real_vm_while_a_cycle_runs_it_can_be_attached_to_and_every_other_change_is_refused() {
+fn real_vm_same_verb_attaches_to_a_cycle_and_other_changes_are_refused() {
     let host = LabHost::over(Proxmox::running());
     host.guest.set("held-stop", "");
     let first = host.client("cycle").spawn().unwrap();
     until("the cycle begins", || host.run_file().starts_with("cycle "));
     let refused = host.send("reset");
     assert_eq!(refused.code, 2, "{}", refused.text());
-    assert!(refused.err.contains("cycle runs since"), "{}", refused.err);
+    assert!(
+        refused.err.contains("cycle has been running since"),
+        "{}",
+        refused.err
+    );
     let second = host.client("cycle").spawn().unwrap();
     until("the second one attaches", || {
-        host.journal().contains("attached since=")
+        host.host_log().contains("attached since=")
     });
     host.guest.unset("held-stop");
     let attached = second.wait_with_output().unwrap();
@@ -306,7 +313,7 @@ fn real_vm_while_a_cycle_runs_it_can_be_attached_to_and_every_other_change_is_re
 }
 
 #[test]
-fn real_vm_a_lock_of_another_task_on_proxmox_is_the_verdict_and_the_guest_is_left_alone() {
+fn real_vm_lock_on_proxmox_is_the_verdict_and_the_guest_is_left_alone() {
     let host = LabHost::over(Proxmox::running());
     let qemu = host.guest.qemu();
     host.guest.set("lock", "backup");
@@ -325,7 +332,7 @@ fn real_vm_a_lock_of_another_task_on_proxmox_is_the_verdict_and_the_guest_is_lef
 }
 
 #[test]
-fn real_vm_on_proxmox_a_panic_a_stopped_qemu_and_stale_files_are_cured_by_a_cycle() {
+fn real_vm_cycle_on_proxmox_cures_a_panic_a_stopped_qemu_and_stale_files() {
     let host = LabHost::over(Proxmox::running());
     host.guest.panic();
     assert_eq!(host.send("status").verdict(), "running");
@@ -341,11 +348,11 @@ fn real_vm_on_proxmox_a_panic_a_stopped_qemu_and_stale_files_are_cured_by_a_cycl
     host.guest.kill_qemu();
     assert!(
         host.guest.run_dir().join("102.pid").exists(),
-        "nobody has removed it"
+        "the stale file has been removed"
     );
     assert!(
         host.guest.run_dir().join("102.qmp").exists(),
-        "nobody has removed it"
+        "the stale file has been removed"
     );
     assert_eq!(host.send("status").verdict(), "stopped");
     succeeded(&host.send("cycle"));

@@ -9,7 +9,7 @@ mod contract;
 use breakglass_rig::lab::{Hypervisor, LabHost, Libvirt, Machine, Proxmox};
 use contract::{Answer, Subject};
 
-// What the gate promises holds from the start of QEMU on: the guest may boot meanwhile.
+// The contract holds as soon as QEMU has started: the guest may still be booting.
 impl Subject for LabHost<Libvirt> {
     fn running() -> Self {
         let guest = Libvirt::stopped();

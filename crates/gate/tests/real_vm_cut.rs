@@ -1,4 +1,4 @@
-//! A connection that is cut while a real guest is cycled: the guest runs in the end.
+//! A connection that breaks during a cycle of a real guest: the guest runs in the end.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use breakglass_rig::lab::{LabHost, Libvirt, Machine};
 
-/// Where a connection is cut: after this many lines of the cycle, and how long after the last.
+/// When the connection breaks: after this many lines of output, plus a delay.
 type Moment = (usize, Duration);
 
 #[test]
-fn real_vm_a_cycle_cut_off_at_any_of_twenty_moments_leaves_a_guest_that_runs() {
+fn real_vm_guest_runs_after_a_cycle_whose_connection_broke_at_any_of_twenty_moments() {
     let host = LabHost::running();
-    // The pause between two samples would only be waited for.
+    // The pause between two samples would only cost time.
     let policy = fs::read_to_string(host.policy()).unwrap();
     let policy = policy.replace("sample_gap_seconds = 2", "sample_gap_seconds = 0");
     fs::write(host.policy(), policy).unwrap();
@@ -34,7 +34,7 @@ fn real_vm_a_cycle_cut_off_at_any_of_twenty_moments_leaves_a_guest_that_runs() {
         assert_eq!(end.as_deref(), Some("=0"), "{number} {moment:?} {run}");
         let now = host.guest.qemu();
         assert!(now.is_some() && now != before, "{moment:?} {said}");
-        // Each boot is waited for at every fifth moment; the others are cut in mid-boot as well.
+        // Waits for the boot only at every fifth moment; the other cycles begin during the boot.
         if number % 5 == 0 {
             host.guest.login().wait();
         }
@@ -44,18 +44,18 @@ fn real_vm_a_cycle_cut_off_at_any_of_twenty_moments_leaves_a_guest_that_runs() {
     assert_eq!((status.code, status.verdict().as_str()), (0, "running"));
 }
 
-/// Sixteen moments over all that a cycle says, and five within the steps that take long.
+/// Sixteen moments throughout a cycle's output, and five within the steps that take long.
 fn moments(host: &LabHost<Libvirt>) -> Vec<Moment> {
     let whole = host.send("cycle").text();
     let lines: Vec<&str> = whole.lines().collect();
     let spread = (0..16).map(|part| (1 + part * (lines.len() - 2) / 15, Duration::ZERO));
-    let rung = |name: &str| {
+    let step = |name: &str| {
         1 + lines
             .iter()
             .position(|line| line.starts_with(name))
             .unwrap()
     };
-    let (stop, start) = (rung("stop:"), rung("start:"));
+    let (stop, start) = (step("stop:"), step("start:"));
     let within = [
         (stop, 20),
         (stop, 100),
@@ -67,7 +67,7 @@ fn moments(host: &LabHost<Libvirt>) -> Vec<Moment> {
     spread.chain(within).collect()
 }
 
-/// Begins a cycle and cuts its connection at `moment`, each time in another way; what was read.
+/// Begins a cycle and breaks its connection at `moment`, in one of three ways; returns its output.
 fn cut(host: &LabHost<Libvirt>, number: usize, (lines, pause): Moment) -> String {
     let mut client = host.client("cycle").spawn().unwrap();
     let stdout = BufReader::new(client.stdout.take().unwrap());
@@ -83,7 +83,7 @@ fn cut(host: &LabHost<Libvirt>, number: usize, (lines, pause): Moment) -> String
     said.join("\n")
 }
 
-/// Ends the client as a closed terminal does.
+/// Ends the client like a closed terminal.
 fn hang_up(client: &Child) {
     let pid = client.id().to_string();
     let status = std::process::Command::new("kill")

@@ -1,5 +1,5 @@
-//! What becomes of a real QEMU that is not `running`: asleep, without room for its disk, killed,
-//! hung, frozen by a backup.
+//! A real QEMU that is not `running`: asleep, without space for its disk, killed, hung, frozen by a
+//! backup.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
@@ -47,16 +47,16 @@ fn sleeps_and_is_woken(host: &LabHost<impl Hypervisor>) {
 }
 
 #[test]
-fn real_vm_a_guest_that_sleeps_is_woken_by_start_under_libvirt() {
+fn real_vm_start_wakes_a_sleeping_guest_under_libvirt() {
     sleeps_and_is_woken(&LabHost::running());
 }
 
 #[test]
-fn real_vm_a_guest_that_sleeps_is_woken_by_start_under_qm() {
+fn real_vm_start_wakes_a_sleeping_guest_under_qm() {
     sleeps_and_is_woken(&LabHost::over(Proxmox::running()));
 }
 
-/// A small file system for the guest's disk; dropping it takes it away.
+/// A small file system for the guest's disk. Dropping it unmounts it.
 struct Small(PathBuf);
 
 impl Small {
@@ -78,7 +78,7 @@ impl Small {
         Small(dir)
     }
 
-    /// Takes all room that is left, or gives it back.
+    /// Uses up all space, or frees it.
     fn fill(&self, is_full: bool) {
         let filler = self.0.join("filler");
         match is_full {
@@ -98,7 +98,7 @@ impl Drop for Small {
 }
 
 #[test]
-fn real_vm_a_guest_whose_storage_is_full_goes_on_by_start_once_there_is_room() {
+fn real_vm_start_resumes_a_guest_whose_full_storage_has_room_again() {
     let guest = Proxmox::stopped();
     let small = Small::mount(&guest);
     assert!(guest.qm(&["start", "102"]).status.success());
@@ -108,7 +108,7 @@ fn real_vm_a_guest_whose_storage_is_full_goes_on_by_start_once_there_is_room() {
     small.fill(true);
     let write =
         "(dd if=/dev/zero of=/mnt/data/big bs=1M count=150; sync) </dev/null >/dev/null 2>&1 &";
-    // The guest may stand still before it has said that it began.
+    // The guest may stop before the command has returned.
     let _ = host.guest.login().try_run(write);
     until("QEMU stops the guest", || run_state(&host) == "io-error");
     let status = host.send("status");
@@ -121,7 +121,7 @@ fn real_vm_a_guest_whose_storage_is_full_goes_on_by_start_once_there_is_room() {
     small.fill(false);
     succeeded(&host.send("start"));
     assert_eq!(host.guest.qemu(), before);
-    // Before its disk goes.
+    // Before its disk is unmounted.
     drop(host);
 }
 
@@ -138,7 +138,7 @@ fn dies_after_its_start(host: &LabHost<impl Hypervisor>) {
 }
 
 #[test]
-fn real_vm_a_qemu_that_is_killed_seconds_after_its_start_is_not_said_to_run_under_libvirt() {
+fn real_vm_qemu_killed_seconds_after_its_start_is_not_running_under_libvirt() {
     let host = LabHost::running();
     assert_eq!(host.send("stop").verdict(), "stopped");
     dies_after_its_start(&host);
@@ -146,11 +146,11 @@ fn real_vm_a_qemu_that_is_killed_seconds_after_its_start_is_not_said_to_run_unde
 }
 
 #[test]
-fn real_vm_a_qemu_that_is_killed_seconds_after_its_start_is_not_said_to_run_under_qm() {
+fn real_vm_qemu_killed_seconds_after_its_start_is_not_running_under_qm() {
     dies_after_its_start(&LabHost::over(Proxmox::stopped()));
 }
 
-/// A hung QEMU is told within seconds: what is measured is printed.
+/// A hung QEMU is reported within seconds. Prints the measured times.
 fn hangs_and_is_told(host: &LabHost<impl Hypervisor>) {
     host.guest.stop_qemu();
     for verb in ["vitals", "status"] {
@@ -159,18 +159,18 @@ fn hangs_and_is_told(host: &LabHost<impl Hypervisor>) {
         let took = began.elapsed();
         println!("{verb} beside a hung QEMU: {took:?}");
         assert_eq!(answer.verdict(), "monitor-dead", "{}", answer.text());
-        // It takes two to four seconds; the rest is for a machine that others use.
+        // It takes two to four seconds; the rest allows for an overloaded machine.
         assert!(took < Duration::from_secs(10), "{verb}: {took:?}");
     }
 }
 
 #[test]
-fn real_vm_a_hung_qemu_is_told_within_seconds_under_libvirt() {
+fn real_vm_hung_qemu_is_reported_within_seconds_under_libvirt() {
     hangs_and_is_told(&LabHost::running());
 }
 
 #[test]
-fn real_vm_a_hung_qemu_is_told_within_seconds_under_qm() {
+fn real_vm_hung_qemu_is_reported_within_seconds_under_qm() {
     hangs_and_is_told(&LabHost::over(Proxmox::running()));
 }
 
@@ -178,8 +178,8 @@ fn real_vm_a_hung_qemu_is_told_within_seconds_under_qm() {
 fn agent(host: &LabHost<Proxmox>, command: &str) -> Value {
     let socket = host.guest.run_dir().join("102.qga");
     let stream = UnixStream::connect(socket).unwrap();
-    let patience = Some(Duration::from_secs(60));
-    stream.set_read_timeout(patience).unwrap();
+    let timeout = Some(Duration::from_secs(60));
+    stream.set_read_timeout(timeout).unwrap();
     writeln!(&stream, r#"{{"execute": "{command}"}}"#).unwrap();
     let mut line = String::new();
     BufReader::new(&stream).read_line(&mut line).unwrap();
@@ -187,14 +187,14 @@ fn agent(host: &LabHost<Proxmox>, command: &str) -> Value {
 }
 
 #[test]
-fn real_vm_a_guest_that_a_backup_froze_is_said_to_be_frozen() {
+fn real_vm_guest_that_a_backup_froze_is_reported_as_frozen() {
     let host = LabHost::over(Proxmox::running());
     let frozen = || {
         let answer = host.send("vitals");
         let vitals: Value = serde_json::from_str(answer.text().lines().next().unwrap()).unwrap();
         vitals["frozen"].clone()
     };
-    assert!(frozen().is_null(), "without a lock nobody asks");
+    assert!(frozen().is_null(), "the agent is asked without a lock");
     host.guest.set("lock", "backup");
     until("the agent answers", || frozen() == false);
     let done = agent(&host, "guest-fsfreeze-freeze");

@@ -1,4 +1,4 @@
-//! The `qm` stand-in says and does what Proxmox's `qm` was recorded to.
+//! The stand-in for `qm` behaves like the recorded `qm` of Proxmox.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
@@ -9,12 +9,12 @@ use std::process::Output;
 use breakglass_rig::lab::{Machine, Proxmox};
 use support::Host;
 
-/// A stand-in for `qm`, over whatever plays its QEMU.
+/// A stand-in for `qm`, with any kind of QEMU.
 trait StandIn {
     fn qm(&self, args: &[&str]) -> Output;
     fn set(&self, name: &str, text: &str);
     fn unset(&self, name: &str);
-    /// Does to the guest what the section "panic" was recorded with.
+    /// Causes the panic with which the section "panic" was recorded.
     fn panic(&self);
 }
 
@@ -32,12 +32,12 @@ enum Step {
 }
 
 #[test]
-fn the_stand_in_answers_every_recorded_exchange_as_qm_did() {
+fn stand_in_answers_every_recorded_exchange_like_qm() {
     answers_as_recorded(&Host::running());
 }
 
 #[test]
-fn real_vm_the_stand_in_over_a_real_qemu_answers_every_recorded_exchange_as_qm_did() {
+fn real_vm_stand_in_over_a_real_qemu_answers_every_recorded_exchange_like_qm() {
     answers_as_recorded(&Proxmox::running());
 }
 
@@ -92,7 +92,7 @@ fn answers_as_recorded(host: &impl StandIn) {
     assert!(compared >= 30, "only {compared} exchanges were found");
 }
 
-/// Brings the stand-in to the state in which a section was recorded.
+/// Puts the stand-in into the state in which a section was recorded.
 fn prepare(host: &impl StandIn, section: &str) {
     match section {
         "locked (backup)" => host.set("lock", "backup"),
@@ -106,7 +106,7 @@ fn prepare(host: &impl StandIn, section: &str) {
     }
 }
 
-/// What `qm` only prints, and does not decide, is put where the stand-in prints it from.
+/// Stores the recorded output that `qm` only prints, so that the stand-in prints it.
 fn note_printed(host: &impl StandIn, recorded: &Exchange) {
     match recorded.command.as_str() {
         "config 102" => host.set("config", &recorded.stdout),

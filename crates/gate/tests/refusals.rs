@@ -1,4 +1,4 @@
-//! What the gate refuses, and that a refusal runs nothing.
+//! Refusals, which run nothing.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -12,11 +12,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use breakglass_gate::{
-    Action, Asked, Context, Driver, Evidence, Failure, Keep, Limits, Policy, Probe, Qemu, Silent,
-    serve,
+    Action, ClientRequest, Context, Driver, Evidence, Failure, Limits, NoHostLog, Policy, Probe,
+    Qemu, Retention, serve,
 };
 use proptest::prelude::*;
-use support::{Host, Said};
+use support::{Host, Transcript};
 
 const CORPUS: [&str; 38] = [
     "",
@@ -60,7 +60,7 @@ const CORPUS: [&str; 38] = [
 ];
 
 #[test]
-fn nothing_outside_the_table_is_run_and_each_refusal_says_what_is_allowed() {
+fn nothing_outside_the_table_is_run_and_each_refusal_lists_what_is_allowed() {
     let host = Host::running();
     for line in CORPUS {
         let (code, out, err) = host.send(line);
@@ -72,11 +72,11 @@ fn nothing_outside_the_table_is_run_and_each_refusal_says_what_is_allowed() {
         assert_eq!(err.lines().count(), 1, "{line:?} forged a line: {err}");
     }
     assert_eq!(host.calls(), [""; 0]);
-    assert_eq!(host.journal().lines().count(), CORPUS.len());
+    assert_eq!(host.host_log().lines().count(), CORPUS.len());
 }
 
 #[test]
-fn a_missing_request_and_one_that_is_not_text_are_refused() {
+fn missing_request_and_invalid_utf8_are_refused() {
     let host = Host::running();
     let missing = host
         .gate("")
@@ -97,23 +97,23 @@ fn a_missing_request_and_one_that_is_not_text_are_refused() {
 }
 
 #[test]
-fn an_endless_request_leaves_a_short_journal_line() {
+fn endless_request_leaves_a_short_log_line() {
     let host = Host::running();
     let (code, _, err) = host.send(&"status ".repeat(18_000));
     assert_eq!(code, 2);
-    assert!(err.len() < 500 && host.journal().len() < 500);
+    assert!(err.len() < 500 && host.host_log().len() < 500);
 }
 
 #[test]
-fn a_journal_line_holds_its_two_quoted_fields_and_none_that_the_request_made_up() {
+fn request_cannot_forge_a_field_of_a_log_line() {
     let host = Host::running();
     assert_eq!(host.send("x\" accepted outcome=\"running").0, 2);
-    let journal = host.journal().replace(r#"\""#, "");
-    assert_eq!(journal.matches('"').count(), 4, "{journal}");
+    let log = host.host_log().replace(r#"\""#, "");
+    assert_eq!(log.matches('"').count(), 4, "{log}");
 }
 
 #[test]
-fn a_policy_that_others_can_write_or_that_is_missing_allows_nothing() {
+fn missing_or_world_writable_policy_allows_nothing() {
     let host = Host::running();
     let policy = host.path("gate.toml");
     fs::set_permissions(&policy, fs::Permissions::from_mode(0o664)).unwrap();
@@ -126,7 +126,7 @@ fn a_policy_that_others_can_write_or_that_is_missing_allows_nothing() {
 }
 
 #[test]
-fn all_errors_of_a_policy_come_at_once_with_file_line_key_and_remedy() {
+fn all_errors_of_a_policy_are_reported_together_with_line_and_remedy() {
     let host = Host::stopped();
     let text =
         "driver = \"xen\"\nguest = 007\nshell = \"/bin/sh\"\nqm = \"qm\"\nqm\nstop_seconds = -1\n";
@@ -147,7 +147,7 @@ fn all_errors_of_a_policy_come_at_once_with_file_line_key_and_remedy() {
 }
 
 #[test]
-fn an_argument_of_the_command_line_that_is_not_known_is_refused() {
+fn unknown_option_of_the_gate_is_refused() {
     let host = Host::running();
     let output = host
         .gate("status")
@@ -159,14 +159,14 @@ fn an_argument_of_the_command_line_that_is_not_known_is_refused() {
     assert_eq!(host.calls(), [""; 0]);
 }
 
-/// Panics when anything is asked of it.
+/// Panics on every call.
 struct Untouchable;
 
 impl Driver for Untouchable {
-    fn find(&mut self) -> Qemu {
+    fn find_qemu(&mut self) -> Qemu {
         unreachable!()
     }
-    fn ask(
+    fn query_monitor(
         &mut self,
         _: &str,
         _: serde_json::Value,
@@ -174,13 +174,13 @@ impl Driver for Untouchable {
     ) -> Result<serde_json::Value, String> {
         unreachable!()
     }
-    fn settings(&mut self, _: &mut Evidence, _: Duration) {
+    fn add_hypervisor_evidence(&mut self, _: &mut Evidence, _: Duration) {
         unreachable!()
     }
-    fn act(&mut self, _: Action, _: Duration) -> Result<String, Failure> {
+    fn perform(&mut self, _: Action, _: Duration) -> Result<String, Failure> {
         unreachable!()
     }
-    fn screen(&mut self, _: Duration) -> Result<Vec<u8>, String> {
+    fn screenshot(&mut self, _: Duration) -> Result<Vec<u8>, String> {
         unreachable!()
     }
     fn probes(&mut self) -> Vec<(&'static str, Probe)> {
@@ -189,16 +189,16 @@ impl Driver for Untouchable {
 }
 
 fn refuse(line: &str) -> (u8, Vec<String>) {
-    let mut said = Said::default();
+    let mut said = Transcript::default();
     let context = Context {
         guest: "102",
-        asked: Asked {
+        client: ClientRequest {
             source: "192.0.2.7",
-            request: line,
+            line,
         },
         forensics_dir: "/nonexistent".as_ref(),
-        journal: &Silent,
-        keep: &Keep::default(),
+        host_log: &NoHostLog,
+        retention: &Retention::default(),
         limits: &Limits::default(),
     };
     (serve(&context, &mut Untouchable, &mut said), said.0)
@@ -213,7 +213,7 @@ fn ten_megabytes_are_refused_with_one_short_line() {
 
 proptest! {
     #[test]
-    fn any_text_that_is_not_an_entry_is_refused_without_touching_the_driver(line in ".*") {
+    fn text_outside_the_table_is_refused_without_using_the_driver(line in ".*") {
         prop_assume!(breakglass_verbs::Request::parse(&line).is_none());
         let (code, said) = refuse(&line);
         prop_assert_eq!(code, 2);
@@ -221,13 +221,13 @@ proptest! {
     }
 
     #[test]
-    fn a_policy_of_any_text_never_panics(text in "(?s).*") {
+    fn policy_parser_never_panics(text in "(?s).*") {
         let _ = Policy::parse(&text, "gate.toml");
     }
 }
 
 #[test]
-fn the_earlier_name_of_the_cluster_file_system_is_read_and_a_path_that_has_none_says_the_new_one() {
+fn earlier_key_ha_resources_is_accepted_or_refused_with_the_new_key() {
     let parse = |line: &str| Policy::parse(&format!("driver = \"qm\"\nguest = 102\n{line}\n"), "p");
     let dir = |line: &str| parse(line).unwrap().paths.pve_dir;
     assert_eq!(dir("").to_str(), Some("/etc/pve"));
@@ -241,5 +241,5 @@ fn the_earlier_name_of_the_cluster_file_system_is_read_and_a_path_that_has_none_
         );
     }
     let both = "pve_dir = \"/etc/pve\"\nha_resources = \"/etc/pve/ha/resources.cfg\"";
-    assert!(parse(both).unwrap_err().0[0].contains("remove it"));
+    assert!(parse(both).unwrap_err().0[0].contains("remove `ha_resources`"));
 }

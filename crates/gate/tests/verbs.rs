@@ -1,4 +1,4 @@
-//! The gate as sshd runs it, over the `qm` stand-in: what each verb does, says and leaves behind.
+//! The gate as sshd runs it, over the stand-in for `qm`: the effects and output of each verb.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -24,7 +24,7 @@ fn status_of_a_running_guest_is_running_and_changes_nothing() {
 }
 
 #[test]
-fn the_suffix_json_makes_the_last_line_an_object() {
+fn suffix_json_makes_the_last_line_an_object() {
     let host = Host::stopped();
     let (code, out, _) = host.send("status --json");
     let last: serde_json::Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
@@ -42,7 +42,7 @@ fn the_suffix_json_makes_the_last_line_an_object() {
 }
 
 #[test]
-fn a_hung_monitor_is_told_although_qm_says_running() {
+fn hung_monitor_is_reported_although_qm_prints_running() {
     let host = Host::running();
     host.set("monitor-hangs", "");
     let (code, out, _) = host.send("status");
@@ -79,7 +79,7 @@ fn cycle_starts_a_guest_that_was_off() {
 }
 
 #[test]
-fn a_start_that_systemd_has_not_digested_is_tried_once_more() {
+fn start_is_repeated_after_a_systemd_timeout() {
     let host = Host::running();
     host.set("systemd-once", "");
     let (code, out, err) = host.send("cycle");
@@ -92,7 +92,7 @@ fn a_start_that_systemd_has_not_digested_is_tried_once_more() {
 }
 
 #[test]
-fn a_guest_left_off_by_a_failed_cycle_is_told_loudly() {
+fn guest_left_off_by_a_failed_cycle_is_reported_in_capitals() {
     let host = Host::running();
     host.write_policy("start_seconds = 1\n");
     host.set("fail-start", "no quorum");
@@ -106,11 +106,11 @@ fn a_guest_left_off_by_a_failed_cycle_is_told_loudly() {
 }
 
 #[test]
-fn a_qemu_that_outlives_a_successful_qm_stop_is_ended_by_signals_before_the_next_is_started() {
-    for (knob, rungs) in [("keep-qemu", 1), ("stubborn", 2)] {
+fn qemu_that_survives_a_successful_qm_stop_is_ended_by_signals_before_the_start() {
+    for (knob, signals) in [("keep-qemu", 1), ("stubborn", 2)] {
         let host = Host::stopped();
-        // What is waited for in vain is short; what has to be seen in time is not.
-        let terminate = if rungs == 1 { 20 } else { 1 };
+        // Short if the wait is in vain; generous if something has to happen in time.
+        let terminate = if signals == 1 { 20 } else { 1 };
         host.write_policy(&format!(
             "terminate_seconds = {terminate}\nsettle_seconds = 5\n"
         ));
@@ -130,13 +130,13 @@ fn a_qemu_that_outlives_a_successful_qm_stop_is_ended_by_signals_before_the_next
             .iter()
             .enumerate()
         {
-            assert_eq!(out.contains(said), number < rungs, "{knob}: {out}");
+            assert_eq!(out.contains(said), number < signals, "{knob}: {out}");
         }
     }
 }
 
 #[test]
-fn a_locked_guest_is_left_alone_and_the_lock_is_the_verdict() {
+fn locked_guest_is_left_alone_and_the_lock_is_the_verdict() {
     let host = Host::running();
     host.set("lock", "backup");
     for verb in ["stop", "reset", "cycle"] {
@@ -151,7 +151,7 @@ fn a_locked_guest_is_left_alone_and_the_lock_is_the_verdict() {
 }
 
 #[test]
-fn start_of_a_running_guest_is_done_and_stop_of_a_stopped_one_too() {
+fn start_of_a_running_guest_and_stop_of_a_stopped_one_succeed() {
     let host = Host::running();
     assert_eq!(host.send("start").0, 0);
     assert_eq!(host.changes(), [""; 0]);
@@ -165,7 +165,7 @@ fn start_of_a_running_guest_is_done_and_stop_of_a_stopped_one_too() {
 }
 
 #[test]
-fn reset_keeps_the_process_and_lets_a_guest_go_on_that_was_paused() {
+fn reset_keeps_the_process_and_resumes_a_paused_guest() {
     let host = Host::running();
     let before = host.pid();
     assert_eq!(host.send("reset").0, 0);
@@ -181,7 +181,7 @@ fn reset_keeps_the_process_and_lets_a_guest_go_on_that_was_paused() {
 }
 
 #[test]
-fn a_qm_that_hangs_is_killed_at_its_deadline_and_the_process_ended_without_it() {
+fn qm_that_hangs_is_killed_at_its_timeout_and_qemu_is_ended_without_it() {
     let host = Host::running();
     host.write_policy("stop_seconds = 1\n");
     host.set("hang-stop", "");
@@ -193,7 +193,7 @@ fn a_qm_that_hangs_is_killed_at_its_deadline_and_the_process_ended_without_it() 
         "{out}{err}"
     );
     assert!(
-        out.contains("stop: qm stop: no end after 1 s, killed"),
+        out.contains("stop: qm stop: not finished after 1 s, killed"),
         "{out}"
     );
     assert!(began.elapsed() < Duration::from_secs(60));
@@ -247,7 +247,7 @@ fn bundle(host: &Host, verb: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn forensics_that_cannot_be_kept_are_streamed_and_block_nothing() {
+fn forensics_that_cannot_be_kept_are_printed_and_prevent_nothing() {
     let host = Host::running();
     fs::write(host.path("forensics"), "a file is in the way").unwrap();
     let (code, out, err) = host.send("cycle");
@@ -257,7 +257,7 @@ fn forensics_that_cannot_be_kept_are_streamed_and_block_nothing() {
 }
 
 #[test]
-fn only_the_newest_bundles_stay_and_nothing_else_is_removed() {
+fn only_the_oldest_bundles_are_removed() {
     let host = Host::stopped();
     host.write_policy("keep_bundles = 2\n");
     for name in [
@@ -282,29 +282,26 @@ fn only_the_newest_bundles_stay_and_nothing_else_is_removed() {
 }
 
 #[test]
-fn every_decision_is_one_journal_line_with_time_source_and_outcome() {
+fn every_decision_is_one_log_line_with_time_source_and_outcome() {
     let host = Host::stopped();
     host.send("status");
     host.send("status\n1970-01-01T00:00:00Z source=forged");
-    let journal = host.journal();
-    let lines: Vec<&str> = journal.lines().collect();
-    assert_eq!(lines.len(), 3, "{journal}");
+    let log = host.host_log();
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 3, "{log}");
     assert!(
         lines
             .iter()
             .all(|line| line.starts_with("20") && line.contains("Z source=192.0.2.7 "))
     );
-    assert!(
-        lines[0].ends_with("request=\"status\" accepted"),
-        "{journal}"
-    );
+    assert!(lines[0].ends_with("request=\"status\" accepted"), "{log}");
     assert!(
         lines[1].ends_with("finished verdict=\"stopped\" exit=0"),
-        "{journal}"
+        "{log}"
     );
     assert!(
         lines[2].contains(r"status\n1970") && lines[2].contains("refused"),
-        "{journal}"
+        "{log}"
     );
     let mode = fs::metadata(host.path("journal"))
         .unwrap()
@@ -314,7 +311,7 @@ fn every_decision_is_one_journal_line_with_time_source_and_outcome() {
 }
 
 #[test]
-fn syslog_gets_the_same_line_with_the_auth_facility() {
+fn syslog_gets_the_same_line_with_facility_auth() {
     let host = Host::stopped();
     let syslog = std::os::unix::net::UnixDatagram::bind(host.path("log")).unwrap();
     syslog
@@ -332,7 +329,7 @@ fn syslog_gets_the_same_line_with_the_auth_facility() {
 }
 
 #[test]
-fn a_journal_that_cannot_be_written_is_told_and_blocks_nothing() {
+fn log_that_cannot_be_written_is_reported_and_prevents_nothing() {
     let host = Host::running();
     fs::create_dir(host.path("journal")).unwrap();
     let (code, out, err) = host.send("cycle");
@@ -341,7 +338,7 @@ fn a_journal_that_cannot_be_written_is_told_and_blocks_nothing() {
 }
 
 #[test]
-fn a_directory_for_runs_that_cannot_be_used_blocks_nothing() {
+fn run_directory_that_cannot_be_used_prevents_nothing() {
     let host = Host::running();
     fs::write(host.path("runs"), "a file is in the way").unwrap();
     let (code, out, err) = host.send("cycle");
@@ -353,7 +350,7 @@ fn a_directory_for_runs_that_cannot_be_used_blocks_nothing() {
 }
 
 #[test]
-fn a_stall_shows_as_writes_that_stand_still() {
+fn io_stall_shows_as_a_write_rate_of_zero() {
     let host = Host::running();
     host.write_policy("sample_gap_seconds = 1\n");
     let disk = || {
@@ -370,7 +367,7 @@ fn a_stall_shows_as_writes_that_stand_still() {
 }
 
 #[test]
-fn only_the_lock_of_a_broken_off_suspension_is_lifted() {
+fn only_the_lock_of_an_interrupted_suspension_is_removed() {
     for (lock, code) in [("suspending", 0), ("migrate", 1)] {
         let host = Host::stopped();
         host.set("lock", lock);

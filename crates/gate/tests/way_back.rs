@@ -1,5 +1,5 @@
-//! A guest that runs is ended only where it could be started again; else it runs on, the verb exits
-//! with 1, and the remedy is named.
+//! A running guest is ended only if it could be started again; else it keeps running, the verb exits
+//! with 1, and the remedy is printed.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
@@ -15,12 +15,12 @@ use breakglass_rig::pve;
 use serde_json::Value;
 use support::Host;
 
-/// Short waits for what never comes.
+/// Short timeouts for events that never happen.
 const SHORT: &str =
     "ask_seconds = 2\nforensics_seconds = 2\nsettle_seconds = 2\nterminate_seconds = 5\n";
 
-/// Breaks a host with a running guest and sends `cycle`: nothing may be changed, and the words of
-/// the refusal, remedy included, are said. Returns the host as it is then.
+/// Breaks a host with a running guest and sends `cycle`, which must change nothing and print `words`.
+/// Returns the host.
 fn refused(breakage: impl FnOnce(&Host), words: &[&str]) -> Host {
     let host = Host::running();
     let before = host.pid();
@@ -28,7 +28,7 @@ fn refused(breakage: impl FnOnce(&Host), words: &[&str]) -> Host {
     let (code, out, err) = host.send("cycle");
     let story = format!("{out}{err}");
     assert_eq!(code, 1, "{story}");
-    assert!(host.lives() && host.pid() == before, "{story}");
+    assert!(host.is_alive() && host.pid() == before, "{story}");
     assert_eq!(host.changes(), [""; 0], "{story}");
     assert!(err.contains("nothing was changed"), "{story}");
     for word in words {
@@ -52,7 +52,7 @@ fn fifo(path: &Path) {
 }
 
 #[test]
-fn without_a_quorum_a_running_guest_is_not_cycled() {
+fn guest_is_not_cycled_without_a_quorum() {
     let words = ["has no quorum", "pvecm expected 1"];
     let host = refused(
         |host| fs::write(host.pve(".members"), pve::members(false)).unwrap(),
@@ -65,43 +65,43 @@ fn without_a_quorum_a_running_guest_is_not_cycled() {
 }
 
 #[test]
-fn without_pmxcfs_a_running_guest_is_not_cycled() {
+fn guest_is_not_cycled_without_pmxcfs() {
     let gone = |host: &Host| {
         fs::remove_dir_all(host.pve("")).unwrap();
         fs::create_dir(host.pve("")).unwrap();
     };
-    let words = [".members is not there", "systemctl restart pve-cluster"];
+    let words = [".members does not exist", "systemctl restart pve-cluster"];
     let host = refused(gone, &words);
     assert_eq!(vitals(&host)["ha_managed"], Value::Null);
 }
 
 #[test]
-fn with_its_configuration_missing_a_running_guest_is_not_cycled() {
+fn guest_is_not_cycled_without_its_configuration() {
     let gone = |host: &Host| fs::remove_file(host.pve("qemu-server/102.conf")).unwrap();
     refused(gone, &["its configuration is missing", "restore that file"]);
 }
 
 #[test]
-fn with_its_configuration_on_another_node_a_running_guest_is_not_cycled() {
+fn guest_is_not_cycled_if_its_configuration_is_on_another_node() {
     let moved = |host: &Host| {
         fs::remove_file(host.pve("qemu-server/102.conf")).unwrap();
         fs::write(host.pve(".vmlist"), pve::vmlist("pve2", "qemu")).unwrap();
     };
-    let host = refused(moved, &["lives on node pve2", "migrate the guest back"]);
+    let host = refused(moved, &["is on node pve2", "migrate the guest back"]);
     assert_eq!(vitals(&host)["elsewhere"], "pve2");
 }
 
 #[test]
-fn a_node_that_was_renamed_does_not_cycle_the_guests_of_its_earlier_name() {
+fn renamed_node_does_not_cycle_the_guests_of_its_earlier_name() {
     let renamed = |host: &Host| {
         let members = pve::members(true).replace("\"nodename\": \"pve\"", "\"nodename\": \"new\"");
         fs::write(host.pve(".members"), members).unwrap();
     };
-    refused(renamed, &["lives on node pve, and this is new"]);
+    refused(renamed, &["is on node pve, and this is new"]);
 }
 
 #[test]
-fn a_guest_that_no_node_has_is_not_cycled() {
+fn guest_that_no_node_has_is_not_cycled() {
     let deleted = |host: &Host| {
         let list = pve::vmlist("pve", "qemu").replace("\"102\"", "\"103\"");
         fs::write(host.pve(".vmlist"), list).unwrap();
@@ -114,7 +114,7 @@ fn a_guest_that_no_node_has_is_not_cycled() {
 }
 
 #[test]
-fn what_the_cluster_file_system_says_and_cannot_be_understood_proves_nothing() {
+fn malformed_cluster_files_prove_nothing() {
     type Row = (&'static str, &'static str, &'static str);
     let rows: [Row; 12] = [
         (".members", "", "does not answer"),
@@ -168,13 +168,13 @@ fn what_the_cluster_file_system_says_and_cannot_be_understood_proves_nothing() {
 }
 
 #[test]
-fn an_empty_configuration_is_no_way_back() {
+fn guest_is_not_cycled_with_an_empty_configuration() {
     let emptied = |host: &Host| fs::write(host.pve("qemu-server/102.conf"), "").unwrap();
     refused(emptied, &["is empty", "backup"]);
 }
 
 #[test]
-fn a_configuration_that_is_a_directory_or_a_fifo_is_no_way_back_and_holds_nothing_up() {
+fn configuration_that_is_a_directory_or_a_pipe_prevents_a_cycle_without_delay() {
     let directory = |host: &Host| {
         fs::remove_file(host.pve("qemu-server/102.conf")).unwrap();
         fs::create_dir(host.pve("qemu-server/102.conf")).unwrap();
@@ -183,7 +183,7 @@ fn a_configuration_that_is_a_directory_or_a_fifo_is_no_way_back_and_holds_nothin
     let began = Instant::now();
     let host = refused(
         |host| {
-            // The tool would wait for a writer.
+            // The tool waits for a writer.
             host.write_policy(SHORT);
             fifo(&host.pve("qemu-server/102.conf"));
         },
@@ -194,14 +194,14 @@ fn a_configuration_that_is_a_directory_or_a_fifo_is_no_way_back_and_holds_nothin
 }
 
 #[test]
-fn a_template_is_not_cycled() {
+fn template_is_not_cycled() {
     let template = "name: web01\ntemplate: 1\n";
     let made = |host: &Host| fs::write(host.pve("qemu-server/102.conf"), template).unwrap();
     refused(made, &["it is a template", "remove `template`"]);
 }
 
 #[test]
-fn a_template_in_a_snapshot_alone_is_none() {
+fn template_setting_in_a_snapshot_is_ignored() {
     let host = Host::running();
     let text = "name: web01\n\n[old]\ntemplate: 1\n";
     fs::write(host.pve("qemu-server/102.conf"), text).unwrap();
@@ -209,7 +209,7 @@ fn a_template_in_a_snapshot_alone_is_none() {
 }
 
 #[test]
-fn a_storage_that_the_configuration_names_and_this_node_has_not_is_no_way_back() {
+fn guest_is_not_cycled_without_its_storage() {
     let storages = "dir: local\n\tpath /var/lib/vz\n\nnfs: nas\n\tserver 192.0.2.9\n\tdisable\n\n\
                     lvmthin: fast\n\tvgname pve\n\tnodes pve2,pve3\n";
     for (drive, words) in [
@@ -230,7 +230,7 @@ fn a_storage_that_the_configuration_names_and_this_node_has_not_is_no_way_back()
 }
 
 #[test]
-fn what_is_staged_belongs_to_the_start_and_is_looked_at_too() {
+fn storages_of_staged_drives_are_checked() {
     let staged = |host: &Host| {
         fs::write(host.pve("storage.cfg"), "dir: local\n\tpath /nonexistent\n").unwrap();
         let text = "name: web01\n\n[PENDING]\nscsi1: lab:vm-102-disk-1\n";
@@ -240,18 +240,18 @@ fn what_is_staged_belongs_to_the_start_and_is_looked_at_too() {
 }
 
 #[test]
-fn an_iso_that_was_removed_from_its_storage_is_no_way_back() {
+fn guest_is_not_cycled_without_its_iso() {
     let removed = |host: &Host| {
         let storage = format!("dir: local\n\tpath {}\n", host.path("").display());
         fs::write(host.pve("storage.cfg"), storage).unwrap();
         let text = "name: web01\nide2: local:iso/debian.iso,media=cdrom\n";
         fs::write(host.pve("qemu-server/102.conf"), text).unwrap();
     };
-    refused(removed, &["template/iso/debian.iso, which is not there"]);
+    refused(removed, &["template/iso/debian.iso, which does not exist"]);
 }
 
 #[test]
-fn a_qemu_whose_program_is_gone_is_not_ended() {
+fn qemu_whose_program_was_removed_is_not_ended() {
     let host = Host::running();
     let (program, idle) = (host.path("kvm"), host.state().join("idle"));
     fs::copy("/bin/sh", &program).unwrap();
@@ -267,11 +267,11 @@ fn a_qemu_whose_program_is_gone_is_not_ended() {
     qemu.wait().unwrap();
     fs::write(host.state().join("run/102.pid"), earlier.to_string()).unwrap();
     assert!(code == 1 && lives, "{out}{err}");
-    assert!(err.contains("kvm is not there any more"), "{err}");
+    assert!(err.contains("kvm no longer exists"), "{err}");
 }
 
 #[test]
-fn a_host_on_which_a_start_can_write_nothing_ends_no_guest() {
+fn guest_is_not_cycled_on_a_full_or_read_only_host() {
     for (mount, words) in [
         ("-o ro", "mounted read-only"),
         ("-o size=4k", "is full, and a start writes there"),
@@ -281,7 +281,7 @@ fn a_host_on_which_a_start_can_write_nothing_ends_no_guest() {
         let log = host.path("tasks-log");
         fs::create_dir(&log).unwrap();
         host.write_policy(&format!("tasks = \"{}/active\"\n", log.display()));
-        // A view of its own of the file system, for the gate alone.
+        // A mount namespace of its own, only for the gate.
         let script = format!(
             "mount -t tmpfs {mount} none {0} && {{ head -c 9999 /dev/zero >{0}/x; exec \"$@\"; }}",
             log.display()
@@ -305,13 +305,13 @@ fn a_host_on_which_a_start_can_write_nothing_ends_no_guest() {
         let story = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert_eq!(output.status.code(), Some(1), "{story}");
         assert!(story.contains(words), "{story}");
-        assert!(host.lives() && host.pid() == before, "{story}");
+        assert!(host.is_alive() && host.pid() == before, "{story}");
         assert_eq!(host.changes(), [""; 0]);
     }
 }
 
 #[test]
-fn what_shows_only_at_the_start_is_said_before_anything_is_ended() {
+fn checks_that_only_the_start_makes_are_announced_before_the_stop() {
     let host = Host::running();
     let config = "name: web01\nscsi0: local:102/vm-102-disk-0.raw,size=1G\n";
     fs::write(host.pve("qemu-server/102.conf"), config).unwrap();
@@ -322,7 +322,7 @@ fn what_shows_only_at_the_start_is_said_before_anything_is_ended() {
 }
 
 #[test]
-fn a_qm_that_does_not_work_is_found_out_before_anything_is_ended() {
+fn broken_qm_is_detected_before_anything_is_ended() {
     for (knob, text) in [
         ("exit-any", "255"),
         ("exit-any", "126"),
@@ -336,7 +336,7 @@ fn a_qm_that_does_not_work_is_found_out_before_anything_is_ended() {
 }
 
 #[test]
-fn a_qm_that_hangs_or_floods_is_found_out_before_anything_is_ended() {
+fn qm_that_hangs_or_floods_is_detected_before_anything_is_ended() {
     for knob in ["hang-any", "flood-any"] {
         let broken = |host: &Host| {
             host.write_policy(&SHORT.replace("ask_seconds = 2", "ask_seconds = 1"));
@@ -347,7 +347,7 @@ fn a_qm_that_hangs_or_floods_is_found_out_before_anything_is_ended() {
 }
 
 #[test]
-fn a_qm_that_is_not_there_or_may_not_be_run_is_found_out_before_anything_is_ended() {
+fn missing_or_forbidden_qm_is_detected_before_anything_is_ended() {
     let gone = |host: &Host| host.write_policy("qm = \"/nonexistent/qm\"\n");
     refused(gone, &["qm does not work", "can't be started"]);
     let forbidden = |host: &Host| {
@@ -360,18 +360,18 @@ fn a_qm_that_is_not_there_or_may_not_be_run_is_found_out_before_anything_is_ende
 }
 
 #[test]
-fn a_slow_qm_that_works_is_waited_for_longer_before_a_cycle_than_for_a_look() {
+fn slow_qm_gets_more_time_before_a_cycle_than_for_a_status() {
     let host = Host::running();
     let before = host.pid();
     host.write_policy("ask_seconds = 6\nforensics_seconds = 2\n");
     host.set("slow-pending", "9");
     let (code, out, err) = host.send("cycle");
     assert_eq!(code, 0, "{out}{err}");
-    assert!(host.lives() && host.pid() != before, "{out}{err}");
+    assert!(host.is_alive() && host.pid() != before, "{out}{err}");
 }
 
 #[test]
-fn a_way_back_that_is_there_when_it_counts_is_enough() {
+fn single_node_needs_no_quorum() {
     let host = Host::running();
     let before = host.pid();
     fs::write(
@@ -385,7 +385,7 @@ fn a_way_back_that_is_there_when_it_counts_is_enough() {
 }
 
 #[test]
-fn a_healthy_guest_has_a_way_back_and_is_here() {
+fn healthy_guest_has_a_way_back_and_is_on_this_host() {
     let said = vitals(&Host::running());
     for (key, value) in [
         ("no_way_back", Value::Null),

@@ -1,4 +1,4 @@
-//! What the gate promises over every hypervisor: one suite, run against each subject.
+//! The contract of the gate over every hypervisor: one suite, run against each subject.
 //!
 //! A subject is a host with one guest behind the gate. It needs only std and serde_json, so that
 //! every crate can include it: implement [`Subject`], then `contract!(TheSubject);`.
@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-/// What came back for one request.
+/// The response to one request.
 pub struct Answer {
     /// The gate's exit code.
     pub code: i32,
@@ -35,18 +35,18 @@ impl Answer {
 
 /// A host with one guest behind the gate; dropping it ends both.
 pub trait Subject {
-    /// One whose guest runs, and whose monitor answers.
+    /// A host whose guest runs, with a monitor that answers.
     fn running() -> Self;
-    /// One whose guest is off.
+    /// A host whose guest is off.
     fn stopped() -> Self;
-    /// Sends one line as a client does, and waits for the end.
+    /// Sends one line like a client, and waits for the end.
     fn send(&self, line: &str) -> Answer;
-    /// The guest's QEMU process, looked at behind the gate's back: something that differs from
-    /// process to process. None when there is no process.
+    /// An identifier of the guest's QEMU process, determined without the gate. None if there is no
+    /// process.
     fn process(&self) -> Option<u64>;
 }
 
-pub fn status_tells_the_state_and_changes_nothing<S: Subject>() {
+pub fn status_reports_the_state_and_changes_nothing<S: Subject>() {
     for (subject, verdict) in [(S::running(), "running"), (S::stopped(), "stopped")] {
         let before = subject.process();
         assert_eq!(before.is_some(), verdict == "running");
@@ -61,7 +61,7 @@ pub fn status_tells_the_state_and_changes_nothing<S: Subject>() {
     }
 }
 
-pub fn start_brings_a_stopped_guest_up_and_leaves_a_running_one_alone<S: Subject>() {
+pub fn start_starts_a_stopped_guest_and_leaves_a_running_one_alone<S: Subject>() {
     let subject = S::stopped();
     let answer = subject.send("start");
     assert_eq!(answer.ends(), "0 verdict: running", "{}", answer.text());
@@ -72,7 +72,7 @@ pub fn start_brings_a_stopped_guest_up_and_leaves_a_running_one_alone<S: Subject
     assert_eq!(subject.process(), process);
 }
 
-pub fn stop_ends_the_process_and_is_done_when_there_is_none<S: Subject>() {
+pub fn stop_ends_the_process_and_succeeds_without_one<S: Subject>() {
     let subject = S::running();
     for _ in 0..2 {
         let answer = subject.send("stop");
@@ -97,11 +97,11 @@ pub fn cycle_replaces_the_process_and_starts_a_guest_that_was_off<S: Subject>() 
         assert_eq!(answer.ends(), "0 verdict: running", "{}", answer.text());
         assert!(subject.process().is_some());
         assert_ne!(subject.process(), before);
-        for rung in [
+        for step in [
             "stop: clean stop, for at most",
             "start: a fresh QEMU process, for at most",
         ] {
-            assert!(answer.text().contains(rung), "{rung}: {}", answer.text());
+            assert!(answer.text().contains(step), "{step}: {}", answer.text());
         }
     }
 }
@@ -117,11 +117,11 @@ pub fn forensics_sample_the_disks_twice_and_change_nothing<S: Subject>() {
         "query-blockstats-later",
         "screen",
     ] {
-        let told = format!("forensics: {probe}: ");
+        let prefix = format!("forensics: {probe}: ");
         let line = answer
             .lines()
             .into_iter()
-            .find(|line| line.starts_with(&told));
+            .find(|line| line.starts_with(&prefix));
         assert!(
             line.is_some_and(|line| !line.contains("missing")),
             "{probe}: {}",
@@ -148,7 +148,7 @@ pub fn every_mutating_verb_is_preceded_by_forensics<S: Subject>() {
     }
 }
 
-pub fn vitals_are_one_object_and_the_verdict<S: Subject>() {
+pub fn vitals_print_one_object_and_the_verdict<S: Subject>() {
     for (subject, verdict) in [(S::running(), "running"), (S::stopped(), "stopped")] {
         let answer = subject.send("vitals");
         let vitals: Value = serde_json::from_str(&answer.lines()[0]).unwrap();
@@ -181,7 +181,7 @@ pub fn vitals_are_one_object_and_the_verdict<S: Subject>() {
     }
 }
 
-pub fn the_screen_is_a_png_and_a_guest_that_is_off_has_none<S: Subject>() {
+pub fn screenshot_is_a_png_and_a_stopped_guest_has_none<S: Subject>() {
     let answer = S::running().send("screenshot");
     assert_eq!(answer.code, 0, "{}", answer.err);
     assert!(answer.out.starts_with(b"\x89PNG\r\n\x1a\n"));
@@ -191,7 +191,7 @@ pub fn the_screen_is_a_png_and_a_guest_that_is_off_has_none<S: Subject>() {
     assert!(none.err.starts_with("no picture: "), "{}", none.err);
 }
 
-pub fn the_suffix_json_makes_the_last_line_an_object<S: Subject>() {
+pub fn suffix_json_makes_the_last_line_an_object<S: Subject>() {
     let subject = S::running();
     for (verb, verdict) in [
         ("status", "running"),
@@ -204,7 +204,7 @@ pub fn the_suffix_json_makes_the_last_line_an_object<S: Subject>() {
             assert_eq!(last[key], value, "{last}");
         }
         assert_eq!(last["exit"], 0, "{last}");
-        // A status tells programs what it saw.
+        // Only a status contains the evidence.
         assert_eq!(last["run_state"] == "running", verb == "status", "{last}");
         for key in [
             "run_state",
@@ -220,7 +220,7 @@ pub fn the_suffix_json_makes_the_last_line_an_object<S: Subject>() {
     }
 }
 
-pub fn what_is_not_in_the_table_is_refused_and_changes_nothing<S: Subject>() {
+pub fn request_outside_the_table_is_refused_and_changes_nothing<S: Subject>() {
     let subject = S::running();
     let before = subject.process();
     for line in ["", "cycle 102", "cycle;id", " cycle", "destroy", "--json"] {
@@ -231,28 +231,28 @@ pub fn what_is_not_in_the_table_is_refused_and_changes_nothing<S: Subject>() {
     assert_eq!(subject.process(), before);
 }
 
-/// Makes each promise a test of the subject.
+/// Makes each part of the contract a test of the subject.
 macro_rules! contract {
     ($subject:ty) => {
         contract!($subject:
-            status_tells_the_state_and_changes_nothing,
-            start_brings_a_stopped_guest_up_and_leaves_a_running_one_alone,
-            stop_ends_the_process_and_is_done_when_there_is_none,
+            status_reports_the_state_and_changes_nothing,
+            start_starts_a_stopped_guest_and_leaves_a_running_one_alone,
+            stop_ends_the_process_and_succeeds_without_one,
             reset_keeps_the_process_and_needs_one,
             cycle_replaces_the_process_and_starts_a_guest_that_was_off,
             forensics_sample_the_disks_twice_and_change_nothing,
             every_mutating_verb_is_preceded_by_forensics,
-            vitals_are_one_object_and_the_verdict,
-            the_screen_is_a_png_and_a_guest_that_is_off_has_none,
-            the_suffix_json_makes_the_last_line_an_object,
-            what_is_not_in_the_table_is_refused_and_changes_nothing,
+            vitals_print_one_object_and_the_verdict,
+            screenshot_is_a_png_and_a_stopped_guest_has_none,
+            suffix_json_makes_the_last_line_an_object,
+            request_outside_the_table_is_refused_and_changes_nothing,
         );
     };
-    ($subject:ty: $($promise:ident,)*) => {
+    ($subject:ty: $($test:ident,)*) => {
         $(
             #[test]
-            fn $promise() {
-                contract::$promise::<$subject>();
+            fn $test() {
+                contract::$test::<$subject>();
             }
         )*
     };

@@ -126,9 +126,9 @@ impl GateHost {
             .count()
     }
 
-    /// The gate's own record of its decisions.
+    /// The gate's log of its decisions.
     #[must_use]
-    pub fn journal(&self) -> String {
+    pub fn host_log(&self) -> String {
         fs::read_to_string(self.dir.path().join("journal")).unwrap_or_default()
     }
 

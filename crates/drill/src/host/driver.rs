@@ -40,7 +40,7 @@ impl SimulatedDriver {
 }
 
 impl Driver for SimulatedDriver {
-    fn find(&mut self) -> Qemu {
+    fn find_qemu(&mut self) -> Qemu {
         self.machine.step(|state, _| match state.power.qemu() {
             None => Qemu::Absent,
             Some(qemu) => Qemu::Alive(Process {
@@ -52,7 +52,12 @@ impl Driver for SimulatedDriver {
         })
     }
 
-    fn ask(&mut self, command: &str, _arguments: Value, _limit: Duration) -> Result<Value, String> {
+    fn query_monitor(
+        &mut self,
+        command: &str,
+        _arguments: Value,
+        _limit: Duration,
+    ) -> Result<Value, String> {
         self.machine.step(|state, now| match state.power.qemu() {
             None => Err("there is no QEMU process to ask".to_owned()),
             Some(_) if !state.power.monitor_answers(now) => {
@@ -62,11 +67,11 @@ impl Driver for SimulatedDriver {
         })
     }
 
-    fn settings(&mut self, seen: &mut Evidence, _limit: Duration) {
-        seen.way_back = WayBack::Seen("the simulated host starts every guest".to_owned());
+    fn add_hypervisor_evidence(&mut self, evidence: &mut Evidence, _limit: Duration) {
+        evidence.way_back = WayBack::Proven("the simulated host starts every guest".to_owned());
     }
 
-    fn act(&mut self, action: Action, _limit: Duration) -> Result<String, Failure> {
+    fn perform(&mut self, action: Action, _limit: Duration) -> Result<String, Failure> {
         let runs = self.machine.step(|state, _| state.power.qemu().is_some());
         let (change, wait): (fn(&mut State, Moment), _) = match (action, runs) {
             (Action::Stop, _) => return Ok(self.stop()),
@@ -85,12 +90,12 @@ impl Driver for SimulatedDriver {
         Ok(String::new())
     }
 
-    fn signal(&mut self, _process: Process, _hard: bool) -> Result<(), String> {
+    fn signal(&mut self, _process: Process, _force: bool) -> Result<(), String> {
         self.machine.step(|state, _| state.power.stop());
         Ok(())
     }
 
-    fn screen(&mut self, _limit: Duration) -> Result<Vec<u8>, String> {
+    fn screenshot(&mut self, _limit: Duration) -> Result<Vec<u8>, String> {
         self.machine
             .step(|state, now| console(state, now))
             .map(|text| screen::draw(&text))
@@ -104,7 +109,7 @@ impl Driver for SimulatedDriver {
         ]
     }
 
-    fn host(&mut self, file: &str, _limit: Duration) -> Result<String, String> {
+    fn read_host_file(&mut self, file: &str, _limit: Duration) -> Result<String, String> {
         let found = HOST.iter().find(|(_, path, _)| *path == file);
         match (found, file) {
             (Some((.., text)), _) => Ok((*text).to_owned()),
@@ -116,7 +121,7 @@ impl Driver for SimulatedDriver {
         }
     }
 
-    fn probes_of_host(&mut self, _process: Option<Process>) -> Vec<(&'static str, Probe)> {
+    fn host_probes(&mut self, _process: Option<Process>) -> Vec<(&'static str, Probe)> {
         let files = HOST.map(|(name, _, text)| (name, Probe::Known(Ok(text.to_owned()))));
         let no_threads = "a simulated QEMU has no threads to look at".to_owned();
         files
@@ -177,7 +182,7 @@ mod contract;
 
 #[cfg(test)]
 mod tests {
-    use breakglass_gate::{Asked, Context, Keep, Limits, Output, Silent};
+    use breakglass_gate::{ClientRequest, Context, Limits, NoHostLog, Output, Retention};
 
     use super::contract::{self, Answer, Subject};
     use super::*;
@@ -227,13 +232,13 @@ mod tests {
             let (mut said, machine) = (Said::default(), self.machine.clone());
             let context = Context {
                 guest: "102",
-                asked: Asked {
+                client: ClientRequest {
                     source: "192.0.2.7",
-                    request: line,
+                    line,
                 },
                 forensics_dir: self.forensics.path(),
-                keep: &Keep::default(),
-                journal: &Silent,
+                retention: &Retention::default(),
+                host_log: &NoHostLog,
                 limits: &Limits::default(),
             };
             let code =

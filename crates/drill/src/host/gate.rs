@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use breakglass_gate::{Asked, Context, Keep, Limits, Output, Silent};
+use breakglass_gate::{ClientRequest, Context, Limits, NoHostLog, Output, Retention};
 use breakglass_verbs::Request;
 use russh::ChannelId;
 use russh::server::Session;
@@ -103,13 +103,12 @@ fn work(
     sender: mpsc::Sender<Line>,
     slot: OwnedSemaphorePermit,
 ) {
-    let request = line;
     let context = Context {
         guest: GUEST,
-        asked: Asked { source, request },
+        client: ClientRequest { source, line },
         forensics_dir: &desk.forensics,
-        keep: &Keep::default(),
-        journal: &Silent,
+        retention: &Retention::default(),
+        host_log: &NoHostLog,
         limits: &Limits::default(),
     };
     let mut lines = Lines(sender);
@@ -139,7 +138,7 @@ impl Claim<'_> {
         let clock = machine.clock().clone();
         machine.step(|state, now| match state.power.holder {
             Some((running, since)) => Err(format!(
-                "{running} runs since {}",
+                "{running} has been running since {}",
                 clock.date(since).strftime("%H:%M:%S UTC")
             )),
             None => {

@@ -5,78 +5,78 @@ const MEMBERS: &str = "{\"nodename\": \"pve\", \"version\": 4, \"cluster\": {\"n
 const VMLIST: &str = "{\"version\": 7, \"ids\": {\"102\": {\"node\": \"pve\", \"type\": \"qemu\", \
                       \"version\": 6}}}";
 
-fn there(text: &str) -> Text {
+fn some(text: &str) -> Text {
     Ok(Some(text.to_owned()))
 }
 
-fn broken() -> Text {
+fn unreadable() -> Text {
     Err("the file: no answer within 3 s".to_owned())
 }
 
-fn healthy() -> Files {
-    Files {
+fn healthy() -> ClusterFiles {
+    ClusterFiles {
         dir: PathBuf::from("/etc/pve"),
-        members: there(MEMBERS),
-        vmlist: there(VMLIST),
-        config: there("name: web01\n"),
-        ..Files::default()
+        members: some(MEMBERS),
+        vmlist: some(VMLIST),
+        config: some("name: web01\n"),
+        ..ClusterFiles::default()
     }
 }
 
-fn told(files: &Files, pending: &str) -> Evidence {
-    let mut seen = Evidence::default();
-    files.tell("102", &Ok(pending.to_owned()), &mut seen);
-    seen
+fn evidence(files: &ClusterFiles, pending: &str) -> Evidence {
+    let mut evidence = Evidence::default();
+    files.add_evidence("102", &Ok(pending.to_owned()), &mut evidence);
+    evidence
 }
 
 #[test]
-fn each_piece_of_the_way_back_is_needed() {
-    type Row = (fn(&mut Files), Option<&'static str>);
+fn every_part_of_the_way_back_is_required() {
+    type Row = (fn(&mut ClusterFiles), Option<&'static str>);
     let rows: [Row; 15] = [
         (|_| {}, None),
         (
-            |f| f.members = there("{\"nodename\": \"pve\", \"version\": 2}"),
+            |f| f.members = some("{\"nodename\": \"pve\", \"version\": 2}"),
             None,
         ),
-        (|f| f.storage = broken(), None),
-        (|f| f.resources = there("vm: 102\n\tstate started\n"), None),
+        (|f| f.storage = unreadable(), None),
+        (|f| f.resources = some("vm: 102\n\tstate started\n"), None),
         (
             |f| f.members = Ok(None),
             Some("systemctl restart pve-cluster"),
         ),
-        (|f| f.members = broken(), Some("no answer within 3 s")),
+        (|f| f.members = unreadable(), Some("no answer within 3 s")),
         (
-            |f| f.members = there(&MEMBERS.replace("quorate\": 1", "quorate\": 0")),
+            |f| f.members = some(&MEMBERS.replace("quorate\": 1", "quorate\": 0")),
             Some("quorum"),
         ),
         (|f| f.vmlist = Ok(None), Some("does not answer")),
         (
-            |f| f.vmlist = there(&VMLIST.replace("\"pve\"", "\"pve2\"")),
-            Some("lives on node pve2"),
+            |f| f.vmlist = some(&VMLIST.replace("\"pve\"", "\"pve2\"")),
+            Some("is on node pve2"),
         ),
         (
-            |f| f.vmlist = there("{\"ids\": {}}"),
+            |f| f.vmlist = some("{\"ids\": {}}"),
             Some("no node of the cluster"),
         ),
         (
-            |f| f.vmlist = there(&VMLIST.replace("qemu", "lxc")),
+            |f| f.vmlist = some(&VMLIST.replace("qemu", "lxc")),
             Some("of type lxc"),
         ),
         (|f| f.config = Ok(None), Some("is missing")),
-        (|f| f.config = there("template: 1\n"), Some("template")),
+        (|f| f.config = some("template: 1\n"), Some("template")),
         (
-            |f| f.resources = broken(),
-            Some("whether high availability manages it"),
+            |f| f.resources = unreadable(),
+            Some("unknown whether high availability"),
         ),
         (
-            |f| f.lost = Some(PathBuf::from("/x.iso")),
-            Some("names /x.iso, which is not there"),
+            |f| f.missing_drive = Some(PathBuf::from("/x.iso")),
+            Some("names /x.iso, which does not exist"),
         ),
     ];
     for (number, (change, expected)) in rows.iter().enumerate() {
         let mut files = healthy();
         change(&mut files);
-        let why = told(&files, "cur name: web01\n").way_back.proven().err();
+        let why = evidence(&files, "cur name: web01\n").way_back.proof().err();
         match (why, expected) {
             (None, None) => {}
             (Some(why), Some(words)) => assert!(why.contains(words), "row {number}: {why}"),
@@ -86,39 +86,49 @@ fn each_piece_of_the_way_back_is_needed() {
 }
 
 #[test]
-fn a_qm_without_an_answer_proves_nothing() {
+fn qm_without_a_valid_answer_proves_nothing() {
     for pending in ["", "\n", "usage: qm <COMMAND>\n", "ERROR: unknown command"] {
-        let seen = told(&healthy(), pending);
-        assert!(seen.way_back.proven().is_err(), "{pending:?}");
+        let seen = evidence(&healthy(), pending);
+        assert!(seen.way_back.proof().is_err(), "{pending:?}");
     }
-    let mut seen = Evidence::default();
-    healthy().tell("102", &Err("qm pending: signal: 11".to_owned()), &mut seen);
-    assert!(seen.way_back.proven().unwrap_err().contains("signal: 11"));
+    let mut evidence = Evidence::default();
+    healthy().add_evidence(
+        "102",
+        &Err("qm pending: signal: 11".to_owned()),
+        &mut evidence,
+    );
+    assert!(
+        evidence
+            .way_back
+            .proof()
+            .unwrap_err()
+            .contains("signal: 11")
+    );
 }
 
 #[test]
-fn what_is_cut_off_anywhere_proves_nothing() {
+fn truncated_files_prove_nothing() {
     for at in 0..MEMBERS.len() {
         let mut files = healthy();
-        files.members = there(&MEMBERS[..at]);
-        let seen = told(&files, "cur name: web01\n");
-        assert!(seen.way_back.proven().is_err(), "{at}");
-        assert_eq!(seen.home, Home::Here, "{at}");
+        files.members = some(&MEMBERS[..at]);
+        let seen = evidence(&files, "cur name: web01\n");
+        assert!(seen.way_back.proof().is_err(), "{at}");
+        assert_eq!(seen.location, Location::ThisHost, "{at}");
     }
     for at in 0..VMLIST.len() {
         let mut files = healthy();
-        files.vmlist = there(&VMLIST[..at]);
-        let seen = told(&files, "cur name: web01\n");
-        assert!(seen.way_back.proven().is_err(), "{at}");
-        assert_eq!(seen.home, Home::Here, "{at}");
+        files.vmlist = some(&VMLIST[..at]);
+        let seen = evidence(&files, "cur name: web01\n");
+        assert!(seen.way_back.proof().is_err(), "{at}");
+        assert_eq!(seen.location, Location::ThisHost, "{at}");
     }
 }
 
 #[test]
-fn what_high_availability_is_said_to_want_is_read_from_its_own_section() {
-    let managed = |state: &str| Ha::Managed(state.to_owned());
+fn requested_state_is_read_from_the_section_of_the_guest() {
+    let managed = |state: &str| HighAvailability::Managed(state.to_owned());
     for (text, expected) in [
-        ("", Ha::No),
+        ("", HighAvailability::NotManaged),
         ("vm: 102\n", managed("started")),
         ("vm: 102\n\tstate enabled\n", managed("started")),
         (
@@ -126,22 +136,22 @@ fn what_high_availability_is_said_to_want_is_read_from_its_own_section() {
             managed("stopped"),
         ),
         ("vm: 102\n\tstate disabled\n", managed("disabled")),
-        ("vm: 102\n\tstate ignored\n", Ha::No),
+        ("vm: 102\n\tstate ignored\n", HighAvailability::NotManaged),
         (
             "vm: 103\n\tstate started\n\nct: 102\n\tstate started\n",
-            Ha::No,
+            HighAvailability::NotManaged,
         ),
     ] {
         let mut files = healthy();
-        files.resources = there(text);
-        assert_eq!(told(&files, "").ha, expected, "{text:?}");
+        files.resources = some(text);
+        assert_eq!(evidence(&files, "").ha, expected, "{text:?}");
     }
     let mut files = healthy();
     files.resources = Ok(None);
-    assert_eq!(told(&files, "").ha, Ha::No);
+    assert_eq!(evidence(&files, "").ha, HighAvailability::NotManaged);
     files.members = Ok(None);
     assert!(
-        matches!(told(&files, "").ha, Ha::Unknown(_)),
+        matches!(evidence(&files, "").ha, HighAvailability::Unknown(_)),
         "nothing is mounted there"
     );
 }

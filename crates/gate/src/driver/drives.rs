@@ -1,4 +1,5 @@
-//! The drives of a guest's configuration on Proxmox, and what is known of the storages they lie on.
+//! The drives in a guest's configuration on Proxmox, and the storages that they are on. Whether a
+//! storage is online shows only at a start.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -7,15 +8,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::sections::section;
-use crate::child;
+use crate::deadline::with_timeout;
 
-/// Longest look for the files of the drives: a network storage may hang.
-const LOOK: Duration = Duration::from_secs(2);
+/// Timeout for finding the files of the drives: a network storage may hang.
+const FIND_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum number of drives to check.
+const DRIVES_MAX: usize = 64;
 
-/// What a start would apply of the configuration `text`: its first part, with what is staged
-/// (`[PENDING]`), without snapshots.
+/// The settings that a start would apply: the first section of the configuration `text`, changed by
+/// the staged settings (`[PENDING]`), without snapshots.
 pub(crate) fn effective(text: &str) -> Vec<(&str, &str)> {
-    let part = |wanted: &'static str| {
+    let section = |wanted: &'static str| {
         let mut name = "";
         text.lines().filter_map(move |line| {
             if line.starts_with('[') {
@@ -25,7 +28,7 @@ pub(crate) fn effective(text: &str) -> Vec<(&str, &str)> {
             (!key.starts_with('#')).then_some((key, value.trim()))
         })
     };
-    let staged: Vec<(&str, &str)> = part("[PENDING]").collect();
+    let staged: Vec<(&str, &str)> = section("[PENDING]").collect();
     let removed = staged.iter().find(|(key, _)| *key == "delete");
     let is_removed = |key: &str| {
         removed.is_some_and(|(_, keys)| {
@@ -34,12 +37,12 @@ pub(crate) fn effective(text: &str) -> Vec<(&str, &str)> {
         })
     };
     let is_replaced = |key: &str| staged.iter().any(|(other, _)| *other == key);
-    let kept = part("").filter(|(key, _)| !is_removed(key) && !is_replaced(key));
+    let kept = section("").filter(|(key, _)| !is_removed(key) && !is_replaced(key));
     let new = staged.iter().filter(|(key, _)| *key != "delete").copied();
     kept.chain(new).collect()
 }
 
-/// The drives of a configuration that lie on a storage: its name, and the volume in it.
+/// The drives of a configuration that are on a storage: the storage's name, and the volume in it.
 pub(crate) fn drives<'a>(config: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     config
         .iter()
@@ -61,23 +64,23 @@ fn drive<'a>((key, value): (&str, &'a str)) -> Option<(&'a str, &'a str)> {
     is_drive.then_some((storage, volume))
 }
 
-/// Whether the definitions in `file` give `storage` to `node`.
+/// Checks that `file`, which contains `definitions`, makes `storage` available on `node`.
 ///
 /// # Errors
-/// A sentence with the remedy.
-pub(crate) fn offers(
+/// Why it does not, with the remedy.
+pub(crate) fn check_storage(
     definitions: &str,
     file: &str,
     storage: &str,
     node: &str,
 ) -> Result<(), String> {
     let Some(settings) = section(definitions, |_, id| id == storage) else {
-        // That one is there without a definition.
+        // This one needs no definition.
         return match storage {
             "local" => Ok(()),
             _ => Err(format!(
                 "its configuration names the storage {storage}, which {file} does not define; define \
-                 it, or take that drive out of the configuration"
+                 it, or remove that drive from the configuration"
             )),
         };
     };
@@ -89,54 +92,60 @@ pub(crate) fn offers(
     }
     match value("nodes") {
         Some((_, nodes)) if !nodes.split([',', ' ', ';']).any(|name| name == node) => Err(format!(
-            "its storage {storage} is not for node {node} but for {nodes}; correct `nodes` in {file}"
+            "its storage {storage} is not for node {node}, only for {nodes}; correct `nodes` in {file}"
         )),
         _ => Ok(()),
     }
 }
 
-/// The first file of the drives that is certain not to be there: an image that was deleted while
-/// QEMU holds it open, an ISO that was removed.
-pub(crate) fn lost(drives: &[(&str, &str)], definitions: &str, limit: Duration) -> Option<PathBuf> {
-    let places = drives.iter().filter_map(|drive| place(*drive, definitions));
-    let places: Vec<Place> = places.take(64).collect();
-    // On a network storage that hangs, even a look whether it is mounted does.
-    let look = move || Ok(places.into_iter().find(Place::is_lost));
-    let found = child::within(limit.min(LOOK), "the drives", look);
-    found.ok().flatten().map(|place| place.file)
+/// The first file of the drives that certainly does not exist: an image that was deleted while QEMU
+/// has it open, an ISO that was removed.
+pub(crate) fn missing_file(
+    drives: &[(&str, &str)],
+    definitions: &str,
+    timeout: Duration,
+) -> Option<PathBuf> {
+    let files = drives
+        .iter()
+        .filter_map(|drive| volume_file(*drive, definitions));
+    let files: Vec<VolumeFile> = files.take(DRIVES_MAX).collect();
+    // On a network storage that hangs, even checking whether it is mounted does.
+    let find = move || Ok(files.into_iter().find(VolumeFile::is_missing));
+    let found = with_timeout(timeout.min(FIND_TIMEOUT), "the drives", find);
+    found.ok().flatten().map(|volume| volume.path)
 }
 
-/// Where the file of a drive is looked for.
-struct Place {
-    /// The directory that is its storage.
+/// The file of a volume whose storage is a directory.
+struct VolumeFile {
+    path: PathBuf,
+    /// The storage's directory.
     base: PathBuf,
-    file: PathBuf,
-    /// Whether a start would mount the storage first.
-    is_mounted_by_a_start: bool,
+    /// Whether a start mounts the storage first.
+    is_mounted_by_start: bool,
 }
 
-impl Place {
-    fn is_lost(&self) -> bool {
+impl VolumeFile {
+    fn is_missing(&self) -> bool {
         let device = |path: &Path| fs::metadata(path).ok().map(|meta| meta.dev());
         let missing = |path: &Path| {
             fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
         };
         let is_mounted = || device(&self.base) != self.base.parent().and_then(device);
-        self.base.is_dir() && (!self.is_mounted_by_a_start || is_mounted()) && missing(&self.file)
+        self.base.is_dir() && (!self.is_mounted_by_start || is_mounted()) && missing(&self.path)
     }
 }
 
-/// Where a volume is, if its storage is a directory.
-fn place((storage, volume): (&str, &str), definitions: &str) -> Option<Place> {
+/// The file of a volume; none if its storage is not a directory.
+fn volume_file((storage, volume): (&str, &str), definitions: &str) -> Option<VolumeFile> {
     let of = |kind| section(definitions, |found, id| found == kind && id == storage);
-    let (settings, is_mounted_by_a_start) = match of("dir") {
+    let (settings, is_mounted_by_start) = match of("dir") {
         Some(settings) => (settings, false),
         None => (of("nfs").or_else(|| of("cifs"))?, true),
     };
     let value = |key| settings.iter().find(|(name, _)| *name == key).map(|s| s.1);
-    let usual = || Path::new("/mnt/pve").join(storage);
-    let base = value("path").map_or_else(usual, PathBuf::from);
-    // A start makes the drive of cloud-init anew.
+    let default = || Path::new("/mnt/pve").join(storage);
+    let base = value("path").map_or_else(default, PathBuf::from);
+    // A start creates the cloud-init drive.
     let is_known = value("content-dirs").is_none() && !volume.contains("-cloudinit");
     let (first, name) = volume.split_once('/').filter(|_| is_known)?;
     let dir = match first {
@@ -144,10 +153,10 @@ fn place((storage, volume): (&str, &str), definitions: &str) -> Option<Place> {
         id if id.bytes().all(|byte| byte.is_ascii_digit()) => base.join("images").join(id),
         _ => return None,
     };
-    Some(Place {
-        file: dir.join(name),
+    Some(VolumeFile {
+        path: dir.join(name),
         base,
-        is_mounted_by_a_start,
+        is_mounted_by_start,
     })
 }
 
@@ -156,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_drives_are_those_on_a_storage_with_what_is_staged() {
+    fn drives_are_those_on_a_storage_including_staged_ones() {
         let config = "args: -drive file=x:y\nscsi0: local-lvm:vm-102-disk-0,size=32G\n\
                       scsihw: virtio-scsi-pci\nide2: nas:iso/debian.iso,media=cdrom\n\
                       ide0: none,media=cdrom\nvirtio1: file=lab:vm-102-disk-1\n\
@@ -173,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_file_that_is_certain_to_be_gone_is_lost() {
+    fn only_a_file_that_certainly_does_not_exist_is_missing() {
         let dir = tempfile::tempdir().unwrap();
         let iso = dir.path().join("template/iso");
         fs::create_dir_all(&iso).unwrap();
@@ -184,14 +193,14 @@ mod tests {
             dir.path().display()
         );
         let limit = Duration::from_secs(30);
-        let find = |storage, volume| lost(&[(storage, volume)], &definitions, limit);
+        let find = |storage, volume| missing_file(&[(storage, volume)], &definitions, limit);
         assert_eq!(find("local", "iso/debian.iso"), None);
         let gone = iso.join("gone.iso");
         assert_eq!(find("local", "iso/gone.iso"), Some(gone));
         let image = dir.path().join("images/102/vm-102-disk-0.raw");
         assert_eq!(find("local", "102/vm-102-disk-0.raw"), Some(image));
         assert_eq!(find("local", "102/vm-102-cloudinit.qcow2"), None);
-        // Not mounted, no directory, not there at all, not known.
+        // Not mounted, not a directory, does not exist, unknown.
         for storage in ["nas", "lab", "off", "other"] {
             assert_eq!(find(storage, "iso/gone.iso"), None, "{storage}");
         }

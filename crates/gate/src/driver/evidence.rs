@@ -1,225 +1,208 @@
-use std::time::Duration;
+//! What the gate has observed of a guest at one moment, as lines for people and as JSON.
 
 use serde_json::{Value, json};
 
-use super::Driver;
-use super::state::RunState;
-use super::way_back::{Ha, Home, WayBack};
-use crate::text;
+use super::run_state::RunState;
+use super::way_back::{HighAvailability, Location, WayBack};
+use crate::text::{self, LINE_MAX_CHARS};
 
-/// Characters of one text that are passed on to programs.
-const LONGEST: usize = 400;
-
-/// What was seen of the guest at one moment. Empty by default: no process, nothing else known.
+/// Observations of the guest. Empty by default: no process, nothing else known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// The QEMU process.
     pub qemu: Qemu,
-    /// What QEMU's monitor answered.
+    /// The answer of QEMU's monitor.
     pub monitor: Monitor,
-    /// The lock on the guest.
+    /// The lock in the guest's configuration.
     pub lock: Option<Lock>,
-    /// The task of the hypervisor that works on the guest now (a backup, a snapshot, a migration), as
-    /// a sentence: also where there is no lock.
+    /// The hypervisor's task that is working on the guest (a backup, a snapshot, a migration), as a
+    /// sentence. It need not hold a lock.
     pub job: Option<String>,
-    /// Who holds the hypervisor's own lock on its work at the guest, as a sentence. Unlike [`Lock`]
-    /// it ends with its holder.
-    pub held: Option<String>,
-    /// Whether a backup holds the guest's file systems frozen, by the guest agent's word; asked only
-    /// beside a lock or a job, and none where it is not known.
+    /// The holder of the hypervisor's file lock on the guest, as a sentence. Unlike [`Lock`] it is
+    /// released when its holder ends.
+    pub flock_holder: Option<String>,
+    /// Whether a backup has frozen the guest's file systems, according to the guest agent. Only
+    /// asked if there is a lock or a job; none if unknown.
     pub frozen: Option<bool>,
     /// Whether high availability decides when the guest runs.
-    pub ha: Ha,
-    /// Where its configuration is.
-    pub home: Home,
-    /// Whether it could be started again, had it been ended.
+    pub ha: HighAvailability,
+    /// Where the guest's configuration is.
+    pub location: Location,
+    /// Whether the guest could be started again after its end.
     pub way_back: WayBack,
-    /// Whether QEMU ends at a reset instead of beginning anew.
-    pub reset_ends: bool,
-    /// Configuration that waits for a fresh QEMU process, one `key: value` each. Not empty is the
-    /// sign that a cycle is wanted, not a reset.
+    /// Whether a reset ends QEMU instead of rebooting the guest.
+    pub reset_ends_qemu: bool,
+    /// Configuration that only a new QEMU process applies, one `key: value` each. If it is not
+    /// empty, the guest needs a cycle instead of a reset.
     pub staged: Vec<String>,
-    /// Further sentences for the operator, such as what could not be asked, and why.
+    /// Further sentences for the operator, such as what could not be determined, and why.
     pub notes: Vec<String>,
 }
 
 /// Whether the guest has a QEMU process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Qemu {
-    /// There is none.
+    /// There is no process.
     #[default]
     Absent,
-    /// There is this one.
+    /// There is this process.
     Alive(Process),
-    /// It can't be told; holds why.
-    Unseen(String),
+    /// It can't be determined. Carries the reason.
+    Unknown(String),
 }
 
-/// A process, told apart from a later one with the same number by its start time.
+/// A process. Its start time distinguishes it from a later process with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
+    /// The process id.
     pub pid: u32,
-    /// When it began, in clock ticks (hundredths of a second) since the host booted.
+    /// The start time in clock ticks (hundredths of a second) since the host booted.
     pub started: u64,
-    /// Its state as one letter of `/proc/PID/stat`: `R`, `S`, `D` (can't be killed), `T`, `Z`.
+    /// The state, as one letter of `/proc/PID/stat`: `R`, `S`, `D` (can't be killed), `T`, `Z`.
     pub state: char,
 }
 
-/// What QEMU's monitor (QMP) answered when asked for the run state.
+/// The answer of QEMU's monitor (QMP) to the question for the run state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Monitor {
     /// There was no process to ask.
     #[default]
     NotAsked,
-    /// It did not answer; holds why.
+    /// It did not answer. Carries the reason.
     Silent(String),
-    /// It can't be asked, nor anything be changed: the daemon in front of it does not answer; holds
-    /// why.
-    CutOff(String),
+    /// The daemon in front of it does not answer, so nothing can be asked or changed. Carries the
+    /// reason.
+    Unreachable(String),
     /// The run state.
-    Says(RunState),
+    State(RunState),
 }
 
-/// Something that forbids changes to the guest.
+/// A lock that forbids changes to the guest.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
     /// Its name: `backup`, `migrate`, …
     pub kind: String,
-    /// Who holds it, or that nobody is seen to.
+    /// A sentence about its holder, or that none was found.
     pub holder: String,
-    /// Whether a broken-off power action left it, so that [`super::Action::Unlock`] may lift it.
-    pub ours: bool,
+    /// Whether an interrupted power action left it behind, so that [`super::Action::Unlock`] may
+    /// remove it.
+    pub is_left_over: bool,
 }
 
 impl Evidence {
-    /// Process and monitor: what is asked again and again while waiting for a change.
-    pub(crate) fn glance(driver: &mut dyn Driver, limit: Duration) -> Evidence {
-        let qemu = driver.find();
-        let monitor = match qemu {
-            Qemu::Alive(_) => match driver.ask("query-status", Value::Null, limit) {
-                Ok(answer) => match answer.get("status").and_then(Value::as_str) {
-                    Some(state) => Monitor::Says(state.into()),
-                    None => Monitor::Silent("its answer has no run state".to_owned()),
-                },
-                Err(why) => driver
-                    .cut_off(limit)
-                    .map_or(Monitor::Silent(why), Monitor::CutOff),
-            },
-            Qemu::Absent | Qemu::Unseen(_) => Monitor::NotAsked,
-        };
-        Evidence {
-            qemu,
-            monitor,
-            ..Evidence::default()
-        }
-    }
-
-    /// The run state, where the monitor tells it.
+    /// The run state, if the monitor reported it.
     #[must_use]
     pub fn run_state(&self) -> Option<&RunState> {
         match &self.monitor {
-            Monitor::Says(state) => Some(state),
-            Monitor::NotAsked | Monitor::Silent(_) | Monitor::CutOff(_) => None,
+            Monitor::State(state) => Some(state),
+            Monitor::NotAsked | Monitor::Silent(_) | Monitor::Unreachable(_) => None,
         }
     }
 
-    /// The QEMU process, where there is one.
+    /// The QEMU process, if there is one.
     #[must_use]
     pub fn process(&self) -> Option<Process> {
         match self.qemu {
             Qemu::Alive(process) => Some(process),
-            Qemu::Absent | Qemu::Unseen(_) => None,
+            Qemu::Absent | Qemu::Unknown(_) => None,
         }
     }
 
-    /// The other host that the guest lives on.
+    /// Whether `earlier` is certainly gone: there is no process now, or another one.
     #[must_use]
-    pub fn elsewhere(&self) -> Option<&str> {
-        match &self.home {
-            Home::On(node) => Some(node),
-            Home::Here | Home::Nowhere => None,
-        }
-    }
-
-    /// Whether `earlier` is certain to be gone: another process, or none, is there now.
-    #[must_use]
-    pub fn outlived(&self, earlier: Process) -> bool {
+    pub fn is_gone(&self, earlier: Process) -> bool {
         match &self.qemu {
             Qemu::Absent => true,
             Qemu::Alive(now) => (now.pid, now.started) != (earlier.pid, earlier.started),
-            Qemu::Unseen(_) => false,
+            Qemu::Unknown(_) => false,
         }
     }
 
-    /// One line for each thing seen, for people.
+    /// One line for each observation, for people.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![match &self.qemu {
             Qemu::Absent => "qemu: no process".to_owned(),
             Qemu::Alive(p) => format!("qemu: process {}, state {}", p.pid, p.state),
-            Qemu::Unseen(why) => format!("qemu: can't be told: {why}"),
+            Qemu::Unknown(why) => format!("qemu: unknown: {why}"),
         }];
         match &self.monitor {
             Monitor::NotAsked => {}
             Monitor::Silent(why) => lines.push(format!("monitor: no answer: {why}")),
-            Monitor::CutOff(why) => lines.push(format!("monitor: can't be asked: {why}")),
-            Monitor::Says(state) => lines.push(format!("monitor: {state}")),
+            Monitor::Unreachable(why) => lines.push(format!("monitor: can't be reached: {why}")),
+            Monitor::State(state) => lines.push(format!("monitor: {state}")),
         }
         let remedy = self.run_state().map_or("", RunState::remedy);
         if !remedy.is_empty() {
             lines.push(format!("remedy: {remedy}"));
         }
-        let lock = |lock: &Lock| format!("lock: {} ({})", lock.kind, lock.holder);
-        lines.extend(self.lock.iter().map(lock));
-        lines.extend(self.job.iter().map(|job| format!("job: {job}")));
-        lines.extend(self.held.iter().map(|held| format!("held: by {held}")));
-        if let Some(frozen) = self.frozen {
-            let word = if frozen { "frozen" } else { "not frozen" };
-            lines.push(format!("file systems: {word}, says the guest agent"));
-        }
-        match &self.home {
-            Home::Here => {}
-            Home::On(node) => lines.push(format!("home: not on this host; on {node}")),
-            Home::Nowhere => lines.push("home: nowhere; its configuration is gone".to_owned()),
+        lines.extend(self.work_lines());
+        match &self.location {
+            Location::ThisHost => {}
+            Location::OtherNode(node) => {
+                lines.push(format!("home: not on this host; on {node}"));
+            }
+            Location::Gone => lines.push("home: nowhere; its configuration is gone".to_owned()),
         }
         if let WayBack::Missing(why) = &self.way_back {
             lines.push(format!("way back: none; {why}"));
         }
         match &self.ha {
-            Ha::No => {}
-            Ha::Managed(state) => lines.push(format!(
-                "ha: managed, {state} is requested; a start or a stop is a request, and high \
-                 availability decides"
+            HighAvailability::NotManaged => {}
+            HighAvailability::Managed(state) => lines.push(format!(
+                "ha: managed, requested state {state}; start and stop are requests, which high \
+                 availability carries out"
             )),
-            Ha::Unknown(why) => lines.push(format!("ha: can't be told: {why}")),
+            HighAvailability::Unknown(why) => lines.push(format!("ha: unknown: {why}")),
         }
         lines.extend(self.staged.iter().map(|change| format!("staged: {change}")));
         lines.extend(self.notes.iter().map(|note| format!("note: {note}")));
         lines
     }
 
+    /// The lines about locks and jobs.
+    fn work_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(Lock { kind, holder, .. }) = &self.lock {
+            lines.push(format!("lock: {kind} ({holder})"));
+        }
+        lines.extend(self.job.iter().map(|job| format!("job: {job}")));
+        let holder = self.flock_holder.iter();
+        lines.extend(holder.map(|holder| format!("held: by {holder}")));
+        if let Some(frozen) = self.frozen {
+            let word = if frozen { "frozen" } else { "not frozen" };
+            lines.push(format!(
+                "file systems: {word}, according to the guest agent"
+            ));
+        }
+        lines
+    }
+
     /// The same for programs.
     pub(crate) fn json(&self) -> Value {
-        let short = |text: &String| text::visible(text, LONGEST);
+        let short = |text: &String| text::visible(text, LINE_MAX_CHARS);
         let all = |texts: &[String]| texts.iter().map(short).collect::<Vec<_>>();
-        let silence = match &self.monitor {
-            Monitor::Silent(why) | Monitor::CutOff(why) => Some(short(why)),
-            Monitor::NotAsked | Monitor::Says(_) => None,
+        let monitor_error = match &self.monitor {
+            Monitor::Silent(why) | Monitor::Unreachable(why) => Some(short(why)),
+            Monitor::NotAsked | Monitor::State(_) => None,
+        };
+        let other_node = match &self.location {
+            Location::OtherNode(node) => Some(short(node)),
+            Location::ThisHost | Location::Gone => None,
         };
         let process = |p: Process| json!({ "pid": p.pid, "started": p.started, "state": p.state });
         let lock = |l: &Lock| json!({ "kind": short(&l.kind), "holder": short(&l.holder) });
         json!({
             "run_state": self.run_state().map(ToString::to_string),
-            "monitor_error": silence,
+            "monitor_error": monitor_error,
             "qemu": self.process().map(process),
             "lock": self.lock.as_ref().map(lock),
             "job": self.job.as_ref().map(short),
-            "held": self.held.as_ref().map(short),
+            "held": self.flock_holder.as_ref().map(short),
             "frozen": self.frozen,
             "ha_managed": self.ha.is_managed(),
-            "elsewhere": self.elsewhere().map(|node| text::visible(node, LONGEST)),
-            "no_way_back": self.way_back.proven().err().as_ref().map(short),
+            "elsewhere": other_node,
+            "no_way_back": self.way_back.proof().err().as_ref().map(short),
             "staged": all(&self.staged),
             "notes": all(&self.notes),
         })

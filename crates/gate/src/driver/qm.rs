@@ -1,9 +1,9 @@
-//! Proxmox VE: `qm` for changes, the kernel and QEMU's own monitor for the truth.
+//! Proxmox VE: `qm` for changes, the kernel and QEMU's own monitor for evidence.
 //!
-//! `qm status` says `running` of a hung QEMU, and `qm stop` may exit with 0 beside a QEMU that can't
-//! be killed, after it has removed its pid file. So neither is believed: the process is found by its
-//! control group, else by its pid file, else by what was seen before; and the monitor is asked
-//! directly. `qm pending` tells the rest: it prints the whole configuration, with lock and changes.
+//! `qm status` prints `running` for a hung QEMU, and `qm stop` may exit with 0 although QEMU can't be
+//! killed, after it has removed the pid file. So the gate trusts neither: it finds the process by its
+//! control group, else by its pid file, else by the process that it saw before; and it asks the
+//! monitor directly. `qm pending` prints the configuration, with lock and staged changes.
 
 use std::fs;
 use std::path::Path;
@@ -12,30 +12,34 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::proc::Place;
+use super::cluster::ClusterFiles;
+use super::process::{self, PidSource};
 use super::tasks::{self, Task};
 use super::{
-    Action, Driver, Evidence, Failure, Ha, Lock, Probe, Process, Qemu, ground, proc, pve, qga, qmp,
+    Action, Driver, Evidence, Failure, HighAvailability, Lock, Probe, Process, Qemu, guest_agent,
+    host_prerequisites, qmp,
 };
-use crate::child::{self, Broken, Said};
+use crate::child::{self, ChildError, ChildOutput};
 use crate::file;
 use crate::policy::{Paths, Policy};
 
-/// Largest picture of a screen that is read: 3840 × 2160 in three bytes each.
-const PICTURE: u64 = 32 << 20;
-/// Longest wait for the guest agent.
-const AGENT: Duration = Duration::from_secs(1);
-/// Most warnings of `qm` that are told.
-const WARNINGS: usize = 5;
+/// Maximum size of a picture of the screen: 3840 × 2160 pixels of three bytes.
+const PICTURE_MAX_BYTES: u64 = 32 << 20;
+/// Timeout for the guest agent, and for the list of tasks between two steps.
+const QUICK_TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum number of warnings of `qm` to report.
+const WARNINGS_MAX: usize = 5;
+/// Maximum number of staged settings to report.
+const STAGED_MAX: usize = 50;
 
-/// The one guest of the policy, on Proxmox VE.
+/// The guest that the policy names, on Proxmox VE.
 #[derive(Debug, Clone)]
 pub struct QmDriver {
     guest: String,
     paths: Paths,
-    known: Option<Process>,
-    /// Asks only the kernel and the monitor.
-    is_blind: bool,
+    last_seen: Option<Process>,
+    /// Whether it asks only the kernel and the monitor.
+    kernel_only: bool,
 }
 
 impl QmDriver {
@@ -45,188 +49,197 @@ impl QmDriver {
         QmDriver {
             guest: policy.guest.clone(),
             paths: policy.paths.clone(),
-            known: None,
-            is_blind: false,
+            last_seen: None,
+            kernel_only: false,
         }
     }
 
-    /// The same, for a host on which what `qm` needs hangs: it asks only the kernel and the monitor.
-    pub(crate) fn blind(policy: &Policy) -> QmDriver {
+    /// A driver that asks only the kernel and the monitor, for a host on which the files that `qm`
+    /// needs hang.
+    pub(crate) fn kernel_only(policy: &Policy) -> QmDriver {
         QmDriver {
-            is_blind: true,
+            kernel_only: true,
             ..QmDriver::new(policy)
         }
     }
 
-    fn qm(&self, verb: &str, more: &[&str], limit: Duration) -> Result<Said, Broken> {
-        let words = [&[verb, self.guest.as_str()], more].concat();
-        let said = child::run(&self.paths.qm, &words, limit);
-        said.map_err(|broken| broken.of(&format!("qm {verb}")))
+    /// Runs `qm VERB GUEST EXTRA…`.
+    fn qm(&self, verb: &str, extra: &[&str], timeout: Duration) -> Result<ChildOutput, ChildError> {
+        let args = [&[verb, self.guest.as_str()], extra].concat();
+        let result = child::run(&self.paths.qm, &args, timeout);
+        result.map_err(|error| error.of_command(&format!("qm {verb}")))
     }
 
-    /// The tasks that work on the guest.
-    fn tasks(&self, limit: Duration) -> Result<Vec<Task>, String> {
-        let list = file::text(&self.paths.tasks, limit)?.unwrap_or_default();
+    /// The tasks that are working on the guest.
+    fn tasks(&self, timeout: Duration) -> Result<Vec<Task>, String> {
+        let list = file::text(&self.paths.tasks, timeout)?.unwrap_or_default();
         let mut tasks = tasks::of_guest(&list, &self.guest);
-        tasks.retain(Task::works);
+        tasks.retain(Task::is_working);
         Ok(tasks)
     }
 
-    /// The lock of the configuration, with who holds it.
+    /// The lock in the configuration, with its holder.
     fn lock(&self, kind: &str, tasks: &Result<Vec<Task>, String>) -> Lock {
         let (alive, gone): (Vec<&Task>, Vec<&Task>) =
             tasks.iter().flatten().partition(|task| task.is_alive);
-        let remedy = format!("`qm unlock {}` on the host lifts it", self.guest);
+        let remedy = format!("`qm unlock {}` on the host removes it", self.guest);
         let holder = match (tasks, alive.first(), gone.first()) {
-            (Err(why), ..) => format!("who holds it can't be told: {why}"),
+            (Err(why), ..) => format!("its holder is unknown: {why}"),
             (_, Some(task), _) => task.sentence(),
-            _ if kind == "suspended" => "the guest sleeps on its disk: start wakes it".to_owned(),
+            _ if kind == "suspended" => "the guest is hibernated: start wakes it".to_owned(),
             (.., Some(task)) => format!("{}: {remedy}", task.sentence()),
-            _ => format!("no task of this host works on the guest: {remedy}"),
+            _ => format!("no task on this host is working on the guest: {remedy}"),
         };
         Lock {
             kind: kind.to_owned(),
-            // Only a suspension that was cut short by the end of QEMU leaves this one.
-            ours: kind == "suspending" && tasks.is_ok() && alive.is_empty(),
+            // Only a suspension that the end of QEMU interrupted leaves this lock.
+            is_left_over: kind == "suspending" && tasks.is_ok() && alive.is_empty(),
             holder,
         }
     }
 
-    /// Whether the host has what every start needs, and whether a reset would end QEMU.
-    fn ground(&self, seen: &mut Evidence, limit: Duration) {
+    /// Adds whether the host has what every start needs, and whether a reset would end QEMU.
+    fn add_host_evidence(&self, evidence: &mut Evidence, timeout: Duration) {
         let dirs = [
             Some(self.paths.run_dir.as_path()),
             self.paths.tasks.parent(),
         ];
         let dirs: Vec<&Path> = dirs.into_iter().flatten().collect();
-        let process = seen.process();
-        seen.way_back.needs(ground::is_firm(process, &dirs, limit));
-        seen.reset_ends = process.is_some_and(|p| proc::has_option(p.pid, "-no-reboot"));
+        let process = evidence.process();
+        let host = host_prerequisites::check(process, &dirs, timeout);
+        evidence.way_back.require(host);
+        evidence.reset_ends_qemu =
+            process.is_some_and(|process| process::has_option(process.pid, "-no-reboot"));
     }
 
-    /// Lock, task and flock, and whether a backup froze the guest.
-    fn occupied(&self, config: &str, tasks: Result<Vec<Task>, String>, seen: &mut Evidence) {
+    /// Adds lock, task and flock, and whether a backup has frozen the guest.
+    fn add_work_evidence(
+        &self,
+        config: &str,
+        tasks: Result<Vec<Task>, String>,
+        evidence: &mut Evidence,
+    ) {
         let mut lines = config.lines();
         let kind = lines.find_map(|line| line.strip_prefix("cur lock: "));
-        seen.lock = kind.map(|kind| self.lock(kind, &tasks));
-        // A backup of many guests is at work on this one only while it holds its lock.
-        let ours = |task: &&Task| task.is_alive && (task.is_named || kind == Some("backup"));
-        seen.job = tasks.iter().flatten().find(ours).map(Task::sentence);
-        match tasks.and_then(|tasks| self.holder(&tasks)) {
-            Ok(held) => seen.held = held,
-            Err(why) => seen.notes.push(format!("tasks and lock: {why}")),
+        evidence.lock = kind.map(|kind| self.lock(kind, &tasks));
+        // A backup of many guests is working on this one only while it holds its lock.
+        let is_own = |task: &&Task| task.is_alive && (task.names_guest || kind == Some("backup"));
+        evidence.job = tasks.iter().flatten().find(is_own).map(Task::sentence);
+        match tasks.and_then(|tasks| self.find_flock_holder(&tasks)) {
+            Ok(holder) => evidence.flock_holder = holder,
+            Err(why) => evidence.notes.push(format!("tasks and lock: {why}")),
         }
-        if seen.lock.is_some() || seen.job.is_some() {
+        if evidence.lock.is_some() || evidence.job.is_some() {
             let socket = self.paths.run_dir.join(format!("{}.qga", self.guest));
-            seen.frozen = qga::is_frozen(&socket, AGENT).ok();
+            evidence.frozen = guest_agent::is_frozen(&socket, QUICK_TIMEOUT).ok();
         }
     }
 
-    fn holder(&self, tasks: &[Task]) -> Result<Option<String>, String> {
-        let lock = self
-            .paths
-            .lock_dir
-            .join(format!("lock-{}.conf", self.guest));
+    fn find_flock_holder(&self, tasks: &[Task]) -> Result<Option<String>, String> {
+        let lock = format!("lock-{}.conf", self.guest);
+        let lock = self.paths.lock_dir.join(lock);
         tasks::holder(&lock, tasks)
     }
 
-    /// The end, also of a shutdown that is at work: who asks for the end does not want to wait for
-    /// that one. An old `qm` does not know how to overrule it.
-    fn stop(&self, limit: Duration) -> Result<Said, Broken> {
-        let pending = |task: &Task| task.is_alive && task.kind == "qmshutdown";
-        let tasks = self.tasks(limit).unwrap_or_default();
-        if !tasks.iter().any(pending) {
-            return self.qm("stop", &[], limit);
+    /// Stops the guest. Overrules a pending shutdown: its sender does not want to wait for it. An old
+    /// `qm` does not have that option.
+    fn stop(&self, timeout: Duration) -> Result<ChildOutput, ChildError> {
+        let is_shutdown = |task: &Task| task.is_alive && task.kind == "qmshutdown";
+        let tasks = self.tasks(timeout).unwrap_or_default();
+        if !tasks.iter().any(is_shutdown) {
+            return self.qm("stop", &[], timeout);
         }
-        let overruled = self.qm("stop", &["--overrule-shutdown", "1"], limit);
-        match overruled {
-            Err(Broken { words, .. }) if words.contains("Unknown option") => {
-                self.qm("stop", &[], limit)
-            }
-            ended => ended,
+        match self.qm("stop", &["--overrule-shutdown", "1"], timeout) {
+            Err(error) if error.message.contains("Unknown option") => self.qm("stop", &[], timeout),
+            result => result,
         }
     }
 }
 
 impl Driver for QmDriver {
-    fn find(&mut self) -> Qemu {
+    fn find_qemu(&mut self) -> Qemu {
         let scope = format!("{}.scope/cgroup.procs", self.guest);
         let pid_file = format!("{}.pid", self.guest);
-        let places = [
-            Place::Group(self.paths.cgroup_dir.join(scope)),
-            Place::PidFile(self.paths.run_dir.join(pid_file)),
+        let sources = [
+            PidSource::Cgroup(self.paths.cgroup_dir.join(scope)),
+            PidSource::PidFile(self.paths.run_dir.join(pid_file)),
         ];
-        proc::find(&places, &format!("-id\0{}\0", self.guest), &mut self.known)
+        let args = format!("-id\0{}\0", self.guest);
+        process::find(&sources, &args, &mut self.last_seen)
     }
 
-    fn ask(&mut self, command: &str, arguments: Value, limit: Duration) -> Result<Value, String> {
+    fn query_monitor(
+        &mut self,
+        command: &str,
+        arguments: Value,
+        timeout: Duration,
+    ) -> Result<Value, String> {
         let socket = self.paths.run_dir.join(format!("{}.qmp", self.guest));
-        qmp::ask(&socket, command, arguments, limit)
+        qmp::query(&socket, command, arguments, timeout)
     }
 
-    fn twin(&self) -> Option<Box<dyn Driver>> {
+    fn duplicate(&self) -> Option<Box<dyn Driver>> {
         Some(Box::new(self.clone()))
     }
 
-    fn held(&mut self) -> Option<String> {
-        let tasks = self.tasks(AGENT).unwrap_or_default();
-        self.holder(&tasks).ok().flatten()
+    fn flock_holder(&mut self) -> Option<String> {
+        let tasks = self.tasks(QUICK_TIMEOUT).unwrap_or_default();
+        self.find_flock_holder(&tasks).ok().flatten()
     }
 
-    fn settings(&mut self, seen: &mut Evidence, limit: Duration) {
-        if self.is_blind {
-            let why = "lock, staged configuration and high availability are not asked: earlier looks at them \
+    fn add_hypervisor_evidence(&mut self, evidence: &mut Evidence, timeout: Duration) {
+        if self.kernel_only {
+            let why = "lock, staged configuration and high availability were not asked for: earlier probes \
                        still hang in the kernel (`ls /etc/pve` on the host shows whether it answers)";
-            seen.ha = Ha::Unknown("not asked".to_owned());
-            return seen.notes.push(why.to_owned());
+            evidence.ha = HighAvailability::Unknown("not asked".to_owned());
+            return evidence.notes.push(why.to_owned());
         }
         let pve_dir = &self.paths.pve_dir;
-        // Side by side: each may need all of the time.
+        // At the same time, because each may need the whole timeout.
         let (pending, tasks, files) = thread::scope(|scope| {
-            let files = scope.spawn(|| pve::Files::read(pve_dir, &self.guest, limit));
-            let tasks = scope.spawn(|| self.tasks(limit));
-            let broken = |_| Err("their reader failed".to_owned());
+            let files = scope.spawn(|| ClusterFiles::read(pve_dir, &self.guest, timeout));
+            let tasks = scope.spawn(|| self.tasks(timeout));
+            let failed = |_| Err("their reader failed".to_owned());
             (
-                self.qm("pending", &[], limit),
-                tasks.join().unwrap_or_else(broken),
+                self.qm("pending", &[], timeout),
+                tasks.join().unwrap_or_else(failed),
                 files.join().unwrap_or_default(),
             )
         });
-        let answer = pending.as_ref();
-        let answer = answer.map(|said| said.out.clone());
-        files.tell(
-            &self.guest,
-            &answer.map_err(|broken| broken.words.clone()),
-            seen,
-        );
-        self.ground(seen, limit);
-        let config = configuration(pending, seen);
-        self.occupied(&config, tasks, seen);
+        let config = match &pending {
+            Ok(output) => Ok(output.stdout.clone()),
+            Err(error) => Err(error.message.clone()),
+        };
+        files.add_evidence(&self.guest, &config, evidence);
+        self.add_host_evidence(evidence, timeout);
+        add_notes(pending, evidence);
+        let config = config.unwrap_or_default();
+        self.add_work_evidence(&config, tasks, evidence);
         let change = |line: &str| match line.split_once(' ') {
             Some(("new", change)) => Some(change.to_owned()),
             Some(("del", change)) => Some(format!("{change} (removed)")),
             _ => None,
         };
-        seen.staged = config.lines().filter_map(change).take(50).collect();
+        evidence.staged = config.lines().filter_map(change).take(STAGED_MAX).collect();
     }
 
-    fn act(&mut self, action: Action, limit: Duration) -> Result<String, Failure> {
-        let verb = match action {
-            Action::Start => "start",
-            Action::Stop => return self.stop(limit).map(Said::all).map_err(classify),
-            Action::Reset => "reset",
-            // Wakes a guest that sleeps as well.
-            Action::Resume | Action::Wake => "resume",
-            Action::Unlock => "unlock",
+    fn perform(&mut self, action: Action, timeout: Duration) -> Result<String, Failure> {
+        let result = match action {
+            Action::Start => self.qm("start", &[], timeout),
+            Action::Stop => self.stop(timeout),
+            Action::Reset => self.qm("reset", &[], timeout),
+            // This also wakes a guest that sleeps.
+            Action::Resume | Action::Wake => self.qm("resume", &[], timeout),
+            Action::Unlock => self.qm("unlock", &[], timeout),
         };
-        self.qm(verb, &[], limit).map(Said::all).map_err(classify)
+        result.map(ChildOutput::combined).map_err(classify)
     }
 
-    fn screen(&mut self, limit: Duration) -> Result<Vec<u8>, String> {
+    fn screenshot(&mut self, timeout: Duration) -> Result<Vec<u8>, String> {
         let file = self.paths.gate_dir.join(&self.guest).join("screen.ppm");
-        let dump = self.ask("screendump", json!({ "filename": file }), limit);
-        let picture = dump.and_then(|_| file::bytes(&file, PICTURE, limit));
-        // What is left of an earlier picture goes as well.
+        let dump = self.query_monitor("screendump", json!({ "filename": file }), timeout);
+        let picture = dump.and_then(|_| file::bytes(&file, PICTURE_MAX_BYTES, timeout));
+        // If this failed, the file may be from an earlier attempt.
         let _ = fs::remove_file(&file);
         picture
     }
@@ -244,37 +257,32 @@ impl Driver for QmDriver {
     }
 }
 
-/// The configuration with what is staged, as `qm pending` prints it; empty where it does not.
-fn configuration(pending: Result<Said, Broken>, seen: &mut Evidence) -> String {
+/// Adds the warnings or the error of `qm pending`.
+fn add_notes(pending: Result<ChildOutput, ChildError>, evidence: &mut Evidence) {
     match pending {
-        Ok(Said { out, warned }) => {
-            let warnings = warned.lines().filter(|line| !line.trim().is_empty());
-            let told = warnings.map(|line| format!("qm pending: {line}"));
-            seen.notes.extend(told.take(WARNINGS));
-            out
+        Ok(output) => {
+            let warnings = output.stderr.lines().filter(|line| !line.trim().is_empty());
+            let notes = warnings.map(|line| format!("qm pending: {line}"));
+            evidence.notes.extend(notes.take(WARNINGS_MAX));
         }
-        Err(broken) => {
-            seen.notes.push(broken.words);
-            String::new()
-        }
+        Err(error) => evidence.notes.push(error.message),
     }
 }
 
-/// What kind of failure `qm` tells of: its exit code says only that it is one.
-fn classify(broken: Broken) -> Failure {
-    let failure = Failure::from(broken);
-    let words = &failure.message;
-    // Held for half a minute by the clean-up after a QEMU that crashed or was killed.
-    let is_busy = words.contains("can't lock file");
-    let named = words.split_once("VM is locked (");
+/// Derives the kind of failure from the message of `qm`: its exit code does not tell.
+fn classify(error: ChildError) -> Failure {
+    let failure = Failure::from(error);
+    let message = &failure.message;
+    // The clean-up after a QEMU that crashed or was killed holds this lock for half a minute.
+    let is_busy = message.contains("can't lock file");
+    let named = message.split_once("VM is locked (");
     let named = named.and_then(|(_, rest)| rest.split_once(')'));
     let lock = named.map(|(lock, _)| lock);
+    let lock = lock.or(is_busy.then_some("another task holds it"));
     Failure {
         is_busy,
-        passing: words.contains("timeout waiting on systemd"),
-        lock: lock
-            .or(is_busy.then_some("another task holds it"))
-            .map(str::to_owned),
+        transient: message.contains("timeout waiting on systemd"),
+        lock: lock.map(str::to_owned),
         ..failure
     }
 }
@@ -284,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_and_a_passing_failure_are_told_from_the_words() {
+    fn lock_and_transient_failure_are_recognised_in_the_message() {
         let failed = |text: &str| classify(text.to_owned().into());
         let lock = |text: &str| failed(text).lock;
         assert_eq!(
@@ -294,7 +302,7 @@ mod tests {
         let flock = "can't lock file '/var/lock/qemu-server/lock-102.conf' - got timeout";
         assert_eq!(lock(flock).as_deref(), Some("another task holds it"));
         assert_eq!(lock("VM 102 not running"), None);
-        assert!(failed(flock).is_busy && !failed(flock).passing);
-        assert!(failed("timeout waiting on systemd").passing);
+        assert!(failed(flock).is_busy && !failed(flock).transient);
+        assert!(failed("timeout waiting on systemd").transient);
     }
 }

@@ -1,15 +1,15 @@
-//! Proxmox's lists of sections: `storage.cfg`, `ha/resources.cfg`.
+//! Proxmox's section files: `storage.cfg`, `ha/resources.cfg`.
 
-/// Whether every line of `text` belongs to a list of sections.
-pub(crate) fn is_list(text: &str) -> bool {
-    let belongs = |line: &str| {
+/// Whether `text` is a valid section file.
+pub(super) fn is_section_file(text: &str) -> bool {
+    let is_valid = |line: &str| {
         line.trim().is_empty() || line.starts_with(['#', ' ', '\t']) || header(line).is_some()
     };
-    text.lines().all(belongs)
+    text.lines().all(is_valid)
 }
 
-/// The settings of the first section for which `wanted`, by its type and its name.
-pub(crate) fn section(
+/// The settings of the first section whose type and name are `wanted`.
+pub(super) fn section(
     text: &str,
     wanted: impl Fn(&str, &str) -> bool,
 ) -> Option<Vec<(&str, &str)>> {
@@ -17,17 +17,15 @@ pub(crate) fn section(
     let mut lines = text.lines().skip_while(|line| !begins(line));
     lines.next()?;
     let settings = lines.take_while(|line| line.starts_with([' ', '\t']));
-    let pair = |line: &'_ str| line.find(char::is_whitespace).unwrap_or(line.len());
     let settings = settings.map(str::trim).filter(|line| !line.is_empty());
-    Some(
-        settings
-            .map(|line| line.split_at(pair(line)))
-            .map(|(key, value)| (key, value.trim()))
-            .collect(),
-    )
+    let pairs = settings.map(|line| {
+        let (key, value) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+        (key, value.trim())
+    });
+    Some(pairs.collect())
 }
 
-/// The words of a section's first line, `TYPE: NAME`.
+/// The type and name in a section's first line, `TYPE: NAME`.
 fn header(line: &str) -> Option<(&str, &str)> {
     let (kind, id) = line.split_once(':')?;
     let id = id.trim();
@@ -40,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_section_ends_where_the_next_one_begins_and_a_line_may_be_a_word() {
+    fn section_ends_before_the_next_one_and_a_setting_may_have_no_value() {
         let text = "dir: local\n\tpath /var/lib/vz\n\tdisable\n\nnfs: nas\n\tnodes pve1,pve2\n";
         let find = |name: &str| section(text, |_, id| id == name);
         assert_eq!(
@@ -49,6 +47,8 @@ mod tests {
         );
         assert_eq!(find("nas"), Some(vec![("nodes", "pve1,pve2")]));
         assert_eq!(find("lab"), None);
-        assert!(is_list(text) && is_list("") && !is_list("vm: 102\nnonsense\n"));
+        assert!(
+            is_section_file(text) && is_section_file("") && !is_section_file("vm: 102\nnonsense\n")
+        );
     }
 }

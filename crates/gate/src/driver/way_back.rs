@@ -1,23 +1,23 @@
-//! What has to be known of a guest before it is ended: where it lives, who decides about it, and
+//! What the gate must know of a guest before it ends it: where it is, who decides about it, and
 //! whether it could be started again.
 
-/// Whether the guest could be started again, had it been ended. Nothing but [`WayBack::Seen`] lets
-/// the gate end a guest that it means to start.
+/// Whether the guest could be started again after its end. The gate ends a guest that it means to
+/// start only if this is [`WayBack::Proven`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum WayBack {
     /// The driver was not asked, or has no answer.
     #[default]
-    NotAsked,
-    /// It could; holds what was seen, and what shows only at the start.
-    Seen(String),
-    /// It could not, or nothing proves that it could; holds why, with the remedy.
+    NotChecked,
+    /// It could. Carries what was checked, and what can fail only at the start.
+    Proven(String),
+    /// It could not, or nothing proves that it could. Carries the reason and the remedy.
     Missing(String),
 }
 
 impl WayBack {
-    /// Shuts a way back that was seen, where something else that it needs is not there.
-    pub(crate) fn needs(&mut self, other: Result<(), String>) {
-        if let (WayBack::Seen(_), Err(why)) = (&*self, other) {
+    /// Adds a requirement to a proven way back.
+    pub(crate) fn require(&mut self, requirement: Result<(), String>) {
+        if let (WayBack::Proven(_), Err(why)) = (&*self, requirement) {
             *self = WayBack::Missing(why);
         }
     }
@@ -25,59 +25,59 @@ impl WayBack {
     /// What proves the way back.
     ///
     /// # Errors
-    /// A sentence: why nothing does, and what to do.
-    pub fn proven(&self) -> Result<&str, String> {
+    /// Why nothing does, and the remedy.
+    pub fn proof(&self) -> Result<&str, String> {
         match self {
-            WayBack::Seen(what) => Ok(what),
+            WayBack::Proven(what) => Ok(what),
             WayBack::Missing(why) => Err(why.clone()),
-            WayBack::NotAsked => Err("nothing was seen that tells whether it could be".to_owned()),
+            WayBack::NotChecked => Err("the hypervisor did not report whether it could".to_owned()),
         }
     }
 }
 
 /// Where the guest's configuration is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Home {
-    /// On this host, as far as can be told.
+pub enum Location {
+    /// On this host, as far as is known.
     #[default]
-    Here,
-    /// On another host of the cluster, by its name.
-    On(String),
-    /// On no host of the cluster.
-    Nowhere,
+    ThisHost,
+    /// On this other node of the cluster.
+    OtherNode(String),
+    /// On no node of the cluster.
+    Gone,
 }
 
-/// Whether high availability decides when the guest runs. Then a start or a stop is only a request.
+/// Whether high availability decides when the guest runs. If it does, start and stop are requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Ha {
+pub enum HighAvailability {
     /// It does not.
     #[default]
-    No,
-    /// It does; holds the state that is requested there: `started`, `stopped`, `disabled`.
+    NotManaged,
+    /// It does. Carries the requested state: `started`, `stopped`, `disabled`.
     Managed(String),
-    /// It can't be told; holds why.
+    /// It can't be determined. Carries the reason.
     Unknown(String),
 }
 
-impl Ha {
-    /// Whether a start or a stop is known to be a mere request.
+impl HighAvailability {
+    /// Whether start and stop are known to be requests.
     #[must_use]
     pub fn decides(&self) -> bool {
-        matches!(self, Ha::Managed(_))
+        matches!(self, HighAvailability::Managed(_))
     }
 
     /// Whether the guest is requested to be off.
     #[must_use]
     pub fn wants_it_off(&self) -> bool {
-        matches!(self, Ha::Managed(state) if state != "started")
+        matches!(self, HighAvailability::Managed(state) if state != "started")
     }
 
-    /// For programs; none where it is not known.
+    /// Whether the guest is managed; none if unknown.
     pub(crate) fn is_managed(&self) -> Option<bool> {
         match self {
-            Ha::No => Some(false),
-            Ha::Managed(_) => Some(true),
-            Ha::Unknown(_) => None,
+            HighAvailability::NotManaged => Some(false),
+            HighAvailability::Managed(_) => Some(true),
+            HighAvailability::Unknown(_) => None,
         }
     }
 }

@@ -1,147 +1,144 @@
-//! The start of a guest, until it is seen to run on.
+//! The start of a guest, until it has run for a few seconds.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use breakglass_verbs::Verdict;
 
-use super::{Ladder, MONITOR, POLL, requested};
+use super::change::POLL_INTERVAL;
+use super::{Steps, requested};
 use crate::driver::{Action, Evidence, Failure, Process, Qemu};
-use crate::text;
 use crate::verdict::judge;
 
-/// How long a fresh QEMU has to stay before it counts as one that runs: what ends by itself (no
-/// memory, a device that is not there, a guest that resets for ever) has mostly done so by then.
-const STEADY: Duration = Duration::from_secs(3);
-/// The first pause before a start is tried again; each one is twice as long as the one before.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How long a new QEMU process must exist before it counts as running: most of those that end by
+/// themselves (no memory, a missing device, a guest that resets for ever) have done so by then.
+const STEADY_TIME: Duration = Duration::from_secs(3);
+/// The first pause before another attempt. Each pause is twice as long as the one before.
+const FIRST_RETRY_PAUSE: Duration = Duration::from_secs(1);
+const NEW_PROCESS: &str = "a fresh QEMU process";
 
-impl Ladder<'_> {
-    /// Starts the guest, which was seen as `before`. One that was `ended` by this verb is owed its
-    /// start: as long as that fails, it is tried again until its time is over.
-    pub(super) fn start(&mut self, before: &Evidence, ended: bool) -> Result<(), Failure> {
-        if before.lock.as_ref().is_some_and(|lock| lock.ours) {
-            let lifted = self.act(
-                Action::Unlock,
-                "lifting the lock that a broken-off suspension left",
-                self.limits.ask,
-            );
-            lifted.unwrap_or_else(|failure| self.out.line(&failure.message));
+impl Steps<'_> {
+    /// Starts the guest, which was observed as `before`. If this verb has ended it (`was_ended`), a
+    /// start that fails is repeated until its time is over.
+    pub(super) fn start(&mut self, before: &Evidence, was_ended: bool) -> Result<(), Failure> {
+        if before.lock.as_ref().is_some_and(|lock| lock.is_left_over) {
+            let what = "removing the lock of an interrupted suspension";
+            // If this fails, the start reports the lock.
+            let _ = self.change(Action::Unlock, what, self.limits.ask);
         }
-        let what = "a fresh QEMU process";
-        let mut result = self.act_in_turn(Action::Start, what, self.limits.start);
-        if matches!(&result, Err(failure) if failure.passing) {
-            result = self.act(Action::Start, "known to pass: once more", self.limits.start);
-        }
+        let limit = self.limits.start;
         let asked = before.ha.decides();
-        if !asked {
-            result = self.settled(result);
+        let mut result = self.change_in_turn(Action::Start, NEW_PROCESS, limit);
+        if matches!(&result, Err(failure) if failure.transient) {
+            result = self.change(Action::Start, "again, after a transient failure", limit);
         }
-        if ended && result.is_err() {
+        if !asked {
+            result = self.settle_after(result);
+        }
+        if was_ended && result.is_err() {
             result = self.start_again(before, result);
         }
-        let earlier = before.process().filter(|_| ended);
-        let up = |now: &Evidence| {
-            judge(now) == Verdict::Running && earlier.is_none_or(|earlier| now.outlived(earlier))
+        let earlier = before.process().filter(|_| was_ended);
+        let is_up = |now: &Evidence| {
+            judge(now) == Verdict::Running && earlier.is_none_or(|earlier| now.is_gone(earlier))
         };
-        if asked && result.is_ok() && !up(&self.wait(self.limits.start, true, up)) {
+        if asked && result.is_ok() && !is_up(&self.wait(limit, true, is_up)) {
             return Err(requested("runs no fresh QEMU process"));
         }
         result
     }
 
-    /// What became of a start, by what is seen once the guest has settled.
-    fn settled(&mut self, result: Result<(), Failure>) -> Result<(), Failure> {
+    /// The result of a start, according to the state in which the guest settles.
+    fn settle_after(&mut self, result: Result<(), Failure>) -> Result<(), Failure> {
         match result {
             Ok(()) => self.settle().map(|_| ()),
-            // What was begun may still come: the verdict is that of the end.
-            Err(late) if late.is_late => {
+            Err(failure) if failure.timed_out => {
                 self.out
-                    .line("start: its command did not end in time; what it began may come late");
-                match self.settle() {
-                    Ok(true) => {
-                        self.out
-                            .line("start: QEMU came up late, and the guest runs");
-                        Ok(())
-                    }
-                    _ => Err(late),
+                    .line("start: its command did not end in time; QEMU may come up late");
+                if !matches!(self.settle(), Ok(true)) {
+                    return Err(failure);
                 }
+                self.out
+                    .line("start: QEMU came up late, and the guest runs");
+                Ok(())
             }
             failed => failed,
         }
     }
 
-    /// Tries the start of a guest that was ended, or asked to end, until it succeeds or its time is
+    /// Repeats the start of a guest that was ended, or asked to end, until it succeeds or its time is
     /// over.
     fn start_again(
         &mut self,
         before: &Evidence,
         mut result: Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let (ends, mut pause) = (Instant::now() + self.limits.start, AGAIN);
+        let limit = self.limits.start;
+        let deadline = Instant::now() + limit;
+        let asked = before.ha.decides();
+        let mut pause = FIRST_RETRY_PAUSE;
         while let Err(failure) = &result {
-            let left = ends.saturating_duration_since(Instant::now());
-            let now = Evidence::glance(self.driver, MONITOR.min(self.limits.ask));
-            let lives_on = before.ha.decides()
-                && before
-                    .process()
-                    .is_some_and(|earlier| !now.outlived(earlier));
-            if left.is_zero() || !(now.qemu == Qemu::Absent || lives_on) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let now = self.observe();
+            let still_runs = before
+                .process()
+                .is_some_and(|earlier| !now.is_gone(earlier));
+            let may_start = now.qemu == Qemu::Absent || (asked && still_runs);
+            if left.is_zero() || !may_start {
                 break;
             }
             pause = pause.min(left);
-            let line = format!(
-                "start: failed ({}); once more in {} s, for {} s yet",
-                failure.message,
+            let message = &failure.message;
+            self.explain(&format!(
+                "start: failed ({message}); once more in {} s, for {} s more",
                 pause.as_secs_f32(),
                 left.as_secs()
-            );
-            self.out.line(&text::visible(&line, 600));
+            ));
             thread::sleep(pause);
             pause *= 2;
-            let what = "a fresh QEMU process";
-            result = self.act_in_turn(Action::Start, what, self.limits.start);
-            if !before.ha.decides() {
-                result = self.settled(result);
+            result = self.change_in_turn(Action::Start, NEW_PROCESS, limit);
+            if !asked {
+                result = self.settle_after(result);
             }
         }
         result
     }
 
-    /// Looks until the guest has run in one QEMU process for [`STEADY`], or the time to settle is
-    /// over; whether it runs then. A process that ends meanwhile is told, and another one that comes has
-    /// its own time.
+    /// Observes the guest until it has run in one QEMU process for [`STEADY_TIME`], or the time to
+    /// settle is over; returns whether it runs then. The end of a process is printed, and its
+    /// successor gets its own time.
     fn settle(&mut self) -> Result<bool, Failure> {
-        let steady = STEADY.min(self.limits.settle);
-        self.announce("settle", "the guest has to run on", self.limits.settle);
-        let (deadline, mut ended) = (Instant::now() + self.limits.settle, None);
-        let mut run: Option<(Process, Instant)> = None;
+        let limit = self.limits.settle;
+        let steady_time = STEADY_TIME.min(limit);
+        self.announce("settle", "the guest has to keep running", limit);
+        let deadline = Instant::now() + limit;
+        let mut ended = None;
+        let mut current: Option<(Process, Instant)> = None;
         loop {
-            let now = Evidence::glance(self.driver, MONITOR.min(self.limits.ask));
-            if let Some((process, since)) = run.filter(|(process, _)| now.outlived(*process)) {
-                let lived = since.elapsed().as_secs_f32();
-                let why = format!(
-                    "QEMU process {} ended by itself {lived:.1} s after it was seen",
-                    process.pid
-                );
+            let now = self.observe();
+            if let Some((process, since)) = current.filter(|(process, _)| now.is_gone(*process)) {
+                let lifetime = since.elapsed().as_secs_f32();
+                let pid = process.pid;
+                let why =
+                    format!("QEMU process {pid} ended by itself {lifetime:.1} s after it was seen");
                 self.out.line(&format!("settle: {why}"));
-                (run, ended) = (None, Some(Failure::from(why)));
+                ended = Some(Failure::from(why));
+                current = None;
             }
-            run = now.process().map(|process| match run {
-                Some(earlier) => earlier,
-                None => (process, Instant::now()),
-            });
-            let is_steady = run.is_some_and(|(_, since)| since.elapsed() >= steady);
+            current = now
+                .process()
+                .map(|process| current.unwrap_or((process, Instant::now())));
+            let is_steady = current.is_some_and(|(_, since)| since.elapsed() >= steady_time);
             let runs = judge(&now) == Verdict::Running;
             let left = deadline.saturating_duration_since(Instant::now());
             if (runs && is_steady) || left.is_zero() {
-                self.saw(&now);
+                self.print_observation(&now);
                 return match ended {
                     Some(ended) if !runs => Err(ended),
                     _ => Ok(runs),
                 };
             }
-            thread::sleep(POLL.min(left));
+            thread::sleep(POLL_INTERVAL.min(left));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A host for the gate under test: the `qm` stand-in, its "QEMU", a monitor and a policy file.
 
-// Each test binary uses its own part of this.
+// Each test binary uses only a part of this module.
 #![allow(dead_code, missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 #[path = "../../../../tests/rig/src/qmp.rs"]
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use breakglass_rig::pve;
 use tempfile::TempDir;
 
-/// Everything that a verb said, in order.
+/// The output of a verb, in order.
 #[derive(Default)]
-pub struct Said(pub Vec<String>);
+pub struct Transcript(pub Vec<String>);
 
-impl breakglass_gate::Output for Said {
+impl breakglass_gate::Output for Transcript {
     fn line(&mut self, text: &str) {
         self.0.push(text.to_owned());
     }
@@ -64,7 +64,7 @@ impl Host {
         host
     }
 
-    /// From now on nothing listens where the monitor did.
+    /// Ends the monitor, so that nothing listens on its socket.
     pub fn end_monitor(&mut self) {
         self.monitor.take();
     }
@@ -93,12 +93,12 @@ impl Host {
         path
     }
 
-    /// A file of the cluster file system.
+    /// The path of a file in the cluster file system.
     pub fn pve(&self, name: &str) -> PathBuf {
         self.state().join("pve").join(name)
     }
 
-    /// Has high availability manage the guest, requested to be in `state`.
+    /// Makes high availability manage the guest, with `state` as its requested state.
     pub fn manage(&self, state: &str) {
         pve::manage(&self.state().join("pve"), state);
     }
@@ -111,8 +111,8 @@ impl Host {
             .ok()
     }
 
-    /// Whether the stand-in's "QEMU" is there, and no corpse.
-    pub fn lives(&self) -> bool {
+    /// Whether the stand-in's "QEMU" exists and is not a zombie.
+    pub fn is_alive(&self) -> bool {
         let status = |pid| fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let status = self.pid().map_or(String::new(), status);
         status
@@ -120,7 +120,7 @@ impl Host {
             .any(|line| line.starts_with("State:") && !line.contains("Z (zombie)"))
     }
 
-    /// Everything that `qm` was called with since, one line each.
+    /// The arguments of each call of `qm`.
     pub fn calls(&self) -> Vec<String> {
         let calls = fs::read_to_string(self.state().join("calls")).unwrap_or_default();
         calls.lines().map(str::to_owned).collect()
@@ -133,11 +133,11 @@ impl Host {
         calls
     }
 
-    pub fn journal(&self) -> String {
+    pub fn host_log(&self) -> String {
         fs::read_to_string(self.path("journal")).unwrap_or_default()
     }
 
-    /// The policy of the host, with the lines of `more` in place of those of the same keys.
+    /// Writes the policy, with the lines of `more` instead of those with the same keys.
     pub fn write_policy(&self, more: &str) {
         let root = self.dir.path().display();
         let base = format!(
@@ -156,7 +156,7 @@ impl Host {
         fs::write(self.path("gate.toml"), kept.join("\n") + "\n").unwrap();
     }
 
-    /// The stand-in itself, without environment, as the gate calls it.
+    /// Runs the stand-in without an environment, like the gate.
     pub fn qm(&self, args: &[&str]) -> Output {
         let mut command = Command::new(self.path("qm"));
         command
@@ -167,7 +167,7 @@ impl Host {
         command.output().unwrap()
     }
 
-    /// The gate as sshd starts it for a client that sent `line`.
+    /// The gate, as sshd starts it for a client that sent `line`.
     pub fn gate(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_breakglass-gate"));
         command
@@ -194,9 +194,9 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
-        // Before its socket goes with the directory: that is how it is told to end.
+        // Before the directory is removed with its socket, which ends it.
         self.monitor.take();
-        // Ends the stand-in's "QEMU", also one that a test let it forget.
+        // Ends the stand-in's "QEMU", even if a test has made the stand-in forget it.
         for entry in fs::read_dir(self.state()).unwrap().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.contains("-stop")
@@ -207,7 +207,7 @@ impl Drop for Host {
             }
         }
         self.unset("lock");
-        // What high availability has still to do, it finds nothing to do about.
+        // Leaves nothing to do for a pending request of high availability.
         let _ = fs::remove_dir_all(self.state().join("pve"));
         pve::healthy(&self.state().join("pve"));
         let _ = self.qm(&["stop", "102"]);
@@ -219,19 +219,19 @@ impl Drop for Host {
     }
 }
 
-/// Waits until `done`, at most half a minute.
+/// Waits until `done`, for at most 30 s.
 pub fn wait_for(done: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !done() {
         assert!(
             Instant::now() < deadline,
-            "it did not come to pass within 30 s"
+            "the condition was not met within 30 s"
         );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// A guest agent that knows one question; dropping it leaves its thread to the end of the test.
+/// A guest agent that answers one question. Its thread runs until the end of the test.
 pub struct Agent {
     says: std::sync::Arc<std::sync::Mutex<(String, usize)>>,
 }
@@ -257,7 +257,7 @@ impl Agent {
         state.clone_into(&mut self.says.lock().unwrap().0);
     }
 
-    /// How many have come to ask.
+    /// Number of clients that have connected.
     pub fn asked(&self) -> usize {
         self.says.lock().unwrap().1
     }
@@ -269,14 +269,14 @@ fn converse(
 ) -> std::io::Result<()> {
     use std::io::{BufRead, BufReader, Write};
     let mut out = client;
-    // An answer to one who left before it came.
+    // An answer to an earlier client that has disconnected.
     writeln!(out, r#"{{"return": "thawed"}}"#)?;
     for line in BufReader::new(client).lines() {
         let request: serde_json::Value = serde_json::from_str(&line?)?;
         let state = says.lock().unwrap().0.clone();
         match request["execute"].as_str() {
             Some("guest-sync") => writeln!(out, r#"{{"return": {}}}"#, request["arguments"]["id"])?,
-            // One that says nothing is silent.
+            // With an empty state the agent is silent.
             _ if state.is_empty() => {}
             _ => writeln!(out, r#"{{"return": "{state}"}}"#)?,
         }
@@ -284,8 +284,8 @@ fn converse(
     Ok(())
 }
 
-/// A FUSE file system whose daemon takes each request and never answers: who asks sits in the kernel.
-/// Wants root.
+/// A FUSE file system whose daemon reads every request and never answers, so that every access hangs
+/// in the kernel. Needs root.
 pub struct HungFiles {
     dir: TempDir,
     asked: std::sync::Arc<std::sync::atomic::AtomicUsize>,
@@ -312,7 +312,7 @@ impl HungFiles {
             .status();
         assert!(
             mount.unwrap().success(),
-            "no FUSE here: this test wants root"
+            "FUSE is not available: this test needs root"
         );
         let asked = std::sync::Arc::clone(&hung.asked);
         std::thread::spawn(move || {
@@ -339,7 +339,7 @@ impl HungFiles {
         self.dir.path()
     }
 
-    /// How many requests it has taken.
+    /// Number of requests that it has read.
     pub fn asked(&self) -> usize {
         self.asked.load(std::sync::atomic::Ordering::SeqCst)
     }
@@ -347,7 +347,7 @@ impl HungFiles {
 
 impl Drop for HungFiles {
     fn drop(&mut self) {
-        // By force: that lets go of those who wait.
+        // Forced, which releases the waiting processes.
         for how in ["-f", "-l"] {
             let umount = Command::new("umount").arg(how).arg(self.dir()).output();
             if umount.is_ok_and(|output| output.status.success()) {

@@ -93,9 +93,9 @@ impl<H: Hypervisor> LabHost<H> {
         self.dir.path().join("forensics")
     }
 
-    /// The gate's own record of its decisions.
+    /// The gate's log of its decisions.
     #[must_use]
-    pub fn journal(&self) -> String {
+    pub fn host_log(&self) -> String {
         fs::read_to_string(self.dir.path().join("journal")).unwrap_or_default()
     }
 
