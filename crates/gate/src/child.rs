@@ -91,7 +91,7 @@ pub(crate) fn run(
         _ if timed_out => format!("not finished after {} s, killed", timeout.as_secs_f32()),
         Some(status) if status.success() => return Ok(ChildOutput { stdout, stderr }),
         Some(status) => status.to_string(),
-        None => "its end was not seen".to_owned(),
+        None => "its exit status is unknown".to_owned(),
     };
     let output = match (stderr.trim(), stdout.trim()) {
         ("", stdout) => stdout,

@@ -25,16 +25,14 @@ pub(crate) fn encode(picture: Vec<u8>) -> Result<Vec<u8>, String> {
     let ppm =
         ppm(&picture).ok_or("the screen that QEMU returned is not a picture, or is truncated")?;
     let pixels = ppm.width * ppm.height;
-    let (step, grey) = (
-        if pixels < PNG_MAX_BYTES { 1 } else { 2 },
-        pixels > PNG_MAX_BYTES / 3,
-    );
+    let step = if pixels < PNG_MAX_BYTES { 1 } else { 2 };
+    let is_grey = pixels > PNG_MAX_BYTES / 3;
     let mut rows = Vec::new();
     for row in ppm.pixels.chunks_exact(ppm.width * 3).step_by(step) {
         // No filter.
         rows.push(0);
         for pixel in row.chunks_exact(3).step_by(step) {
-            if grey {
+            if is_grey {
                 rows.extend(pixel.iter().max());
             } else {
                 rows.extend(pixel);
@@ -48,7 +46,7 @@ pub(crate) fn encode(picture: Vec<u8>) -> Result<Vec<u8>, String> {
     };
     let mut header = [side(ppm.width), side(ppm.height)].concat();
     // Eight bits for each colour; no interlacing.
-    header.extend([8, if grey { 0 } else { 2 }, 0, 0, 0]);
+    header.extend([8, if is_grey { 0 } else { 2 }, 0, 0, 0]);
     let mut png = SIGNATURE.to_vec();
     chunk(&mut png, *b"IHDR", &header);
     chunk(&mut png, *b"IDAT", &stored(&rows));

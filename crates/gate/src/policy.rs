@@ -206,14 +206,16 @@ impl Policy {
         if !rest.is_empty() && !rest.starts_with('#') {
             return Err("write a \"string\" or a number, and nothing after it".to_owned());
         }
-        let (word, number) = (value.as_str(), value.as_u64());
+        let word = value.as_str();
+        let number = value.as_u64();
         let path = word
             .filter(|path| path.starts_with('/'))
             .ok_or("write an absolute path in quotes");
         let amount = number
             .filter(|n| *n <= 100_000)
             .ok_or("write a number of at most 100000");
-        let (seconds, keep) = (key.strip_suffix("_seconds"), key.strip_prefix("keep_"));
+        let seconds = key.strip_suffix("_seconds");
+        let keep = key.strip_prefix("keep_");
         match (key, word) {
             ("driver", Some("qm")) => self.driver = DriverKind::Qm,
             ("driver", Some("virsh")) => self.driver = DriverKind::Virsh,

@@ -173,10 +173,10 @@ fn real_vm_file_system_that_hangs_in_the_kernel_delays_neither_output_nor_exit()
     assert!(hung.asked() > 0, "nothing was read from the file system");
     // After a few hung probes, the file system is not read any more, and the rest is still reported.
     let blind = "not asked for: earlier probes still hang in the kernel";
-    let told: Vec<bool> = (0..6)
+    let kernel_only: Vec<bool> = (0..6)
         .map(|_| host.send("vitals").1.contains(blind))
         .collect();
-    assert_eq!(told, [false, false, true, true, true, true]);
+    assert_eq!(kernel_only, [false, false, true, true, true, true]);
     let asked = hung.asked();
     let (_, out, _) = host.send("status");
     assert_eq!((last(&out), hung.asked()), ("verdict: running", asked));
@@ -325,16 +325,15 @@ fn each_run_state_has_its_remedy_and_start_follows_it() {
         let before = host.changes().len();
         let (code, out, err) = host.send("start");
         let changes = host.changes().split_off(before);
-        match is_resumed {
-            true => assert_eq!(
+        if is_resumed {
+            assert_eq!(
                 (code, changes),
                 (0, vec!["resume 102".to_owned()]),
                 "{state}: {out}{err}"
-            ),
-            false => {
-                assert_eq!((code, changes), (1, Vec::new()), "{state}: {out}{err}");
-                assert!(err.contains(remedy), "{state}: {err}");
-            }
+            );
+        } else {
+            assert_eq!((code, changes), (1, Vec::new()), "{state}: {out}{err}");
+            assert!(err.contains(remedy), "{state}: {err}");
         }
     }
 }

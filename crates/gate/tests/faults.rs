@@ -220,7 +220,7 @@ proptest! {
     fn every_verb_ends_in_time_with_a_true_verdict_and_at_most_one_process(
         world in world(), verb in prop::sample::select(Verb::ALL.to_vec()),
     ) {
-        let (mut after, mut said, began) = (world.clone(), Transcript::default(), Instant::now());
+        let (mut after, mut transcript, began) = (world.clone(), Transcript::default(), Instant::now());
         let context = Context {
             guest: "102",
             client: ClientRequest { source: "192.0.2.7", line: verb.as_str() },
@@ -229,8 +229,8 @@ proptest! {
             host_log: &NoHostLog,
             limits: &limits(),
         };
-        let exit = serve(&context, &mut after, &mut said);
-        let story = said.0.join("\n");
+        let exit = serve(&context, &mut after, &mut transcript);
+        let story = transcript.0.join("\n");
         // All limits together are a tenth of a second; the rest allows for an overloaded machine.
         prop_assert!(began.elapsed() < Duration::from_secs(30), "{:?}: {story}", began.elapsed());
         prop_assert!(!after.is_torn, "{story}");
@@ -244,7 +244,7 @@ proptest! {
         if verb == Verb::Screenshot {
             return Ok(());
         }
-        let last = said.0.last().and_then(|line| line.strip_prefix("verdict: ")).unwrap();
+        let last = transcript.0.last().and_then(|line| line.strip_prefix("verdict: ")).unwrap();
         prop_assert!(Verdict::parse(last).is_some());
         prop_assert_eq!(last, after.truth(), "{}", story);
         let (runs, was) = (after.truth() == "running", world.alive);
@@ -326,7 +326,7 @@ fn guest_whose_process_is_unknown_is_neither_cycled_nor_started() {
 
 /// The gate's exit code and output for `verb`.
 fn serve_verb(verb: &str, driver: &mut dyn Driver) -> (u8, String) {
-    let mut said = Transcript::default();
+    let mut transcript = Transcript::default();
     let context = Context {
         guest: "102",
         client: ClientRequest {
@@ -338,8 +338,8 @@ fn serve_verb(verb: &str, driver: &mut dyn Driver) -> (u8, String) {
         host_log: &NoHostLog,
         limits: &limits(),
     };
-    let exit = serve(&context, driver, &mut said);
-    (exit, said.0.join("\n"))
+    let exit = serve(&context, driver, &mut transcript);
+    (exit, transcript.0.join("\n"))
 }
 
 /// Breaks one of the gate's children in one way: the verb still ends in time with a true verdict.

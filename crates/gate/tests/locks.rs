@@ -108,10 +108,10 @@ fn job_is_reported_without_a_lock_and_a_console_is_not_a_job() {
     };
     for kind in ["qmsnapshot", "vzdump", "qmigrate"] {
         task.enlist(&host, kind);
-        let (told, lock) = job();
+        let (job, lock) = job();
         assert!(
-            told.as_str().unwrap().starts_with(&task.named(kind)),
-            "{told}"
+            job.as_str().unwrap().starts_with(&task.named(kind)),
+            "{job}"
         );
         assert!(lock.is_null());
     }
@@ -173,8 +173,8 @@ fn flock_that_is_released_is_waited_for() {
     let task = Task::holding(&host, "qmsnapshot", 3);
     let (code, out, err) = host.send("reset");
     assert_eq!((code, last(&out)), (0, "verdict: running"), "{out}{err}");
-    let told = format!("wait: {}", task.named("qmsnapshot"));
-    assert!(out.contains(&told), "{out}");
+    let line = format!("wait: {}", task.named("qmsnapshot"));
+    assert!(out.contains(&line), "{out}");
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn real_vm_guest_runs_after_a_cycle_whose_connection_broke_at_any_of_twenty_mome
     assert!(moments.len() >= 20, "{moments:?}");
     for (number, moment) in moments.iter().enumerate() {
         let before = host.guest.qemu();
-        let said = cut(&host, number, *moment);
+        let output = cut(&host, number, *moment);
         let deadline = Instant::now() + Duration::from_secs(180);
         while ended(&host).is_none() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(20));
@@ -33,7 +33,7 @@ fn real_vm_guest_runs_after_a_cycle_whose_connection_broke_at_any_of_twenty_mome
         let (end, run) = (ended(&host), host.run_file());
         assert_eq!(end.as_deref(), Some("=0"), "{number} {moment:?} {run}");
         let now = host.guest.qemu();
-        assert!(now.is_some() && now != before, "{moment:?} {said}");
+        assert!(now.is_some() && now != before, "{moment:?} {output}");
         // Waits for the boot only at every fifth moment; the other cycles begin during the boot.
         if number % 5 == 0 {
             host.guest.login().wait();
@@ -71,8 +71,8 @@ fn moments(host: &LabHost<Libvirt>) -> Vec<Moment> {
 fn cut(host: &LabHost<Libvirt>, number: usize, (lines, pause): Moment) -> String {
     let mut client = host.client("cycle").spawn().unwrap();
     let stdout = BufReader::new(client.stdout.take().unwrap());
-    let said: Vec<String> = stdout.lines().take(lines).map_while(Result::ok).collect();
-    assert_eq!(said.len(), lines, "{said:?}");
+    let output: Vec<String> = stdout.lines().take(lines).map_while(Result::ok).collect();
+    assert_eq!(output.len(), lines, "{output:?}");
     thread::sleep(pause);
     match number % 3 {
         0 => client.kill().unwrap(),
@@ -80,7 +80,7 @@ fn cut(host: &LabHost<Libvirt>, number: usize, (lines, pause): Moment) -> String
         _ => hang_up(&client),
     }
     client.wait().unwrap();
-    said.join("\n")
+    output.join("\n")
 }
 
 /// Ends the client like a closed terminal.

@@ -81,12 +81,11 @@ impl Small {
     /// Uses up all space, or frees it.
     fn fill(&self, is_full: bool) {
         let filler = self.0.join("filler");
-        match is_full {
-            true => {
-                let mut file = fs::File::create(filler).unwrap();
-                while file.write_all(&[7; 4096]).is_ok() {}
-            }
-            false => fs::remove_file(filler).unwrap(),
+        if is_full {
+            let mut file = fs::File::create(filler).unwrap();
+            while file.write_all(&[7; 4096]).is_ok() {}
+        } else {
+            fs::remove_file(filler).unwrap();
         }
     }
 }
@@ -199,7 +198,7 @@ fn real_vm_guest_that_a_backup_froze_is_reported_as_frozen() {
     until("the agent answers", || frozen() == false);
     let done = agent(&host, "guest-fsfreeze-freeze");
     assert!(done["return"].as_u64() > Some(0), "{done}");
-    until("the guest is said to be frozen", || frozen() == true);
+    until("the guest is reported as frozen", || frozen() == true);
     agent(&host, "guest-fsfreeze-thaw");
-    until("the guest is said to be thawed", || frozen() == false);
+    until("the guest is reported as thawed", || frozen() == false);
 }

@@ -189,7 +189,7 @@ impl Driver for Untouchable {
 }
 
 fn refuse(line: &str) -> (u8, Vec<String>) {
-    let mut said = Transcript::default();
+    let mut transcript = Transcript::default();
     let context = Context {
         guest: "102",
         client: ClientRequest {
@@ -201,23 +201,26 @@ fn refuse(line: &str) -> (u8, Vec<String>) {
         retention: &Retention::default(),
         limits: &Limits::default(),
     };
-    (serve(&context, &mut Untouchable, &mut said), said.0)
+    (
+        serve(&context, &mut Untouchable, &mut transcript),
+        transcript.0,
+    )
 }
 
 #[test]
 fn ten_megabytes_are_refused_with_one_short_line() {
-    let (code, said) = refuse(&"cycle".repeat(2 << 20));
+    let (code, transcript) = refuse(&"cycle".repeat(2 << 20));
     assert_eq!(code, 2);
-    assert!(said.len() == 1 && said[0].len() < 300);
+    assert!(transcript.len() == 1 && transcript[0].len() < 300);
 }
 
 proptest! {
     #[test]
     fn text_outside_the_table_is_refused_without_using_the_driver(line in ".*") {
         prop_assume!(breakglass_verbs::Request::parse(&line).is_none());
-        let (code, said) = refuse(&line);
+        let (code, transcript) = refuse(&line);
         prop_assert_eq!(code, 2);
-        prop_assert_eq!(said.len(), 1);
+        prop_assert_eq!(transcript.len(), 1);
     }
 
     #[test]

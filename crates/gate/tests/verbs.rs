@@ -126,11 +126,11 @@ fn qemu_that_survives_a_successful_qm_stop_is_ended_by_signals_before_the_start(
             "{out}{err}"
         );
         assert_ne!(host.pid(), Some(before));
-        for (number, said) in ["terminate: SIGTERM to", "kill: SIGKILL to"]
+        for (number, line) in ["terminate: SIGTERM to", "kill: SIGKILL to"]
             .iter()
             .enumerate()
         {
-            assert_eq!(out.contains(said), number < signals, "{knob}: {out}");
+            assert_eq!(out.contains(line), number < signals, "{knob}: {out}");
         }
     }
 }

@@ -58,10 +58,10 @@ fn guest_is_not_cycled_without_a_quorum() {
         |host| fs::write(host.pve(".members"), pve::members(false)).unwrap(),
         &words,
     );
-    let said = vitals(&host);
-    let why = said["no_way_back"].as_str().unwrap_or_default();
-    assert!(why.contains(words[0]), "{said}");
-    assert_eq!(said["elsewhere"], Value::Null);
+    let vitals = self::vitals(&host);
+    let why = vitals["no_way_back"].as_str().unwrap_or_default();
+    assert!(why.contains(words[0]), "{vitals}");
+    assert_eq!(vitals["elsewhere"], Value::Null);
 }
 
 #[test]
@@ -386,13 +386,13 @@ fn single_node_needs_no_quorum() {
 
 #[test]
 fn healthy_guest_has_a_way_back_and_is_on_this_host() {
-    let said = vitals(&Host::running());
+    let vitals = self::vitals(&Host::running());
     for (key, value) in [
         ("no_way_back", Value::Null),
         ("elsewhere", Value::Null),
         ("ha_managed", Value::Bool(false)),
     ] {
-        assert_eq!(said[key], value, "{key}: {said}");
-        assert!(said.get(key).is_some(), "{key}: {said}");
+        assert_eq!(vitals[key], value, "{key}: {vitals}");
+        assert!(vitals.get(key).is_some(), "{key}: {vitals}");
     }
 }

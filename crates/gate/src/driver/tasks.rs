@@ -89,7 +89,8 @@ fn parse(line: &str, guest: &str) -> Option<Task> {
 /// # Errors
 /// Why it can't be determined.
 pub(crate) fn holder(lock: &Path, tasks: &[Task]) -> Result<Option<String>, String> {
-    let (path, name) = (lock.to_owned(), lock.display().to_string());
+    let path = lock.to_owned();
+    let name = lock.display().to_string();
     let meta = with_timeout(READ_TIMEOUT, &name, move || match fs::metadata(path) {
         Ok(meta) => Ok(Some((meta.dev(), meta.ino()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
