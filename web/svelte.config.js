@@ -4,7 +4,7 @@ export default {
   preprocess: vitePreprocess(),
   compilerOptions: {
     runes: true,
-    // Of the file's name alone: as short as can be, since each class is said in script and style.
+    // A short hash of the file name: it is repeated for each class in the script and the style sheet.
     cssHash: ({ filename, hash }) => `s-${hash(filename.replace(/^.*\/src\//, '')).slice(0, 4)}`,
   },
 };

@@ -1,8 +1,8 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 
-// The output is committed and embedded in the binary, so it has to come out the same everywhere:
-// no source maps (they carry paths), no inlined assets (the CSP allows no data: URLs).
+// The output is committed and embedded in the binary, so it must be the same on every machine: no
+// source maps, which contain paths. The CSP allows no data: URLs, so no inlined assets.
 export default defineConfig({
   plugins: [svelte()],
   build: {

@@ -1,5 +1,5 @@
-// Two agents: where the first one's model does not answer, the other is asked in one tap. The real claude
-// CLI and opencode, each in its sandbox.
+// Hands a prompt over from one agent, whose model does not answer, to another: the real claude CLI and
+// the real opencode, each in its sandbox.
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -8,14 +8,14 @@ import { after, test } from 'node:test';
 import { violations } from './support/axe.js';
 import { closeBrowser, NETWORK, openContext, opened, screenshot } from './support/browser.js';
 import { ask } from './support/page.js';
-import { freePort, serveNobody, start, target } from './support/server.js';
+import { freePort, serveUnreachable, start, target } from './support/server.js';
 
 after(closeBrowser);
 
 const tests = fileURLToPath(new URL('../', import.meta.url));
 const quoted = (text) => JSON.stringify(text);
 
-/** A scripted model; resolves to where it is. */
+/** Starts a scripted model and resolves to its URL. */
 async function model(test, replies) {
   const child = start(test, `${target}examples/model`, []);
   child.stdin.write(`${JSON.stringify({ replies })}\n`);
@@ -26,16 +26,13 @@ async function model(test, replies) {
 }
 
 function opencode() {
-  const places = ['opencode-linux-x64-baseline', 'opencode-linux-arm64'];
-  const found = places
-    .map((name) => `${tests}acp/node_modules/${name}/bin/opencode`)
-    .find((path) => existsSync(path));
-  assert.ok(found, 'opencode is missing; install it: npm ci --prefix tests/acp');
-  return found;
+  const path = `${tests}acp/node_modules/opencode-linux-x64-baseline/bin/opencode`;
+  assert.ok(existsSync(path), 'opencode is missing. Install it: npm ci --prefix tests/acp');
+  return path;
 }
 
-/** The tables of a configuration in which opencode has the model at `url`. */
-function other(url) {
+/** The configuration of opencode as a second agent, with the model at `url`. */
+function opencodeConfig(url) {
   const config = {
     model: 'local/scripted',
     provider: {
@@ -56,14 +53,14 @@ function other(url) {
   ].join('\n');
 }
 
-test('where the model does not answer, the next agent is one tap away', async (t) => {
+test('a prompt is handed over in one tap if the model does not answer', async (t) => {
   const url = await model(t, [{ text: 'The disk is full.' }]);
   const agent = [
     `command = ${quoted(`${tests}claude/node_modules/.bin/claude`)}`,
     `base_url = "http://127.0.0.1:${await freePort()}"`,
     'max_api_retries = 1\nmodel_check_hours = 0',
   ].join('\n');
-  const { origin, token } = await serveNobody(t, { agent, more: other(url), modelKey: 'sk-of-the-tests' });
+  const { origin, token } = await serveUnreachable(t, { agent, more: opencodeConfig(url), modelKey: 'sk-of-the-tests' });
   const page = await (await openContext(t, undefined, NETWORK)).newPage();
   await page.goto(origin);
   await page.getByLabel('Access token').fill(token);
@@ -71,13 +68,13 @@ test('where the model does not answer, the next agent is one tap away', async (t
   await opened(page);
   await ask(page, 'What is wrong with it?');
   await page.locator('[data-outcome="failed"]').waitFor();
-  const next = page.getByRole('button', { name: 'Ask opencode' });
-  await next.waitFor();
+  const askOpencode = page.getByRole('button', { name: 'Ask opencode' });
+  await askOpencode.waitFor();
   await screenshot(page, 'next-agent');
   assert.deepEqual(await violations(page), []);
-  await next.click();
+  await askOpencode.click();
   await page.getByText('The disk is full.').waitFor();
   await page.locator('[data-outcome="done"]').waitFor();
-  assert.equal(await next.count(), 0);
+  assert.equal(await askOpencode.count(), 0);
   await screenshot(page, 'next-agent-answered');
 });

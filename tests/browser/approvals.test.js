@@ -4,17 +4,17 @@ import { violations } from './support/axe.js';
 import { closeBrowser, NETWORK, screenshot, secondTab, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
 import {
+  approvalCardFor,
+  approvalCards,
   ask,
   commands,
   cutOffBar,
+  decided,
   deny,
   pressOn,
-  questionFor,
-  questions,
   REPAIR,
   runCheck,
   setAutonomy,
-  settled,
   turnEnd,
   verdicts,
 } from './support/page.js';
@@ -24,8 +24,8 @@ after(closeBrowser);
 const TURN = { timeout: 120_000 };
 const CYCLE = /^cycle/;
 
-/** A page whose agent was told to repair; it has to ask, as long as nothing else was chosen. */
-async function repairing(t, options = {}) {
+/** Asks the agent to repair the guest, with the default autonomy. */
+async function startRepair(t, options = {}) {
   const { link, origin } = await startDrill(t, options);
   const page = await signIn(t, link, undefined, NETWORK);
   await page.getByTestId('autonomy').getByText('Asks first').waitFor();
@@ -36,24 +36,24 @@ async function repairing(t, options = {}) {
 const repairs = (page) => commands(page).filter({ hasText: REPAIR });
 const allow = (card) => card.getByRole('button', { name: 'Allow', exact: true });
 
-test('what is denied does not run, and the agent is told why', async (t) => {
-  const { page } = await repairing(t);
-  const card = await questionFor(page, REPAIR);
-  assert.match(await card.innerText(), /Touches: \S/);
+test('a denied command does not run, and the agent receives the reason', async (t) => {
+  const { page } = await startRepair(t);
+  const card = await approvalCardFor(page, REPAIR);
+  assert.match(await card.innerText(), /Affects: \S/);
   assert.deepEqual(await violations(page), []);
   await screenshot(page, 'approval');
   await deny(card, 'Keep that log: it is the evidence.');
-  await settled(page, 'deny').filter({ hasText: 'Keep that log' }).waitFor();
-  await questions(page).first().waitFor({ state: 'detached' });
+  await decided(page, 'deny').filter({ hasText: 'Keep that log' }).waitFor();
+  await approvalCards(page).first().waitFor({ state: 'detached' });
   await turnEnd(page).waitFor(TURN);
   assert.equal(await repairs(page).locator('[data-state="done"]').count(), 0);
   await page.getByText('the operator denied it: Keep that log').last().waitFor();
   await page.getByText('not repaired').waitFor();
 });
 
-test('what is allowed runs, and is shown under the tool call that asked', async (t) => {
-  const { page } = await repairing(t);
-  await allow(await questionFor(page, REPAIR)).click();
+test('an allowed command runs and is shown below its tool call', async (t) => {
+  const { page } = await startRepair(t);
+  await allow(await approvalCardFor(page, REPAIR)).click();
   const tool = page.locator('[data-item="tool"]').filter({ has: repairs(page) });
   await tool.locator('[data-command] [data-state="done"]').filter({ hasText: REPAIR }).waitFor();
   await tool.locator('[data-decision="allow"]').waitFor();
@@ -61,7 +61,7 @@ test('what is allowed runs, and is shown under the tool call that asked', async 
   await screenshot(page, 'commands');
 });
 
-test('an agent that may act by itself asks nothing', async (t) => {
+test('an autonomous agent requests no approval', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await setAutonomy(page, 'Acts by itself');
@@ -71,35 +71,35 @@ test('an agent that may act by itself asks nothing', async (t) => {
   assert.equal(await page.locator('[data-decision]').count(), 0);
 });
 
-test('a question outlives a reload and stands in every tab until one answers it', async (t) => {
-  const { page, origin } = await repairing(t);
-  await questionFor(page, REPAIR);
+test('an approval request survives a reload and is open in every tab until a decision', async (t) => {
+  const { page, origin } = await startRepair(t);
+  await approvalCardFor(page, REPAIR);
   const other = await secondTab(page, origin);
   await page.reload();
-  await questionFor(page, REPAIR);
-  await deny(await questionFor(other, REPAIR), 'No.');
+  await approvalCardFor(page, REPAIR);
+  await deny(await approvalCardFor(other, REPAIR), 'No.');
   for (const tab of [page, other]) {
-    await settled(tab, 'deny').waitFor();
-    await questions(tab).first().waitFor({ state: 'detached' });
+    await decided(tab, 'deny').waitFor();
+    await approvalCards(tab).first().waitFor({ state: 'detached' });
   }
 });
 
-test('an answer into a dead line is offered again', async (t) => {
-  const { page } = await repairing(t);
-  const card = await questionFor(page, REPAIR);
+test('a decision that got no answer can be sent again', async (t) => {
+  const { page } = await startRepair(t);
+  const card = await approvalCardFor(page, REPAIR);
   await page.route('**/approvals/*', (route) => route.abort());
   await allow(card).click();
   await card.getByText('it is not known whether “Allow” arrived').waitFor();
   await page.unroute('**/approvals/*');
   await allow(card).click();
-  await settled(page, 'allow').filter({ hasText: REPAIR }).waitFor();
+  await decided(page, 'allow').filter({ hasText: REPAIR }).waitFor();
 });
 
-test('who answers second is told how it was settled', async (t) => {
-  const { page, origin } = await repairing(t);
-  const card = await questionFor(page, REPAIR);
+test('a decision that comes second shows the first one', async (t) => {
+  const { page, origin } = await startRepair(t);
+  const card = await approvalCardFor(page, REPAIR);
   const other = await secondTab(page, origin);
-  // The other's answer overtakes this one on its way to the server.
+  // The other tab's decision reaches the server first.
   await page.route('**/approvals/*', async (route) => {
     await other.evaluate(
       (url) =>
@@ -113,45 +113,45 @@ test('who answers second is told how it was settled', async (t) => {
     await route.continue();
   });
   await allow(card).click();
-  const told = page.getByText('Not allowed by you.');
-  await told.waitFor();
+  const message = page.getByText('Your Allow came too late.');
+  await message.waitFor();
   await page.getByRole('button', { name: 'Dismiss' }).click();
-  await told.waitFor({ state: 'detached' });
+  await message.waitFor({ state: 'detached' });
   assert.equal(await repairs(page).locator('[data-state="done"]').count(), 0);
 });
 
-test('Stop leaves no question open', async (t) => {
-  const { page } = await repairing(t);
-  await questionFor(page, REPAIR);
+test('Stop voids the open approval requests', async (t) => {
+  const { page } = await startRepair(t);
+  await approvalCardFor(page, REPAIR);
   await page.getByRole('button', { name: 'Stop', exact: true }).click();
-  await settled(page, 'void').filter({ hasText: 'Void' }).waitFor();
-  await questions(page).first().waitFor({ state: 'detached' });
+  await decided(page, 'void').filter({ hasText: 'Void' }).waitFor();
+  await approvalCards(page).first().waitFor({ state: 'detached' });
 });
 
-test('a question can be answered without a pointer', async (t) => {
-  const { page } = await repairing(t);
-  const card = await questionFor(page, REPAIR);
+test('an approval request can be decided by keyboard', async (t) => {
+  const { page } = await startRepair(t);
+  const card = await approvalCardFor(page, REPAIR);
   await allow(card).click({ trial: true });
   await allow(card).focus();
   await page.keyboard.press('Enter');
-  await settled(page, 'allow').filter({ hasText: REPAIR }).waitFor();
+  await decided(page, 'allow').filter({ hasText: REPAIR }).waitFor();
   await page.getByRole('main').and(page.locator(':focus')).waitFor();
 });
 
-test('a verb of the agent has to be held as the power button has', async (t) => {
-  const { page } = await repairing(t, { scenario: 'io-stall' });
-  const card = await questionFor(page, CYCLE);
+test('a verb of the agent is allowed by press and hold', async (t) => {
+  const { page } = await startRepair(t, { scenario: 'io-stall' });
+  const card = await approvalCardFor(page, CYCLE);
   const button = card.getByRole('button', { name: 'Allow cycle: press and hold.' });
   await button.click();
   await card.getByText('Press and hold to allow cycle.').waitFor();
-  assert.equal(await settled(page, 'allow').filter({ hasText: 'cycle' }).count(), 0);
+  assert.equal(await decided(page, 'allow').filter({ hasText: 'cycle' }).count(), 0);
   await pressOn(page, button);
   await card.waitFor({ state: 'detached' });
   await page.mouse.up();
   await page.locator('[data-verb="cycle"]').waitFor();
 });
 
-test('an agent that is cut off reaches nothing until the cut-off is lifted', async (t) => {
+test('an agent that is cut off runs no command until the cut-off is lifted', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await page.getByRole('button', { name: 'Cut off the agent' }).click();
@@ -165,11 +165,11 @@ test('an agent that is cut off reaches nothing until the cut-off is lifted', asy
   await verdicts(page).first().waitFor();
   await ask(page, 'What is wrong?');
   await turnEnd(page).waitFor(TURN);
-  const worked = commands(page).locator('[data-state="done"]');
-  assert.equal(await worked.count(), 0, 'no command of it got through');
+  const succeeded = commands(page).locator('[data-state="done"]');
+  assert.equal(await succeeded.count(), 0, 'no command succeeded');
 
   await cutOffBar(page).getByRole('button', { name: 'Lift' }).click();
   await cutOffBar(page).waitFor({ state: 'detached' });
   await ask(page, 'What is wrong?');
-  await worked.first().waitFor(TURN);
+  await succeeded.first().waitFor(TURN);
 });

@@ -18,7 +18,7 @@ after(closeBrowser);
 
 const sendAgain = (page) => page.getByRole('button', { name: 'Send cycle again: press and hold.' });
 
-/** One page on a direct line, and one of the same operator behind the proxy. */
+/** One page with a direct connection, and one of the same operator behind the proxy. */
 async function pages(t) {
   const { link, origin } = await startDrill(t);
   const proxy = await startProxy(t, origin);
@@ -27,7 +27,7 @@ async function pages(t) {
   return { near, far, proxy };
 }
 
-test('a dead line is said so, and what was missed comes once when it is back', async (t) => {
+test('a lost connection is reported, and missed events arrive once after it is back', async (t) => {
   const { near, far, proxy } = await pages(t);
   proxy.down();
   await offlineBar(far).waitFor();
@@ -39,7 +39,7 @@ test('a dead line is said so, and what was missed comes once when it is back', a
   await sameItems(far, near);
 });
 
-test('an action into a dead line is offered again by a hold, and runs once', async (t) => {
+test('an unconfirmed verb is sent again by a hold and runs once', async (t) => {
   const { near, far, proxy } = await pages(t);
   // The request gets through, the answer does not.
   await far.route('**/verbs/cycle*', async (route) => {
@@ -72,7 +72,7 @@ test('an action into a dead line is offered again by a hold, and runs once', asy
   }
 });
 
-test('an offer to send a verb again ends after two minutes, and says what to do', async (t) => {
+test('an unconfirmed verb cannot be sent again after two minutes', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link, undefined, NETWORK, giveClock);
   await page.route('**/verbs/cycle*', (route) => route.abort());
@@ -81,15 +81,15 @@ test('an offer to send a verb again ends after two minutes, and says what to do'
   await sendAgain(page).waitFor();
   await page.clock.fastForward(121_000);
   await sendAgain(page).waitFor({ state: 'detached' });
-  await page.getByText("after 2 min it can't be sent again").filter({ visible: true }).waitFor();
+  await page.getByText("can't be sent again after 2 min").filter({ visible: true }).waitFor();
   await screenshot(page, 'send-again-expired');
   await page.reload();
   await opened(page);
-  await page.getByText("after 2 min it can't be sent again").filter({ visible: true }).waitFor();
+  await page.getByText("can't be sent again after 2 min").filter({ visible: true }).waitFor();
   assert.equal(await sendAgain(page).count(), 0);
   await page.getByRole('button', { name: 'Dismiss' }).click();
   await page
-    .getByText("after 2 min it can't")
+    .getByText("can't be sent again")
     .filter({ visible: true })
     .waitFor({ state: 'detached' });
 });

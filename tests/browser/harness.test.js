@@ -1,4 +1,4 @@
-// The tests' own promise: what does not end is named, ended by its number, and fails the run.
+// Tests of the test harness: a process that does not end is named, killed by its pid, and fails the run.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ const stage = (seconds, script) =>
     timeout: 60_000,
   });
 
-/** Whether the process runs: one that ended and was not waited for yet does not. */
+/** Whether the process runs. A zombie does not. */
 function isAlive(pid) {
   try {
     return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
@@ -29,7 +29,7 @@ test('a stage keeps the exit code of its command', () => {
   assert.equal(stage('30', 'true').status, 0);
 });
 
-test('a stage that outlasts its deadline fails, names its processes and ends them', () => {
+test('a stage that exceeds its deadline fails, names its processes and kills them', () => {
   const { status, stdout, stderr } = stage('1', "trap '' TERM; echo $$; while :; do sleep 1; done");
   assert.equal(status, 124);
   assert.match(stderr, /did not end within 1 s/);
@@ -37,7 +37,7 @@ test('a stage that outlasts its deadline fails, names its processes and ends the
   assert.equal(isAlive(Number(stdout)), false);
 });
 
-test('a stage that leaves a process behind fails, names the process and ends it', () => {
+test('a stage that leaves a process behind fails, names the process and kills it', () => {
   const { status, stdout, stderr } = stage('30', 'setsid sleep 600 >&- 2>&- & echo $!');
   assert.equal(status, 1);
   assert.match(stderr, /left processes behind[^]*sleep 600/);
@@ -56,7 +56,7 @@ test('a browser that does not close is killed', async (t) => {
   });
 });
 
-test('a wait that is too long says what it waited for', async () => {
+test('a wait that times out names what it waited for', async () => {
   const never = within(10, 'the moon', () => new Promise(() => {}));
   await assert.rejects(never, /Waited 0.01 s for the moon/);
 });

@@ -12,7 +12,7 @@ const menu = async (page, item) => {
   await page.getByRole('dialog').getByText(item).click();
 };
 
-test('a closed incident can be read again, and the next one begins empty', async (t) => {
+test('a closed incident can be replayed, and the next one starts empty', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await runCheck(page, 'status');
@@ -41,11 +41,11 @@ test('the report can be downloaded', async (t) => {
   assert.match(report, /^# Incident on `devvm`/);
 });
 
-test('a check without the agent says what it found', async (t) => {
+test('a check without the agent shows its result', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await runCheck(page, 'disk');
-  const check = page.locator('[data-item="check"]');
-  await check.waitFor();
-  assert.match(await check.innerText(), /disk/);
+  const diagnosis = page.locator('[data-item="diagnosis"]');
+  await diagnosis.waitFor();
+  assert.match(await diagnosis.innerText(), /disk/);
 });

@@ -17,23 +17,23 @@ after(closeBrowser);
 
 const verbs = (page, verb) => page.locator(`[data-verb="${verb}"]`);
 
-test('a held cycle runs once, streams its lines and ends with a verdict', async (t) => {
+test('a held cycle runs once, streams its output and ends with a verdict', async (t) => {
   const { link } = await startDrill(t, { scenario: 'io-stall' });
   const page = await signIn(t, link);
   await openPower(page);
   await hold(page, 'cycle');
   await verdicts(page).filter({ hasText: 'running' }).waitFor({ timeout: 120_000 });
   assert.equal(await verbs(page, 'cycle').count(), 1);
-  assert.ok((await page.getByLabel('Output of cycle').count()) > 0, 'its lines are shown');
+  assert.ok((await page.getByLabel('Output of cycle').count()) > 0, 'its output is shown');
   await page.getByRole('button', { name: 'Latest' }).waitFor({ state: 'detached' });
-  // The end is brought into view a moment after it came.
+  // The page scrolls a moment after the verdict arrives.
   const bar = await page.getByRole('textbox', { name: 'Ask the agent' }).boundingBox();
   const end = await verdicts(page).last().elementHandle();
   const inView = ([end, top]) => end.getBoundingClientRect().bottom <= top;
   await page.waitForFunction(inView, [end, bar.y]);
 });
 
-test('a tap does nothing but say how it is done', async (t) => {
+test('a tap only explains how to hold the button', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await openPower(page);
@@ -42,7 +42,7 @@ test('a tap does nothing but say how it is done', async (t) => {
   assert.equal(await verbs(page, 'cycle').count(), 0);
 });
 
-test('a finger that slides off the button has changed its mind', async (t) => {
+test('sliding off the button cancels the hold', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link, undefined, undefined, giveClock);
   await openPower(page);
@@ -58,7 +58,7 @@ test('a finger that slides off the button has changed its mind', async (t) => {
   assert.equal(await verbs(page, 'stop').count(), 0);
 });
 
-test('with a keyboard the name of the machine confirms, and nothing else does', async (t) => {
+test('by keyboard, only the typed name of the target confirms a verb', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await page.getByRole('button', { name: 'Power', exact: true }).focus();
@@ -74,7 +74,7 @@ test('with a keyboard the name of the machine confirms, and nothing else does', 
   await verbs(page, 'reset').waitFor();
 });
 
-test('a check that changes nothing is one tap', async (t) => {
+test('a read-only verb runs with one tap', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await runCheck(page, 'status');

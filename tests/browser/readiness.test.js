@@ -13,14 +13,14 @@ import {
   SMALL_PHONE,
 } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { misfits } from './support/page.js';
-import { serveNobody } from './support/server.js';
+import { layoutProblems } from './support/page.js';
+import { serveUnreachable } from './support/server.js';
 
 after(closeBrowser);
 
-/** Signed in on a server whose machines are down and whose key everybody can read. */
+/** Signs in to a server whose machines are unreachable and whose key is world-readable. */
 async function open(test, options) {
-  const server = await serveNobody(test);
+  const server = await serveUnreachable(test);
   chmodSync(server.key, 0o644);
   const page = await (await openContext(test, options, NETWORK)).newPage();
   await page.goto(server.origin);
@@ -38,10 +38,10 @@ async function openReadiness(page) {
 
 const check = (page, name, state) => page.locator(`[data-check="${name}"][data-state="${state}"]`);
 
-test('what fails stands first with its remedy, and holds once that was followed', async (t) => {
+test('a failing check is shown first with its fix, and passes after the fix', async (t) => {
   const { server, page } = await open(t, { ...PHONE, deviceScaleFactor: 2 });
   await openReadiness(page);
-  await page.getByRole('button', { name: 'Try now' }).click();
+  await page.getByRole('button', { name: 'Check now' }).click();
   const key = check(page, 'ssh_key', 'red');
   await key.waitFor({ timeout: 120_000 });
   await check(page, 'devvm.guest.reach', 'red').waitFor();
@@ -49,20 +49,20 @@ test('what fails stands first with its remedy, and holds once that was followed'
   await key.getByRole('button', { name: 'Copy' }).click();
   await key.getByRole('button', { name: 'Copied' }).waitFor();
   chmodSync(server.key, 0o600);
-  await page.getByRole('button', { name: 'Try now' }).click();
+  await page.getByRole('button', { name: 'Check now' }).click();
   await check(page, 'ssh_key', 'green').waitFor({ state: 'attached', timeout: 120_000 });
   await page.getByRole('link', { name: 'Back' }).click();
-  const told = page.locator('[data-code="readiness_changed"]');
-  await told.filter({ hasText: 'ssh key holds' }).waitFor();
+  const note = page.locator('[data-code="readiness_changed"]');
+  await note.filter({ hasText: 'ssh key passes' }).waitFor();
   assert.match(
     await page.getByRole('button', { name: 'Menu' }).textContent(),
     /readiness: \d+ failing/,
   );
-  await screenshot(page, 'readiness-told');
+  await screenshot(page, 'readiness-note');
 });
 
 for (const colorScheme of ['dark', 'light']) {
-  test(`readiness is accessible in ${colorScheme}, and looks like this`, async (t) => {
+  test(`readiness is accessible in ${colorScheme}`, async (t) => {
     const { page } = await open(t, { ...PHONE, deviceScaleFactor: 2, colorScheme });
     await openReadiness(page);
     await check(page, 'devvm.guest.reach', 'red').waitFor({ timeout: 120_000 });
@@ -75,23 +75,23 @@ for (const colorScheme of ['dark', 'light']) {
   });
 }
 
-test('on a small phone readiness fits, and so does the badge beside the menu', async (t) => {
+test('on a small phone readiness and the menu’s badge fit the screen', async (t) => {
   const { page } = await open(t, SMALL_PHONE);
   await page.getByText(/readiness: \d+ failing/).waitFor({ state: 'attached', timeout: 120_000 });
-  assert.deepEqual(await misfits(page), []);
+  assert.deepEqual(await layoutProblems(page), []);
   await screenshot(page, 'small-phone-badge');
   await openReadiness(page);
   await check(page, 'devvm.guest.reach', 'red').waitFor();
-  assert.deepEqual(await misfits(page), []);
+  assert.deepEqual(await layoutProblems(page), []);
   await screenshot(page, 'small-phone-readiness');
 });
 
-test('a drill says that it is not examined', async (t) => {
+test('a drill shows that it runs no readiness checks', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link, SMALL_PHONE);
   await openReadiness(page);
-  await page.getByText('A drill is not examined').waitFor();
-  assert.equal(await page.getByRole('button', { name: 'Try now' }).count(), 0);
+  await page.getByText('A drill runs no readiness checks').waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Check now' }).count(), 0);
   assert.deepEqual(await violations(page), []);
   await screenshot(page, 'drill-readiness');
 });

@@ -1,16 +1,16 @@
-// From the page to a real QEMU: Chromium, server, sshd, gate, libvirt, and a guest with real faults.
+// The whole path with a real QEMU: Chromium, server, sshd, gate, libvirt, and a guest with real faults.
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import { closeBrowser, NETWORK, openContext, opened, screenshot } from './support/browser.js';
 import { startLab } from './support/lab.js';
 import { hold, openPower, runCheck, verdicts } from './support/page.js';
 
-const finding = (page, words) => page.getByLabel('Finding').getByText(words);
+const finding = (page, text) => page.getByLabel('Finding').getByText(text);
 
-/** Waits for a picture; how many of its dots are lit. */
-async function lit(picture) {
-  await picture.waitFor(SLOW);
-  return picture.evaluate(async (img) => {
+/** Waits for an image and counts its bright pixels. */
+async function brightPixels(image) {
+  await image.waitFor(SLOW);
+  return image.evaluate(async (img) => {
     await img.decode();
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [img.naturalWidth, img.naturalHeight];
@@ -21,21 +21,21 @@ async function lit(picture) {
   });
 }
 
-/** Shows the screen as it is now; how many of its dots are lit. */
-async function look(page) {
+/** Takes a screenshot and counts its bright pixels. */
+async function screenPixels(page) {
   await openPower(page);
   const shown = page.getByRole('dialog').getByRole('img', { name: /^The screen of devvm at / });
   const earlier = (await shown.count()) > 0 ? await shown.getAttribute('src') : '';
-  await page.getByRole('dialog').getByRole('button', { name: /^(Show the screen|Look again)$/ }).click();
-  const dots = await lit(shown.and(page.locator(`img:not([src="${earlier}"])`)));
+  await page.getByRole('dialog').getByRole('button', { name: /^(Show the screen|Refresh)$/ }).click();
+  const pixels = await brightPixels(shown.and(page.locator(`img:not([src="${earlier}"])`)));
   await page.getByRole('dialog').getByRole('button', { name: 'Close', exact: true }).click();
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
-  return dots;
+  return pixels;
 }
 
 after(closeBrowser);
 
-/** A guest under plain emulation may take its time, on a machine that others use too. */
+/** For a guest under emulation on a busy machine. */
 const SLOW = { timeout: 120_000 };
 
 async function open(test) {
@@ -52,7 +52,7 @@ async function open(test) {
 const vital = (page, label, state) =>
   page.locator(`[data-state="${state}"]`).filter({ hasText: label });
 
-/** Cycles by the button; resolves when the verdict says that it runs. */
+/** Cycles the guest with the button. Resolves once the verdict is `running`. */
 async function cycle(page) {
   const earlier = await verdicts(page).count();
   await openPower(page);
@@ -60,28 +60,28 @@ async function cycle(page) {
   await verdicts(page).nth(earlier).filter({ hasText: 'running' }).waitFor(SLOW);
 }
 
-// Most of their time is a silence that has to last: the two machines keep it together.
+// Both tests mostly wait for a silence to last, so they run concurrently.
 describe('a silent guest that writes nothing', { concurrency: true }, () => {
-  test('a guest that panicked is seen dead, cycled, and answers again', async (t) => {
+  test('a panicked guest is detected, cycled, and answers again', async (t) => {
     const { lab, page } = await open(t);
     await vital(page, 'SSH', 'good').waitFor(SLOW);
-    const before = await look(page);
+    const before = await screenPixels(page);
     await lab.inflict('panic');
     await vital(page, 'SSH', 'dead').waitFor(SLOW);
     await vital(page, 'VM', 'good').waitFor(SLOW);
     await finding(page, 'the kernel spins, as after a panic').waitFor(SLOW);
-    const panicked = await look(page);
-    assert.ok(panicked > before + 1_000, `the panic's words: ${panicked} dots after ${before}`);
+    const panicked = await screenPixels(page);
+    assert.ok(panicked > before + 1_000, `the panic's text: ${panicked} bright pixels after ${before}`);
     await screenshot(page, 'real-vm-panic');
     await cycle(page);
-    const kept = page.getByTestId('kept-picture').getByRole('img').last();
-    assert.ok((await lit(kept)) > before + 1_000, 'the panic is kept under the cycle');
+    const saved = page.getByTestId('saved-screenshot').getByRole('img').last();
+    assert.ok((await brightPixels(saved)) > before + 1_000, 'the screenshot below the cycle shows the panic');
     await lab.inflict('login');
     await vital(page, 'SSH', 'good').waitFor(SLOW);
     await screenshot(page, 'real-vm-cycled');
   });
 
-  test('a frozen disk is told from a panic; reset does not help, cycle does', async (t) => {
+  test('a frozen disk is distinguished from a panic and cured by cycle but not by reset', async (t) => {
     const { lab, page } = await open(t);
     await vital(page, 'SSH', 'good').waitFor(SLOW);
     await lab.inflict('freeze');
@@ -101,7 +101,7 @@ describe('a silent guest that writes nothing', { concurrency: true }, () => {
   });
 });
 
-test('QEMU stopped by a signal is told as a dead monitor, and a cycle cures it', async (t) => {
+test('QEMU stopped by a signal has a dead monitor and is cured by cycle', async (t) => {
   const { lab, page } = await open(t);
   await vital(page, 'SSH', 'good').waitFor(SLOW);
   await lab.inflict('stop-qemu');

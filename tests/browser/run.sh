@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh [FILE…]   runs the page's tests, one file after the other, each by a deadline of its own.
+# run.sh [FILE…]   Runs the browser tests, one file after another, each with its own deadline.
 set -uo pipefail
 cd "$(dirname "$0")"
 [ $# -gt 0 ] || set -- *.test.js

@@ -7,23 +7,23 @@ import { hold, openPower, verdicts } from './support/page.js';
 
 after(closeBrowser);
 
-/** How many dots the picture is wide, once it is there. */
-async function width(picture) {
-  await picture.waitFor();
-  return picture.evaluate(async (img) => {
+/** Waits for an image and resolves to its width in pixels. */
+async function width(image) {
+  await image.waitFor();
+  return image.evaluate(async (img) => {
     await img.decode();
     return img.naturalWidth;
   });
 }
 
-const look = (page) => page.getByRole('button', { name: 'Show the screen' }).first();
-const kept = (page) => page.getByTestId('kept-picture').getByRole('img');
+const showScreen = (page) => page.getByRole('button', { name: 'Show the screen' }).first();
+const saved = (page) => page.getByTestId('saved-screenshot').getByRole('img');
 
-test('the screen is shown on demand, and opens as wide as the page', async (t) => {
+test('the screen is shown on request and can be enlarged', async (t) => {
   const { link } = await startDrill(t, { scenario: 'panic' });
   const page = await signIn(t, link);
   await openPower(page);
-  await look(page).click();
+  await showScreen(page).click();
   const shown = page.getByRole('img', { name: /^The screen of devvm at / }).first();
   assert.equal(await width(shown), 720);
   assert.deepEqual(await violations(page), []);
@@ -42,35 +42,35 @@ test('the screen is shown on demand, and opens as wide as the page', async (t) =
   await large.waitFor({ state: 'detached' });
 });
 
-test('the screen as it was stands under the cycle that ended it', async (t) => {
+test('a cycle shows the screenshot from just before it', async (t) => {
   const { link } = await startDrill(t, { scenario: 'panic' });
   const page = await signIn(t, link);
   await openPower(page);
   await hold(page, 'cycle');
   await verdicts(page).filter({ hasText: 'running' }).waitFor({ timeout: 120_000 });
-  assert.equal(await kept(page).getAttribute('alt'), 'The guest’s screen just before cycle');
-  assert.equal(await width(kept(page)), 720);
+  assert.equal(await saved(page).getAttribute('alt'), 'The guest’s screen just before cycle');
+  assert.equal(await width(saved(page)), 720);
   await page.getByRole('button', { name: 'Latest' }).waitFor({ state: 'detached' });
   assert.deepEqual(await violations(page), []);
-  await screenshot(page, 'kept-screen');
+  await screenshot(page, 'saved-screenshot');
   await page.reload();
-  assert.equal(await width(kept(page)), 720);
-  await kept(page).click();
+  assert.equal(await width(saved(page)), 720);
+  await saved(page).click();
   await page.getByRole('dialog', { name: 'The guest’s screen just before cycle' }).waitFor();
 });
 
-test('where there is no screen the gate’s sentence says why', async (t) => {
+test('the gate’s message explains a missing screenshot', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link, undefined, NETWORK);
   await openPower(page);
   await hold(page, 'stop');
   await verdicts(page).filter({ hasText: 'stopped' }).waitFor();
   await openPower(page);
-  await look(page).click();
+  await showScreen(page).click();
   await page.getByRole('dialog').getByText('the guest has no QEMU process').waitFor();
 });
 
-test('what the gate measured is one tap behind the machine’s sign', async (t) => {
+test('a tap on the VM’s vital sign shows the gate’s measurements', async (t) => {
   const { link } = await startDrill(t, { scenario: 'io-stall' });
   const page = await signIn(t, link);
   await page.getByRole('button', { name: /^VM .* writes/ }).click();

@@ -5,26 +5,26 @@ import { startDrill } from './support/drill.js';
 
 after(closeBrowser);
 
-test('the link signs in and leaves no code in the address', async (t) => {
+test('the link signs in and its code is removed from the URL', async (t) => {
   const { link, origin } = await startDrill(t);
   const page = await signIn(t, link);
   assert.equal(page.url(), `${origin}/`);
   await page.getByText('DRILL', { exact: false }).first().waitFor();
 });
 
-test('a used link does not sign in a second browser, and says what to do', async (t) => {
+test('a used link does not sign in a second browser and explains how to sign in', async (t) => {
   const { link } = await startDrill(t);
   await signIn(t, link);
   const context = await openContext(t, undefined, NETWORK);
   const page = await context.newPage();
   await page.goto(link);
-  await page.getByText('This link was used already').waitFor();
+  await page.getByText('This link was already used').waitFor();
   await page.getByLabel('Access token').fill('wrong');
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.getByText('does not know this token').waitFor();
 });
 
-test('a reload stays signed in, and signing out asks for the token', async (t) => {
+test('a reload keeps the session, and signing out asks for the token', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link, undefined, NETWORK);
   await page.reload();

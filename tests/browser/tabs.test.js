@@ -7,12 +7,11 @@ import { hold, openPower, runCheck, sameItems, verdicts } from './support/page.j
 
 after(closeBrowser);
 
-/** One more than a browser opens connections to a server over HTTP/1.1. */
-const TABS = 7;
-/** What a browser opens over HTTP/1.1; a button needs one of them. */
+/** Maximum number of connections of a browser to a server over HTTP/1.1. */
 const CONNECTIONS = 6;
+const TABS = CONNECTIONS + 1;
 
-/** Seven tabs of one browser on one server, over plain HTTP/1.1. `prepare` is given the context. */
+/** Opens seven tabs of one browser over HTTP/1.1. `prepare` gets the browser context first. */
 async function sevenTabs(t, prepare = async () => undefined) {
   const { link, origin } = await startDrill(t);
   const edge = await startEdge(t, origin);
@@ -30,7 +29,7 @@ async function sevenTabs(t, prepare = async () => undefined) {
   return { edge, tabs: [first, ...(await Promise.all(others))] };
 }
 
-/** Has a tab take itself for hidden, or for looked at; the browser shows all tabs of a test. */
+/** Makes a tab believe that it is hidden or visible, because the browser shows all tabs of a test. */
 const setHidden = (tab, hidden) =>
   tab.evaluate((hidden) => {
     for (const [name, value] of [
@@ -45,37 +44,37 @@ const setHidden = (tab, hidden) =>
     document.dispatchEvent(new Event('visibilitychange'));
   }, hidden);
 
-/** Whether this tab has one of the places for a stream that stays. */
-const hasPlace = () =>
+/** Whether this tab has a stream slot. Runs in the page. */
+const hasSlot = () =>
   navigator.locks.request(`me-${Math.random()}`, async ({ name }) => {
     const { held } = await navigator.locks.query();
     const me = held.find((lock) => lock.name === name).clientId;
     return held.some((lock) => lock.clientId === me && lock.name.startsWith('breakglass-stream'));
   });
 
-async function keepsStream(tab, wanted) {
+async function waitForSlot(tab, wanted) {
   const end = Date.now() + 60_000;
-  while ((await tab.evaluate(hasPlace)) !== wanted) {
-    if (Date.now() > end) assert.fail(`a stream that stays: ${!wanted}`);
+  while ((await tab.evaluate(hasSlot)) !== wanted) {
+    if (Date.now() > end) assert.fail(`has a stream slot: ${!wanted}`);
     await tab.waitForTimeout(50);
   }
 }
 
-async function firstWithoutStream(tabs) {
-  for (const tab of tabs) if (!(await tab.evaluate(hasPlace))) return tab;
-  return assert.fail('each tab keeps a stream');
+async function firstWithoutSlot(tabs) {
+  for (const tab of tabs) if (!(await tab.evaluate(hasSlot))) return tab;
+  return assert.fail('every tab has a stream slot');
 }
 
-/** Resolves once so many streams are kept at the edge. */
-async function streams(edge, count, page) {
+/** Waits until `count` streams are open at the edge. */
+async function waitForStreams(edge, count, page) {
   const end = Date.now() + 60_000;
   while (edge.streams() !== count) {
-    if (Date.now() > end) assert.equal(edge.streams(), count, 'streams that are kept');
+    if (Date.now() > end) assert.equal(edge.streams(), count, 'open streams');
     await page.waitForTimeout(50);
   }
 }
 
-test('seven windows side by side all follow, and a button of each gets through', async (t) => {
+test('seven visible tabs all stay up to date, and each can send a request', async (t) => {
   const { edge, tabs } = await sevenTabs(t);
   for (const [at, tab] of tabs.entries()) {
     await runCheck(tab, 'status');
@@ -87,36 +86,36 @@ test('seven windows side by side all follow, and a button of each gets through',
       .waitFor();
     await sameItems(tab, tabs[0]);
   }
-  assert.ok(edge.most() < CONNECTIONS, `${edge.most()} streams at once`);
+  assert.ok(edge.maxStreams() < CONNECTIONS, `${edge.maxStreams()} streams at once`);
   await openPower(tabs.at(-1));
   await hold(tabs.at(-1), 'cycle');
   await tabs[0].locator('[data-verb="cycle"]').waitFor();
 });
 
-test('the window that is worked in is live, and another gives its stream away for it', async (t) => {
+test('the focused tab takes over the stream of another', async (t) => {
   const { edge, tabs } = await sevenTabs(t);
   const [last] = tabs;
-  await streams(edge, 3, last);
-  const idle = await firstWithoutStream(tabs);
+  await waitForStreams(edge, 3, last);
+  const idle = await firstWithoutSlot(tabs);
   await idle.evaluate(() => dispatchEvent(new Event('focus')));
-  await keepsStream(idle, true);
-  await streams(edge, 3, last);
+  await waitForSlot(idle, true);
+  await waitForStreams(edge, 3, last);
   await runCheck(last, 'status');
   await verdicts(last).waitFor();
   for (const tab of tabs) await verdicts(tab).waitFor();
-  assert.ok(edge.most() < CONNECTIONS, `${edge.most()} streams at once`);
+  assert.ok(edge.maxStreams() < CONNECTIONS, `${edge.maxStreams()} streams at once`);
 });
 
-test('hidden tabs let go of their stream, and get what they missed once when they are back', async (t) => {
+test('hidden tabs close their stream and get missed events once when visible again', async (t) => {
   const { edge, tabs } = await sevenTabs(t);
   const [seen, ...hidden] = tabs;
   for (const tab of hidden) await setHidden(tab, true);
-  await streams(edge, 1, seen);
+  await waitForStreams(edge, 1, seen);
   await runCheck(seen, 'status');
   await verdicts(seen).waitFor();
-  assert.equal(await verdicts(hidden[0]).count(), 0, 'a hidden tab asks for nothing');
+  assert.equal(await verdicts(hidden[0]).count(), 0, 'a hidden tab sends no request');
   await setHidden(seen, true);
-  await streams(edge, 0, seen);
+  await waitForStreams(edge, 0, seen);
   for (const tab of hidden) await setHidden(tab, false);
   for (const tab of hidden) {
     await verdicts(tab).waitFor();
@@ -126,14 +125,14 @@ test('hidden tabs let go of their stream, and get what they missed once when the
   await verdicts(hidden.at(-1)).nth(1).waitFor();
 });
 
-test('a tab that is closed leaves its stream to another', async (t) => {
+test('a closed tab frees its stream slot for another', async (t) => {
   const { edge, tabs } = await sevenTabs(t);
-  await streams(edge, 3, tabs[0]);
+  await waitForStreams(edge, 3, tabs[0]);
   for (const tab of tabs.splice(0, 4)) await tab.close();
-  await streams(edge, 3, tabs[0]);
+  await waitForStreams(edge, 3, tabs[0]);
 });
 
-test('without Web Locks the window that has the focus is live, and the others follow', async (t) => {
+test('without Web Locks the focused tab has the stream and the others poll', async (t) => {
   const { edge, tabs } = await sevenTabs(t, (context) =>
     context.addInitScript(() => {
       Object.defineProperty(Navigator.prototype, 'locks', {
@@ -147,19 +146,19 @@ test('without Web Locks the window that has the focus is live, and the others fo
     globalThis.isFocused = true;
     dispatchEvent(new Event('focus'));
   });
-  await streams(edge, 1, last);
+  await waitForStreams(edge, 1, last);
   await runCheck(last, 'status');
   for (const tab of tabs) await verdicts(tab).waitFor();
   await last.evaluate(() => {
     globalThis.isFocused = false;
     dispatchEvent(new Event('blur'));
   });
-  await streams(edge, 0, last);
+  await waitForStreams(edge, 0, last);
   await runCheck(tabs[0], 'status');
   for (const tab of tabs) await verdicts(tab).nth(1).waitFor();
 });
 
-test('a page that comes back by the back button goes on after its last event', async (t) => {
+test('a page restored by the back button resumes after its last event', async (t) => {
   const { link, origin } = await startDrill(t);
   const edge = await startEdge(t, origin);
   const context = await openContext(t, undefined, NETWORK);
@@ -167,7 +166,7 @@ test('a page that comes back by the back button goes on after its last event', a
   await page.goto(link.replace(origin, edge.origin));
   await opened(page);
   await page.goto('about:blank');
-  await streams(edge, 0, page);
+  await waitForStreams(edge, 0, page);
   await page.goBack();
   await opened(page);
   await runCheck(page, 'status');

@@ -2,34 +2,35 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { closeBrowser, opened, secondTab, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { allowRepair, ask, itemIds, lookOut, sameItems, turnEnd } from './support/page.js';
+import { allowRepair, ask, itemIds, watchFor, sameItems, turnEnd } from './support/page.js';
 
 after(closeBrowser);
 
 const TURN = { timeout: 120_000 };
-/** The agent's words while it types them. */
+/** The agent's text while it types. */
 const TYPING = '[data-testid="typing"] .markdown';
 const stop = (page) => page.getByRole('button', { name: 'Stop', exact: true });
 const done = (page) => page.locator('[data-outcome="done"]');
 
-test('a prompt streams the agent’s words, shows its commands and ends', async (t) => {
+test('a prompt streams the agent’s text, shows its commands and ends', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
-  const [typed, stoppable] = [await lookOut(page, TYPING), await lookOut(page, '.send.stop')];
+  const typed = await watchFor(page, TYPING);
+  const stoppable = await watchFor(page, '.send.stop');
   await ask(page, 'What is wrong?');
   await typed();
   await stoppable();
   await allowRepair(page);
   await done(page).waitFor(TURN);
   assert.ok((await page.locator('[data-item="tool"]').count()) > 0, 'its commands are shown');
-  assert.ok((await page.locator('[data-item="text"]').count()) > 0, 'its words are kept');
+  assert.ok((await page.locator('[data-item="text"]').count()) > 0, 'its text is in the timeline');
   assert.equal(await page.getByRole('textbox', { name: 'Ask the agent' }).inputValue(), '');
 });
 
-test('a reload in the middle of a turn shows everything once', async (t) => {
+test('a reload during a turn shows every item once', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
-  const typed = await lookOut(page, TYPING);
+  const typed = await watchFor(page, TYPING);
   await ask(page, 'What is wrong?');
   await typed();
   await page.reload();
@@ -37,12 +38,12 @@ test('a reload in the middle of a turn shows everything once', async (t) => {
   await allowRepair(page);
   await done(page).waitFor(TURN);
   const seen = await itemIds(page);
-  assert.equal(new Set(seen).size, seen.length, 'nothing twice');
+  assert.equal(new Set(seen).size, seen.length, 'no item twice');
   await page.reload();
   await done(page).waitFor();
-  // What happens meanwhile comes after it.
+  // New items come after these.
   const again = (await itemIds(page)).slice(0, seen.length);
-  assert.deepEqual(again, seen, 'nothing lost');
+  assert.deepEqual(again, seen, 'no item lost');
 });
 
 test('Stop ends the turn', async (t) => {
@@ -54,7 +55,7 @@ test('Stop ends the turn', async (t) => {
   assert.equal(await turnEnd(page).first().getAttribute('data-outcome'), 'stopped');
 });
 
-test('a preset of the server is one tap, and a look at the machine changes nothing', async (t) => {
+test('a preset of the server runs with one tap, and triage requests no approval', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   const presets = page.getByRole('group', { name: 'Ask the agent' });
@@ -64,10 +65,10 @@ test('a preset of the server is one tap, and a look at the machine changes nothi
   await presets.getByRole('button', { name: 'Triage' }).click();
   await page.getByText('Change nothing before you have said what you would do').waitFor();
   await done(page).waitFor(TURN);
-  assert.equal(await page.locator('[data-decision]').count(), 0, 'it asked nothing');
+  assert.equal(await page.locator('[data-decision]').count(), 0, 'it requested no approval');
 });
 
-test('a draft outlives a reload', async (t) => {
+test('a draft survives a reload', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await page.getByRole('textbox', { name: 'Ask the agent' }).fill('half a thought');
@@ -77,11 +78,11 @@ test('a draft outlives a reload', async (t) => {
   assert.equal(await draft.inputValue(), 'half a thought');
 });
 
-test('two tabs see the same', async (t) => {
+test('two tabs show the same items', async (t) => {
   const { link, origin } = await startDrill(t);
   const first = await signIn(t, link);
   const second = await secondTab(first, origin);
-  const typed = await lookOut(second, TYPING);
+  const typed = await watchFor(second, TYPING);
   await ask(first, 'What is wrong?');
   await typed();
   await allowRepair(first);

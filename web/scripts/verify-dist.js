@@ -1,5 +1,5 @@
-// Proves that the committed dist/ is what the sources build to: builds into a temporary folder
-// and compares every file byte for byte.
+// Checks that the committed dist/ matches the sources: builds into a temporary folder and compares
+// every file byte by byte.
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -38,7 +38,9 @@ try {
   const found = await differences(join(root, 'dist'), rebuilt);
   for (const line of found) console.error(line);
   if (found.length > 0) {
-    console.error('web/dist does not come from these sources. Run `npm run build` and commit it.');
+    console.error(
+      'web/dist was not built from these sources. Run `npm run build` and commit the result.',
+    );
     process.exitCode = 1;
   }
 } finally {

@@ -5,7 +5,7 @@ import './app.css';
 const target = document.getElementById('app');
 if (target) mount(App, { target });
 
-// Service workers exist in secure contexts only; elsewhere the page works without its shell.
+// Browsers offer service workers only over HTTPS and on loopback. Without one, the page needs the network.
 if (import.meta.env.PROD && 'serviceWorker' in navigator) {
   navigator.serviceWorker.register('/sw.js').catch(() => undefined);
 }

@@ -1,12 +1,12 @@
-// What axe-core finds on a page.
+// Accessibility checks with axe-core.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** Violations of WCAG 2.2 AA, each as rule and element. */
+/** The violations of WCAG 2.2 AA, each as rule and element. */
 export async function violations(page) {
-  // The page's CSP forbids a script tag; the debugger may evaluate.
+  // The page's CSP forbids a script tag, but not evaluation by the debugger.
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() =>
     globalThis.axe.run(document, {

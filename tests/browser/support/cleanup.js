@@ -1,23 +1,23 @@
-// What a test started ends with it, the last first: a page before the server that it talks to.
+// Ends everything that a test started, in reverse order: a page before its server.
 const stacks = new WeakMap();
 
-/** How long one thing that a test started may take to end. */
+/** Timeout for ending one resource. */
 const END_MS = 60_000;
 
-/** What `action` resolves to; rejects with what was waited for if that takes longer. */
+/** Resolves as `action`. Rejects with the name `what` after `ms`. */
 export async function within(ms, what, action) {
   let timer;
-  const late = new Promise((_, reject) => {
+  const timeout = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`Waited ${ms / 1000} s for ${what}`)), ms);
   });
   try {
-    return await Promise.race([action(), late]);
+    return await Promise.race([action(), timeout]);
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** Ends all of `stack`, also what comes after one that fails; throws the first failure. */
+/** Ends all of `stack`, even if one fails. Throws the first failure. */
 async function endAll(stack) {
   const failures = [];
   for (const { what, action } of stack.reverse()) {
@@ -26,7 +26,7 @@ async function endAll(stack) {
   if (failures.length > 0) throw failures[0];
 }
 
-/** Runs `action` when the test ends; `what` names the thing that it ends. */
+/** Runs `action` when the test ends. `what` names the resource that it ends. */
 export function atEnd(test, what, action) {
   let stack = stacks.get(test);
   if (stack === undefined) {

@@ -1,4 +1,4 @@
-// A drill of its own for each test: the real binary on a free port, ended with the test.
+// Starts a drill for one test: the real binary on a free port.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -10,7 +10,7 @@ const DEADLINE_MS = 60_000;
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const binary = process.env.BREAKGLASS_BIN ?? `${root}target/debug/breakglass`;
 
-/** Starts `breakglass drill`; resolves to the sign-in link that it printed. */
+/** Starts `breakglass drill`. Resolves to the sign-in link that it printed. */
 export async function startDrill(test, { scenario = 'disk-full' } = {}) {
   if (!existsSync(binary)) {
     throw new Error(`${binary} is missing. Build it: cargo build -p breakglass`);

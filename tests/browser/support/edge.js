@@ -1,49 +1,50 @@
-// An edge in front of the server: an HTTP proxy that answers itself while its session has ended,
-// and that counts who keeps a stream.
+// An edge in front of the server: an HTTP proxy that answers itself while the operator is signed out
+// there, and counts the open streams. Leaves the server to server.js.
 import { once } from 'node:events';
 import http from 'node:http';
 import { atEnd } from './cleanup.js';
 
-/** What an edge answers that wants a sign-in, by name. */
+/** The answers of edges that require a sign-in. */
 const SIGN_INS = {
-  /** An SSO proxy that sends the browser to another origin. */
+  /** An SSO proxy that redirects to another origin. */
   elsewhere: (edge, request, response) => {
     const back = encodeURIComponent(edge.origin + request.url);
     response.writeHead(302, { Location: `${edge.login}/login?rd=${back}` }).end();
   },
-  /** The same on the server's own origin. */
+  /** An SSO proxy that redirects to the same origin. */
   here: (edge, request, response) => {
     const back = encodeURIComponent(request.url);
     response.writeHead(302, { Location: `/oauth2/sign_in?rd=${back}` }).end();
   },
-  /** A captive portal that answers everything with its page. */
+  /** A captive portal that answers every request with its page. */
   portal: (_, __, response) => page(response, 200),
-  /** A proxy that forbids. */
+  /** A proxy that answers 403. */
   forbidden: (_, __, response) => page(response, 403),
 };
 
-/** Starts the edge; `signIn` and `signOut` are what the operator's session there does. */
+/** Starts an edge with a signed-in operator. */
 export async function startEdge(test, upstream) {
-  const state = { answer: undefined, streams: new Set(), most: 0, asked: [] };
+  const state = { answer: undefined, streams: new Set(), maxStreams: 0, requests: [] };
   const edge = { state };
   edge.login = await listen(test, (request, response) => {
     state.signedIn?.();
     loginPage(response, new URL(request.url, 'http://edge').searchParams.get('rd'));
   });
   edge.origin = await listen(test, (request, response) => {
-    state.asked.push(`${request.method} ${request.url}`);
+    state.requests.push(`${request.method} ${request.url}`);
     if (request.url.startsWith('/oauth2/')) return page(response, 200);
     if (state.answer) return state.answer(edge, request, response);
     forward(state, upstream, request, response);
   });
   return {
     origin: edge.origin,
-    /** Requests that came to the edge, since the last look. */
-    asked: () => state.asked.splice(0),
-    /** The most streams that were kept at the same time, and how many are now. */
-    most: () => state.most,
+    /** The requests since the last call. */
+    requests: () => state.requests.splice(0),
+    /** Maximum number of streams that were open at the same time. */
+    maxStreams: () => state.maxStreams,
+    /** Number of open streams. */
     streams: () => state.streams.size,
-    /** The session ends: every line is cut, and this is what is answered from now on. */
+    /** Ends the session, closes all streams, and answers as `SIGN_INS[how]` from now on. */
     signOut(how) {
       state.answer = SIGN_INS[how];
       for (const response of state.streams) response.destroy();
@@ -51,12 +52,12 @@ export async function startEdge(test, upstream) {
     signIn() {
       state.answer = undefined;
     },
-    /** The edge is there, the server behind it is not. */
+    /** Answers 502 from now on, and closes all streams. */
     loseServer() {
       state.answer = (_, __, response) => page(response, 502);
       for (const response of state.streams) response.destroy();
     },
-    /** The login page at the other origin signs in and leads back. */
+    /** Makes a visit of the login page sign the operator in. */
     signInAtLogin() {
       state.signedIn = () => (state.answer = undefined);
     },
@@ -67,11 +68,11 @@ function forward(state, upstream, request, response) {
   const { hostname, port } = new URL(upstream);
   const { method, url, headers } = request;
   const ours = { ...headers, host: `${hostname}:${port}` };
-  // Origin and host are what the server sees itself as, behind an edge that keeps its own.
+  // The server must see its own origin and host.
   if (ours.origin) ours.origin = upstream;
   const on = http.request({ hostname, port, method, path: url, headers: ours }, (answer) => {
     response.writeHead(answer.statusCode, answer.headers);
-    if (/event-stream/.test(answer.headers['content-type'] ?? '')) keep(state, response);
+    if (/event-stream/.test(answer.headers['content-type'] ?? '')) trackStream(state, response);
     answer.pipe(response);
   });
   on.on('error', () => response.destroy());
@@ -79,9 +80,9 @@ function forward(state, upstream, request, response) {
   request.pipe(on);
 }
 
-function keep(state, response) {
+function trackStream(state, response) {
   state.streams.add(response);
-  state.most = Math.max(state.most, state.streams.size);
+  state.maxStreams = Math.max(state.maxStreams, state.streams.size);
   response.on('close', () => state.streams.delete(response));
 }
 
@@ -90,15 +91,15 @@ function page(response, status) {
   response.end('<!doctype html><title>Sign in</title><h1>Sign in at the edge</h1>');
 }
 
-/** Leads back to where the browser came from, by a form as login pages do: its fragment is lost. */
+/** Returns to the requested URL by a form, as login pages do. The fragment is lost. */
 function loginPage(response, back) {
   response.writeHead(200, { 'Content-Type': 'text/html' });
   const to = new URL(back ?? 'http://127.0.0.1');
-  const kept = [...to.searchParams]
+  const fields = [...to.searchParams]
     .map(([name, value]) => `<input type="hidden" name="${name}" value="${value}">`)
     .join('');
   response.end(
-    `<!doctype html><title>Sign in</title><form action="${to.origin + to.pathname}">${kept}
+    `<!doctype html><title>Sign in</title><form action="${to.origin + to.pathname}">${fields}
      <button>Sign in at the edge</button></form>`,
   );
 }

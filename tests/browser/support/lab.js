@@ -1,12 +1,12 @@
-// A real machine to save, and `breakglass serve` before it: QEMU under libvirt, sshd with the gate.
+// Starts a real target and `breakglass serve` for it: QEMU under libvirt, sshd with the gate.
 import { createInterface } from 'node:readline';
 import { within } from './cleanup.js';
 import { serve, start, target } from './server.js';
 
-/** A guest boots in seconds; its images are built before the first one does. */
+/** Long enough to build the guest's images before the first boot. */
 const LAB_MS = 180_000;
 
-/** Starts machine and server; resolves to what a test does with them. */
+/** Starts the target and the server. */
 export async function startLab(test) {
   const machine = start(test, `${target}examples/lab-target`, []);
   const lines = createInterface({ input: machine.stdout })[Symbol.asyncIterator]();
@@ -14,7 +14,7 @@ export async function startLab(test) {
   const server = await serve(test, addresses);
   return {
     ...server,
-    /** Does this to the machine; resolves when it is done. */
+    /** Causes a fault in the target. Resolves once it is done. */
     inflict: async (fault) => {
       machine.stdin.write(`${fault}\n`);
       const answer = await next(lines, fault);

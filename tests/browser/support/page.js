@@ -1,14 +1,15 @@
-// What an operator does and sees, in the page's own words.
+// The operator's actions on the page, and locators for what it shows, by the page's own texts. Owns no
+// browser and no server.
 import assert from 'node:assert/strict';
 import { isDeepStrictEqual } from 'node:util';
 
 const DOUBLE_TAP_MS = 600;
-/** What a scripted turn takes at most to get to its next step. */
+/** Timeout for the next step of a scripted turn. */
 const TURN_MS = 120_000;
-/** How far a page's time is stepped to stand still: not so far that its line seems dead. */
-const STEP_MS = 10_000;
+/** How far the page's clock jumps before it stops; too short to make the connection look dead. */
+const CLOCK_STEP_MS = 10_000;
 
-/** Ids of the timeline's items, top to bottom. Each must be there once. */
+/** The ids of the timeline's items, top to bottom. */
 export const itemIds = (page) =>
   page.locator('[data-item]').evaluateAll((items) => items.map((item) => item.dataset.id));
 
@@ -24,17 +25,17 @@ export async function openPower(page) {
 export const holdButton = (page, verb) =>
   page.getByRole('button', { name: `${verb}: press and hold.` }).first();
 
-/** Holds a verb's button until the page takes it: the sheet closes by itself. */
+/** Holds a verb's button until the page accepts it and closes the sheet. */
 export async function hold(page, verb) {
   await press(page, verb);
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
   await page.mouse.up();
 }
 
-/** Puts a finger on a verb's button and leaves it there. */
+/** Presses a verb's button without releasing it. */
 export const press = (page, verb) => pressOn(page, holdButton(page, verb));
 
-/** Puts a finger on a button, once it can be pressed, and leaves it there. */
+/** Presses a button, once it is enabled, without releasing it. */
 export async function pressOn(page, button) {
   await button.click({ trial: true });
   const box = await button.boundingBox();
@@ -42,29 +43,29 @@ export async function pressOn(page, button) {
   await page.mouse.down();
 }
 
-/** Gives a page a clock that can stand still; before it is opened. */
+/** Gives the page a clock that can be stopped. Call before opening it. */
 export const giveClock = (page) => page.clock.install();
 
-/** Lets the page's time stand still: what takes a while there takes as long as the test wants. */
+/** Stops the page's clock, so that the test controls its timers. */
 export async function stopClock(page) {
-  await page.clock.pauseAt((await page.evaluate(() => Date.now())) + STEP_MS);
+  await page.clock.pauseAt((await page.evaluate(() => Date.now())) + CLOCK_STEP_MS);
 }
 
 /**
- * Looks out for what is there for a moment only; from now on. Resolves to what waits until it was
- * there.
+ * Starts watching for an element that exists only briefly. Resolves to a function that waits until
+ * it has existed.
  */
-export async function lookOut(page, selector) {
+export async function watchFor(page, selector) {
   await page.evaluate((selector) => {
     globalThis.seen ??= new Set();
-    const look = () => document.querySelector(selector) && globalThis.seen.add(selector);
-    new MutationObserver(look).observe(document, { childList: true, subtree: true });
-    look();
+    const check = () => document.querySelector(selector) && globalThis.seen.add(selector);
+    new MutationObserver(check).observe(document, { childList: true, subtree: true });
+    check();
   }, selector);
   return () => page.waitForFunction((selector) => globalThis.seen.has(selector), selector);
 }
 
-/** Waits until two pages show the same items: each event comes to each of them in its own time. */
+/** Waits until two pages show the same items. Events may reach them at different times. */
 export async function sameItems(one, other, deadline = Date.now() + TURN_MS) {
   for (;;) {
     const [here, there] = await Promise.all([itemIds(one), itemIds(other)]);
@@ -79,25 +80,25 @@ export async function ask(page, text) {
   await page.getByRole('button', { name: 'Send', exact: true }).click();
 }
 
-/** Runs a check, or a verb that changes nothing, by its preset. */
+/** Runs a check, or a read-only verb, by its button. */
 export const runCheck = (page, name) =>
   page
     .getByRole('group', { name: 'Checks without the agent' })
     .getByRole('button', { name })
     .click();
 
-/** The cards of what the agent asks, over the composer. */
-export const questions = (page) => page.locator('[data-approval]');
+/** The approval cards above the composer. */
+export const approvalCards = (page) => page.locator('[data-approval]');
 
-/** What became of questions, in the timeline: `allow`, `deny`, `void` or `open`. */
-export const settled = (page, decision) => page.locator(`[data-decision="${decision}"]`);
+/** Approval requests in the timeline with this decision: `allow`, `deny`, `void` or `open`. */
+export const decided = (page, decision) => page.locator(`[data-decision="${decision}"]`);
 
-/** Commands of the agent on guest and host, as the bastion recorded them. */
+/** The agent's commands on guest and host. */
 export const commands = (page) => page.locator('[data-command]');
 
 export const cutOffBar = (page) => page.getByTestId('cut-off');
 
-/** Chooses by the menu what the agent may do; resolves once the log says so. */
+/** Sets the autonomy in the menu. Resolves once the log shows it. */
 export async function setAutonomy(page, label) {
   await page.getByRole('button', { name: 'Menu' }).click();
   const choice = page.getByRole('dialog').getByRole('button', { name: label });
@@ -106,40 +107,40 @@ export async function setAutonomy(page, label) {
   await page.getByRole('dialog').getByRole('button', { name: 'Close', exact: true }).click();
 }
 
-/** Allows whatever the agent asks until it asks for what matches; resolves to that card. */
-export async function questionFor(page, pattern) {
+/** Allows all requests until one matches `pattern`. Resolves to that card. */
+export async function approvalCardFor(page, pattern) {
   for (;;) {
-    const card = questions(page).first();
+    const card = approvalCards(page).first();
     await card.waitFor({ timeout: TURN_MS });
     const id = await card.getAttribute('data-approval');
-    const asked = page.locator(`[data-approval="${id}"]`);
-    const command = await asked.getByRole('group', { name: 'The whole command' }).innerText();
-    if (pattern.test(command)) return asked;
-    await asked.getByRole('button', { name: 'Allow' }).click();
-    await asked.waitFor({ state: 'detached' });
+    const request = page.locator(`[data-approval="${id}"]`);
+    const command = await request.getByRole('group', { name: 'The whole command' }).innerText();
+    if (pattern.test(command)) return request;
+    await request.getByRole('button', { name: 'Allow' }).click();
+    await request.waitFor({ state: 'detached' });
   }
 }
 
-/** What the scripted agent does to a full disk: it empties the log that filled it. */
+/** The scripted agent's repair of a full disk: it empties the log that filled it. */
 export const REPAIR = /truncate/;
 
-/** Allows that, once it is asked. */
+/** Allows the repair once the agent requests it. */
 export async function allowRepair(page) {
-  const card = await questionFor(page, REPAIR);
+  const card = await approvalCardFor(page, REPAIR);
   await card.getByRole('button', { name: 'Allow', exact: true }).click();
 }
 
-/** Denies what a card asks, with a reason. */
+/** Denies a request with a reason. */
 export async function deny(card, reason) {
   await card.getByRole('button', { name: 'Deny', exact: true }).click();
   await card.getByLabel('Reason').fill(reason);
-  const confirm = card.getByRole('button', { name: 'Deny it' });
-  // The second half of a double tap is not taken for an answer; a later one is.
+  const confirm = card.getByRole('button', { name: 'Confirm deny' });
+  // The page ignores a tap that comes too soon, as the second one of a double tap.
   await confirm.click({ delay: DOUBLE_TAP_MS });
 }
 
-/** What is wider than the screen, or too small for a thumb. */
-export const misfits = (page) =>
+/** Elements that are wider than the screen or too small for a thumb. */
+export const layoutProblems = (page) =>
   page.evaluate(() => {
     const wide = document.documentElement.scrollWidth > innerWidth ? ['the page'] : [];
     const small = [...document.querySelectorAll('button, select, a, input, textarea, summary')]

@@ -1,5 +1,5 @@
-// A TCP proxy between page and server. The browser's own offline switch leaves open streams
-// alone; a line that really goes dead has to be cut here.
+// A TCP proxy between page and server that can cut connections. The browser's offline mode does not
+// close open streams.
 import { once } from 'node:events';
 import net from 'node:net';
 import { atEnd } from './cleanup.js';
@@ -40,9 +40,9 @@ export async function startProxy(test, origin) {
   });
   return {
     origin: `http://127.0.0.1:${server.address().port}`,
-    /** Bytes that came from the server so far, without what happened after a log was read. */
+    /** Number of bytes from the server so far, without live events after a replay. */
     bytes: () => state.bytes,
-    /** Cuts every line and refuses new ones. */
+    /** Closes all connections and refuses new ones. */
     down() {
       state.down = true;
       cut();

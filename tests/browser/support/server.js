@@ -1,4 +1,5 @@
-// `breakglass serve` with a configuration of its own, ended with its test.
+// Starts `breakglass serve`, with its own configuration, and other programs for one test. Leaves what
+// the page shows to page.js.
 import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
 import { once } from 'node:events';
@@ -10,33 +11,33 @@ import { fileURLToPath } from 'node:url';
 import { atEnd } from './cleanup.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-/** Where cargo puts the programs. */
+/** The folder of the programs that cargo built. */
 export const target = `${root}target/debug/`;
 
 /**
- * A server whose guest and host are both down; resolves to its address, token and key file. `agents` as for
- * [serve].
+ * Starts a server whose guest and host are unreachable. Resolves to its origin, token and key file.
+ * `agents` as for `serve`.
  */
-export async function serveNobody(test, agents = {}) {
+export async function serveUnreachable(test, agents = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'breakglass-key-'));
   atEnd(test, dir, () => rmSync(dir, { recursive: true, force: true }));
   const key = `${dir}/key`;
   execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', key]);
-  const place = async () => ({ host: '127.0.0.1', port: await freePort(), user: 'nobody' });
-  const server = await serve(test, { host: await place(), guest: await place(), key }, agents);
+  const endpoint = async () => ({ host: '127.0.0.1', port: await freePort(), user: 'nobody' });
+  const server = await serve(test, { host: await endpoint(), guest: await endpoint(), key }, agents);
   return { ...server, key };
 }
 
 /**
- * Starts a server with the key in that file, and opens an incident. `agent` is the body of its table, with
- * `modelKey`; `more` are further tables.
+ * Starts a server with the key in file `key`, and opens an incident. `agent` is the content of the
+ * table `[agent]`, with the API key `modelKey`; `more` are further tables.
  */
 export async function serve(test, { host, guest, key }, { agent, modelKey, more = '' } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'breakglass-serve-'));
   atEnd(test, dir, () => rmSync(dir, { recursive: true, force: true }));
   const token = randomBytes(32).toString('hex');
   const listen = `127.0.0.1:${await freePort()}`;
-  const place = ({ host: address, port, user }) =>
+  const inline = ({ host: address, port, user }) =>
     `{ host = "${address}", port = ${port}, user = "${user}" }`;
   const config = [
     `listen = "${listen}"`,
@@ -44,7 +45,7 @@ export async function serve(test, { host, guest, key }, { agent, modelKey, more 
     `[auth]\ntoken_file = "${dir}/token"`,
     `[ssh]\nkey_file = "${key}"\nhost_keys = "trust-first"`,
     agent ? `[agent]\napi_key_file = "${dir}/model-key"\n${agent}` : '[agent]\nenabled = false',
-    `[[targets]]\nname = "devvm"\nguest = ${place(guest)}\nhost = ${place(host)}\n`,
+    `[[targets]]\nname = "devvm"\nguest = ${inline(guest)}\nhost = ${inline(host)}\n`,
     more,
   ];
   if (modelKey) writeFileSync(`${dir}/model-key`, modelKey, { mode: 0o600 });
@@ -53,15 +54,15 @@ export async function serve(test, { host, guest, key }, { agent, modelKey, more 
   const child = start(test, `${target}breakglass`, ['serve', '--config', `${dir}/config.toml`]);
   child.stdout.resume();
   const origin = `http://${listen}`;
-  await answers(`${origin}/health`);
+  await untilHealthy(`${origin}/health`);
   const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
   const body = JSON.stringify({ target: 'devvm' });
-  const opened = await fetch(`${origin}/api/incidents`, { method: 'POST', headers, body, signal: soon() });
+  const opened = await fetch(`${origin}/api/incidents`, { method: 'POST', headers, body, signal: requestTimeout() });
   if (opened.status !== 201) throw new Error(await opened.text());
   return { origin, token };
 }
 
-/** Starts a program, which ends with the test: without arguments by the end of its input. */
+/** Starts a program for one test. Without arguments it ends when its standard input closes. */
 export function start(test, program, args) {
   if (!existsSync(program)) {
     throw new Error(`${program} is missing. Build it: ./just browser`);
@@ -80,8 +81,8 @@ export function start(test, program, args) {
 }
 
 /**
- * A port of loopback where nobody listens. Below those that the system gives to whoever asks for
- * any, and to whoever connects: nobody gets it by chance meanwhile.
+ * A loopback port on which nothing listens. It is below the ephemeral ports, so the system assigns
+ * it to no other process meanwhile.
  */
 export async function freePort() {
   for (;;) {
@@ -95,13 +96,12 @@ export async function freePort() {
   }
 }
 
-/** Ends a request that nothing answers. */
-const soon = () => AbortSignal.timeout(30_000);
+const requestTimeout = () => AbortSignal.timeout(30_000);
 
-async function answers(url) {
+async function untilHealthy(url) {
   const end = Date.now() + 60_000;
   for (;;) {
-    const answer = await fetch(url, { signal: soon() }).catch(() => undefined);
+    const answer = await fetch(url, { signal: requestTimeout() }).catch(() => undefined);
     if (answer?.ok) return;
     if (Date.now() > end) throw new Error(`${url} does not answer`);
     await new Promise((resolve) => setTimeout(resolve, 50));

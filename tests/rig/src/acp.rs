@@ -24,7 +24,7 @@ pub fn codex() -> PathBuf {
 #[must_use]
 pub fn opencode() -> PathBuf {
     installed(
-        &["opencode-linux-x64-baseline", "opencode-linux-arm64"],
+        &["opencode-linux-x64-baseline"],
         "opencode",
     )
 }

@@ -1,65 +1,66 @@
-import { api, type Answer } from '../lib/http/client';
-import { Problem } from '../lib/http/problem';
+import { api, type OperatorDecision } from '../lib/http/client';
+import { isSignedOut, messageOf, Problem } from '../lib/http/problem';
 import type { ApprovalItem } from '../lib/timeline/items';
 
-/** An answer to a question of the agent, from the tap until the log holds it. */
-export type SentAnswer = {
-  decision: Answer;
-  /** `settled`: somebody else, or the end of the turn, was first. */
-  phase: 'sending' | 'confirmed' | 'unconfirmed' | 'refused' | 'settled';
+/** An operator's decision, from the tap until it appears in the log. */
+export type SentDecision = {
+  decision: OperatorDecision;
+  /** `superseded`: another operator or the end of the turn decided first. */
+  phase: 'sending' | 'confirmed' | 'unconfirmed' | 'refused' | 'superseded';
   message: string;
-  /** What was asked, to name it when its card is gone. */
+  /** The command, shown once its approval card is gone. */
   command: string;
 };
 
 /**
- * Sends answers to the agent's questions. The questions themselves are in the log alone; an answer
- * counts once the server says that it took effect, and until then the question stays.
+ * Sends decisions on the agent's approval requests. The requests themselves are kept only in the
+ * log: a request stays open until the server confirms a decision.
  */
 export class Approvals {
-  /** By approval. */
-  sent = $state.raw<Readonly<Record<string, SentAnswer>>>({});
+  /** By approval id. */
+  sent = $state.raw<Readonly<Record<string, SentDecision>>>({});
 
-  #read = $state.raw<ReadonlySet<string>>(new Set());
+  #dismissed = $state.raw<ReadonlySet<string>>(new Set());
 
-  constructor(private readonly signedOut: () => void) {}
+  constructor(private readonly onSignedOut: () => void) {}
 
   async decide(
     incident: string,
     { approval, command }: ApprovalItem,
-    decision: Answer,
+    decision: OperatorDecision,
     note?: string,
   ): Promise<void> {
     const phase = this.sent[approval]?.phase;
     if (phase === 'sending' || phase === 'confirmed') return;
-    const put = (now: Pick<SentAnswer, 'phase' | 'message'>) =>
+    const set = (now: Pick<SentDecision, 'phase' | 'message'>) =>
       (this.sent = { ...this.sent, [approval]: { decision, command, ...now } });
-    put({ phase: 'sending', message: '' });
+    set({ phase: 'sending', message: '' });
     try {
       await api.decide(incident, approval, decision, note?.trim() || undefined);
-      put({ phase: 'confirmed', message: '' });
+      set({ phase: 'confirmed', message: '' });
     } catch (error) {
-      put(failure(error, decision));
-      if (error instanceof Problem && error.status === 401) this.signedOut();
+      set(failure(error, decision));
+      if (isSignedOut(error)) this.onSignedOut();
     }
   }
 
-  /** Forgets what the log has answered; only what the operator has to read stays. */
-  settle(open: readonly ApprovalItem[]): void {
-    const asked = new Set(open.map((item) => item.approval));
+  /** Drops the decisions that the log now shows. Keeps those that the operator has yet to read. */
+  prune(open: readonly ApprovalItem[]): void {
+    const ids = new Set(open.map((item) => item.approval));
     const kept = Object.entries(this.sent).filter(
-      ([approval, { phase }]) => asked.has(approval) || phase === 'sending' || phase === 'settled',
+      ([approval, { phase }]) => ids.has(approval) || phase === 'sending' || phase === 'superseded',
     );
     if (kept.length < Object.keys(this.sent).length) this.sent = Object.fromEntries(kept);
   }
 
-  /** Whether the operator knows that this question was not answered in time. */
-  isRead(approval: string): boolean {
-    return this.#read.has(approval) || approval in this.sent;
+  /** Whether the operator has already seen that this request expired. */
+  isDismissed(approval: string): boolean {
+    return this.#dismissed.has(approval) || approval in this.sent;
   }
 
-  read(approval: string): void {
-    this.#read = new Set([...this.#read, approval]);
+  /** Hides the message that this request expired. */
+  dismissExpired(approval: string): void {
+    this.#dismissed = new Set([...this.#dismissed, approval]);
   }
 
   dismiss(approval: string): void {
@@ -68,12 +69,15 @@ export class Approvals {
   }
 }
 
-function failure(error: unknown, decision: Answer): Pick<SentAnswer, 'phase' | 'message'> {
+function failure(
+  error: unknown,
+  decision: OperatorDecision,
+): Pick<SentDecision, 'phase' | 'message'> {
   if (!(error instanceof Problem)) {
-    const word = decision === 'allow' ? 'Allow' : 'Deny';
-    const message = `No answer from the server: it is not known whether “${word}” arrived. Answer again; the first answer that arrives counts.`;
+    const label = decision === 'allow' ? 'Allow' : 'Deny';
+    const message = `No answer from the server: it is not known whether “${label}” arrived. Decide again; the first decision that arrives counts.`;
     return { phase: 'unconfirmed', message };
   }
-  const settled = error.status === 409 && error.field('type') === 'urn:breakglass:settled';
-  return { phase: settled ? 'settled' : 'refused', message: error.message };
+  const superseded = error.status === 409 && error.field('type') === 'urn:breakglass:settled';
+  return { phase: superseded ? 'superseded' : 'refused', message: messageOf(error) };
 }

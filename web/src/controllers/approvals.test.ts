@@ -2,15 +2,15 @@ import { afterEach, expect, test, vi } from 'vitest';
 import type { ApprovalItem } from '../lib/timeline/items';
 import { Approvals } from './approvals.svelte';
 
-const question = { approval: 'a', command: 'rm -r /tmp/x' } as ApprovalItem;
+const request = { approval: 'a', command: 'rm -r /tmp/x' } as ApprovalItem;
 type Sent = { url: string; body: unknown };
 
-/** A server that answers each request in turn; one without an answer left hangs up. */
+/** A server that returns these answers in turn, and then closes the connection. */
 function server(...answers: (Response | Promise<Response>)[]): Sent[] {
   const sent: Sent[] = [];
   vi.stubGlobal('fetch', (url: string, init: RequestInit) => {
     sent.push({ url, body: JSON.parse(String(init.body)) });
-    return answers.shift() ?? Promise.reject(new TypeError('the line is dead'));
+    return answers.shift() ?? Promise.reject(new TypeError('connection lost'));
   });
   return sent;
 }
@@ -20,52 +20,52 @@ const phase = (approvals: Approvals) => approvals.sent.a?.phase;
 
 afterEach(() => vi.unstubAllGlobals());
 
-test('an answer is pending until the server confirms it, and goes when the log holds it', async () => {
-  let arrive: (answer: Response) => void = () => undefined;
-  const sent = server(new Promise((resolve) => (arrive = resolve)));
+test('a decision is pending until the server confirms it, and is dropped once the log shows it', async () => {
+  let respond: (answer: Response) => void = () => undefined;
+  const sent = server(new Promise((resolve) => (respond = resolve)));
   const approvals = new Approvals(() => undefined);
-  const decided = approvals.decide('i', question, 'deny', ' Not now. ');
+  const decided = approvals.decide('i', request, 'deny', ' Not now. ');
   expect(phase(approvals)).toBe('sending');
-  arrive(Response.json({}));
+  respond(Response.json({}));
   await decided;
   expect(sent).toEqual([
     { url: '/api/incidents/i/approvals/a', body: { decision: 'deny', note: 'Not now.' } },
   ]);
   expect(phase(approvals)).toBe('confirmed');
-  approvals.settle([question]);
+  approvals.prune([request]);
   expect(phase(approvals)).toBe('confirmed');
-  approvals.settle([]);
+  approvals.prune([]);
   expect(phase(approvals)).toBeUndefined();
 });
 
-test('a second tap sends nothing while the first is on its way or has taken effect', async () => {
+test('a second tap sends nothing while the first decision is sent or after it is confirmed', async () => {
   const sent = server(Response.json({}));
   const approvals = new Approvals(() => undefined);
-  const first = approvals.decide('i', question, 'allow');
-  await approvals.decide('i', question, 'deny');
+  const first = approvals.decide('i', request, 'allow');
+  await approvals.decide('i', request, 'deny');
   await first;
-  await approvals.decide('i', question, 'allow');
+  await approvals.decide('i', request, 'allow');
   expect(sent).toHaveLength(1);
 });
 
-test('an answer into a dead line says that it is not known, and can be given again', async () => {
+test('a decision without an answer is reported as unknown and can be sent again', async () => {
   server();
   const approvals = new Approvals(() => undefined);
-  await approvals.decide('i', question, 'allow');
+  await approvals.decide('i', request, 'allow');
   expect(approvals.sent.a).toMatchObject({ phase: 'unconfirmed' });
   expect(approvals.sent.a?.message).toContain('not known whether “Allow” arrived');
   server(Response.json({}));
-  await approvals.decide('i', question, 'allow');
+  await approvals.decide('i', request, 'allow');
   expect(phase(approvals)).toBe('confirmed');
 });
 
-test('what was settled before stays to be read, though the question is gone', async () => {
+test('a superseded decision stays until it is dismissed, even if the request is gone', async () => {
   server(problem(409, 'urn:breakglass:settled', 'Denied by bob.'));
   const approvals = new Approvals(() => undefined);
-  await approvals.decide('i', question, 'allow');
-  approvals.settle([]);
+  await approvals.decide('i', request, 'allow');
+  approvals.prune([]);
   expect(approvals.sent.a).toMatchObject({
-    phase: 'settled',
+    phase: 'superseded',
     message: 'Denied by bob.',
     command: 'rm -r /tmp/x',
   });
@@ -73,16 +73,16 @@ test('what was settled before stays to be read, though the question is gone', as
   expect(approvals.sent).toEqual({});
 });
 
-test('a refusal is shown in the server’s words, and a lost session is told', async () => {
+test('a refusal shows the server’s message, and an ended session signs the operator out', async () => {
   server(
     problem(503, 'urn:breakglass:unavailable', 'The log is full.'),
     problem(401, 'urn:breakglass:unauthenticated', 'Sign in.'),
   );
   const signedOut = vi.fn();
   const approvals = new Approvals(signedOut);
-  await approvals.decide('i', question, 'allow');
+  await approvals.decide('i', request, 'allow');
   expect(approvals.sent.a).toMatchObject({ phase: 'refused', message: 'The log is full.' });
   expect(signedOut).not.toHaveBeenCalled();
-  await approvals.decide('i', question, 'allow');
+  await approvals.decide('i', request, 'allow');
   expect(signedOut).toHaveBeenCalledOnce();
 });

@@ -1,18 +1,18 @@
 import { listenToServerTime } from '../lib/http/client';
 
 /**
- * The time, ticking once a second while the page is looked at. It is the server's time as far as
- * answers told it, since everything shown was stamped by the server and a phone's clock may be off.
+ * The current time, updated each second while the page is visible. It follows the server's clock,
+ * because the server stamps all events and a phone's clock may be wrong.
  */
 class Clock {
   now = $state(Date.now());
-  #skew = 0;
+  #skewMs = 0;
 
   constructor() {
     listenToServerTime((serverMs) => {
-      const skew = serverMs - Date.now();
-      // The Date header counts whole seconds; a smaller difference is no skew.
-      this.#skew = Math.abs(skew) > 2000 ? skew : 0;
+      const skewMs = serverMs - Date.now();
+      // The Date header has a resolution of one second, so ignore a smaller difference.
+      this.#skewMs = Math.abs(skewMs) > 2000 ? skewMs : 0;
     });
     setInterval(() => {
       if (!document.hidden) this.tick();
@@ -21,17 +21,17 @@ class Clock {
   }
 
   tick(): void {
-    this.now = Date.now() + this.#skew;
+    this.now = Date.now() + this.#skewMs;
   }
 
-  /** How long ago something stamped by the server was, in ms. */
+  /** The age in ms of a timestamp from the server. */
   since(at: string): number {
     return Math.max(0, this.now - Date.parse(at));
   }
 
-  /** How long ago something stamped by this page was, in ms. */
+  /** The age in ms of a timestamp from this device. */
   sinceLocal(at: number): number {
-    return Math.max(0, this.now - this.#skew - at);
+    return Math.max(0, this.now - this.#skewMs - at);
   }
 }
 

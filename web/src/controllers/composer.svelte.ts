@@ -1,67 +1,73 @@
-import { api, type Asked } from '../lib/http/client';
+import { api, type PromptOptions } from '../lib/http/client';
 import { Problem } from '../lib/http/problem';
 import type { Timeline } from '../lib/timeline/items';
 import { load, save } from './storage';
 
-/** A prompt whose answer from the server got lost; `after` is the last event known then. */
-type Lost = { text: string; incident: string; after: number };
+/** A prompt that got no answer from the server. `after` is the last event seen when it was sent. */
+type UnconfirmedPrompt = { text: string; incident: string; after: number };
 
-/** What the operator is about to ask, and whether it got through. */
+/** The draft of the next prompt, and whether the last one reached the server. */
 export class Composer {
   draft = $state(load('draft') ?? '');
   model = $state(load('model') ?? '');
-  /** The agent that was chosen for the next prompt; empty for the one that had the last turn. */
+  /** The agent chosen for the next prompt. Empty: the agent of the last turn. */
   agent = $state('');
   sending = $state(false);
   message = $state('');
-  lost = $state.raw<Lost>();
+  unconfirmed = $state.raw<UnconfirmedPrompt>();
 
-  write(text: string): void {
+  setDraft(text: string): void {
     this.draft = text;
     save('draft', text);
   }
 
-  choose(model: string): void {
+  chooseModel(model: string): void {
     this.model = model;
     save('model', model);
   }
 
-  /** Sends the draft, or `text` instead of it. A draft goes only when the server has it. */
-  async send(incident: string, after: number, asked: Asked, text?: string): Promise<void> {
-    const words = (text ?? this.draft).trim();
-    if (words === '' || this.sending) return;
+  /** Sends `text`, or else the draft. The draft is cleared once the server has accepted it. */
+  async send(
+    incident: string,
+    after: number,
+    options: PromptOptions,
+    text?: string,
+  ): Promise<void> {
+    const prompt = (text ?? this.draft).trim();
+    if (prompt === '' || this.sending) return;
     this.sending = true;
     this.dismiss();
     try {
-      await api.prompt(incident, words, asked);
+      await api.prompt(incident, prompt, options);
       this.agent = '';
-      this.#sent(words);
+      this.#sent(prompt);
     } catch (error) {
       if (error instanceof Problem) this.message = error.message;
-      else this.lost = { text: words, incident, after };
+      else this.unconfirmed = { text: prompt, incident, after };
     } finally {
       this.sending = false;
     }
   }
 
-  /** The log tells what the lost answer would have told. */
-  settle(timeline: Timeline): void {
-    const lost = this.lost;
-    if (!lost) return;
+  /** Clears the unconfirmed prompt once it appears in the log. */
+  confirm(timeline: Timeline): void {
+    const prompt = this.unconfirmed;
+    if (!prompt) return;
     const arrived = timeline.items.some(
-      (item) => item.type === 'prompt' && item.text === lost.text && seqOf(item.id) > lost.after,
+      (item) =>
+        item.type === 'prompt' && item.text === prompt.text && seqOf(item.id) > prompt.after,
     );
-    if (arrived) this.#sent(lost.text);
+    if (arrived) this.#sent(prompt.text);
   }
 
   dismiss(): void {
-    this.lost = undefined;
+    this.unconfirmed = undefined;
     this.message = '';
   }
 
-  #sent(words: string): void {
+  #sent(prompt: string): void {
     this.dismiss();
-    if (this.draft.trim() === words) this.write('');
+    if (this.draft.trim() === prompt) this.setDraft('');
   }
 }
 

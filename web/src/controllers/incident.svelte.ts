@@ -1,94 +1,94 @@
 import type { Vitals } from '../lib/api/Vitals';
 import { eventsUrl } from '../lib/http/client';
-import { attend } from '../lib/live/attention';
 import type { Arrival } from '../lib/live/decode';
-import { places } from '../lib/live/places';
+import { watchPageActivity } from '../lib/live/page-activity';
 import { LiveStream, type Connection } from '../lib/live/stream';
+import { streamSlots } from '../lib/live/stream-slots';
 import { emptyTimeline, type Timeline } from '../lib/timeline/items';
 import { reduce } from '../lib/timeline/reduce';
 import { degraded } from '../lib/timeline/select';
 
-type Told = {
+type Listener = {
   vitals(vitals: Vitals): void;
   signedOut(): void;
-  heard(at: number): void;
+  /** Bytes arrived from the server; `at` in ms since the epoch. */
+  contact(at: number): void;
 };
 
-/** One incident as it is shown: its timeline, kept up to date until `stop`. */
+/** One incident's timeline, kept up to date until `stop`. */
 export class LiveIncident {
   timeline = $state.raw<Timeline>(emptyTimeline);
   connection = $state.raw<Connection>({ state: 'connecting' });
-  /** Whether the whole log up to now was read once; before that, half of it would mislead. */
+  /** Whether the log was once read to its end. Until then the timeline may mislead. */
   complete = $state(false);
-  /** How many events came so far, while the log is being read. */
-  read = $state(0);
-  /** When the server was last heard, in ms since the epoch. */
-  heardAt = $state(Date.now());
-  /** Counts the wishes to see the end of the timeline. */
-  endWanted = $state(0);
+  /** Number of events received so far. */
+  eventsRead = $state(0);
+  /** Time of the last byte from the server, in ms since the epoch. */
+  lastContact = $state(Date.now());
+  /** Incremented to request a scroll to the bottom. */
+  scrollRequests = $state(0);
   readonly degraded = $derived(degraded(this.timeline.items));
-  readonly running = $derived(this.timeline.turn);
   #stream: LiveStream;
-  #inattentive: () => void;
+  #unwatch: () => void;
 
   constructor(
     readonly id: string,
-    private readonly told: Told,
+    private readonly listener: Listener,
   ) {
-    const stream = this.#listen();
+    const stream = this.#createStream();
     this.#stream = stream;
-    this.#inattentive = attend({
-      away: () => stream.sleep(),
-      back: () => stream.wake(),
-      focused: () => stream.prefer(),
+    this.#unwatch = watchPageActivity({
+      inactive: () => stream.pause(),
+      active: () => stream.resume(),
+      focused: () => stream.prioritise(),
     });
     void stream.run();
   }
 
   stop(): void {
-    this.#inattentive();
+    this.#unwatch();
     this.#stream.stop();
   }
 
-  /** An action of this page is about to show there. */
-  toEnd(): void {
-    this.endWanted += 1;
+  scrollToEnd(): void {
+    this.scrollRequests += 1;
   }
 
-  /** Tries to connect now. */
-  nudge(): void {
-    this.#stream.nudge();
+  /** Reconnects now, unless the connection works. */
+  retryNow(): void {
+    this.#stream.retryNow();
   }
 
-  #listen(): LiveStream {
+  #createStream(): LiveStream {
     const listener = {
-      arrivals: (batch: Arrival[]) => this.#arrivals(batch),
+      arrivals: (batch: Arrival[]) => this.#apply(batch),
       restart: () => {
         this.timeline = emptyTimeline;
       },
-      connection: (connection: Connection) => this.#connection(connection),
-      heard: (at: number) => {
-        this.heardAt = at;
-        this.told.heard(at);
+      connection: (connection: Connection) => this.#setConnection(connection),
+      contact: (at: number) => {
+        this.lastContact = at;
+        this.listener.contact(at);
       },
     };
-    return new LiveStream(eventsUrl(this.id), listener, places());
+    return new LiveStream(eventsUrl(this.id), listener, streamSlots());
   }
 
-  #arrivals(batch: Arrival[]): void {
+  #apply(batch: Arrival[]): void {
     this.timeline = reduce(this.timeline, batch);
-    this.read = this.timeline.seq;
+    this.eventsRead = this.timeline.seq;
     if (batch.some((arrival) => arrival.type === 'caught-up')) this.complete = true;
     for (const arrival of batch) {
       if (arrival.type === 'frame' && arrival.frame.frame === 'vitals') {
-        this.told.vitals(arrival.frame);
+        this.listener.vitals(arrival.frame);
       }
     }
   }
 
-  #connection(connection: Connection): void {
+  #setConnection(connection: Connection): void {
     this.connection = connection;
-    if (connection.state === 'ended') this.complete = true;
-    if (connection.state === 'ended' && connection.reason === 'signed-out') this.told.signedOut();
+    if (connection.state !== 'ended') return;
+    this.complete = true;
+    if (connection.reason === 'signed-out') this.listener.signedOut();
   }
 }

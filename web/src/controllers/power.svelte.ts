@@ -1,97 +1,98 @@
+/*
+ * Owns the actions that the operator has sent (verbs and checks) until the server accepts them,
+ * and the output of operations that no incident's log could record. Leaves the output of recorded
+ * operations to the timeline. Each action carries an idempotency key, so sending it again runs it
+ * at most once. The page never sends one again by itself.
+ */
 import type { OperationView } from '../lib/api/OperationView';
 import { api } from '../lib/http/client';
 import { newKey } from '../lib/http/key';
 import { SignedOutAtEdge } from '../lib/http/edge';
 import { Problem } from '../lib/http/problem';
-import { offerLeft, sentNow, type Sent } from './power-offer';
+import { resendTimeLeft, sentNow, type SentAt } from './resend-window';
 
-/** An action on its way to the server, or one that came back without a yes. */
-export type Pending = {
+/** An action that the server has not accepted yet. */
+export type PendingAction = {
+  /** The idempotency key. */
   key: string;
   target: string;
   kind: 'verb' | 'check';
   name: string;
   mutating: boolean;
-  /** In whose log it belongs; else the server chooses or opens one. */
+  /** The incident that records it. Undefined: the server chooses or opens one. */
   incident?: string;
-  /** When it was last sent. */
-  sent: Sent;
+  sent: SentAt;
   phase: 'sending' | 'unconfirmed' | 'refused';
   message: string;
 };
 
-const WATCH_MS = 1_000;
-/** Longer than any verb takes. */
-const WATCH_LIMIT_MS = 15 * 60_000;
+const OPERATION_POLL_MS = 1_000;
+/** Longer than any verb can take. */
+const OPERATION_POLL_TIMEOUT_MS = 15 * 60_000;
 
-type Action = Pick<Pending, 'target' | 'kind' | 'name' | 'mutating'>;
+type Action = Pick<PendingAction, 'target' | 'kind' | 'name' | 'mutating'>;
 
-/**
- * Sends actions. Each carries a key by which the server runs it at most once, so an action whose
- * answer got lost can be offered again without the fear of doing it twice. It is never resent
- * unasked, and the offer expires.
- */
 export class Power {
-  pending = $state.raw<readonly Pending[]>(restore());
+  pending = $state.raw<readonly PendingAction[]>(restore());
 
-  /** Runs that are in no incident's log, since none could be opened. */
+  /** Operations that are not recorded, because the server could not open an incident. */
   unlogged = $state.raw<readonly OperationView[]>([]);
 
   constructor(
     private readonly currentIncident: () => string | undefined,
-    /** Told in whose log to look: the action's own, or that of the run in its way. */
+    /** Called with the incident that records the action, or the operation that blocks it. */
     private readonly follow: (incident: string) => void,
   ) {}
 
-  /** Whether a mutating verb is on its way to `target`. */
-  sending(target: string): boolean {
+  /** Whether a mutating verb is being sent to `target`. */
+  isSending(target: string): boolean {
     return this.pending.some((p) => p.target === target && p.mutating && p.phase === 'sending');
   }
 
   async run(action: Action): Promise<void> {
-    if (action.mutating && this.sending(action.target)) return;
+    if (action.mutating && this.isSending(action.target)) return;
     this.pending = this.pending.filter((p) => p.phase !== 'refused' && p.name !== action.name);
     const incident = this.currentIncident();
-    const begun = { key: newKey(), sent: sentNow(), phase: 'sending', message: '' } as const;
-    await this.#send({ ...action, incident, ...begun });
+    const fresh = { key: newKey(), sent: sentNow(), phase: 'sending', message: '' } as const;
+    await this.#send({ ...action, incident, ...fresh });
   }
 
-  /** Sends an unconfirmed action again, under the key it had, while that is still offered. */
-  async again(key: string): Promise<void> {
+  /** Sends an unconfirmed action again with the same key, within the resend window. */
+  async resend(key: string): Promise<void> {
     const pending = this.pending.find((p) => p.key === key);
-    if (pending?.phase !== 'unconfirmed' || offerLeft(pending.sent) === 0) return;
-    if (pending.mutating && this.sending(pending.target)) return;
+    if (pending?.phase !== 'unconfirmed' || resendTimeLeft(pending.sent) === 0) return;
+    if (pending.mutating && this.isSending(pending.target)) return;
     await this.#send({ ...pending, sent: sentNow(), phase: 'sending', message: '' });
   }
 
   dismiss(key: string): void {
-    this.#drop(key);
+    this.#set(this.pending.filter((p) => p.key !== key));
   }
 
-  dismissRun(operation: string): void {
+  dismissOperation(operation: string): void {
     this.unlogged = this.unlogged.filter((o) => o.operation !== operation);
   }
 
-  async #send(pending: Pending): Promise<void> {
+  async #send(pending: PendingAction): Promise<void> {
     this.#put(pending);
     const { target, kind, name, key, incident } = pending;
     try {
       const accepted = await api[kind](target, name, key, incident);
-      this.#drop(key);
+      this.dismiss(key);
       if (accepted.incident !== undefined) this.follow(accepted.incident);
-      else void this.#watch(accepted.operation);
+      else void this.#poll(accepted.operation);
     } catch (error) {
       this.#put({ ...pending, ...failure(error, name) });
-      const other = error instanceof Problem ? error.field('incident') : undefined;
-      if (other !== undefined) this.follow(other);
+      const blocking = error instanceof Problem ? error.field('incident') : undefined;
+      if (blocking !== undefined) this.follow(blocking);
     }
   }
 
-  /** Follows a run that no log could take, by asking for it, until it ends. */
-  async #watch(operation: string): Promise<void> {
-    const limit = Date.now() + WATCH_LIMIT_MS;
+  /** Polls an unlogged operation until it ends. */
+  async #poll(operation: string): Promise<void> {
+    const deadline = Date.now() + OPERATION_POLL_TIMEOUT_MS;
     let running = true;
-    while (running && Date.now() < limit) {
+    while (running && Date.now() < deadline) {
       try {
         const view = await api.operation(operation);
         this.unlogged = [...this.unlogged.filter((o) => o.operation !== operation), view];
@@ -99,26 +100,21 @@ export class Power {
       } catch (error) {
         running = !(error instanceof Problem) || error instanceof SignedOutAtEdge;
       }
-      if (running) await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
+      if (running) await new Promise((resolve) => setTimeout(resolve, OPERATION_POLL_MS));
     }
   }
 
-  #put(pending: Pending): void {
-    const others = this.pending.filter((p) => p.key !== pending.key);
-    this.#keep([...others, pending]);
+  #put(pending: PendingAction): void {
+    this.#set([...this.pending.filter((p) => p.key !== pending.key), pending]);
   }
 
-  #drop(key: string): void {
-    this.#keep(this.pending.filter((p) => p.key !== key));
-  }
-
-  #keep(pending: readonly Pending[]): void {
+  #set(pending: readonly PendingAction[]): void {
     this.pending = pending;
     store(pending);
   }
 }
 
-function failure(error: unknown, name: string): Pick<Pending, 'phase' | 'message'> {
+function failure(error: unknown, name: string): Pick<PendingAction, 'phase' | 'message'> {
   if (error instanceof SignedOutAtEdge) {
     const message = `“${name}” did not reach the server: you are signed out at the edge.`;
     return { phase: 'unconfirmed', message };
@@ -128,27 +124,27 @@ function failure(error: unknown, name: string): Pick<Pending, 'phase' | 'message
   return { phase: 'unconfirmed', message };
 }
 
-const STORE = 'breakglass.pending';
+const STORAGE_KEY = 'breakglass.pending';
 
-/** What a page that was loaded again says of what an earlier one had sent. */
-const unknown = ({ phase, message, name }: Pending) =>
-  phase === 'unconfirmed' ? { phase, message } : failure(undefined, name);
-
-/** What was on its way when the page went is unconfirmed when it comes back. */
-function restore(): Pending[] {
+/** Restores the actions of this tab after a reload. One that was being sent is unconfirmed. */
+function restore(): PendingAction[] {
   try {
-    const stored = JSON.parse(sessionStorage.getItem(STORE) ?? '[]') as Pending[];
-    return stored.map((p) => ({ ...p, ...unknown(p), sent: { at: p.sent.at } }));
+    const stored = JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? '[]') as PendingAction[];
+    return stored.map((p) => ({
+      ...p,
+      ...(p.phase === 'unconfirmed' ? {} : failure(undefined, p.name)),
+      sent: { at: p.sent.at },
+    }));
   } catch {
     return [];
   }
 }
 
-function store(pending: readonly Pending[]): void {
+function store(pending: readonly PendingAction[]): void {
   try {
     const open = pending.filter((p) => p.phase !== 'refused');
-    sessionStorage.setItem(STORE, JSON.stringify(open));
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(open));
   } catch {
-    // Storage may be forbidden; then a reload forgets what was on its way.
+    // Storage may be forbidden. Then a reload loses the pending actions.
   }
 }

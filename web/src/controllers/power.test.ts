@@ -1,16 +1,16 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { OFFER_MS } from './power-offer';
-import { Power, type Pending } from './power.svelte';
+import { RESEND_WINDOW_MS } from './resend-window';
+import { Power, type PendingAction } from './power.svelte';
 
 const cycle = { target: 'devvm', kind: 'verb', name: 'cycle', mutating: true } as const;
 let keys: string[];
 let stored: Map<string, string>;
 
-/** A server that does not answer, or answers with this. */
+/** A server that gives this answer, or none. */
 function server(answer?: () => Response): void {
   vi.stubGlobal('fetch', (_: string, init: RequestInit) => {
     keys.push(new Headers(init.headers).get('Idempotency-Key') ?? '');
-    return answer ? Promise.resolve(answer()) : Promise.reject(new TypeError('the line is dead'));
+    return answer ? Promise.resolve(answer()) : Promise.reject(new TypeError('connection lost'));
   });
 }
 const accepted = () => Response.json({ operation: 'o', incident: 'i' });
@@ -19,7 +19,7 @@ const power = () =>
     () => 'i',
     () => undefined,
   );
-const only = (one: Power): Pending => {
+const only = (one: Power): PendingAction => {
   expect(one.pending).toHaveLength(1);
   return one.pending[0]!;
 };
@@ -39,59 +39,59 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-test('a verb without an answer is offered again under its key, and nothing is sent unasked', async () => {
+test('a verb without an answer is sent again only on request, with the same key', async () => {
   const one = power();
   await one.run(cycle);
   expect(only(one)).toMatchObject({ phase: 'unconfirmed', name: 'cycle' });
-  vi.advanceTimersByTime(OFFER_MS - 1);
+  vi.advanceTimersByTime(RESEND_WINDOW_MS - 1);
   expect(keys).toHaveLength(1);
   server(accepted);
-  await one.again(only(one).key);
+  await one.resend(only(one).key);
   expect(keys).toEqual([keys[0], keys[0]]);
   expect(one.pending).toEqual([]);
 });
 
-test('after two minutes it is not sent again, and what happened still stands there', async () => {
+test('after two minutes a verb is not sent again, and its message stays', async () => {
   const one = power();
   await one.run(cycle);
-  vi.advanceTimersByTime(OFFER_MS);
+  vi.advanceTimersByTime(RESEND_WINDOW_MS);
   server(accepted);
-  await one.again(only(one).key);
+  await one.resend(only(one).key);
   expect(keys).toHaveLength(1);
   expect(only(one).message).toContain('It is not known whether “cycle” reached the server');
   one.dismiss(only(one).key);
   expect(one.pending).toEqual([]);
 });
 
-test('a reload keeps the offer and its end', async () => {
+test('a reload keeps the pending verb and its resend window', async () => {
   const one = power();
   await one.run(cycle);
-  vi.advanceTimersByTime(OFFER_MS - 1000);
+  vi.advanceTimersByTime(RESEND_WINDOW_MS - 1000);
   const reloaded = power();
   expect(only(reloaded)).toMatchObject({ phase: 'unconfirmed', key: only(one).key });
   vi.advanceTimersByTime(1000);
-  await reloaded.again(only(reloaded).key);
+  await reloaded.resend(only(reloaded).key);
   expect(keys).toHaveLength(1);
 });
 
-test('a clock that is set back ends the offer, and one that stands still does not prolong it', async () => {
+test('a clock that is set back closes the resend window, and a stopped clock does not extend it', async () => {
   const set = power();
   await set.run(cycle);
   vi.setSystemTime(Date.now() - 3_600_000);
-  await set.again(only(set).key);
+  await set.resend(only(set).key);
   expect(keys).toHaveLength(1);
 
   stored.clear();
   const still = power();
   await still.run(cycle);
   const now = Date.now();
-  vi.advanceTimersByTime(OFFER_MS);
+  vi.advanceTimersByTime(RESEND_WINDOW_MS);
   vi.setSystemTime(now);
-  await still.again(only(still).key);
+  await still.resend(only(still).key);
   expect(keys).toHaveLength(2);
 });
 
-test('a verb that the edge kept is offered again after the sign-in, and says why', async () => {
+test('a verb that the edge intercepted can be sent again after the sign-in', async () => {
   const page = { headers: { 'Content-Type': 'text/html' } };
   server(() => new Response('<form>Sign in</form>', page));
   const one = power();
@@ -102,11 +102,11 @@ test('a verb that the edge kept is offered again after the sign-in, and says why
     '“cycle” did not reach the server: you are signed out at the edge.',
   );
   server(accepted);
-  await signedIn.again(only(signedIn).key);
+  await signedIn.resend(only(signedIn).key);
   expect(signedIn.pending).toEqual([]);
 });
 
-test('what an older page kept without its time is not offered', () => {
+test('a stored action without a time is dropped', () => {
   stored.set('breakglass.pending', JSON.stringify([{ ...cycle, key: 'k', phase: 'sending' }]));
   expect(power().pending).toEqual([]);
 });

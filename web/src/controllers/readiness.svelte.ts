@@ -1,29 +1,29 @@
 import type { Readiness } from '../lib/api/Readiness';
 import { api } from '../lib/http/client';
-import { Problem } from '../lib/http/problem';
+import { isSignedOut, messageOf } from '../lib/http/problem';
 import { tally } from '../lib/readiness';
 import type { Session } from './session.svelte';
 
 const POLL_MS = 60_000;
 
-/** Whether everything stands ready: what the server knows, read now and then, and tried on demand. */
-export class ReadinessWatch {
+/** The readiness state: polled from the server, and checked again on request. */
+export class ReadinessMonitor {
   value = $state.raw<Readiness>();
-  /** Everything is being tried. */
-  trying = $state(false);
+  /** Whether a run of all checks that the operator requested is in progress. */
+  checking = $state(false);
   /** Why the last request failed. */
   message = $state('');
-  /** What is to be looked at, besides the vital signs. */
-  readonly worrying = $derived(this.value ? tally(this.value, false) : { red: 0, amber: 0 });
+  /** Number of checks that are not green, without the vital signs. */
+  readonly problems = $derived(this.value ? tally(this.value, false) : { red: 0, amber: 0 });
 
   constructor(private readonly session: Session) {}
 
-  /** Reads in `firstMs` and every minute, until the returned function is called. */
-  follow(firstMs = 0): () => void {
+  /** Polls, the first time after `delayMs`, until the returned function is called. */
+  follow(delayMs = 0): () => void {
     const read = () => {
-      if (!document.hidden && !this.trying) void this.#take(api.readiness, false);
+      if (!document.hidden && !this.checking) void this.#load(api.readiness, false);
     };
-    const first = setTimeout(read, firstMs);
+    const first = setTimeout(read, delayMs);
     const poll = setInterval(read, POLL_MS);
     document.addEventListener('visibilitychange', read);
     return () => {
@@ -33,27 +33,23 @@ export class ReadinessWatch {
     };
   }
 
-  /** Has everything tried now. */
-  async tryNow(): Promise<void> {
-    if (this.trying) return;
-    this.trying = true;
-    await this.#take(api.examine, true);
-    this.trying = false;
+  /** Asks the server to run all checks now. */
+  async runChecks(): Promise<void> {
+    if (this.checking) return;
+    this.checking = true;
+    await this.#load(api.runReadinessChecks, true);
+    this.checking = false;
   }
 
-  /** `told`: whether somebody waits for it, who is told at once why it failed. */
-  async #take(ask: () => Promise<Readiness>, told: boolean): Promise<void> {
+  /** A failed poll keeps the last state; `showError` or a missing state shows the failure. */
+  async #load(request: () => Promise<Readiness>, showError: boolean): Promise<void> {
     try {
-      this.value = await ask();
+      this.value = await request();
       this.message = '';
-      this.session.contact(Date.now());
+      this.session.noteContact(Date.now());
     } catch (error) {
-      if (error instanceof Problem && error.status === 401) {
-        this.session.lost('Your session has ended. Sign in again.');
-      } else if (told || this.value === undefined) {
-        this.message =
-          error instanceof Problem ? error.message : 'No answer from the server. Try again.';
-      }
+      if (isSignedOut(error)) this.session.expire();
+      else if (showError || this.value === undefined) this.message = messageOf(error);
     }
   }
 }

@@ -1,4 +1,4 @@
-/** What the page shows. It lives in the fragment, so the server has one page to serve. */
+/** The view that the page shows. It is in the URL's fragment, so the server serves one page. */
 export type Route =
   | { view: 'now' }
   | { view: 'history' }
@@ -13,42 +13,42 @@ export function parse(hash: string): Route {
   return { view: 'now' };
 }
 
-/** Takes place of the address that is shown, without a step in the history. */
+/** Replaces the current URL without adding a history entry. */
 const replace = (hash: string) => history.replaceState(null, '', location.pathname + hash);
 
-const KEPT = 'breakglass.route';
+const STORAGE_KEY = 'breakglass.route';
 
 /**
- * Keeps what is shown for when the page comes back from a sign-in at the edge: an edge sends back
- * to the path and the query that were asked for, never to the fragment.
+ * Saves the fragment over a sign-in at the edge: an edge redirects back to the requested path and
+ * query, but it never sees the fragment.
  */
-export function keepRoute(hash = location.hash): void {
+export function saveRoute(hash = location.hash): void {
   try {
-    sessionStorage.setItem(KEPT, hash);
+    sessionStorage.setItem(STORAGE_KEY, hash);
   } catch {
-    // Storage may be forbidden; then the page opens on what is going on now.
+    // Storage may be forbidden. Then the page opens on the current incident.
   }
 }
 
-/** The fragment that the page was opened for. */
-function opened(): string {
-  let kept = '';
+/** The fragment to open the page with: from the URL, else the saved one. */
+function initialHash(): string {
+  let saved = '';
   try {
-    kept = sessionStorage.getItem(KEPT) ?? '';
-    sessionStorage.removeItem(KEPT);
+    saved = sessionStorage.getItem(STORAGE_KEY) ?? '';
+    sessionStorage.removeItem(STORAGE_KEY);
   } catch {
     // See above.
   }
   const linked = new URLSearchParams(location.search).get('incident');
   if (location.hash.length > 2) return location.hash;
-  return linked === null ? kept : `#/incident/${encodeURIComponent(linked)}`;
+  return linked === null ? saved : `#/incident/${encodeURIComponent(linked)}`;
 }
 
 class Router {
   route = $state.raw<Route>({ view: 'now' });
 
   constructor() {
-    const hash = opened();
+    const hash = initialHash();
     if (hash !== location.hash || location.search !== '') replace(hash);
     this.route = parse(hash);
     addEventListener('hashchange', () => {
@@ -56,8 +56,8 @@ class Router {
     });
   }
 
-  /** Says in the address that what goes on now is shown; nothing on the page changes. */
-  forget(): void {
+  /** Removes the incident from the URL without changing the view. */
+  clearIncident(): void {
     if (parse(location.hash).view === 'incident') replace('');
   }
 }
@@ -66,7 +66,7 @@ export const router = new Router();
 
 const SIGN_IN = '#sign-in=';
 
-/** Takes the one-time code out of the address, so that it stays in no history and no bookmark. */
+/** Takes the one-time code out of the URL, to keep it out of the history and of bookmarks. */
 export function takeSignInCode(): string | undefined {
   if (!location.hash.startsWith(SIGN_IN)) return undefined;
   const code = location.hash.slice(SIGN_IN.length);
@@ -74,10 +74,10 @@ export function takeSignInCode(): string | undefined {
   try {
     return decodeURIComponent(code);
   } catch {
-    // A link that was cut in the middle; the server says that it knows no such code.
+    // The link is truncated. Let the server reject the code.
     return code;
   }
 }
 
-/** Keeps a code that could not be used yet. */
-export const keepSignInCode = (code: string) => keepRoute(SIGN_IN + encodeURIComponent(code));
+/** Saves a code that could not be used yet. */
+export const saveSignInCode = (code: string) => saveRoute(SIGN_IN + encodeURIComponent(code));

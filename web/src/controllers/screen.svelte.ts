@@ -1,49 +1,49 @@
-import { Problem } from '../lib/http/problem';
+import { isSignedOut, messageOf } from '../lib/http/problem';
 
-/** What is shown of one target's screen. */
-type Seen = {
+/** One target's latest screenshot. */
+type Shot = {
   target: string;
   loading: boolean;
-  /** The last picture that came, as an address for an `<img>`. */
-  picture?: string;
-  /** When it came, in ms since the epoch. */
+  /** The image as a `data:` URL for an `<img>`. */
+  src?: string;
+  /** When it arrived, in ms since the epoch. */
   at?: number;
-  /** Why the last look gave none. */
+  /** Why the last request failed. */
   message: string;
 };
 
-/** The guest's screen, looked at on demand. What came stays until something newer comes. */
+/** Screenshots of the guest on request. The last one stays until a newer one arrives. */
 export class Screen {
-  #seen = $state.raw<Seen>();
+  #shot = $state.raw<Shot>();
 
   constructor(
     private readonly fetch: (target: string) => Promise<string>,
-    private readonly signedOut: () => void,
+    private readonly onSignedOut: () => void,
   ) {}
 
-  /** What there is of this target's screen; undefined until it was first looked at. */
-  of(target: string): Seen | undefined {
-    return this.#seen?.target === target ? this.#seen : undefined;
+  /** This target's screenshot; undefined until one was requested. */
+  of(target: string): Shot | undefined {
+    return this.#shot?.target === target ? this.#shot : undefined;
   }
 
-  async look(target: string): Promise<void> {
+  async capture(target: string): Promise<void> {
     const before = this.of(target) ?? { target, message: '' };
     if (this.of(target)?.loading) return;
-    const looking = { ...before, loading: true, message: '' };
-    this.#seen = looking;
-    let seen: Seen;
+    const request = { ...before, loading: true, message: '' };
+    this.#shot = request;
+    let shot: Shot;
     try {
-      const picture = await this.fetch(target);
-      seen = { target, loading: false, picture, at: Date.now(), message: '' };
+      const src = await this.fetch(target);
+      shot = { target, loading: false, src, at: Date.now(), message: '' };
     } catch (error) {
-      seen = { ...before, loading: false, message: sentence(error) };
-      if (error instanceof Problem && error.status === 401) this.signedOut();
+      shot = { ...before, loading: false, message: screenshotError(error) };
+      if (isSignedOut(error)) this.onSignedOut();
     }
-    // Another machine may have been chosen meanwhile.
-    if (this.#seen === looking) this.#seen = seen;
+    // Drop the result if another target was requested in the meantime.
+    if (this.#shot === request) this.#shot = shot;
   }
 }
 
-/** Why there is no picture, for the operator. */
-export const sentence = (error: unknown) =>
-  error instanceof Problem ? error.message : 'No picture came from the server. Try again.';
+/** Why there is no screenshot, as a sentence for the operator. */
+export const screenshotError = (error: unknown) =>
+  messageOf(error, 'The server sent no screenshot. Try again.');

@@ -1,37 +1,43 @@
+/*
+ * Owns the sign-in: who the operator is, whether the server answers, and whether an edge in front
+ * of it has signed the operator out. Leaves incidents and targets to the workspace.
+ */
 import type { Me } from '../lib/api/Me';
 import { api } from '../lib/http/client';
 import { listenToEdge, SignedOutAtEdge } from '../lib/http/edge';
-import { Problem } from '../lib/http/problem';
-import { keepRoute, keepSignInCode, takeSignInCode } from './route.svelte';
+import { messageOf, Problem } from '../lib/http/problem';
+import { saveRoute, saveSignInCode, takeSignInCode } from './route.svelte';
 import { load, save } from './storage';
 
 type Status = 'loading' | 'offline' | 'signed-out' | 'ready';
 
 const RETRY_MS = 3_000;
-/** While the edge wants a sign-in, which another tab may have done: each try may cost it a session. */
-const EDGE_RETRY_MS = 15_000;
+/**
+ * Retry interval while signed out at the edge, to notice a sign-in in another tab. Longer, because
+ * an edge may open a session for each request.
+ */
+export const EDGE_RETRY_MS = 15_000;
 
-/** Who is signed in, and whether the server can be reached at all. */
 export class Session {
   status = $state<Status>('loading');
   me = $state.raw<Me>();
-  /** Why signing in is asked for, or why it failed. */
+  /** Why the operator has to sign in, or why signing in or out failed. */
   message = $state('');
   /** When the server last answered this browser, in ms since the epoch. */
   lastContact = $state<number | undefined>(Number(load('contact')) || undefined);
-  /** The edge answers in the server's place until the operator has signed in there again. */
+  /** The edge answers instead of the server until the operator signs in there again. */
   signedOutAtEdge = $state(false);
   #unusedCode: string | undefined;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
   constructor() {
     listenToEdge((signedOut) => {
-      if (signedOut && !this.signedOutAtEdge) this.#again(EDGE_RETRY_MS);
+      if (signedOut && !this.signedOutAtEdge) this.#refreshIn(EDGE_RETRY_MS);
       this.signedOutAtEdge = signedOut;
     });
   }
 
-  /** Signs in by the link's code if there is one, then asks who is here. */
+  /** Signs in with the link's code if there is one, then loads the operator's identity. */
   async start(): Promise<void> {
     const code = takeSignInCode();
     if (code === undefined) return this.refresh();
@@ -46,9 +52,9 @@ export class Session {
     try {
       await api.login(token);
     } catch (error) {
-      refusal = signInFailed(error, by);
+      refusal = signInError(error, by);
     }
-    // A used link in a browser that is signed in already is no failure.
+    // A used link does not matter if this browser is signed in already.
     if (refusal === '' || by === 'link') await this.refresh();
     if (this.status === 'signed-out' || by === 'form') this.message = refusal;
     return refusal === '';
@@ -57,23 +63,21 @@ export class Session {
   async signOut(): Promise<void> {
     try {
       await api.logout();
-      this.lost('You are signed out.');
+      this.expire('You are signed out.');
     } catch (error) {
-      const why =
-        error instanceof Problem ? error.message : 'No answer from the server. Try again.';
-      this.message = `Not signed out. ${why}`;
+      this.message = `Not signed out. ${messageOf(error)}`;
     }
   }
 
-  /** The server does not know this browser any more. */
-  lost(message: string): void {
+  /** Shows the sign-in: the server no longer accepts this browser's session. */
+  expire(message = 'Your session has ended. Sign in again.'): void {
     this.status = 'signed-out';
     this.me = undefined;
     this.message = message;
   }
 
-  /** Notes that the server answered. */
-  contact(at: number): void {
+  /** Records that the server answered at `at`, in ms since the epoch. */
+  noteContact(at: number): void {
     const before = this.lastContact ?? 0;
     this.lastContact = at;
     if (at - before > 10_000) save('contact', String(at));
@@ -83,7 +87,7 @@ export class Session {
     clearTimeout(this.#retry);
     try {
       this.me = await api.me();
-      this.contact(Date.now());
+      this.noteContact(Date.now());
       this.status = 'ready';
     } catch (error) {
       if (error instanceof Problem && (error.status === 401 || error.status === 403)) {
@@ -91,28 +95,27 @@ export class Session {
         return;
       }
       if (this.status !== 'ready') this.status = 'offline';
-      this.#again(error instanceof SignedOutAtEdge ? EDGE_RETRY_MS : RETRY_MS);
+      this.#refreshIn(error instanceof SignedOutAtEdge ? EDGE_RETRY_MS : RETRY_MS);
     }
   }
 
-  /** Signs in at the edge by going there with the whole page. What was shown is shown again. */
+  /** Reloads the page, so that the edge asks for the sign-in. The same view opens afterwards. */
   signInAtEdge(): void {
-    if (this.#unusedCode === undefined) keepRoute();
-    else keepSignInCode(this.#unusedCode);
+    if (this.#unusedCode === undefined) saveRoute();
+    else saveSignInCode(this.#unusedCode);
     location.reload();
   }
 
-  #again(inMs: number): void {
+  #refreshIn(ms: number): void {
     clearTimeout(this.#retry);
-    const again = () => (document.hidden ? this.#again(inMs) : void this.refresh());
-    this.#retry = setTimeout(again, inMs);
+    const refresh = () => (document.hidden ? this.#refreshIn(ms) : void this.refresh());
+    this.#retry = setTimeout(refresh, ms);
   }
 }
 
-function signInFailed(error: unknown, by: 'link' | 'form'): string {
-  if (!(error instanceof Problem)) return 'No answer from the server. Try again.';
-  if (error.status !== 401) return error.message;
+function signInError(error: unknown, by: 'link' | 'form'): string {
+  if (!(error instanceof Problem) || error.status !== 401) return messageOf(error);
   return by === 'link'
-    ? 'This link was used already, or it is too old. Print a new one, or paste the token.'
-    : 'The server does not know this token. Check that it was pasted whole.';
+    ? 'This link was already used or has expired. Print a new one, or paste the token.'
+    : 'The server does not know this token. Check that you pasted all of it.';
 }

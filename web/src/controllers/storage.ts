@@ -1,6 +1,6 @@
 /**
- * Small things kept over reloads. Storage may be forbidden (private windows) or full: then
- * nothing is kept, and nothing breaks.
+ * Loads a small value that survives reloads. Storage may be forbidden (private windows) or full:
+ * then nothing is saved, and the page still works.
  */
 export function load(key: string): string | undefined {
   try {
@@ -10,12 +10,12 @@ export function load(key: string): string | undefined {
   }
 }
 
-/** Keeps a value; undefined or empty forgets it. */
+/** Saves a value. Undefined or an empty string removes it. */
 export function save(key: string, value: string | undefined): void {
   try {
     if (value) localStorage.setItem(`breakglass.${key}`, value);
     else localStorage.removeItem(`breakglass.${key}`);
   } catch {
-    // Not kept; see above.
+    // Not saved: see `load`.
   }
 }

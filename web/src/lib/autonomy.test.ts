@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { AUTONOMY, isAbove } from './autonomy';
 
-test('under a ceiling what is more can’t be chosen, and without one all can', () => {
+test('levels above the ceiling are excluded, and without a ceiling none is', () => {
   const above = (most: Parameters<typeof isAbove>[1]) =>
     AUTONOMY.filter(({ value }) => isAbove(value, most)).map(({ value }) => value);
   expect(above('approve-mutations')).toEqual(['autonomous']);

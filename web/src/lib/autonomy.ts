@@ -1,30 +1,31 @@
 import type { Autonomy } from './api/Autonomy';
 
-/** The choices, from most to least, each with what it means for the operator. */
+/** The levels of autonomy, from most to least, as the operator reads them. */
 export const AUTONOMY: readonly { value: Autonomy; label: string; meaning: string }[] = [
   {
     value: 'autonomous',
     label: 'Acts by itself',
-    meaning: 'Repairs without asking; every command is recorded.',
+    meaning: 'Repairs without asking. Every command is recorded.',
   },
   {
     value: 'approve-mutations',
     label: 'Asks first',
-    meaning: 'Looks by itself; whatever may change guest or host waits for your Allow.',
+    meaning:
+      'Reads without asking. A command that may change the guest or the host waits for your approval.',
   },
   {
     value: 'read-only',
-    label: 'Looks only',
-    meaning: 'Whatever may change guest or host is refused.',
+    label: 'Read only',
+    meaning: 'A command that may change the guest or the host is refused.',
   },
 ];
 
-/** The choice in a few words; a value of a newer server as it is. */
+/** The level's label. A value of a newer server is returned unchanged. */
 export const autonomyLabel = (value: string) =>
-  AUTONOMY.find((choice) => choice.value === value)?.label ?? value;
+  AUTONOMY.find((level) => level.value === value)?.label ?? value;
 
-/** Whether a choice is more than the agent may do here at the most. */
-export const isAbove = (value: Autonomy, most: Autonomy | undefined) => {
-  const rank = (one: Autonomy) => AUTONOMY.findIndex((choice) => choice.value === one);
-  return most !== undefined && rank(value) < rank(most);
+/** Whether a level exceeds the ceiling `max`, if there is one. */
+export const isAbove = (value: Autonomy, max: Autonomy | undefined) => {
+  const rank = (level: Autonomy) => AUTONOMY.findIndex((one) => one.value === level);
+  return max !== undefined && rank(value) < rank(max);
 };

@@ -1,6 +1,6 @@
 /**
- * Puts text on the clipboard; false if the browser forbids it. Over plain HTTP there is no
- * `navigator.clipboard`, hence the old way.
+ * Copies text to the clipboard. Returns false if the browser forbids it. Over plain HTTP there is
+ * no `navigator.clipboard`, so it falls back to `execCommand`.
  */
 export async function copy(text: string): Promise<boolean> {
   try {

@@ -1,10 +1,10 @@
-/** Has the browser save `text` as a file. */
+/** Makes the browser save `text` as a file. */
 export function download(name: string, text: string): void {
-  const address = URL.createObjectURL(new Blob([text], { type: 'text/markdown' }));
+  const url = URL.createObjectURL(new Blob([text], { type: 'text/markdown' }));
   const link = document.createElement('a');
-  link.href = address;
+  link.href = url;
   link.download = name;
   link.click();
-  // The browser reads it after the click; how long that takes is not told.
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  // The browser reads the URL after the click, and does not report when it is done.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { bytes, count, nameOf, remaining, span, took } from './format';
 import { newKey } from './http/key';
 
-test('spans come in the unit that says something', () => {
+test('durations use a suitable unit', () => {
   const minute = 60_000;
   expect([0, 59_999, minute, 65 * minute, 120 * minute, 49 * 60 * minute].map(span)).toEqual([
     '0 s',
@@ -15,18 +15,18 @@ test('spans come in the unit that says something', () => {
   expect([12, 2_140, 61_000].map(took)).toEqual(['12 ms', '2.1 s', '1 min']);
 });
 
-test('sizes, counts and names read well', () => {
+test('sizes, counts and names are formatted', () => {
   expect([512, 3_400, 5_000_000].map(bytes)).toEqual(['512 B', '3.4 kB', '5.0 MB']);
   expect([count(1, 'line'), count(1200, 'line')]).toEqual(['1 line', '1,200 lines']);
   expect([nameOf('operator:mia'), nameOf('agent')]).toEqual(['mia', 'agent']);
 });
 
-test('keys are UUIDs and differ', () => {
+test('keys are unique UUIDs', () => {
   expect(newKey()).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   expect(newKey()).not.toBe(newKey());
 });
 
-test('what is left of a limit is said to the second', () => {
+test('the time left is given to the second', () => {
   expect([121_000, 120_000, 60_000, 59_001, 1, 0, -5].map(remaining)).toEqual([
     '2 min 1 s',
     '2 min 0 s',

@@ -8,13 +8,12 @@ const clock = new Intl.DateTimeFormat(undefined, {
 });
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
 
-/** The time of day: `03:12:45`. */
+/** The time of day, as `03:12:45`. */
 export const timeOf = (at: string | number) => clock.format(new Date(at));
 
-/** Day and time of day. */
 export const dayAndTimeOf = (at: string | number) => `${day.format(new Date(at))}, ${timeOf(at)}`;
 
-/** A span in the coarsest unit that still says something: `12 s`, `3 min`, `2 h 5 min`, `4 d`. */
+/** A duration in one or two units: `12 s`, `3 min`, `2 h 5 min`, `4 d`. */
 export function span(ms: number): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   if (seconds < 60) return `${seconds} s`;
@@ -25,20 +24,20 @@ export function span(ms: number): string {
   return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
 }
 
-/** How much of a limit is left, to the second: `1 min 51 s`, `9 s`. */
+/** The time left, to the second: `1 min 51 s`, `9 s`. */
 export function remaining(ms: number): string {
   const seconds = Math.max(0, Math.ceil(ms / 1000));
   if (seconds >= 3600) return span(seconds * 1000);
   return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
-/** How long something took: tenths below ten seconds. */
+/** A measured duration: `12 ms`, `2.1 s`, then as `span`. */
 export function took(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   return ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : span(ms);
 }
 
-/** A number of bytes: `512 B`, `3.4 kB`. */
+/** A size: `512 B`, `3.4 kB`. */
 export function bytes(count: number): string {
   const units = ['B', 'kB', 'MB', 'GB'];
   let value = count;
@@ -50,7 +49,7 @@ export function bytes(count: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** Who did it, for people. */
+/** The actor's name without its kind: `operator:mia` becomes `mia`. */
 export const nameOf = (actor: Actor) =>
   actor.startsWith('operator:') ? actor.slice('operator:'.length) : actor;
 

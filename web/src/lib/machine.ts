@@ -1,59 +1,59 @@
 import type { Machine } from './api/Machine';
 import { bytes, span } from './format';
 
-/** One line of the machine's details; `bad` is one to look at. */
+/** One line of the machine's details. `bad` lines stand out. */
 export type Fact = { name: string; text: string; bad?: boolean };
 
-/** How long its disks have written nothing, in ms; undefined while they write, or it can't be told. */
-const stillFor = (machine: Machine, now: number) =>
+/** How long the disks have written nothing, in ms. Undefined if they write or it is unknown. */
+const idleMs = (machine: Machine, now: number) =>
   machine.no_writes_since === undefined ? undefined : now - Date.parse(machine.no_writes_since);
 
-/** What its disks do, in a few words; undefined where that can't be told. */
-export function writes(machine: Machine, now: number): string | undefined {
-  const still = stillFor(machine, now);
-  if (still !== undefined) return `0 writes for ${span(still)}`;
+/** The disks' activity in a few words. Undefined if it is unknown. */
+export function diskActivity(machine: Machine, now: number): string | undefined {
+  const idle = idleMs(machine, now);
+  if (idle !== undefined) return `0 writes for ${span(idle)}`;
   return machine.writes_per_s === undefined ? undefined : `${machine.writes_per_s} writes/s`;
 }
 
-/** All that was measured, in the order in which one looks for it. */
+/** All known facts about the machine, the most important first. */
 export function facts(machine: Machine, now: number): Fact[] {
-  const disk = writes(machine, now);
-  const volume = machine.bytes_written_per_s;
+  const disk = diskActivity(machine, now);
+  const rate = machine.bytes_written_per_s;
   const pressure = pressures(machine);
   const lines: (Fact | false)[] = [
     disk !== undefined && {
       name: 'Disk',
-      text: volume ? `${disk}, ${bytes(volume)}/s` : disk,
-      bad: (stillFor(machine, now) ?? 0) >= STILL_MS,
+      text: rate ? `${disk}, ${bytes(rate)}/s` : disk,
+      bad: (idleMs(machine, now) ?? 0) >= IDLE_WARNING_MS,
     },
     machine.cpu_percent !== undefined && {
       name: 'Processor',
-      text: `${machine.cpu_percent} % of one`,
+      text: `${machine.cpu_percent} % of one core`,
     },
     qemu(machine),
     monitor(machine),
-    machine.uptime_s !== undefined && { name: 'Up', text: span(machine.uptime_s * 1000) },
-    pressure !== '' && { name: 'Host waits', text: pressure },
+    machine.uptime_s !== undefined && { name: 'Uptime', text: span(machine.uptime_s * 1000) },
+    pressure !== '' && { name: 'Host pressure', text: pressure },
     machine.elsewhere !== undefined && {
-      name: 'Elsewhere',
+      name: 'Location',
       text: `the guest is on ${machine.elsewhere}`,
       bad: true,
     },
     machine.lock !== undefined && { name: 'Lock', text: machine.lock, bad: true },
     machine.job !== undefined && { name: 'Task', text: machine.job, bad: true },
     machine.frozen === true && {
-      name: 'Frozen',
-      text: 'the guest’s file systems: nothing can be written until they are thawed',
+      name: 'File systems',
+      text: 'frozen: writes wait until they are thawed',
       bad: true,
     },
     machine.no_way_back !== undefined && {
-      name: 'Way back',
-      text: `none: ${machine.no_way_back}`,
+      name: 'Restart',
+      text: `not assured: ${machine.no_way_back}`,
       bad: true,
     },
     machine.ha_managed === true && {
       name: 'HA',
-      text: 'managed: a start or a stop is a request to high availability',
+      text: 'managed: start and stop are requests to the HA manager',
       bad: true,
     },
     machine.staged.length > 0 && {
@@ -65,8 +65,8 @@ export function facts(machine: Machine, now: number): Fact[] {
   return lines.filter((line) => line !== false);
 }
 
-/** An idle guest writes now and then; from here on it is worth a look. */
-const STILL_MS = 60_000;
+/** An idle guest still writes now and then, so a longer pause stands out. */
+const IDLE_WARNING_MS = 60_000;
 
 function qemu({ pid, process_state, run_state }: Machine): Fact | false {
   const process = pid === undefined ? 'no process' : `process ${pid}`;
@@ -86,7 +86,7 @@ function pressures(machine: Machine): string {
   const percent = (name: string, value?: number) =>
     value === undefined ? [] : [`${name} ${value} %`];
   return [
-    ...percent('for disk', machine.host_io_pressure),
+    ...percent('I/O', machine.host_io_pressure),
     ...percent('memory', machine.host_memory_pressure),
     ...percent('processor', machine.host_cpu_pressure),
   ].join(', ');

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import type { CheckState } from './api/CheckState';
 import { tally } from './readiness';
-import { examined, groups, summary } from './readiness-list';
+import { isComplete, groups, summary } from './readiness-groups';
 
-const link = (state: CheckState) => ({
+const check = (state: CheckState) => ({
   ok: state !== 'red',
   state,
   message: 'Seen.',
@@ -13,18 +13,18 @@ const link = (state: CheckState) => ({
 const readiness = {
   ready: false,
   checks: {
-    'agent.model': link('amber'),
-    'devvm.guest.no_other_guest': link('red'),
-    'devvm.guest.reach': link('green'),
-    'devvm.vm': link('red'),
-    'other.host.gate': link('green'),
-    'devvm.guest.sudo': { ...link('amber'), untried: true },
-    store: link('green'),
+    'agent.model': check('amber'),
+    'devvm.guest.no_other_guest': check('red'),
+    'devvm.guest.reach': check('green'),
+    'devvm.vm': check('red'),
+    'other.host.gate': check('green'),
+    'devvm.guest.sudo': { ...check('amber'), untried: true },
+    store: check('green'),
   },
 };
 
-test('checks stand with their target, the worst first', () => {
-  const shown = groups(readiness).map((g) => [g.title, ...g.checks.map((check) => check.name)]);
+test('checks are grouped by target, the worst first', () => {
+  const shown = groups(readiness).map((g) => [g.title, ...g.checks.map((one) => one.name)]);
   expect(shown).toEqual([
     ['devvm', 'guest · no other guest', 'vm', 'guest · sudo', 'guest · reach'],
     ['This server', 'agent · model', 'store'],
@@ -32,13 +32,13 @@ test('checks stand with their target, the worst first', () => {
   ]);
 });
 
-test('vital signs count on the page of readiness and not beside the strip that shows them', () => {
+test('vital signs count on the readiness page but not in the menu badge', () => {
   expect(tally(readiness, true)).toEqual({ red: 2, amber: 1 });
   expect(tally(readiness, false)).toEqual({ red: 1, amber: 1 });
-  expect(summary(readiness)).toBe('2 fail, 1 wants attention, 3 hold');
+  expect(summary(readiness)).toBe('2 fail, 1 needs attention, 3 pass');
 });
 
-test('before the first examination there is no check of the record', () => {
-  expect(examined(readiness)).toBe(false);
-  expect(examined({ ready: true, checks: { record: link('green') } })).toBe(true);
+test('readiness is complete once the check of the record ran', () => {
+  expect(isComplete(readiness)).toBe(false);
+  expect(isComplete({ ready: true, checks: { record: check('green') } })).toBe(true);
 });

@@ -1,24 +1,24 @@
 import type { CheckState } from './api/CheckState';
 import type { Readiness } from './api/Readiness';
 
-/** How a check stands, as a word that follows its name. */
-export const WORDS: Record<CheckState, string> = {
+/** A check's state as a verb: `ssh key fails`. */
+export const STATE_TEXT: Record<CheckState, string> = {
   red: 'fails',
-  amber: 'wants attention',
-  green: 'holds',
+  amber: 'needs attention',
+  green: 'passes',
 };
 
-/** How many are red, and how many amber. */
+/** Number of red and of amber checks. */
 export type Tally = { red: number; amber: number };
 
-/** A check's name for people: `guest · no other guest`. */
-export const nameOfCheck = (name: string) => name.replaceAll('.', ' · ').replaceAll('_', ' ');
+/** A check's id as a readable name: `guest · no other guest`. */
+export const nameOfCheck = (id: string) => id.replaceAll('.', ' · ').replaceAll('_', ' ');
 
-/** How many checks are not green, and were tried. Vital signs have a place of their own. */
+/** Counts the checks that ran and are not green. The vital signs are shown elsewhere too. */
 export function tally(readiness: Readiness, withVitals: boolean): Tally {
-  const tried = Object.entries(readiness.checks).filter(
-    ([id, link]) => !link.untried && (withVitals || !/\.(ssh|vm)$/.test(id)),
+  const ran = Object.entries(readiness.checks).filter(
+    ([id, check]) => !check.untried && (withVitals || !/\.(ssh|vm)$/.test(id)),
   );
-  const count = (state: CheckState) => tried.filter(([, link]) => link.state === state).length;
+  const count = (state: CheckState) => ran.filter(([, check]) => check.state === state).length;
   return { red: count('red'), amber: count('amber') };
 }

@@ -1,11 +1,10 @@
-/** The verbs that change the guest. */
 export const MUTATING: ReadonlySet<string> = new Set(['start', 'stop', 'reset', 'cycle']);
 
-/** A verb as the host is asked for it, by itself or through ssh. */
-const REQUEST = /^(?:ssh\s+(?:-\S+\s+)*[\w.@-]+\s+)?["']?(\w+)(?:\s+--json)?["']?$/;
+/** A command line that is one verb, alone or through ssh. */
+const VERB_COMMAND = /^(?:ssh\s+(?:-\S+\s+)*[\w.@-]+\s+)?["']?(\w+)(?:\s+--json)?["']?$/;
 
-/** The mutating verb that a command amounts to; undefined if it is any other command. */
+/** The mutating verb that `command` runs. Undefined for any other command. */
 export function mutatingVerb(command: string): string | undefined {
-  const verb = REQUEST.exec(command.trim())?.[1];
+  const verb = VERB_COMMAND.exec(command.trim())?.[1];
   return verb !== undefined && MUTATING.has(verb) ? verb : undefined;
 }

@@ -1,6 +1,11 @@
+/*
+ * All requests of the page, with their timeouts. Rejects with a `Problem` if the server refused,
+ * with `Unconfirmed` if no answer came. Leaves the event stream to live/stream, and telling an
+ * edge's answer from the server's to edge.
+ */
 import { requireServer, signedOut } from './edge';
 import { Problem, Unconfirmed } from './problem';
-import { readJson } from '../visible';
+import { readJson } from '../hidden-characters';
 import type { Accepted } from '../api/Accepted';
 import type { Autonomy } from '../api/Autonomy';
 import type { Decision } from '../api/Decision';
@@ -13,53 +18,50 @@ import type { Readiness } from '../api/Readiness';
 import type { Stopped } from '../api/Stopped';
 import type { TargetView } from '../api/TargetView';
 
-/** How long an answer may take before the request counts as unconfirmed. */
-const PATIENCE_MS = 10_000;
-/** A picture comes from the host: the server itself waits for it longer. */
-const PICTURE_PATIENCE_MS = 20_000;
+const REQUEST_TIMEOUT_MS = 10_000;
+/** Longer, because the server gets the screenshot from the host. */
+const SCREENSHOT_TIMEOUT_MS = 20_000;
+/** Longest, because all checks run again, and only some seconds after the last run. */
+const READINESS_TIMEOUT_MS = 60_000;
 
-/** An examination dials guest and host, and begins some seconds after the last one. */
-const EXAMINATION_PATIENCE_MS = 60_000;
-
-/** What an operator can say to the agent's question. */
-/** Which agent a prompt is for, and which of its models. */
-export type Asked = { model?: string; agent?: string };
-export type Answer = Exclude<Decision, 'void'>;
+/** The agent of a prompt, and its model. */
+export type PromptOptions = { model?: string; agent?: string };
+/** A decision on an approval request. `void` is left to the server. */
+export type OperatorDecision = Exclude<Decision, 'void'>;
 
 type Call = {
   method?: 'GET' | 'POST';
   body?: unknown;
   key?: string;
-  patience?: number;
-  /** The content type of a good answer; undefined where it has no content. */
+  timeoutMs?: number;
+  /** The content type of a successful answer. Undefined if it has no content. */
   wanted?: string;
 };
 
 const JSON_TYPE = 'application/json';
 
-/** Told the server's clock with each answer, in ms since the epoch. */
 let onServerTime: (serverMs: number) => void = () => undefined;
 
-/** Registers the one listener for the server's clock. */
+/** Sets the one listener. It gets the server's time, in ms since the epoch, with each answer. */
 export function listenToServerTime(listener: (serverMs: number) => void): void {
   onServerTime = listener;
 }
 
-const call = <T>(path: string, how: Call = {}): Promise<T> =>
-  ask(
+const call = <T>(path: string, options: Call = {}): Promise<T> =>
+  request(
     path,
-    { wanted: JSON_TYPE, ...how },
+    { wanted: JSON_TYPE, ...options },
     async (response) => readJson(await response.text()) as T,
   );
 
-/** A POST whose good answer has no content. */
+/** A POST whose successful answer has no content. */
 const post = (path: string, body?: unknown): Promise<void> =>
-  ask(path, { method: 'POST', body }, () => Promise.resolve());
+  request(path, { method: 'POST', body }, () => Promise.resolve());
 
-/** Sends one request and gives what `read` makes of a good answer of the server. */
-async function ask<T>(
+/** Sends one request, and reads the server's answer with `read`. */
+async function request<T>(
   path: string,
-  { method = 'GET', body, key, patience = PATIENCE_MS, wanted }: Call,
+  { method = 'GET', body, key, timeoutMs = REQUEST_TIMEOUT_MS, wanted }: Call,
   read: (response: Response) => Promise<T>,
 ): Promise<T> {
   const headers: Record<string, string> = { Accept: wanted ?? JSON_TYPE };
@@ -74,9 +76,9 @@ async function ask<T>(
       body: method === 'POST' ? JSON.stringify(body ?? {}) : undefined,
       cache: 'no-store',
       credentials: 'same-origin',
-      // The server redirects nothing: only an edge does, to its sign-in.
+      // The server never redirects: a redirect leads to the sign-in of an edge.
       redirect: 'manual',
-      signal: AbortSignal.timeout(patience),
+      signal: AbortSignal.timeout(timeoutMs),
     });
     await requireServer(response, wanted);
     answer = await read(response);
@@ -89,17 +91,17 @@ async function ask<T>(
   return answer;
 }
 
-/** Who is signed in. An edge may answer with JSON of its own. */
+/** The operator's identity. An edge may answer with JSON of its own, so check it. */
 async function me(): Promise<Me> {
   const me = await call<Partial<Me> | null>(path('me'));
   if (typeof me?.identity !== 'string' || me.agent === undefined) throw signedOut();
   return me as Me;
 }
 
-/** A picture as an address that an `<img>` takes: one of our own would not say why there is none. */
-async function picture(path: string): Promise<string> {
-  const how = { patience: PICTURE_PATIENCE_MS, wanted: 'image/png' };
-  const blob = await ask(path, how, (response) => response.blob());
+/** A PNG as a `data:` URL. An `<img>` that loads it itself could not show why it failed. */
+async function png(path: string): Promise<string> {
+  const options = { timeoutMs: SCREENSHOT_TIMEOUT_MS, wanted: 'image/png' };
+  const blob = await request(path, options, (response) => response.blob());
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(String(reader.result));
@@ -110,42 +112,43 @@ async function picture(path: string): Promise<string> {
 
 const path = (...parts: string[]) => `/api/${parts.map(encodeURIComponent).join('/')}`;
 
-const inLog = (incident?: string) => (incident ? `?incident=${encodeURIComponent(incident)}` : '');
+const forIncident = (incident?: string) =>
+  incident ? `?incident=${encodeURIComponent(incident)}` : '';
 
-/** Every request that the page makes; each rejects with a `Problem` or as `Unconfirmed`. */
 export const api = {
   me,
   login: (token: string) => post(path('login'), { token }),
   logout: () => post(path('logout')),
   operation: (operation: string) => call<OperationView>(path('operations', operation)),
-  /** The target's screen now. */
-  screen: (target: string) => picture(path('targets', target, 'screenshot')),
-  /** The screen as it was just before an operation. */
-  kept: (operation: string) => picture(pictureUrl(operation)),
-  /** How everything stands that an emergency needs. */
+  /** The guest's screen now. */
+  screenshot: (target: string) => png(path('targets', target, 'screenshot')),
+  /** The guest's screen just before an operation. */
+  savedScreenshot: (operation: string) => png(screenshotUrl(operation)),
   readiness: () => call<Readiness>(path('readiness')),
-  /** The same after everything was tried anew. */
-  examine: () =>
+  /** Runs all checks, and returns the new readiness state. */
+  runReadinessChecks: () =>
     call<Readiness>(path('readiness', 'check'), {
       method: 'POST',
-      patience: EXAMINATION_PATIENCE_MS,
+      timeoutMs: READINESS_TIMEOUT_MS,
     }),
   targets: () => call<TargetView[]>(path('targets')),
   incidents: () => call<IncidentSummary[]>(path('incidents')),
   openIncident: (target: string) =>
     call<IncidentOpened>(path('incidents'), { method: 'POST', body: { target } }),
   closeIncident: (incident: string) => post(path('incidents', incident, 'close')),
-  /** The incident as a report for people, in Markdown. */
+  /** In Markdown. */
   report: (incident: string) =>
-    ask(reportUrl(incident), { wanted: 'text/markdown' }, (response) => response.text()),
-  prompt: (incident: string, text: string, asked: Asked) =>
+    request(path('incidents', incident, 'report.md'), { wanted: 'text/markdown' }, (response) =>
+      response.text(),
+    ),
+  prompt: (incident: string, text: string, options: PromptOptions) =>
     call<PromptTaken>(path('incidents', incident, 'prompts'), {
       method: 'POST',
-      body: { text, ...asked },
+      body: { text, ...options },
     }),
   stop: (incident: string) =>
     call<Stopped>(path('incidents', incident, 'stop'), { method: 'POST' }),
-  decide: (incident: string, approval: string, decision: Answer, note?: string) =>
+  decide: (incident: string, approval: string, decision: OperatorDecision, note?: string) =>
     call<unknown>(path('incidents', incident, 'approvals', approval), {
       method: 'POST',
       body: { decision, note },
@@ -155,22 +158,17 @@ export const api = {
   cutOff: (incident: string, cut_off: boolean) =>
     call<unknown>(path('incidents', incident, 'cut-off'), { method: 'POST', body: { cut_off } }),
   verb: (target: string, verb: string, key: string, incident?: string) =>
-    call<Accepted>(path('targets', target, 'verbs', verb) + inLog(incident), {
+    call<Accepted>(path('targets', target, 'verbs', verb) + forIncident(incident), {
       method: 'POST',
       key,
     }),
   check: (target: string, check: string, key: string, incident?: string) =>
-    call<Accepted>(path('targets', target, 'checks', check) + inLog(incident), {
+    call<Accepted>(path('targets', target, 'checks', check) + forIncident(incident), {
       method: 'POST',
       key,
     }),
 };
 
-/** Where an incident's events are streamed from. */
 export const eventsUrl = (incident: string) => path('incidents', incident, 'events');
 
-/** Where the screen of before an operation is. */
-export const pictureUrl = (operation: string) => path('operations', operation, 'screenshot');
-
-/** Where an incident's report can be downloaded. */
-export const reportUrl = (incident: string) => path('incidents', incident, 'report.md');
+export const screenshotUrl = (operation: string) => path('operations', operation, 'screenshot');

@@ -3,13 +3,13 @@ import { api } from './client';
 import { listenToEdge, SignedOutAtEdge } from './edge';
 import { Problem, Unconfirmed } from './problem';
 
-let told: boolean[];
+let notified: boolean[];
 let options: RequestInit[];
 
 beforeEach(() => {
-  told = [];
+  notified = [];
   options = [];
-  listenToEdge((signedOut) => told.push(signedOut));
+  listenToEdge((signedOut) => notified.push(signedOut));
 });
 afterEach(() => vi.unstubAllGlobals());
 
@@ -19,15 +19,16 @@ function answer(response: Response): void {
     return Promise.resolve(response);
   });
 }
-const of = (type: string, body: string | null, status = 200) =>
+const response = (type: string, body: string | null, status = 200) =>
   new Response(body, { status, headers: { 'Content-Type': type } });
-const html = (status: number) => of('text/html; charset=utf-8', '<form>Sign in</form>', status);
-const failure = (asked: Promise<unknown>) =>
-  asked.then(
+const html = (status: number) =>
+  response('text/html; charset=utf-8', '<form>Sign in</form>', status);
+const failure = (request: Promise<unknown>) =>
+  request.then(
     () => undefined,
     (error: unknown) => error,
   );
-/** What fetch makes of a redirect that it was told not to follow. */
+/** The result of fetch for a redirect that it must not follow. */
 const redirected = () =>
   Object.defineProperties(new Response(null), {
     status: { value: 0 },
@@ -42,64 +43,67 @@ const SIGN_INS: [string, () => Response][] = [
   ['a page that asks for a sign-in', () => html(401)],
   ['a captive portal', () => html(511)],
   ['no content', () => new Response(null, { status: 204 })],
-  ['JSON of another program', () => of('application/json', '{"error":"login_required"}', 401)],
   [
-    'a problem of another program',
-    () => of('application/problem+json', '{"type":"about:blank"}', 403),
+    'JSON of another program',
+    () => response('application/json', '{"error":"login_required"}', 401),
+  ],
+  [
+    'a problem document of another program',
+    () => response('application/problem+json', '{"type":"about:blank"}', 403),
   ],
 ];
 
-test.each(SIGN_INS)('%s instead of an answer is the edge’s sign-in', async (_, response) => {
-  for (const ask of [
+test.each(SIGN_INS)('%s instead of an answer means a sign-in at the edge', async (_, signIn) => {
+  for (const send of [
     () => api.incidents(),
     () => api.verb('devvm', 'cycle', 'key'),
-    () => api.screen('devvm'),
+    () => api.screenshot('devvm'),
     () => api.report('i'),
     () => api.me(),
   ]) {
-    answer(response());
-    expect(await failure(ask())).toBeInstanceOf(SignedOutAtEdge);
+    answer(signIn());
+    expect(await failure(send())).toBeInstanceOf(SignedOutAtEdge);
   }
-  expect(told.every((signedOut) => signedOut)).toBe(true);
+  expect(notified.every((signedOut) => signedOut)).toBe(true);
   expect(options.every(({ redirect }) => redirect === 'manual')).toBe(true);
 });
 
-test('a page instead of the empty answer to a sign-in is the edge’s too', async () => {
+test('a page instead of the empty answer to a sign-in comes from the edge', async () => {
   answer(html(200));
   expect(await failure(api.login('token'))).toBeInstanceOf(SignedOutAtEdge);
   answer(new Response(null, { status: 204 }));
   await api.login('token');
-  expect(told).toEqual([true, false]);
+  expect(notified).toEqual([true, false]);
 });
 
-test('JSON that names nobody is no answer to who is signed in', async () => {
-  answer(of('application/json', '{"status":"login_required"}'));
+test('JSON without an identity does not come from the server', async () => {
+  answer(response('application/json', '{"status":"login_required"}'));
   expect(await failure(api.me())).toBeInstanceOf(SignedOutAtEdge);
-  expect(told.at(-1)).toBe(true);
+  expect(notified.at(-1)).toBe(true);
 });
 
-test('an edge that can’t reach the server leaves open what became of the request', async () => {
+test('a request is unconfirmed if the edge cannot reach the server', async () => {
   for (const status of [404, 408, 413, 429, 500, 502, 503, 504]) {
     answer(html(status));
     const error = await failure(api.verb('devvm', 'cycle', 'key'));
     expect(error, String(status)).toBeInstanceOf(Unconfirmed);
   }
-  expect(told).toEqual([]);
+  expect(notified).toEqual([]);
 });
 
-test('the server’s own refusal stays the server’s, whatever its type is called', async () => {
+test('a refusal of the server is recognised with either JSON content type', async () => {
   const body = JSON.stringify({ type: 'urn:breakglass:unauthenticated', detail: 'Sign in at /.' });
   for (const type of ['application/problem+json', 'application/json']) {
-    answer(of(type, body, 401));
+    answer(response(type, body, 401));
     const error = await failure(api.me());
     expect(error).toBeInstanceOf(Problem);
     expect(error).not.toBeInstanceOf(SignedOutAtEdge);
     expect(error).toMatchObject({ status: 401, message: 'Sign in at /.' });
   }
-  expect(told).toEqual([false, false]);
+  expect(notified).toEqual([false, false]);
 });
 
-test('an answer that breaks off is no answer', async () => {
-  answer(of('application/json', '[{"incident":'));
+test('a request is unconfirmed if its answer is truncated', async () => {
+  answer(response('application/json', '[{"incident":'));
   expect(await failure(api.incidents())).toBeInstanceOf(Unconfirmed);
 });

@@ -1,6 +1,6 @@
 /**
- * A random UUID (version 4). `crypto.randomUUID` exists in secure contexts only, and in an
- * emergency the page may well come over plain HTTP from an address on the local network.
+ * A random UUID (version 4). `crypto.randomUUID` exists only over HTTPS and on loopback; in an
+ * emergency the page may be served over plain HTTP on the local network.
  */
 export function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));

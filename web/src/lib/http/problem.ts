@@ -1,6 +1,6 @@
-import { readJson } from '../visible';
+import { readJson } from '../hidden-characters';
 
-/** The server understood and said no (RFC 9457). The message is a sentence for the operator. */
+/** The server's refusal of a request (RFC 9457). The message is a sentence for the operator. */
 export class Problem extends Error {
   constructor(
     readonly status: number,
@@ -12,14 +12,14 @@ export class Problem extends Error {
     this.name = 'Problem';
   }
 
-  /** A field of the problem beyond title and detail, if it is a string. */
+  /** A field of the problem document, if it is a string. */
   field(name: string): string | undefined {
     const value = this.fields[name];
     return typeof value === 'string' ? value : undefined;
   }
 }
 
-/** No answer came: whether the server acted on the request is not known. */
+/** No answer came: the server may or may not have acted on the request. */
 export class Unconfirmed extends Error {
   constructor(cause: unknown) {
     super('No answer from the server.', { cause });
@@ -27,7 +27,14 @@ export class Unconfirmed extends Error {
   }
 }
 
-/** Reads a failed response; anything that is not a problem document becomes one. */
+/** The sentence to show for a failed request: the server's own, else `fallback`. */
+export const messageOf = (error: unknown, fallback = 'No answer from the server. Try again.') =>
+  error instanceof Problem ? error.message : fallback;
+
+/** Whether the server rejected the session. */
+export const isSignedOut = (error: unknown) => error instanceof Problem && error.status === 401;
+
+/** Reads a failed response. A body that is not a problem document becomes a generic problem. */
 export async function problemOf(response: Response): Promise<Problem> {
   const fallback = `The server answered ${response.status}.`;
   let body: unknown;

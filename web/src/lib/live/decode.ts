@@ -1,17 +1,17 @@
 import type { Event } from '../api/Event';
 import type { Frame } from '../api/Frame';
-import { readJson } from '../visible';
+import { readJson } from '../hidden-characters';
 import type { SseMessage } from './sse';
 
-/** What a message of an incident's stream means. */
+/** A decoded message of an incident's stream. */
 export type Arrival =
   | { type: 'event'; event: Event }
   | { type: 'frame'; frame: Frame }
   | { type: 'caught-up'; seq: number };
 
 /**
- * Reads one message: with an id it is an event of the log; without, a frame or the mark where
- * replay ends. What a newer server may send beyond that is skipped: undefined.
+ * Decodes one message. With an id it is an event of the log; without one, a frame or the mark at
+ * the end of the replay. Undefined if the message is unknown: a newer server may send more kinds.
  */
 export function decode(message: SseMessage): Arrival | undefined {
   const data: unknown = parse(message.data);
@@ -33,17 +33,17 @@ function parse(text: string): unknown {
   }
 }
 
-/** Thrown when the stream skips a number: it has to be resumed from the last one in order. */
+/** The stream skipped an event: resume it after the last one received in order. */
 export class Gap extends Error {
-  constructor(expected: number, got: number) {
-    super(`event ${got} came where ${expected} was due`);
+  constructor(expected: number, received: number) {
+    super(`expected event ${expected}, received event ${received}`);
     this.name = 'Gap';
   }
 }
 
 /**
- * Keeps what is new after event `last`: what was seen already is dropped, a gap throws.
- * Returns the arrivals in order and the number of the last event.
+ * Drops the events up to number `last`. Returns the remaining arrivals and the number of the last
+ * event. Throws `Gap` if an event is missing.
  */
 export function inOrder(arrivals: Arrival[], last: number): { fresh: Arrival[]; last: number } {
   const fresh: Arrival[] = [];

@@ -4,7 +4,7 @@ import { SseParser } from './sse';
 const stream =
   'id: 1\nevent: prompt\ndata: {"seq":1}\n\n: keep-alive\n\nevent: caught-up\ndata: {"seq":1}\r\n\r\ndata: a\ndata: b\n\n';
 
-test('a stream cut anywhere gives the same messages', () => {
+test('a stream split anywhere gives the same messages', () => {
   const whole = new SseParser().push(stream);
   expect(whole).toEqual([
     { id: '1', event: 'prompt', data: '{"seq":1}' },
@@ -18,11 +18,11 @@ test('a stream cut anywhere gives the same messages', () => {
   }
 });
 
-test('a message without its empty line is not handed on', () => {
+test('a message without its empty line is not returned', () => {
   expect(new SseParser().push('id: 7\ndata: {}\n')).toEqual([]);
 });
 
-test('an id belongs to its own message alone', () => {
+test('an id belongs only to its own message', () => {
   const messages = new SseParser().push('id: 7\ndata: a\n\ndata: b\n\n');
   expect(messages.map((message) => message.id)).toEqual(['7', undefined]);
 });

@@ -1,9 +1,9 @@
-/** One message of an event stream. `id` is what the message itself carried, if anything. */
+/** One message of an event stream. `id` is set only if this message carried it. */
 export type SseMessage = { id?: string; event: string; data: string };
 
 /**
- * Cuts a `text/event-stream` into messages. Chunks may end anywhere, also within a line end.
- * Comments carry no message; whoever feeds the parser sees them as bytes that arrived.
+ * Splits a `text/event-stream` into messages. A chunk may end anywhere, even inside a line break.
+ * Comments are skipped; the caller counts them as received bytes.
  */
 export class SseParser {
   #rest = '';
@@ -11,7 +11,7 @@ export class SseParser {
   #event = '';
   #data: string[] = [];
 
-  /** Takes the next chunk; returns the messages that it completes. */
+  /** Parses the next chunk and returns the messages that it completes. */
   push(chunk: string): SseMessage[] {
     const messages: SseMessage[] = [];
     const text = this.#rest + chunk;

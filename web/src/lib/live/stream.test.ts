@@ -1,22 +1,23 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Arrival } from './decode';
-import type { Place, Places } from './places';
-import { LiveStream, SILENCE_MS, VISIT_MS, type Connection } from './stream';
+import type { StreamSlot, StreamSlots } from './stream-slots';
+import { LiveStream, SILENCE_TIMEOUT_MS, POLL_INTERVAL_MS, type Connection } from './stream';
 
 const event = (seq: number, kind = 'notice') =>
   `id: ${seq}\nevent: ${kind}\ndata: ${JSON.stringify({ seq, kind })}\n\n`;
 const caughtUp = (seq: number) => `event: caught-up\ndata: {"seq":${seq}}\n\n`;
 
-/** A server whose connections the test writes and cuts by hand. */
+/** A server whose connections the test writes to and closes. */
 class Server {
-  readonly asked: string[] = [];
-  /** What it answers instead of a stream, one after the other. */
+  /** The `Last-Event-ID` of each request. */
+  readonly requests: string[] = [];
+  /** Answers to send instead of a stream, in turn. */
   readonly answers: Response[] = [];
   #pipes: ReadableStreamDefaultController<Uint8Array>[] = [];
 
   fetch = (_url: string, init: RequestInit): Promise<Response> => {
     expect(init.redirect).toBe('manual');
-    this.asked.push(new Headers(init.headers).get('Last-Event-ID') ?? '');
+    this.requests.push(new Headers(init.headers).get('Last-Event-ID') ?? '');
     const body = new ReadableStream<Uint8Array>({
       start: (pipe) => {
         this.#pipes.push(pipe);
@@ -36,23 +37,23 @@ class Server {
   }
 }
 
-/** Places that the test gives and takes by hand. */
-class HandPlaces implements Places {
+/** Slots that the test grants and takes. */
+class FakeSlots implements StreamSlots {
   free = true;
   urgent: boolean[] = [];
   held = 0;
   steal: () => void = () => undefined;
 
-  stay(urgent: boolean): Promise<Place | undefined> {
+  acquire(urgent: boolean): Promise<StreamSlot | undefined> {
     this.urgent.push(urgent);
-    return Promise.resolve(this.free || urgent ? this.#give() : undefined);
+    return Promise.resolve(this.free || urgent ? this.#grant() : undefined);
   }
 
-  visit(): Promise<Place> {
-    return Promise.resolve(this.#give());
+  acquirePoll(): Promise<StreamSlot> {
+    return Promise.resolve(this.#grant());
   }
 
-  #give(): Place {
+  #grant(): StreamSlot {
     this.held += 1;
     const lost = new AbortController();
     this.steal = () => lost.abort();
@@ -61,22 +62,22 @@ class HandPlaces implements Places {
 }
 
 let server: Server;
-let places: HandPlaces;
+let slots: FakeSlots;
 let seen: number[];
 let states: Connection['state'][];
 let last: Connection | undefined;
-let heard: number;
+let contacts: number;
 let stream: LiveStream;
 
 beforeEach(() => {
   vi.useFakeTimers();
   server = new Server();
   vi.stubGlobal('fetch', server.fetch);
-  places = new HandPlaces();
+  slots = new FakeSlots();
   seen = [];
   states = [];
   last = undefined;
-  heard = 0;
+  contacts = 0;
   const listener = {
     arrivals: (batch: Arrival[]) => {
       for (const arrival of batch) if (arrival.type === 'event') seen.push(arrival.event.seq);
@@ -85,12 +86,12 @@ beforeEach(() => {
       states.push(connection.state);
       last = connection;
     },
-    heard: () => (heard += 1),
+    contact: () => (contacts += 1),
     restart: () => {
       seen = [];
     },
   };
-  stream = new LiveStream('/events', listener, places);
+  stream = new LiveStream('/events', listener, slots);
   void stream.run();
 });
 
@@ -103,100 +104,100 @@ afterEach(() => {
 const settle = () => vi.advanceTimersByTimeAsync(0);
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
-test('it resumes after the last event, and nothing is lost or comes twice', async () => {
+test('a stream resumes after the last event, without losing or repeating one', async () => {
   server.write(event(1) + event(2) + caughtUp(2));
   await settle();
   server.cut();
   await vi.advanceTimersByTimeAsync(1_000);
   server.write(event(2) + event(3) + caughtUp(3));
   await settle();
-  expect(server.asked).toEqual(['0', '2']);
+  expect(server.requests).toEqual(['0', '2']);
   expect(seen).toEqual([1, 2, 3]);
   expect(states).toEqual(['connecting', 'live', 'lost', 'live']);
 });
 
-test('a gap makes it ask again from the last event in order', async () => {
+test('a gap makes the stream resume from the last event in order', async () => {
   server.write(event(1) + caughtUp(1));
   await settle();
   server.write(event(3));
   await vi.advanceTimersByTimeAsync(1_000);
-  expect(server.asked).toEqual(['0', '1']);
+  expect(server.requests).toEqual(['0', '1']);
   expect(seen).toEqual([1]);
 });
 
-test('a line that is silent for too long is given up', async () => {
+test('a connection that is silent for too long is closed', async () => {
   server.write(caughtUp(0));
   await settle();
-  await vi.advanceTimersByTimeAsync(SILENCE_MS - 1);
-  expect(server.asked).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(SILENCE_TIMEOUT_MS - 1);
+  expect(server.requests).toHaveLength(1);
   await vi.advanceTimersByTimeAsync(1_000);
-  expect(server.asked).toHaveLength(2);
+  expect(server.requests).toHaveLength(2);
 });
 
-test('a comment is a sign of life', async () => {
+test('a comment keeps the connection alive', async () => {
   server.write(caughtUp(0));
   await settle();
   for (let n = 0; n < 5; n += 1) {
-    await vi.advanceTimersByTimeAsync(SILENCE_MS - 1);
+    await vi.advanceTimersByTimeAsync(SILENCE_TIMEOUT_MS - 1);
     server.write(': keep-alive\n\n');
     await settle();
   }
-  expect(server.asked).toHaveLength(1);
+  expect(server.requests).toHaveLength(1);
 });
 
-test('a nudge connects at once while it waits', async () => {
+test('retryNow connects at once during a back-off', async () => {
   for (let n = 0; n < 6; n += 1) {
     server.cut();
     await vi.advanceTimersByTimeAsync(12_000);
   }
-  const before = server.asked.length;
+  const before = server.requests.length;
   server.cut();
   await settle();
-  expect(server.asked).toHaveLength(before);
-  stream.nudge();
+  expect(server.requests).toHaveLength(before);
+  stream.retryNow();
   await settle();
-  expect(server.asked).toHaveLength(before + 1);
+  expect(server.requests).toHaveLength(before + 1);
 });
 
-test('a nudge leaves a line alone that was heard a moment ago', async () => {
+test('retryNow keeps a connection that received bytes a moment ago', async () => {
   server.write(caughtUp(0));
   await settle();
-  stream.nudge();
+  stream.retryNow();
   await settle();
-  expect(server.asked).toHaveLength(1);
+  expect(server.requests).toHaveLength(1);
 });
 
-test('it ends with the incident', async () => {
+test('the stream ends with the incident', async () => {
   server.write(event(1, 'incident_closed'));
   await settle();
   await vi.advanceTimersByTimeAsync(60_000);
   expect(states.at(-1)).toBe('ended');
-  expect(server.asked).toHaveLength(1);
+  expect(server.requests).toHaveLength(1);
 });
 
-test('a page that is put aside lets go of its line, and goes on after the last event', async () => {
+test('a paused stream closes its connection and resumes after the last event', async () => {
   server.write(event(1) + caughtUp(1));
   await settle();
-  stream.sleep();
+  stream.pause();
   await pass(3_600_000);
-  expect(server.asked).toHaveLength(1);
-  expect(places.held).toBe(0);
+  expect(server.requests).toHaveLength(1);
+  expect(slots.held).toBe(0);
   expect(states.at(-1)).toBe('paused');
-  stream.wake();
+  stream.resume();
   await settle();
   server.write(event(2) + caughtUp(2));
   await settle();
-  expect(server.asked).toEqual(['0', '1']);
+  expect(server.requests).toEqual(['0', '1']);
   expect(seen).toEqual([1, 2]);
   expect(states).toEqual(['connecting', 'live', 'paused', 'live']);
 });
 
-test('a page that is back says so where it can’t catch up at once', async () => {
+test('a resumed stream reports that it cannot catch up at once', async () => {
   server.write(caughtUp(0));
   await settle();
-  stream.sleep();
+  stream.pause();
   await settle();
-  stream.wake();
+  stream.resume();
   await pass(2_500);
   expect(last).toMatchObject({ state: 'lost', reason: 'Catching up with the server.' });
   server.write(caughtUp(0));
@@ -204,59 +205,59 @@ test('a page that is back says so where it can’t catch up at once', async () =
   expect(last).toEqual({ state: 'live', polled: false });
 });
 
-test('without a place it reads the log now and then, and keeps no line in between', async () => {
-  places.free = false;
+test('a stream without a slot polls and keeps no connection in between', async () => {
+  slots.free = false;
   server.cut();
   await pass(1_000);
   server.write(event(1) + caughtUp(1));
   await settle();
   expect(last).toEqual({ state: 'live', polled: true });
-  expect(places.held).toBe(0);
-  const before = server.asked.length;
-  await pass(VISIT_MS);
+  expect(slots.held).toBe(0);
+  const before = server.requests.length;
+  await pass(POLL_INTERVAL_MS);
   server.write(event(2) + caughtUp(2));
   await settle();
-  expect(server.asked.slice(before)).toEqual(['1']);
+  expect(server.requests.slice(before)).toEqual(['1']);
   expect(seen).toEqual([1, 2]);
-  expect(places.held).toBe(0);
+  expect(slots.held).toBe(0);
 });
 
-test('a place that another tab took is given up, and one that is free is taken', async () => {
+test('a stream gives up a slot that another tab took, and takes a free one', async () => {
   server.write(caughtUp(0));
   await settle();
-  places.free = false;
-  places.steal();
+  slots.free = false;
+  slots.steal();
   await settle();
   server.write(caughtUp(0));
   await settle();
   expect(last).toEqual({ state: 'live', polled: true });
-  places.free = true;
-  await pass(VISIT_MS);
+  slots.free = true;
+  await pass(POLL_INTERVAL_MS);
   server.write(caughtUp(0));
   await settle();
   expect(last).toEqual({ state: 'live', polled: false });
   expect(states).not.toContain('lost');
 });
 
-test('the tab that is worked in takes a place once', async () => {
-  places.free = false;
+test('the focused tab takes over a slot once', async () => {
+  slots.free = false;
   server.cut();
   await pass(1_000);
   server.write(caughtUp(0));
   await settle();
-  stream.prefer();
+  stream.prioritise();
   await settle();
   server.write(caughtUp(0));
   await settle();
   expect(last).toEqual({ state: 'live', polled: false });
-  stream.prefer();
+  stream.prioritise();
   await settle();
-  expect(places.urgent.filter((urgent) => urgent)).toHaveLength(1);
+  expect(slots.urgent.filter((urgent) => urgent)).toHaveLength(1);
 });
 
 const html = (status = 200) =>
   new Response('<form>Sign in</form>', { status, headers: { 'Content-Type': 'text/html' } });
-/** What fetch makes of a redirect that it was told not to follow. */
+/** The result of fetch for a redirect that it must not follow. */
 const redirected = () =>
   Object.defineProperties(new Response(null), {
     status: { value: 0 },
@@ -269,51 +270,55 @@ test.each([
   ['a page that forbids', () => html(403)],
   ['a redirect', redirected],
   ['nothing', () => new Response(null, { status: 204 })],
-])('%s instead of the stream is the edge’s sign-in, and no sign of life', async (_, answer) => {
-  server.cut();
-  await settle();
-  const [asked, before] = [server.asked.length, heard];
-  server.answers.push(answer());
-  await pass(1_000);
-  expect(server.asked).toHaveLength(asked + 1);
-  expect(last).toMatchObject({ state: 'lost', reason: 'Signed out at the edge.' });
-  expect(heard).toBe(before);
-  await pass(10_000);
-  expect(server.asked, 'an edge is not asked again at once').toHaveLength(asked + 1);
-  await pass(10_000);
-  server.write(event(1) + caughtUp(1));
-  await settle();
-  expect(last?.state).toBe('live');
-});
+])(
+  '%s instead of the stream means a sign-in at the edge, and no contact with the server',
+  async (_, answer) => {
+    server.cut();
+    await settle();
+    const requests = server.requests.length;
+    const before = contacts;
+    server.answers.push(answer());
+    await pass(1_000);
+    expect(server.requests).toHaveLength(requests + 1);
+    expect(last).toMatchObject({ state: 'lost', reason: 'Signed out at the edge.' });
+    expect(contacts).toBe(before);
+    await pass(10_000);
+    expect(server.requests, 'the edge is not asked again at once').toHaveLength(requests + 1);
+    await pass(10_000);
+    server.write(event(1) + caughtUp(1));
+    await settle();
+    expect(last?.state).toBe('live');
+  },
+);
 
-test('an edge that can’t reach the server says that, and not that it wants a sign-in', async () => {
+test('an edge that cannot reach the server is not taken for a sign-in', async () => {
   server.answers.push(html(502));
   server.cut();
   await pass(1_000);
   expect(last).toMatchObject({ state: 'lost', reason: 'The edge answered 502.' });
 });
 
-test('a stream that ends as soon as it was read is asked for ever more rarely', async () => {
-  const asked = () => server.asked.length;
+test('a stream that ends right after the replay is retried less and less often', async () => {
+  const requests = () => server.requests.length;
   for (let n = 0; n < 8; n += 1) {
     server.write(caughtUp(0));
     await settle();
     server.cut();
     await pass(12_000);
   }
-  const before = asked();
+  const before = requests();
   server.write(caughtUp(0));
   await settle();
   server.cut();
   await pass(5_000);
-  expect(asked()).toBe(before);
+  expect(requests()).toBe(before);
 });
 
-test('a clock that is set while it waits for nothing breaks no line', async () => {
+test('a connection survives a change of the device’s clock', async () => {
   server.write(caughtUp(0));
   await settle();
   vi.setSystemTime(Date.now() - 3_600_000);
-  stream.nudge();
+  stream.retryNow();
   await settle();
   server.write(caughtUp(0));
   await settle();

@@ -1,13 +1,19 @@
+/*
+ * Keeps one incident's event stream connected: connects, detects a dead connection, and resumes
+ * after the last event delivered, so that the listener gets each event exactly once. Leaves the
+ * limit on connections to StreamSlots and the state of the incident to the listener.
+ */
 import { requireServer, SignedOutAtEdge } from '../http/edge';
 import { Problem, Unconfirmed } from '../http/problem';
 import { decode, inOrder, type Arrival } from './decode';
-import type { Place, Places } from './places';
 import { SseParser } from './sse';
+import type { StreamSlot, StreamSlots } from './stream-slots';
 
 /**
- * How the connection is. `since` is in ms since the epoch; a lost one is tried again by itself.
- * `polled`: the log is read every few seconds, since other tabs hold the streams. `paused`: nobody
- * looks at the page, or it is only just looked at again.
+ * The state of the connection.
+ * - `live`: up to date. `polled`: other tabs have the stream slots, so this one polls.
+ * - `paused`: the page is hidden, or was hidden a moment ago.
+ * - `lost`: retried automatically. `since` in ms since the epoch.
  */
 export type Connection =
   | { state: 'connecting' }
@@ -16,205 +22,203 @@ export type Connection =
   | { state: 'lost'; since: number; reason: string }
   | { state: 'ended'; reason: 'signed-out' | 'gone' | 'closed' };
 
-/** What the stream tells its owner. */
 export type Listener = {
   arrivals(batch: Arrival[]): void;
   connection(connection: Connection): void;
-  /** The server's log is shorter than what was handed on: all of it will come again. */
+  /** The server's log is shorter than before: the listener gets all events again. */
   restart(): void;
-  /** Bytes of the server came, even if only a comment. */
-  heard(at: number): void;
+  /** Bytes arrived, even if only a comment; `at` in ms since the epoch. */
+  contact(at: number): void;
 };
 
-/** The server sends at least a comment each 15 s: two missed and some grace is a dead line. */
-export const SILENCE_MS = 40_000;
-/** After this long without a byte, a page that comes back to the foreground does not wait. */
-const DOUBT_MS = 16_000;
-/** The same for a connection that has not yet brought a byte. */
-const CONNECT_DOUBT_MS = 2_000;
-const CONNECT_MS = 10_000;
+/** The server sends at least a comment each 15 s. After two missed ones the connection is dead. */
+export const SILENCE_TIMEOUT_MS = 40_000;
+/** A page that becomes visible reconnects after this long without a byte. */
+const SUSPECT_SILENCE_MS = 16_000;
+/** The same for a connection that has not received a byte yet. */
+const SUSPECT_CONNECT_MS = 2_000;
+const CONNECT_TIMEOUT_MS = 10_000;
 const BACKOFF_MS = [250, 500, 1_000, 2_000, 4_000, 8_000];
-/** A connection that lasts for less counts as one more failure. */
-const STEADY_MS = 5_000;
-/** Between two tries while the edge wants a sign-in: each may cost it a session. */
-const SIGNED_OUT_MS = 15_000;
-/** Between two visits of a tab that has no place for a stream. */
-export const VISIT_MS = 3_000;
-/** After this long in which a page that is back has not caught up, it says so. */
-const CATCH_UP_MS = 2_000;
+/** A shorter connection counts as another failure in a row. */
+const STABLE_MS = 5_000;
+/** Retry interval while signed out at the edge, which may open a session for each request. */
+const EDGE_RETRY_MS = 15_000;
+/** Poll interval of a tab without a stream slot. */
+export const POLL_INTERVAL_MS = 3_000;
+/** A page that becomes visible reports a lost connection if it is not up to date by then. */
+const CATCH_UP_TIMEOUT_MS = 2_000;
 
-/** How one connection ended: `left` by us, `visited` with everything read, or `lost` and why. */
-type End = { how: 'left' | 'visited' | 'over' } | { how: 'lost'; reason: string; waitMs?: number };
+/** How a connection ended: closed by us, after one poll, for good, or lost. */
+type End =
+  { how: 'disconnected' | 'polled' | 'ended' } | { how: 'lost'; reason: string; waitMs?: number };
 
-/**
- * An incident's events, kept coming: connects, notices when the line has gone silent, and
- * resumes after the last event that it handed on, so that its owner gets each one exactly once.
- *
- * Knows no UI and holds no events. One instance follows one incident until `stop`.
- */
+/** One instance follows one incident until `stop`. */
 export class LiveStream {
-  #last = 0;
+  #lastSeq = 0;
   #failures = 0;
-  #heardAt = 0;
+  #receivedAt = 0;
   #lostSince: number | undefined;
   #stopped = false;
-  #asleep = false;
-  /** Whether the next connection may take another tab's place. */
+  #paused = false;
+  /** Whether the next connection may take over another tab's slot. */
   #urgent = false;
-  #staying = false;
-  /** When the connection was begun, and since when it has been live. */
-  #begunAt = 0;
-  #aliveAt = 0;
+  #hasSlot = false;
+  #connectStartedAt = 0;
+  #liveSince = 0;
   #abort: AbortController | undefined;
+  /** Ends the current wait, if any. */
   #wake: (() => void) | undefined;
 
   constructor(
     private readonly url: string,
     private readonly listener: Listener,
-    private readonly places: Places,
+    private readonly slots: StreamSlots,
   ) {}
 
-  /** Follows the stream until it ends for good or `stop` is called. */
+  /** Runs until the stream ends for good or `stop` is called. */
   async run(): Promise<void> {
     while (!this.#stopped) {
-      if (this.#asleep) {
-        await this.#pause();
+      if (this.#paused) {
+        await this.#wait();
         continue;
       }
-      if (this.#heardAt === 0 && this.#lostSince === undefined) {
+      if (this.#receivedAt === 0 && this.#lostSince === undefined) {
         this.listener.connection({ state: 'connecting' });
       }
-      const end = await this.#placed();
+      const end = await this.#connect();
       if (this.#stopped) return;
-      if (end.how === 'visited') await this.#visited();
-      else if (end.how === 'lost') await this.#failed(end.reason, end.waitMs);
+      if (end.how === 'polled') {
+        this.#failures = 0;
+        await this.#wait(POLL_INTERVAL_MS);
+      } else if (end.how === 'lost') {
+        await this.#backOff(end.reason, end.waitMs);
+      }
     }
   }
 
-  /** Ends the stream; nothing is told to the listener afterwards. */
+  /** Ends the stream. The listener gets nothing afterwards. */
   stop(): void {
     this.#stopped = true;
     this.#abort?.abort();
     this.#wake?.();
   }
 
-  /** Lets go of the connection until `wake`: nobody looks at the page. */
-  sleep(): void {
-    if (this.#asleep || this.#stopped) return;
-    this.#asleep = true;
-    this.#letGo();
+  /** Closes the connection until `resume`, because the page is hidden. */
+  pause(): void {
+    if (this.#paused || this.#stopped) return;
+    this.#paused = true;
+    this.#disconnect();
     this.#wake?.();
   }
 
-  /** Goes on after the last event that was handed on. */
-  wake(): void {
-    this.#asleep = false;
-    this.nudge();
+  /** Continues after the last event delivered. */
+  resume(): void {
+    this.#paused = false;
+    this.retryNow();
   }
 
-  /** The network or the page came back: connect now, unless the line is known to be alive. */
-  nudge(): void {
+  /** Reconnects now, unless the connection works. */
+  retryNow(): void {
     this.#failures = 0;
     if (this.#wake) this.#wake();
-    else if (this.#isDoubtful()) this.#letGo();
+    else if (this.#isSuspect()) this.#disconnect();
   }
 
-  /** This tab is the one that is worked in: it takes a place for a stream if it has none. */
-  prefer(): void {
-    if (this.#staying) return;
+  /** The operator works in this tab: take over a stream slot if it has none. */
+  prioritise(): void {
+    if (this.#hasSlot) return;
     this.#urgent = true;
     this.#wake?.();
   }
 
-  /** Ends the connection, if any; what is shown is not known to be current until the next one. */
-  #letGo(): void {
-    if (this.#heardAt > 0 && this.#lostSince === undefined) {
+  #disconnect(): void {
+    if (this.#receivedAt > 0 && this.#lostSince === undefined) {
       this.listener.connection({ state: 'paused' });
     }
     this.#abort?.abort();
   }
 
-  #isDoubtful(): boolean {
-    const heard = this.#heardAt >= this.#begunAt;
-    // Either way: the clock may have been set.
-    const silence = Math.abs(Date.now() - (heard ? this.#heardAt : this.#begunAt));
-    return silence > (heard ? DOUBT_MS : CONNECT_DOUBT_MS);
+  #isSuspect(): boolean {
+    const received = this.#receivedAt >= this.#connectStartedAt;
+    // The absolute value, because the clock may have been set back.
+    const silenceMs = Math.abs(Date.now() - (received ? this.#receivedAt : this.#connectStartedAt));
+    return silenceMs > (received ? SUSPECT_SILENCE_MS : SUSPECT_CONNECT_MS);
   }
 
-  /** One connection in the place that it needs. */
-  async #placed(): Promise<End> {
+  /** One connection with the slot that it needs. */
+  async #connect(): Promise<End> {
     const abort = new AbortController();
     this.#abort = abort;
-    this.#begunAt = Date.now();
-    const slow = setTimeout(() => this.#catchingUp(), CATCH_UP_MS);
-    const place = await this.#takePlace(abort);
+    this.#connectStartedAt = Date.now();
+    const slow = setTimeout(() => this.#reportCatchingUp(), CATCH_UP_TIMEOUT_MS);
+    const slot = await this.#acquireSlot(abort);
     try {
-      if (abort.signal.aborted) return { how: 'left' };
-      return await this.#follow(abort, () => clearTimeout(slow));
+      if (abort.signal.aborted) return { how: 'disconnected' };
+      return await this.#read(abort, () => clearTimeout(slow));
     } finally {
       clearTimeout(slow);
       abort.abort();
       this.#abort = undefined;
-      this.#staying = false;
-      place?.release();
+      this.#hasSlot = false;
+      slot?.release();
     }
   }
 
-  /** The place of a stream that stays, else that of a visitor. Without either it is a visit too. */
-  async #takePlace(abort: AbortController): Promise<Place | undefined> {
+  /** A slot for a lasting stream, else one for a poll. Polls even if it gets neither. */
+  async #acquireSlot(abort: AbortController): Promise<StreamSlot | undefined> {
     const urgent = this.#urgent;
     this.#urgent = false;
-    const stay = await this.places.stay(urgent);
-    this.#staying = stay !== undefined;
-    const place = stay ?? (await this.places.visit(abort.signal));
-    place?.lost.addEventListener('abort', () => abort.abort());
-    return place;
+    const lasting = await this.slots.acquire(urgent);
+    this.#hasSlot = lasting !== undefined;
+    const slot = lasting ?? (await this.slots.acquirePoll(abort.signal));
+    slot?.lost.addEventListener('abort', () => abort.abort());
+    return slot;
   }
 
-  /** One connection, from request to its end. */
-  async #follow(abort: AbortController, caughtUp: () => void): Promise<End> {
-    const line = new AbortController();
-    abort.signal.addEventListener('abort', () => line.abort());
-    let watchdog = setTimeout(() => line.abort(), CONNECT_MS);
+  /** Sends the request and delivers events until the connection ends. */
+  async #read(abort: AbortController, onCaughtUp: () => void): Promise<End> {
+    const request = new AbortController();
+    abort.signal.addEventListener('abort', () => request.abort());
+    let watchdog = setTimeout(() => request.abort(), CONNECT_TIMEOUT_MS);
     try {
       const response = await fetch(this.url, {
-        headers: { Accept: 'text/event-stream', 'Last-Event-ID': String(this.#last) },
+        headers: { Accept: 'text/event-stream', 'Last-Event-ID': String(this.#lastSeq) },
         cache: 'no-store',
         credentials: 'same-origin',
-        // The server redirects nothing: only an edge does, to its sign-in.
+        // The server never redirects: a redirect leads to the sign-in of an edge.
         redirect: 'manual',
-        signal: line.signal,
+        signal: request.signal,
       });
-      // There is no log without an event, so this is no word of the server about its end.
-      if (response.status === 204 && this.#last > 0) return this.#end('closed');
+      // Every log has an event, so at number 0 a 204 did not come from the server.
+      if (response.status === 204 && this.#lastSeq > 0) return this.#end('closed');
       await requireServer(response, 'text/event-stream');
       const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
       const parser = new SseParser();
       for (;;) {
         clearTimeout(watchdog);
-        watchdog = setTimeout(() => line.abort(), SILENCE_MS);
+        watchdog = setTimeout(() => request.abort(), SILENCE_TIMEOUT_MS);
         const { value, done } = await reader.read();
         if (done) return { how: 'lost', reason: 'The server ended the connection.' };
-        this.#heard();
-        const taken = this.#take(parser, value);
-        if (taken === 'closed') return this.#end('closed');
-        if (taken !== 'caught-up') continue;
-        caughtUp();
-        this.#alive();
-        if (!this.#staying) return { how: 'visited' };
+        this.#noteContact();
+        const progress = this.#deliver(parser, value);
+        if (progress === 'closed') return this.#end('closed');
+        if (progress !== 'caught-up') continue;
+        onCaughtUp();
+        this.#setLive();
+        if (!this.#hasSlot) return { how: 'polled' };
       }
     } catch (error) {
-      return abort.signal.aborted ? { how: 'left' } : this.#why(error);
+      return abort.signal.aborted ? { how: 'disconnected' } : this.#endAfter(error);
     } finally {
       clearTimeout(watchdog);
-      line.abort();
+      request.abort();
     }
   }
 
-  /** What an answer that is no stream means; anything else is a line that failed. */
-  #why(error: unknown): End {
+  /** How the connection ended, from the error of its request. */
+  #endAfter(error: unknown): End {
     if (error instanceof SignedOutAtEdge) {
-      return { how: 'lost', reason: `${error.title}.`, waitMs: SIGNED_OUT_MS };
+      return { how: 'lost', reason: `${error.title}.`, waitMs: EDGE_RETRY_MS };
     }
     if (error instanceof Unconfirmed && typeof error.cause === 'string') {
       return { how: 'lost', reason: error.cause };
@@ -222,15 +226,15 @@ export class LiveStream {
     if (!(error instanceof Problem)) return { how: 'lost', reason: 'No connection to the server.' };
     if (error.status === 401) return this.#end('signed-out');
     if (error.status === 404) return this.#end('gone');
-    if (error.status === 409) return this.#startOver();
+    if (error.status === 409) return this.#restart();
     return { how: 'lost', reason: error.message };
   }
 
-  /** Hands on what a chunk holds; says whether the log was read up to now, or to its last event. */
-  #take(parser: SseParser, chunk: string): 'caught-up' | 'closed' | undefined {
+  /** Delivers the events of a chunk. Returns whether the log was read to its end. */
+  #deliver(parser: SseParser, chunk: string): 'caught-up' | 'closed' | undefined {
     const arrivals = parser.push(chunk).flatMap((message) => decode(message) ?? []);
-    const { fresh, last } = inOrder(arrivals, this.#last);
-    this.#last = last;
+    const { fresh, last } = inOrder(arrivals, this.#lastSeq);
+    this.#lastSeq = last;
     if (this.#stopped || fresh.length === 0) return undefined;
     this.listener.arrivals(fresh);
     if (fresh.some((a) => a.type === 'event' && a.event.kind === 'incident_closed'))
@@ -238,30 +242,30 @@ export class LiveStream {
     return fresh.some((arrival) => arrival.type === 'caught-up') ? 'caught-up' : undefined;
   }
 
-  /** A server that lost events (its store was restored, or was memory alone) has a shorter log. */
-  #startOver(): End {
-    this.#last = 0;
+  /** The server's log is shorter, because its store was restored or was only in memory. */
+  #restart(): End {
+    this.#lastSeq = 0;
     this.listener.restart();
     return { how: 'lost', reason: 'The server has lost a part of the log.' };
   }
 
-  #heard(): void {
-    this.#heardAt = Date.now();
-    if (!this.#stopped) this.listener.heard(this.#heardAt);
+  #noteContact(): void {
+    this.#receivedAt = Date.now();
+    if (!this.#stopped) this.listener.contact(this.#receivedAt);
   }
 
-  #alive(): void {
+  #setLive(): void {
     this.#lostSince = undefined;
-    this.#aliveAt = Date.now();
-    this.listener.connection({ state: 'live', polled: !this.#staying });
+    this.#liveSince = Date.now();
+    this.listener.connection({ state: 'live', polled: !this.#hasSlot });
   }
 
-  #catchingUp(): void {
-    if (this.#heardAt === 0 || this.#lostSince !== undefined || this.#stopped) return;
-    this.#lost('Catching up with the server.');
+  #reportCatchingUp(): void {
+    if (this.#receivedAt === 0 || this.#lostSince !== undefined || this.#stopped) return;
+    this.#setLost('Catching up with the server.');
   }
 
-  #lost(reason: string): void {
+  #setLost(reason: string): void {
     this.#lostSince ??= Date.now();
     this.listener.connection({ state: 'lost', since: this.#lostSince, reason });
   }
@@ -269,32 +273,26 @@ export class LiveStream {
   #end(reason: 'signed-out' | 'gone' | 'closed'): End {
     if (!this.#stopped) this.listener.connection({ state: 'ended', reason });
     this.#stopped = true;
-    return { how: 'over' };
+    return { how: 'ended' };
   }
 
-  async #visited(): Promise<void> {
-    this.#failures = 0;
-    await this.#pause(VISIT_MS);
-  }
-
-  async #failed(reason: string, waitMs: number | undefined): Promise<void> {
-    if (this.#aliveAt >= this.#begunAt && Date.now() - this.#aliveAt >= STEADY_MS) {
-      this.#failures = 0;
-    }
-    const delay = waitMs ?? this.#delay();
+  async #backOff(reason: string, waitMs: number | undefined): Promise<void> {
+    const wasLive = this.#liveSince >= this.#connectStartedAt;
+    if (wasLive && Date.now() - this.#liveSince >= STABLE_MS) this.#failures = 0;
+    const delayMs = waitMs ?? this.#backOffMs();
     this.#failures += 1;
-    this.#lost(reason);
-    await this.#pause(delay);
+    this.#setLost(reason);
+    await this.#wait(delayMs);
   }
 
-  /** Grows with each failure in a row, with a little spread so that pages don't return at once. */
-  #delay(): number {
+  /** Grows with each failure in a row, with jitter so that pages don't all return at once. */
+  #backOffMs(): number {
     const base = BACKOFF_MS[Math.min(this.#failures, BACKOFF_MS.length - 1)] ?? 8_000;
     return base * (0.75 + Math.random() / 2);
   }
 
-  /** Waits for a nudge, `ms` at most. */
-  #pause(ms?: number): Promise<void> {
+  /** Waits for `ms`, or for ever, until `#wake` is called. */
+  #wait(ms?: number): Promise<void> {
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);

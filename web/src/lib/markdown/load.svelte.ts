@@ -1,26 +1,25 @@
 import type { Component } from 'svelte';
 
-type Rendered = Component<{ text: string }>;
+type Renderer = Component<{ text: string }>;
 
 /*
- * What renders Markdown is a third of the page's code and of no use before the agent has spoken, so
- * it comes when it is first wanted. Until then, and if it can't be fetched, text is shown as it was
- * typed.
+ * The Markdown renderer is a third of the page's code, and not needed before the agent answers, so
+ * it is loaded on demand. Until then, or if that fails, the page shows the plain text.
  */
-let rendered = $state.raw<Rendered>();
-let wanted: Promise<void> | undefined;
+let rendererComponent = $state.raw<Renderer>();
+let loading: Promise<void> | undefined;
 
-/** What renders Markdown, once it is there. Reading this in a component makes it look again. */
-export const markdown = (): Rendered | undefined => rendered;
+/** The renderer, once it is loaded. A component that reads it updates then. */
+export const markdownRenderer = (): Renderer | undefined => rendererComponent;
 
-/** Fetches it; once it is there or on its way, this does nothing. */
-export function wantMarkdown(): void {
-  wanted ??= import('./Rendered.svelte').then(
+/** Starts loading the renderer. Does nothing if it is loaded or being loaded. */
+export function loadMarkdown(): void {
+  loading ??= import('./Rendered.svelte').then(
     (module) => {
-      rendered = module.default;
+      rendererComponent = module.default;
     },
     () => {
-      wanted = undefined;
+      loading = undefined;
     },
   );
 }

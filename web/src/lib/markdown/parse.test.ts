@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { safeHref } from './href';
 import { parseMarkdown } from './parse';
 
-test('only addresses that a click can follow without harm become links', () => {
+test('only URLs with a safe scheme become links', () => {
   expect(safeHref('https://example.org/a')).toBe('https://example.org/a');
   for (const href of [
     'javascript:alert(1)',
@@ -15,7 +15,7 @@ test('only addresses that a click can follow without harm become links', () => {
   }
 });
 
-test('any text can be shown, also half of a block', () => {
+test('any text can be parsed, even half of a block', () => {
   const text =
     '# a\n\n- b\n  - c\n\n```sh\nls -l\n```\n\n| d | e |\n|---|---|\n| <img src=x> | `f` |\n';
   for (let end = 0; end <= text.length; end += 1) {

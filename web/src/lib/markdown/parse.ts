@@ -1,8 +1,8 @@
 import { Lexer, type Token } from 'marked';
 
 /**
- * Markdown as a tree of tokens. It is shown by components that make elements and text nodes of
- * it, so there is no HTML to sanitize: what looks like HTML in the text stays text.
+ * Parses Markdown to a tree of tokens. The components turn it into elements and text nodes, so
+ * there is no HTML to sanitise: HTML in the text stays text.
  */
 export function parseMarkdown(text: string): Token[] {
   try {

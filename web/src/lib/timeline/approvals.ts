@@ -1,16 +1,15 @@
-import type { Draft, Of, Origin } from './draft';
-import { beginPart, updatePart, updateParts } from './parts';
+import type { BodyOf, Draft, Origin } from './draft';
+import { addOpenPart, updatePart, updateParts } from './parts';
 
 export function applyApproval(
   draft: Draft,
   from: Origin,
-  body: Of<'approval_requested' | 'approval_decided'>,
+  body: BodyOf<'approval_requested' | 'approval_decided'>,
 ): void {
   if (body.kind === 'approval_requested') {
     const { approval, turn, place, command, touches, tool_call, expires_at: expiresAt } = body;
-    const asked = { approval, turn, place, command, touches, expiresAt };
-    const question = { type: 'approval' as const, ...asked };
-    return beginPart(draft, tool_call, { ...from, ...question });
+    const request = { approval, turn, place, command, touches, expiresAt };
+    return addOpenPart(draft, tool_call, { ...from, type: 'approval', ...request });
   }
   const key = `approval:${body.approval}`;
   const { decision, note } = body;
@@ -20,8 +19,8 @@ export function applyApproval(
 }
 
 /**
- * What a turn asked is void once it has ended. The log says so itself, but for a server that
- * ended first; a word of the log that still comes replaces this.
+ * Voids the open approval requests of a turn that ended. The log has an event for each, unless the
+ * server ended first. An event that comes later replaces this decision.
  */
 export function voidApprovals(draft: Draft, from: Origin): void {
   const decided = { decision: 'void' as const, actor: from.actor, at: from.at };

@@ -1,45 +1,49 @@
 import type { CommandStream } from '../api/CommandStream';
-import { writable, type Draft, type Of, type Origin } from './draft';
+import { writable, type BodyOf, type Draft, type Origin } from './draft';
 import type { CommandItem, Line } from './items';
-import { beginPart, updatePart, updateParts } from './parts';
+import { addOpenPart, updatePart, updateParts } from './parts';
 
 export function applyCommand(
   draft: Draft,
   from: Origin,
-  body: Of<'command_started' | 'command_output' | 'command_finished'>,
+  body: BodyOf<'command_started' | 'command_output' | 'command_finished'>,
 ): void {
   const key = `command:${body.command}`;
   switch (body.kind) {
     case 'command_started':
-      return beginPart(draft, body.tool_call, started(from, body));
+      return addOpenPart(draft, body.tool_call, started(from, body));
     case 'command_output':
-      return updatePart(draft, key, 'command', (command) => printed(draft, command, body));
+      return updatePart(draft, key, 'command', (command) => withOutput(draft, command, body));
     case 'command_finished':
-      updatePart(draft, key, 'command', (command) => ended(command, body));
+      updatePart(draft, key, 'command', (command) => withEnd(command, body));
       draft.open.delete(key);
   }
 }
 
-/** The commands that run leave the log with no word about their end, unless one comes yet. */
+/** Marks the running commands: the log may never record their end. */
 export function abandonCommands(draft: Draft): void {
   updateParts(draft, 'command', (command) => ({ ...command, abandoned: true }));
 }
 
-function started(from: Origin, body: Of<'command_started'>): CommandItem {
+function started(from: Origin, body: BodyOf<'command_started'>): CommandItem {
   const { command, host, mode, text } = body;
   const empty = { lines: [], partial: false, abandoned: false };
   return { ...from, type: 'command', command, host, mode, text, ...empty };
 }
 
-function printed(draft: Draft, command: CommandItem, body: Of<'command_output'>): CommandItem {
+function withOutput(
+  draft: Draft,
+  command: CommandItem,
+  body: BodyOf<'command_output'>,
+): CommandItem {
   if (body.text === '') return command;
   const lines = writable(draft, command.lines);
-  extend(lines, command.partial, body.stream, body.text);
+  appendText(lines, command.partial, body.stream, body.text);
   return { ...command, lines, partial: !body.text.endsWith('\n') };
 }
 
-/** Adds text, which begins and ends anywhere in a line; another stream's begins a line. */
-function extend(lines: Line[], partial: boolean, stream: CommandStream, text: string): void {
+/** Appends text that may start and end inside a line. Text of another stream starts a new line. */
+function appendText(lines: Line[], partial: boolean, stream: CommandStream, text: string): void {
   const [first = '', ...rest] = text.replace(/\n$/, '').split('\n').map(withoutReturn);
   const last = lines.at(-1);
   if (partial && last?.stream === stream) {
@@ -50,10 +54,10 @@ function extend(lines: Line[], partial: boolean, stream: CommandStream, text: st
   for (const line of rest) lines.push({ stream, text: line });
 }
 
-/** A terminal ends its lines with a carriage return, which the log makes visible. */
+/** Removes the carriage return of a terminal, which the log shows as a symbol. */
 const withoutReturn = (line: string) => (line.endsWith('␍') ? line.slice(0, -1) : line);
 
-function ended(command: CommandItem, body: Of<'command_finished'>): CommandItem {
+function withEnd(command: CommandItem, body: BodyOf<'command_finished'>): CommandItem {
   return {
     ...command,
     abandoned: false,

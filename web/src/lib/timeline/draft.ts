@@ -2,18 +2,18 @@ import type { Actor } from '../api/Actor';
 import type { EventBody } from '../api/EventBody';
 import type { Item, Timeline } from './items';
 
-/** Where an event comes from: a stored event, or a frame that says what could not be stored. */
+/** The common fields of an item, from a stored event or from a frame that could not be stored. */
 export type Origin = { id: string; at: string; actor: Actor; recorded: boolean };
 
-/** An event's fields, by its kind. */
-export type Of<K extends EventBody['kind']> = Extract<EventBody, { kind: K }>;
+/** The fields of an event of kind `K`. */
+export type BodyOf<K extends EventBody['kind']> = Extract<EventBody, { kind: K }>;
 
-/** A timeline that is being built from a batch; without `own` it is a value again. */
+/** A mutable timeline, while a batch is applied to it. */
 export type Draft = Omit<Timeline, 'items' | 'open'> & {
   items: Item[];
   open: Map<string, number>;
-  /** Lists that were made in this batch: nobody has seen them yet, so they may grow in place. */
-  own: WeakSet<object>;
+  /** Lists created in this batch. No reader has them yet, so they may change in place. */
+  fresh: WeakSet<object>;
 };
 
 export function draftOf(timeline: Timeline): Draft {
@@ -21,35 +21,35 @@ export function draftOf(timeline: Timeline): Draft {
     ...timeline,
     items: [...timeline.items],
     open: new Map(timeline.open),
-    own: new WeakSet(),
+    fresh: new WeakSet(),
   };
 }
 
-/** The finished timeline. */
-export function done({ own: _, ...timeline }: Draft): Timeline {
+/** The immutable timeline. */
+export function finishDraft({ fresh: _, ...timeline }: Draft): Timeline {
   return timeline;
 }
 
-/** The list, or a copy if somebody may have seen it: one that may be written to. */
+/** A list that may change in place: `list` if it is fresh, else a copy. */
 export function writable<T>(draft: Draft, list: readonly T[]): T[] {
-  if (draft.own.has(list)) return list as T[];
+  if (draft.fresh.has(list)) return list as T[];
   const copy = [...list];
-  draft.own.add(copy);
+  draft.fresh.add(copy);
   return copy;
 }
 
-/** Adds an item that will not change any more. */
+/** Adds an item that is complete. */
 export function add(draft: Draft, item: Item): void {
   draft.items.push(item);
 }
 
-/** Adds an item that later events complete, under `key`. */
-export function begin(draft: Draft, key: string, item: Item): void {
+/** Adds an item that later events update, under `key`. */
+export function addOpen(draft: Draft, key: string, item: Item): void {
   draft.open.set(key, draft.items.length);
   draft.items.push(item);
 }
 
-/** Replaces the open item under `key`, if it is there and of this type. */
+/** Updates the open item under `key`. Returns false if there is none of this type. */
 export function update<T extends Item['type']>(
   draft: Draft,
   key: string,
@@ -63,8 +63,8 @@ export function update<T extends Item['type']>(
   return true;
 }
 
-/** As `update`, for the last change. */
-export function finish<T extends Item['type']>(
+/** Updates the open item under `key` a last time. Returns as `update`. */
+export function close<T extends Item['type']>(
   draft: Draft,
   key: string,
   type: T,
@@ -75,6 +75,6 @@ export function finish<T extends Item['type']>(
   return found;
 }
 
-/** The keys of open items of a kind. */
+/** The keys of the open items of a kind. */
 export const openKeys = (draft: Draft, kind: string) =>
   [...draft.open.keys()].filter((key) => key.startsWith(`${kind}:`));

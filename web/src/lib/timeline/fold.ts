@@ -1,7 +1,7 @@
-/** A long output, shortened to where it begins and ends. */
+/** A long list without its middle. `hidden` is the number of items left out. */
 export type Folded<T> = { head: readonly T[]; hidden: number; tail: readonly T[] };
 
-/** Keeps `head` first and `tail` last lines; folds only if that hides at least three lines. */
+/** Keeps the first `head` and the last `tail` lines. Hides nothing if it would hide fewer than 3. */
 export function fold<T>(lines: readonly T[], head = 3, tail = 3): Folded<T> {
   const hidden = lines.length - head - tail;
   if (hidden < 3) return { head: lines, hidden: 0, tail: [] };

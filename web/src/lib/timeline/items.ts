@@ -1,3 +1,7 @@
+/*
+ * The items of a timeline as the page shows them, and the timeline itself. All values are
+ * immutable. Leaves building them from events to `reduce`, and questions about them to `select`.
+ */
 import type { Actor } from '../api/Actor';
 import type { Autonomy } from '../api/Autonomy';
 import type { CommandMode } from '../api/CommandMode';
@@ -7,23 +11,22 @@ import type { Level } from '../api/Level';
 import type { TurnOutcome } from '../api/TurnOutcome';
 import type { VerbOutcome } from '../api/VerbOutcome';
 
-/** What every item of the timeline has. */
 type Base = {
-  /** Unique in the timeline, the same after each replay. */
+  /** Unique in the timeline, and the same after each replay. */
   id: string;
-  /** When it began; RFC 3339. */
+  /** When it started, RFC 3339. */
   at: string;
   actor: Actor;
-  /** False if the log could not store it: it is shown now and will be gone after a reload. */
+  /** False if the log could not store it: then a reload loses it. */
   recorded: boolean;
 };
 
-/** A line of what was printed or, with `stdin`, of what was sent. */
+/** A line of output or, with `stdin`, of input. */
 export type Line = { stream: CommandStream; text: string };
 
 export type PromptItem = Base & { type: 'prompt'; turn: number; text: string };
 export type TextItem = Base & { type: 'text'; turn: number; text: string };
-/** A tool that the agent uses; `endedAt` is missing while it runs. */
+/** A tool call of the agent. `endedAt` is undefined while it runs. */
 export type ToolItem = Base & {
   type: 'tool';
   turn: number;
@@ -33,24 +36,24 @@ export type ToolItem = Base & {
   failed: boolean;
   output: string;
   omittedBytes: number;
-  /** Its turn ended while it still ran. */
+  /** Its turn ended while it ran. */
   abandoned: boolean;
-  /** What it asked for and did on guest and host, as the bastion saw it. */
+  /** The commands and approval requests that it caused, as the bastion recorded them. */
   parts: readonly Part[];
 };
-/** A command as the bastion saw it. */
+/** A command on guest or host, as the bastion recorded it. */
 export type CommandItem = Base & {
   type: 'command';
-  /** The log's own name for it. */
+  /** The command's id in the log. */
   command: string;
   host: string;
   mode: CommandMode;
-  /** The whole command; a subsystem's name; empty for a shell. */
+  /** The whole command, or the subsystem's name. Empty for a shell. */
   text: string;
   lines: readonly Line[];
-  /** The last line goes on with what its stream says next. */
+  /** Whether the last line is incomplete. */
   partial: boolean;
-  /** The log ends, or the server was gone, without a word about its end. */
+  /** The incident was closed or the turn interrupted before the log recorded its end. */
   abandoned: boolean;
   ended?: {
     exitCode?: number;
@@ -60,7 +63,7 @@ export type CommandItem = Base & {
     message?: string;
   };
 };
-/** How many parts of one tool call are shown before a tap asks for more. */
+/** Number of parts of a tool call that are shown at first. */
 export const PARTS_SHOWN = { head: 2, tail: 4 };
 
 export type VerbItem = Base & {
@@ -75,12 +78,12 @@ export type VerbItem = Base & {
     message: string;
     durationMs: number;
     omittedLines: number;
-    /** Whether the screen of just before is kept. */
-    picture: boolean;
+    /** Whether a screenshot from just before the verb is saved. */
+    screenshot: boolean;
   };
 };
-export type CheckItem = Base & {
-  type: 'check';
+export type DiagnosisItem = Base & {
+  type: 'diagnosis';
   check: string;
   level: Level;
   summary: string;
@@ -88,7 +91,7 @@ export type CheckItem = Base & {
 };
 export type FindingItem = Base & {
   type: 'finding';
-  /** The check that found it; none where the vital signs said it. */
+  /** The diagnosis that found it. Undefined for a finding from the vital signs. */
   check?: string;
   signature: string;
   summary: string;
@@ -102,11 +105,11 @@ export type ApprovalItem = Base & {
   place: string;
   command: string;
   touches: string;
-  /** When it is void without an answer, RFC 3339; else it waits as long as its turn lasts. */
+  /** When it is void without a decision, RFC 3339. Undefined: at the end of its turn. */
   expiresAt?: string;
   decided?: { decision: Decision; note?: string; actor: Actor; at?: string };
 };
-/** What stands under the tool call that caused it, or alone where the log names none. */
+/** Shown below the tool call that caused it, or as an item if the log names none. */
 export type Part = CommandItem | ApprovalItem;
 export type TurnEndItem = Base & {
   type: 'turn-end';
@@ -116,7 +119,7 @@ export type TurnEndItem = Base & {
   durationMs: number;
   costUsd?: number;
 };
-/** A line without parts: opened, closed, notices, a changed host key, what the agent may do. */
+/** A single line: opened, closed, a notice, a changed host key or setting. */
 export type NoteItem = Base & { type: 'note'; level: Level; code: string; text: string };
 
 export type Item =
@@ -125,34 +128,32 @@ export type Item =
   | ToolItem
   | CommandItem
   | VerbItem
-  | CheckItem
+  | DiagnosisItem
   | FindingItem
   | ApprovalItem
   | TurnEndItem
   | NoteItem;
 
-/** A turn that has not ended: `started` once the agent took the prompt. */
+/** A turn that has not ended. `started`: the agent has accepted the prompt. */
 export type RunningTurn = { turn: number; since: string; started: boolean };
 
-/** Everything that an incident's log and frames say, ready to be shown. Values are immutable. */
 export type Timeline = {
   items: readonly Item[];
-  /** Where the items are that can still change, by `kind:id`. */
+  /** The indexes of the items that can still change, by `kind:id`. */
   open: ReadonlyMap<string, number>;
   /** The last event's number. */
   seq: number;
-  /** Counts unrecorded frames, for their items' ids. */
+  /** Number of unrecorded frames so far, for their items' ids. */
   unrecorded: number;
   turn?: RunningTurn;
-  /** What the agent is typing at the moment. */
+  /** The text that the agent is typing. */
   typing?: { turn: number; text: string };
   target?: string;
   drill: boolean;
-  /** The agent that had the last turn, where there are several. */
+  /** The agent of the last turn, if there are several. */
   agent?: string;
-  /** What the agent may do without asking, once it was changed in this incident. */
+  /** Undefined until it is changed in this incident. */
   autonomy?: Autonomy;
-  /** Whether the bastion is closed to the agent. */
   cutOff: boolean;
   closedAt?: string;
 };

@@ -1,17 +1,17 @@
 import { PARTS_SHOWN, type Item } from './items';
 
-/** How many rows are mounted or left out together; an item is never cut. */
+/** Minimum number of rows in a page: they are mounted together. An item is never split. */
 export const PAGE_ROWS = 40;
 
-/** About how many rows an item takes: its own, and one for each part that shows under it. */
+/** Approximate number of rows of an item: its own, and one for each part shown below it. */
 export function rowsOf(item: Item): number {
   if (item.type !== 'tool') return 1;
   return 1 + Math.min(PARTS_SHOWN.head + PARTS_SHOWN.tail, item.parts.length);
 }
 
 /**
- * Cuts the items into pages. A page whose items are the same as before is the same array, so
- * that nothing below it has to look again.
+ * Splits the items into pages. A page whose items did not change stays the same array as in
+ * `before`, so that Svelte does not render it again.
  */
 export function paginate<T>(
   items: readonly T[],

@@ -1,17 +1,17 @@
+/*
+ * Commands and approval requests are parts of the tool call that caused them, and are shown below
+ * it. In the map `open`, a part's key leads to the item that contains it: the tool call, or the
+ * part itself if it has no tool call.
+ */
 import { add, openKeys, writable, type Draft } from './draft';
 import type { Item, Part } from './items';
-
-/*
- * Commands and questions are parts of the tool call that caused them, and stand under it. In the
- * open map, their keys lead to the item that holds them: that tool, or an item of their own.
- */
 
 const keyOf = (part: Part) =>
   part.type === 'command' ? `command:${part.command}` : `approval:${part.approval}`;
 
-/** Adds a part that later events complete, under tool call `call` if the timeline has it. */
-export function beginPart(draft: Draft, call: string | undefined, part: Part): void {
-  // One that is not recorded says so, which its tool can't do for it.
+/** Adds an open part, to the tool call `call` if the timeline has it. */
+export function addOpenPart(draft: Draft, call: string | undefined, part: Part): void {
+  // An unrecorded part is an item of its own, because only items are marked as not recorded.
   const at = part.recorded ? draft.open.get(`call:${call}`) : undefined;
   const tool = at === undefined ? undefined : draft.items[at];
   draft.open.set(keyOf(part), tool && at !== undefined ? at : draft.items.length);
@@ -21,7 +21,7 @@ export function beginPart(draft: Draft, call: string | undefined, part: Part): v
   draft.items[at] = { ...tool, parts };
 }
 
-/** Replaces the open part under `key`, wherever it stands, if it is there and of this type. */
+/** Updates the open part under `key`, if there is one of this type. */
 export function updatePart<T extends Part['type']>(
   draft: Draft,
   key: string,
@@ -36,7 +36,7 @@ export function updatePart<T extends Part['type']>(
   draft.items[at] = within(draft, item, key, next);
 }
 
-/** As `updatePart`, for each open part of this type. */
+/** Updates every open part of this type. */
 export function updateParts<T extends Part['type']>(
   draft: Draft,
   type: T,

@@ -13,7 +13,7 @@ import {
   frame,
   printed,
   prompt,
-  question,
+  approvalRequest,
   tool,
   toolDone,
 } from './testing';
@@ -44,7 +44,7 @@ test('batches of any size give the same timeline', () => {
     verb,
     verbLine,
     printed('tem\n/dev/vda'),
-    question,
+    approvalRequest,
     commandDone,
     toolDone,
     verbDone,
@@ -60,7 +60,7 @@ test('batches of any size give the same timeline', () => {
   }
 });
 
-test('a timeline does not change under the hands of its readers', () => {
+test('applying a batch does not change the earlier timeline', () => {
   const log = events(opened, verb, prompt, tool, command, printed('a'), verbLine, printed('b\n'));
   const before = reduce(emptyTimeline, log.slice(0, 6));
   const copy = structuredClone(before);
@@ -68,18 +68,18 @@ test('a timeline does not change under the hands of its readers', () => {
   expect(before).toEqual(copy);
 });
 
-test('a tool shows its whole command and, once ended, its output', () => {
+test('a tool call has its whole command and, once it ended, its output', () => {
   const running = all(events(prompt, tool));
   expect(running.items[1]).toMatchObject({ command: 'ssh devvm df -h', output: '' });
   const done = all(events(prompt, tool, toolDone));
   expect(done.items[1]).toMatchObject({ output: 'full', failed: false, endedAt: at(3) });
 });
 
-test('a tool that outlives its turn is cut off', () => {
+test('a tool call that runs when its turn ends is abandoned', () => {
   expect(all(events(prompt, tool, ended)).items[1]).toMatchObject({ abandoned: true });
 });
 
-test('typed text grows, and the finished block takes its place', () => {
+test('typed text grows until the finished text replaces it', () => {
   const typing = [
     frame({ frame: 'text_snapshot', turn: 1, text: 'The ' }),
     frame({ frame: 'text_delta', turn: 1, text: 'disk' }),
@@ -97,7 +97,7 @@ test('a turn runs from its prompt to its end', () => {
   expect(all(events(prompt, ended)).turn).toBeUndefined();
 });
 
-test('a verb collects its lines and its verdict in one item', () => {
+test('a verb’s lines and verdict are in one item', () => {
   const timeline = all(events(verb, verbLine, verbDone));
   expect(timeline.items).toHaveLength(1);
   expect(timeline.items[0]).toMatchObject({
@@ -109,17 +109,17 @@ test('a verb collects its lines and its verdict in one item', () => {
   expect(announcement(timeline.items)).toBe('The guest runs.');
 });
 
-test('a verb knows whether the screen of just before is kept', () => {
-  const pictured: EventBody = { ...verbDone, picture: true };
-  expect(all(events(verb, pictured)).items[0]).toMatchObject({ ended: { picture: true } });
-  expect(all(events(verb, verbDone)).items[0]).toMatchObject({ ended: { picture: false } });
+test('a verb knows whether a screenshot is saved', () => {
+  const withScreenshot: EventBody = { ...verbDone, picture: true };
+  expect(all(events(verb, withScreenshot)).items[0]).toMatchObject({ ended: { screenshot: true } });
+  expect(all(events(verb, verbDone)).items[0]).toMatchObject({ ended: { screenshot: false } });
 });
 
-test('a verb whose start was not seen still shows how it ended', () => {
+test('a verb without a start still shows its end', () => {
   expect(all(events(verbDone)).items[0]).toMatchObject({ type: 'verb', verb: 'cycle' });
 });
 
-test('what could not be recorded is shown as such', () => {
+test('unrecorded events are marked as not recorded', () => {
   const unrecorded = (body: EventBody) =>
     frame({ frame: 'unrecorded', at: at(1), actor: 'system', body });
   const timeline = all([unrecorded(verb), unrecorded(verbLine), unrecorded(verbDone)]);
@@ -128,7 +128,7 @@ test('what could not be recorded is shown as such', () => {
   expect(degraded(timeline.items)).toBe(true);
 });
 
-test('a record that is whole again is not called degraded any more', () => {
+test('a restored log is not degraded', () => {
   const notice = (code: string): EventBody => ({
     kind: 'notice',
     level: 'info',
@@ -139,7 +139,7 @@ test('a record that is whole again is not called degraded any more', () => {
   expect(degraded(items)).toBe(false);
 });
 
-test('what a check found counts until the machine was powered or the check ran again', () => {
+test('a finding is current until a mutating verb or the same diagnosis ran', () => {
   const found: EventBody = { ...finding, check: 'disk' };
   const checked: EventBody = {
     kind: 'check_finished',
@@ -153,6 +153,6 @@ test('what a check found counts until the machine was powered or the check ran a
   expect(currentFinding(all(events(found, checked)))).toBeUndefined();
 });
 
-test('what the vital signs said in the past is not shown as if it were so now', () => {
+test('a past finding from vital signs is not current', () => {
   expect(currentFinding(all(events(finding)))).toBeUndefined();
 });

@@ -1,27 +1,30 @@
+/*
+ * Builds the timeline from an incident's events and frames. Pure: the same log gives the same
+ * timeline, in batches of any size. Commands and approval requests are in files of their own.
+ */
 import type { Autonomy } from '../api/Autonomy';
 import type { EventBody } from '../api/EventBody';
 import type { Frame } from '../api/Frame';
 import type { JsonValue } from '../api/serde_json/JsonValue';
 import type { Arrival } from '../live/decode';
-import { nameOfCheck, WORDS } from '../readiness';
+import { nameOfCheck, STATE_TEXT } from '../readiness';
 import { applyApproval, voidApprovals } from './approvals';
 import { abandonCommands, applyCommand } from './commands';
 import {
   add,
-  begin,
-  done,
+  addOpen,
+  close,
   draftOf,
-  finish,
+  finishDraft,
   openKeys,
   update,
   writable,
+  type BodyOf,
   type Draft,
-  type Of,
   type Origin,
 } from './draft';
 import type { Timeline } from './items';
 
-/** The timeline after a batch of arrivals. Pure: the same log gives the same timeline. */
 export function reduce(timeline: Timeline, batch: readonly Arrival[]): Timeline {
   const draft = draftOf(timeline);
   for (const arrival of batch) {
@@ -33,14 +36,14 @@ export function reduce(timeline: Timeline, batch: readonly Arrival[]): Timeline 
       applyFrame(draft, arrival.frame);
     }
   }
-  return done(draft);
+  return finishDraft(draft);
 }
 
 function applyFrame(draft: Draft, frame: Frame): void {
   switch (frame.frame) {
     case 'text_delta': {
-      const held = draft.typing?.turn === frame.turn ? draft.typing.text : '';
-      draft.typing = { turn: frame.turn, text: held + frame.text };
+      const typed = draft.typing?.turn === frame.turn ? draft.typing.text : '';
+      draft.typing = { turn: frame.turn, text: typed + frame.text };
       break;
     }
     case 'text_snapshot':
@@ -73,7 +76,7 @@ function apply(draft: Draft, from: Origin, body: EventBody): void {
     case 'host_key_changed':
       return note(draft, from, 'error', body.kind, hostKeyChanged(body));
     case 'readiness_changed':
-      return note(draft, from, GRAVITY[body.now], body.kind, readinessChanged(body));
+      return note(draft, from, SEVERITY[body.now], body.kind, readinessChanged(body));
     case 'prompt':
     case 'turn_started':
     case 'text':
@@ -91,7 +94,7 @@ function apply(draft: Draft, from: Origin, body: EventBody): void {
     case 'verb_finished':
       return applyVerb(draft, from, body);
     case 'check_finished':
-      return add(draft, { ...from, ...body, type: 'check' });
+      return add(draft, { ...from, ...body, type: 'diagnosis' });
     case 'finding':
       return add(draft, { ...from, ...body, type: 'finding' });
     case 'approval_requested':
@@ -99,30 +102,36 @@ function apply(draft: Draft, from: Origin, body: EventBody): void {
       return applyApproval(draft, from, body);
     case 'autonomy_changed':
       draft.autonomy = body.autonomy;
-      return note(draft, from, 'info', body.kind, MAY[body.autonomy]);
+      return note(draft, from, 'info', body.kind, AUTONOMY_NOTES[body.autonomy]);
     case 'cut_off_changed':
       draft.cutOff = body.cut_off;
-      return note(draft, from, body.cut_off ? 'warning' : 'info', body.kind, cutOff(body.cut_off));
+      return note(
+        draft,
+        from,
+        body.cut_off ? 'warning' : 'info',
+        body.kind,
+        cutOffNote(body.cut_off),
+      );
   }
 }
 
-const GRAVITY = { green: 'info', amber: 'warning', red: 'error' } as const;
+const SEVERITY = { green: 'info', amber: 'warning', red: 'error' } as const;
 
-function readinessChanged(body: Of<'readiness_changed'>): string {
-  const told = `Readiness: ${nameOfCheck(body.check)} ${WORDS[body.now]}. ${body.evidence}`;
-  return body.remedy === undefined ? told : `${told} Remedy: ${body.remedy}`;
+function readinessChanged(body: BodyOf<'readiness_changed'>): string {
+  const text = `Readiness: ${nameOfCheck(body.check)} ${STATE_TEXT[body.now]}. ${body.evidence}`;
+  return body.remedy === undefined ? text : `${text} Remedy: ${body.remedy}`;
 }
 
-const MAY: Record<Autonomy, string> = {
-  autonomous: 'From here on the agent acts by itself.',
-  'approve-mutations': 'From here on the agent asks before it changes anything.',
-  'read-only': 'From here on the agent may only look.',
+const AUTONOMY_NOTES: Record<Autonomy, string> = {
+  autonomous: 'From now on, the agent acts without asking.',
+  'approve-mutations': 'From now on, the agent asks before it changes anything.',
+  'read-only': 'From now on, the agent may only read.',
 };
 
-const cutOff = (closed: boolean) =>
-  closed
-    ? 'The agent is cut off: no command of it reaches guest or host. Power and checks work.'
-    : 'The cut-off is lifted: the agent reaches guest and host again.';
+const cutOffNote = (isCutOff: boolean) =>
+  isCutOff
+    ? 'The agent is cut off: its commands reach neither the guest nor the host. Power and checks work.'
+    : 'The cut-off is lifted: the agent reaches the guest and the host again.';
 
 function note(
   draft: Draft,
@@ -134,17 +143,17 @@ function note(
   add(draft, { ...from, type: 'note', level, code, text });
 }
 
-function hostKeyChanged(body: Of<'host_key_changed'>): string {
+function hostKeyChanged(body: BodyOf<'host_key_changed'>): string {
   return (
-    `${body.host} showed another host key than the pinned one, so nothing was sent to it. ` +
-    `Pinned: ${body.pinned}. Shown: ${body.shown}.`
+    `${body.host} presented a host key that differs from the pinned one, so nothing was sent to ` +
+    `it. Pinned: ${body.pinned}. Presented: ${body.shown}.`
   );
 }
 
 function applyTurn(
   draft: Draft,
   from: Origin,
-  body: Of<'prompt' | 'turn_started' | 'text' | 'turn_ended'>,
+  body: BodyOf<'prompt' | 'turn_started' | 'text' | 'turn_ended'>,
 ): void {
   const { turn } = body;
   switch (body.kind) {
@@ -173,24 +182,28 @@ function applyTurn(
   }
 }
 
-/** What a turn leaves open when it ends does not go on. */
+/** Ends the turn, and marks what it left open. */
 function endTurn(draft: Draft, from: Origin): void {
   draft.turn = undefined;
   draft.typing = undefined;
   for (const key of openKeys(draft, 'tool')) {
-    finish(draft, key, 'tool', (item) => ({ ...item, abandoned: true }));
+    close(draft, key, 'tool', (item) => ({ ...item, abandoned: true }));
   }
   for (const key of openKeys(draft, 'call')) draft.open.delete(key);
   voidApprovals(draft, from);
 }
 
-function applyTool(draft: Draft, from: Origin, body: Of<'tool_started' | 'tool_finished'>): void {
+function applyTool(
+  draft: Draft,
+  from: Origin,
+  body: BodyOf<'tool_started' | 'tool_finished'>,
+): void {
   const key = `tool:${body.tool_call}`;
   if (body.kind === 'tool_started') {
     draft.typing = undefined;
-    // Its parts find it here until the turn ends, as they may outlive or trail it.
+    // Until the turn ends, because a part may start or end after its tool call.
     draft.open.set(`call:${body.tool_call}`, draft.items.length);
-    return begin(draft, key, {
+    return addOpen(draft, key, {
       ...from,
       type: 'tool',
       turn: body.turn,
@@ -203,7 +216,7 @@ function applyTool(draft: Draft, from: Origin, body: Of<'tool_started' | 'tool_f
       parts: [],
     });
   }
-  finish(draft, key, 'tool', (item) => ({
+  close(draft, key, 'tool', (item) => ({
     ...item,
     endedAt: from.at,
     failed: body.is_error,
@@ -212,7 +225,7 @@ function applyTool(draft: Draft, from: Origin, body: Of<'tool_started' | 'tool_f
   }));
 }
 
-/** The whole command, where the tool's input has one; the summary may be shortened. */
+/** The whole command, if the tool's input has one. The summary may be shortened. */
 function commandOf(input: JsonValue): string | undefined {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) return undefined;
   return typeof input.command === 'string' ? input.command : undefined;
@@ -221,14 +234,14 @@ function commandOf(input: JsonValue): string | undefined {
 function applyVerb(
   draft: Draft,
   from: Origin,
-  body: Of<'verb_started' | 'verb_output' | 'verb_finished'>,
+  body: BodyOf<'verb_started' | 'verb_output' | 'verb_finished'>,
 ): void {
   const { operation } = body;
   const key = `verb:${operation}`;
   const empty = { ...from, type: 'verb' as const, operation, lines: [] };
   switch (body.kind) {
     case 'verb_started':
-      return begin(draft, key, { ...empty, target: body.target, verb: body.verb });
+      return addOpen(draft, key, { ...empty, target: body.target, verb: body.verb });
     case 'verb_output':
       update(draft, key, 'verb', (item) => {
         const lines = writable(draft, item.lines);
@@ -243,9 +256,9 @@ function applyVerb(
         message: body.message,
         durationMs: body.duration_ms,
         omittedLines: body.omitted_lines,
-        picture: body.picture ?? false,
+        screenshot: body.picture ?? false,
       };
-      if (finish(draft, key, 'verb', (item) => ({ ...item, ended }))) return;
+      if (close(draft, key, 'verb', (item) => ({ ...item, ended }))) return;
       return add(draft, { ...empty, target: body.target, verb: body.verb, ended });
     }
   }

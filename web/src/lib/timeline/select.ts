@@ -1,10 +1,14 @@
+/*
+ * Answers questions about a timeline: which verbs run, which approval requests are open, what to
+ * announce. Pure, and without Svelte. Leaves building the timeline to `reduce`.
+ */
 import { nameOf, span } from '../format';
 import { MUTATING } from '../verbs';
 import type { ApprovalItem, FindingItem, Item, Timeline, VerbItem } from './items';
 
 /**
- * The runs of verbs that have not ended, oldest first. An unrecorded one does not count: its end
- * comes in no replay, so a page that missed it would wait for ever.
+ * The running verbs, oldest first. Without unrecorded ones: their end is in no replay, so a page
+ * that missed it would wait for ever.
  */
 export function runningVerbs(timeline: Timeline): VerbItem[] {
   return [...timeline.open]
@@ -13,58 +17,55 @@ export function runningVerbs(timeline: Timeline): VerbItem[] {
     .filter((item): item is VerbItem => item?.type === 'verb' && item.recorded);
 }
 
-/** The questions of the agent that nobody has answered, oldest first. */
+/** The approval requests without a decision, oldest first. */
 export function openApprovals(timeline: Timeline): ApprovalItem[] {
   return [...timeline.open]
     .filter(([key]) => key.startsWith('approval:'))
     .flatMap(([key, at]) =>
-      questionsOf(timeline.items[at]).filter((q) => !q.decided && key === `approval:${q.approval}`),
+      approvalsOf(timeline.items[at]).filter((a) => !a.decided && key === `approval:${a.approval}`),
     );
 }
 
-/** What an item asks: itself, or the parts of a tool call. */
-function questionsOf(item: Item | undefined): ApprovalItem[] {
+/** The approval requests of an item: itself, or parts of a tool call. */
+function approvalsOf(item: Item | undefined): ApprovalItem[] {
   if (item?.type === 'approval') return [item];
   if (item?.type !== 'tool') return [];
   return item.parts.filter((part) => part.type === 'approval');
 }
 
-/** Who asked may have begun to wait a little before the question was written down. */
-const EARLY_MS = 5_000;
+/** The time limit starts a little before the log records the request. */
+const EXPIRY_TOLERANCE_MS = 5_000;
 
-/** Whether a question is void since nobody answered it in time. */
-export function lapsed({ expiresAt, decided }: ApprovalItem): boolean {
+/** Whether a request is void because nobody decided in time. */
+export function isExpired({ expiresAt, decided }: ApprovalItem): boolean {
   if (expiresAt === undefined || decided?.decision !== 'void' || !decided.at) return false;
-  return Date.parse(decided.at) >= Date.parse(expiresAt) - EARLY_MS;
+  return Date.parse(decided.at) >= Date.parse(expiresAt) - EXPIRY_TOLERANCE_MS;
 }
 
-/**
- * The questions of the newest turn that nobody answered in time. They are there to be read until
- * the agent is asked something else.
- */
-export function lapsedApprovals(timeline: Timeline): ApprovalItem[] {
+/** The expired requests since the last prompt. */
+export function expiredApprovals(timeline: Timeline): ApprovalItem[] {
   const { items } = timeline;
   const from = items.findLastIndex((item) => item.type === 'prompt');
-  return items.slice(Math.max(0, from)).flatMap(questionsOf).filter(lapsed);
+  return items.slice(Math.max(0, from)).flatMap(approvalsOf).filter(isExpired);
 }
 
-/** How a question was settled, as a sentence; empty while it is open. */
-export function settlement(item: ApprovalItem): string {
+/** The outcome of a request as a sentence. Empty while it is open. */
+export function outcomeOf(item: ApprovalItem): string {
   const { at, expiresAt, decided } = item;
   if (!decided) return '';
-  if (expiresAt !== undefined && lapsed(item)) {
+  if (expiresAt !== undefined && isExpired(item)) {
     const limit = Date.parse(expiresAt) - Date.parse(at);
-    return `Not run: not answered in ${span(Math.round(limit / 1000) * 1000)}.`;
+    return `Not run: no decision within ${span(Math.round(limit / 1000) * 1000)}.`;
   }
-  if (decided.decision === 'void') return 'Void: it was not run.';
+  if (decided.decision === 'void') return 'Void: not run.';
   const word = decided.decision === 'allow' ? 'Allowed' : 'Denied';
   return `${word} by ${nameOf(decided.actor)}.`;
 }
 
 /**
- * The last thing that a check found, unless the same check ran again, the machine was powered or
- * the agent worked since: then it speaks of a past state. What the vital signs say is not here: it
- * comes with them and goes with them.
+ * The last finding of a diagnosis. Undefined if it may be out of date: the same diagnosis ran
+ * again, a mutating verb succeeded or a turn ended since. Findings from vital signs are not here:
+ * they come with the vitals.
  */
 export function currentFinding(timeline: Timeline): FindingItem | undefined {
   const at = timeline.items.findLastIndex(
@@ -77,13 +78,13 @@ export function currentFinding(timeline: Timeline): FindingItem | undefined {
     .some(
       (item) =>
         item.type === 'turn-end' ||
-        (item.type === 'check' && item.check === found.check) ||
+        (item.type === 'diagnosis' && item.check === found.check) ||
         (item.type === 'verb' && MUTATING.has(item.verb) && item.ended?.outcome === 'done'),
     );
   return superseded ? undefined : found;
 }
 
-/** Whether the record does not hold what happens now; it may have, and may again. */
+/** Whether the log currently fails to record events. */
 export function degraded(items: readonly Item[]): boolean {
   const restored = items.findLastIndex(
     (item) => item.type === 'note' && item.code === 'record_restored',
@@ -93,30 +94,30 @@ export function degraded(items: readonly Item[]): boolean {
     .some((item) => !item.recorded || (item.type === 'note' && item.code === 'record_degraded'));
 }
 
-/** The last thing that ended or went wrong, as a sentence for those who listen to the page. */
+/** The last result or problem, as a sentence for screen readers. */
 export function announcement(items: readonly Item[]): string {
   const last = items.findLast(
     (item) =>
       (item.type === 'verb' && item.ended !== undefined) ||
       item.type === 'turn-end' ||
-      questionsOf(item).some((question) => question.decided) ||
+      approvalsOf(item).some((approval) => approval.decided) ||
       (item.type === 'note' && (item.level !== 'info' || item.code === 'cut_off_changed')),
   );
   if (last?.type === 'verb') return last.ended?.message ?? '';
   if (last?.type === 'note') return last.text;
-  const question = questionsOf(last).findLast((q) => q.decided);
-  if (question) return settlement(question);
-  return last?.type === 'turn-end' ? `The agent's turn is over: ${last.outcome}.` : '';
+  const approval = approvalsOf(last).findLast((a) => a.decided);
+  if (approval) return outcomeOf(approval);
+  return last?.type === 'turn-end' ? `The agent's turn has ended: ${last.outcome}.` : '';
 }
 
 const GROUP_MS = 30_000;
 
-/** Whether an item needs its own time and name: its neighbour above is another's, or older. */
+/** Whether an item shows its time and actor: the one above is older or of another actor. */
 export function startsGroup(above: Item | undefined, item: Item): boolean {
   if (!above || above.type === 'turn-end' || !item.recorded) return true;
   return above.actor !== item.actor || Date.parse(item.at) - Date.parse(above.at) > GROUP_MS;
 }
 
-/** Where a command would run, for the middle of a sentence. */
+/** Where a command would run: `on devvm`. */
 export const placeOf = ({ place }: ApprovalItem) =>
   place === 'cell' ? 'in its own cell' : `on ${place}`;

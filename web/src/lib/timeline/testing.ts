@@ -1,4 +1,4 @@
-/* What tests make logs of. */
+/* Events from which tests build logs. */
 import type { EventBody } from '../api/EventBody';
 import type { Frame } from '../api/Frame';
 import type { Arrival } from '../live/decode';
@@ -57,7 +57,7 @@ export const commandDone: EventBody = {
   duration_ms: 5,
   omitted_bytes: 0,
 };
-export const question: EventBody = {
+export const approvalRequest: EventBody = {
   kind: 'approval_requested',
   approval: 'a',
   turn: 1,

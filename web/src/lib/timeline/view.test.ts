@@ -2,13 +2,13 @@ import { expect, test } from 'vitest';
 import { fold } from './fold';
 import { PAGE_ROWS, paginate } from './pages';
 
-test('short outputs are whole, long ones keep both ends', () => {
+test('a short list stays whole, and a long one keeps both ends', () => {
   const lines = Array.from({ length: 20 }, (_, n) => n);
   expect(fold(lines.slice(0, 8))).toEqual({ head: lines.slice(0, 8), hidden: 0, tail: [] });
   expect(fold(lines)).toEqual({ head: [0, 1, 2], hidden: 14, tail: [17, 18, 19] });
 });
 
-test('a page that did not change stays the same array', () => {
+test('a page without changes stays the same array', () => {
   const one = () => 1;
   const items = Array.from({ length: PAGE_ROWS * 2 + 1 }, (_, id) => ({ id }));
   const before = paginate(items, [], one);
@@ -19,7 +19,7 @@ test('a page that did not change stays the same array', () => {
   expect(after[2]).not.toBe(before[2]);
 });
 
-test('a page of high items holds fewer of them', () => {
+test('a page contains fewer items if they are higher', () => {
   const items = Array.from({ length: 20 }, (_, id) => ({ id, rows: 7 }));
   const pages = paginate(items, [], (item) => item.rows);
   expect(pages.map((page) => page.length)).toEqual([6, 6, 6, 2]);

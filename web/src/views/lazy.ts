@@ -1,9 +1,9 @@
 /*
- * What is beside the incident, and of no use before somebody goes there: it comes when it is wanted,
- * so that the first visit over a bad line is shorter.
+ * The components that the first view does not need. They are loaded on demand, so that the first
+ * visit over a slow connection is short.
  */
 export { default as Menu } from '../components/Menu.svelte';
-export { default as NextAgent } from '../components/NextAgent.svelte';
+export { default as HandOver } from '../components/HandOver.svelte';
 export { default as History } from './History.svelte';
 export { default as Readiness } from './Readiness.svelte';
 export { default as Replay } from './Replay.svelte';

@@ -3,28 +3,28 @@ import { after, test } from 'node:test';
 import { violations } from './support/axe.js';
 import { closeBrowser, openContext, screenshot, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { misfits, questions } from './support/page.js';
+import { approvalCards, layoutProblems } from './support/page.js';
 
 after(closeBrowser);
 
-const LIMIT_MS = 120_000;
+const TIMEOUT_MS = 120_000;
 
-/** A log in which the agent asks, with the time at which the question is void. */
-function asking(now, more = []) {
+/** The stream of an incident with an approval request that expires. */
+function requestLog(now, more = []) {
   const at = (ms) => new Date(now + ms).toISOString();
-  const question = {
+  const request = {
     kind: 'approval_requested',
     approval: 'a',
     turn: 1,
     place: 'devvm',
     command: 'sudo truncate -s 0 /var/log/app/trace.log',
     touches: 'The guest: it may change files there.',
-    expires_at: at(LIMIT_MS),
+    expires_at: at(TIMEOUT_MS),
   };
   const bodies = [
     { kind: 'incident_opened', target: 'devvm', drill: true, at: at(0) },
     { kind: 'prompt', turn: 1, text: 'Fix it', at: at(0) },
-    { ...question, at: at(0) },
+    { ...request, at: at(0) },
     ...more.map(([ms, body]) => ({ ...body, at: at(ms) })),
   ];
   const frames = bodies.map((body, index) => {
@@ -35,7 +35,7 @@ function asking(now, more = []) {
   return `${frames.join('')}event: caught-up\ndata: {"seq":${bodies.length}}\n\n`;
 }
 
-/** A page whose clock the test moves, and that is given this log. */
+/** Opens a page that gets `log` as its stream, and whose clock the test controls. */
 async function openLog(t, log) {
   const { link, origin } = await startDrill(t);
   const first = await signIn(t, link);
@@ -43,7 +43,7 @@ async function openLog(t, log) {
   await context.addCookies(await first.context().cookies());
   const page = await context.newPage();
   await page.clock.install();
-  // The stream ends after its last event; it is resumed, and nothing is new.
+  // The stream ends after its last event, and has no new events when the page resumes it.
   await page.route('**/api/incidents/*/events', (route) =>
     route.fulfill({ contentType: 'text/event-stream', body: log }),
   );
@@ -51,31 +51,31 @@ async function openLog(t, log) {
   return page;
 }
 
-test('a question says until when it is answered, and how long that is', async (t) => {
-  const page = await openLog(t, asking(Date.now()));
-  const card = questions(page).first();
-  await card.getByText(/Not answered by \d\d:\d\d:\d\d: it is not run\./).waitFor();
+test('an approval card shows its deadline and the time left', async (t) => {
+  const page = await openLog(t, requestLog(Date.now()));
+  const card = approvalCards(page).first();
+  await card.getByText(/Without a decision by \d\d:\d\d:\d\d, it does not run\./).waitFor();
   await card.getByText(/(1 min )?\d+ s left\./).waitFor();
-  assert.deepEqual(await misfits(page), []);
+  assert.deepEqual(await layoutProblems(page), []);
   assert.deepEqual(await violations(page), []);
-  await screenshot(page, 'question-with-limit');
-  await page.clock.fastForward(LIMIT_MS);
+  await screenshot(page, 'approval-timeout');
+  await page.clock.fastForward(TIMEOUT_MS);
   await card.getByText('left.').waitFor({ state: 'detached' });
 });
 
-test('the end of a question that nobody answered is said where it was asked', async (t) => {
-  const over = [[LIMIT_MS, { kind: 'approval_decided', approval: 'a', decision: 'void' }]];
-  const page = await openLog(t, asking(Date.now() - 2 * LIMIT_MS, over));
-  const told = page.getByTestId('unanswered');
-  await told.getByText('Not run: not answered in 2 min.').waitFor();
-  await told.getByText('sudo truncate').waitFor();
-  assert.equal(await questions(page).count(), 0);
+test('an expired approval request is shown until it is dismissed', async (t) => {
+  const expired = [[TIMEOUT_MS, { kind: 'approval_decided', approval: 'a', decision: 'void' }]];
+  const page = await openLog(t, requestLog(Date.now() - 2 * TIMEOUT_MS, expired));
+  const message = page.getByTestId('expired');
+  await message.getByText('Not run: no decision within 2 min.').waitFor();
+  await message.getByText('sudo truncate').waitFor();
+  assert.equal(await approvalCards(page).count(), 0);
   assert.deepEqual(await violations(page), []);
-  await screenshot(page, 'question-not-answered');
-  await told.getByRole('button', { name: 'Dismiss' }).click();
-  await told.waitFor({ state: 'detached' });
+  await screenshot(page, 'approval-expired');
+  await message.getByRole('button', { name: 'Dismiss' }).click();
+  await message.waitFor({ state: 'detached' });
   await page
     .locator('[data-decision="void"]')
-    .getByText('Not run: not answered in 2 min.')
+    .getByText('Not run: no decision within 2 min.')
     .waitFor();
 });

@@ -8,9 +8,9 @@ after(closeBrowser);
 
 const COUNT = 10_000;
 
-/** An incident of many events, as the server would send it. */
-function longLog(bodies) {
-  const frames = bodies.map((body, at) => {
+/** An incident's events as the server streams them. */
+function streamOf(bodies) {
+  const scrolled = bodies.map((body, at) => {
     const seq = at + 1;
     const common = { seq, at: new Date(seq * 1000).toISOString(), actor: 'system', hash: '' };
     const data = JSON.stringify({ ...common, ...body });
@@ -26,7 +26,7 @@ const notices = Array.from({ length: COUNT }, (_, at) => ({
   message: `Notice ${at + 1} of a long night on the machine, long enough to wrap on a phone.`,
 }));
 
-/** A tool call that runs some commands on the guest, in ten events. */
+/** A tool call with four commands on the guest, in ten events. */
 function toolCall(at) {
   const tool = { turn: 1, tool_call: `t${at}` };
   const start = { kind: 'tool_started', ...tool, tool: 'Bash', summary: '', input: {} };
@@ -42,7 +42,7 @@ function toolCall(at) {
   return [{ ...start, input: { command: `Call ${at} of the night` } }, ...runs, end];
 }
 
-/** A page that is given `log` instead of the incident's own. */
+/** Opens a page that gets `log` instead of the incident's own log. */
 async function openLog(t, log) {
   const { link, origin } = await startDrill(t);
   const first = await signIn(t, link);
@@ -50,48 +50,48 @@ async function openLog(t, log) {
   await context.addCookies(await first.context().cookies());
   const page = await context.newPage();
   await page.route('**/api/incidents/*/events', (route) =>
-    route.fulfill({ contentType: 'text/event-stream', body: longLog(log) }),
+    route.fulfill({ contentType: 'text/event-stream', body: streamOf(log) }),
   );
   await page.goto(origin);
-  // A page behind another one may be given no frames to scroll by.
+  // The browser may render no frames for a page in the background.
   await page.bringToFront();
   return page;
 }
 
-/** Scrolls to the start; resolves to the steps that it took and the most that was mounted. */
+/** Scrolls to the start. Resolves to the number of steps, and the maximum number of mounted items. */
 const scrollUp = (page) =>
   page.getByRole('main').evaluate(async (main) => {
     const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
     let count = 0;
-    let most = 0;
+    let maxMounted = 0;
     for (; main.scrollTop > 0 && count < 3_000; count += 1) {
       main.scrollTop -= 800;
       await frame();
-      most = Math.max(most, main.querySelectorAll('[data-item], [data-command]').length);
+      maxMounted = Math.max(maxMounted, main.querySelectorAll('[data-item], [data-command]').length);
     }
-    return { count, most };
+    return { count, maxMounted };
   });
 
-test('10,000 events open at their end and scroll to their start, few of them mounted', async (t) => {
+test('10,000 events open at the end and scroll to the start with few items mounted', async (t) => {
   const page = await openLog(t, notices);
   await page.getByText(`Notice ${COUNT} of`).waitFor();
-  const frames = await scrollUp(page);
+  const scrolled = await scrollUp(page);
   await page.getByText('Notice 1 of').waitFor();
-  assert.ok(frames.most < 500, `${frames.most} items were mounted`);
-  assert.ok(frames.count < 3_000, 'the start was reached');
+  assert.ok(scrolled.maxMounted < 500, `${scrolled.maxMounted} items were mounted`);
+  assert.ok(scrolled.count < 3_000, 'the start was reached');
 });
 
-test('commands under their tool calls are mounted as sparingly', async (t) => {
+test('10,000 events of tool calls scroll to the start with few commands mounted', async (t) => {
   const calls = Array.from({ length: COUNT / 10 }, (_, at) => toolCall(at + 1)).flat();
   const page = await openLog(t, calls);
   await page.getByText(`Call ${COUNT / 10} of`).waitFor();
-  const frames = await scrollUp(page);
+  const scrolled = await scrollUp(page);
   await page.getByText('Call 1 of').waitFor();
-  assert.ok(frames.most < 500, `${frames.most} items and commands were mounted`);
-  assert.ok(frames.count < 3_000, 'the start was reached');
+  assert.ok(scrolled.maxMounted < 500, `${scrolled.maxMounted} items and commands were mounted`);
+  assert.ok(scrolled.count < 3_000, 'the start was reached');
 });
 
-test('what comes while one reads further up does not move the page, and is counted', async (t) => {
+test('new items do not move a timeline that is scrolled up, and are counted', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await opened(page);
@@ -107,9 +107,9 @@ test('what comes while one reads further up does not move the page, and is count
   await main.evaluate((element) => (element.scrollTop = 0));
   await page.getByRole('button', { name: 'Latest' }).waitFor();
   await runCheck(other, 'status');
-  const below = page.getByRole('button', { name: 'new below' });
-  await below.waitFor();
+  const newItems = page.getByRole('button', { name: /^↓ \d+ new/ });
+  await newItems.waitFor();
   assert.equal(await main.evaluate((element) => element.scrollTop), 0);
-  await below.click();
-  await below.waitFor({ state: 'detached' });
+  await newItems.click();
+  await newItems.waitFor({ state: 'detached' });
 });

@@ -10,12 +10,12 @@ import {
   signIn,
 } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { serveNobody } from './support/server.js';
-import { ask, questionFor, questions, REPAIR, setAutonomy, settled } from './support/page.js';
+import { serveUnreachable } from './support/server.js';
+import { approvalCardFor, approvalCards, ask, decided, REPAIR, setAutonomy } from './support/page.js';
 
 after(closeBrowser);
 
-/** The incident's number, as a notification's link has it. */
+/** The id of the newest incident. */
 const incidentOf = (page) =>
   page.evaluate(async () => {
     const incidents = await (await fetch('/api/incidents')).json();
@@ -24,42 +24,42 @@ const incidentOf = (page) =>
 
 const composer = (page) => page.getByRole('textbox', { name: 'Ask the agent' });
 
-/** Both forms of a link that a notification may have. */
+/** Both forms of a notification's link. */
 const links = (origin, incident) => [
   `${origin}/#/incident/${incident}`,
   `${origin}/?incident=${incident}`,
 ];
 
-test('a link to an open incident shows it live, with the question and the dock', async (t) => {
+test('a link to an open incident shows it live, with its approval request and the composer', async (t) => {
   const { link, origin } = await startDrill(t);
   const first = await signIn(t, link);
   await ask(first, 'Fix it');
-  await questionFor(first, REPAIR);
+  await approvalCardFor(first, REPAIR);
   const incident = await incidentOf(first);
-  for (const address of links(origin, incident)) {
+  for (const url of links(origin, incident)) {
     const page = await first.context().newPage();
-    await page.goto(address);
-    await questionFor(page, REPAIR);
-    await page.getByText(/Not answered by \d\d:\d\d:\d\d: it is not run\./).waitFor();
+    await page.goto(url);
+    await approvalCardFor(page, REPAIR);
+    await page.getByText(/Without a decision by \d\d:\d\d:\d\d, it does not run\./).waitFor();
     await composer(page).waitFor();
     await page.getByRole('button', { name: 'Power', exact: true }).waitFor();
     assert.equal(page.url(), `${origin}/#/incident/${incident}`);
     await screenshot(page, 'link-live');
     assert.deepEqual(await violations(page), []);
-    if (address.includes('?')) {
-      await questions(page).first().getByRole('button', { name: 'Allow', exact: true }).click();
-      await settled(page, 'allow').filter({ hasText: REPAIR }).waitFor();
+    if (url.includes('?')) {
+      await approvalCards(page).first().getByRole('button', { name: 'Allow', exact: true }).click();
+      await decided(page, 'allow').filter({ hasText: REPAIR }).waitFor();
     }
   }
 });
 
 test('a link that is opened without a session shows its incident after the sign-in', async (t) => {
-  const { origin, token } = await serveNobody(t);
+  const { origin, token } = await serveUnreachable(t);
   const headers = { authorization: `Bearer ${token}` };
   const [{ incident }] = await (await fetch(`${origin}/api/incidents`, { headers })).json();
-  for (const address of links(origin, incident)) {
+  for (const url of links(origin, incident)) {
     const page = await (await openContext(t, undefined, NETWORK)).newPage();
-    await page.goto(address);
+    await page.goto(url);
     await page.getByLabel('Access token').fill(token);
     await page.getByRole('button', { name: 'Sign in' }).click();
     await opened(page);
@@ -68,7 +68,7 @@ test('a link that is opened without a session shows its incident after the sign-
   }
 });
 
-test('a link to a closed incident shows it to be read, and one to none says so', async (t) => {
+test('a link to a closed incident shows a replay, and a link to an unknown one shows an error', async (t) => {
   const { link, origin } = await startDrill(t);
   const page = await signIn(t, link);
   const incident = await incidentOf(page);
@@ -85,11 +85,11 @@ test('a link to a closed incident shows it to be read, and one to none says so',
   await page.getByText('The server does not know this incident.').waitFor();
   await screenshot(page, 'link-unknown');
   assert.deepEqual(await violations(page), []);
-  await page.getByRole('link', { name: 'Show what is going on now' }).click();
+  await page.getByRole('link', { name: 'Show the current incident' }).click();
   await composer(page).waitFor();
 });
 
-test('an incident that is followed after another takes the address with it', async (t) => {
+test('opening another incident removes the link from the URL', async (t) => {
   const { link, origin } = await startDrill(t);
   const page = await signIn(t, link);
   const first = await incidentOf(page);
@@ -109,7 +109,7 @@ test('an incident that is followed after another takes the address with it', asy
   assert.equal(await composer(page).count(), 0);
 });
 
-test('the report is a page, and can be saved from there', async (t) => {
+test('the report opens as a page and can be downloaded', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await page.getByRole('button', { name: 'Menu' }).click();
@@ -124,7 +124,7 @@ test('the report is a page, and can be saved from there', async (t) => {
   await composer(page).waitFor();
 });
 
-test('a new incident shows the autonomy that the operator chose in the last one', async (t) => {
+test('a new incident keeps the autonomy of the last one', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link);
   await setAutonomy(page, 'Acts by itself');

@@ -12,7 +12,7 @@ import {
   SMALL_PHONE,
 } from './support/browser.js';
 import { startDrill } from './support/drill.js';
-import { allowRepair, ask, holdButton, misfits, openPower } from './support/page.js';
+import { allowRepair, ask, holdButton, layoutProblems, openPower } from './support/page.js';
 import { startProxy } from './support/proxy.js';
 
 after(closeBrowser);
@@ -20,7 +20,7 @@ after(closeBrowser);
 const FIRST_VISIT_BYTES = 60_000;
 
 for (const colorScheme of ['dark', 'light']) {
-  test(`the page is accessible in ${colorScheme}, and looks like this`, async (t) => {
+  test(`the page is accessible in ${colorScheme}`, async (t) => {
     const { link } = await startDrill(t);
     const page = await signIn(t, link, { ...PHONE, deviceScaleFactor: 2, colorScheme });
     assert.deepEqual(await violations(page), []);
@@ -44,7 +44,7 @@ test('the sign-in page is accessible', async (t) => {
   await screenshot(page, 'sign-in');
 });
 
-test('on a desktop the power is beside the timeline', async (t) => {
+test('on a desktop the power panel is next to the timeline', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link, DESKTOP);
   await ask(page, 'What is wrong?');
@@ -55,18 +55,18 @@ test('on a desktop the power is beside the timeline', async (t) => {
   await screenshot(page, 'desktop');
 });
 
-test('on a small phone nothing is wider than the screen, and every target is large enough', async (t) => {
+test('on a small phone nothing overflows and every button is large enough', async (t) => {
   const { link } = await startDrill(t);
   const page = await signIn(t, link, SMALL_PHONE);
   await ask(page, 'What is wrong?');
   await allowRepair(page);
   await page.locator('[data-outcome="done"]').waitFor({ timeout: 120_000 });
   await openPower(page);
-  assert.deepEqual(await misfits(page), []);
+  assert.deepEqual(await layoutProblems(page), []);
   await screenshot(page, 'small-phone-power');
 });
 
-test('the first visit is at most 60 kB on the wire, headers and all', async (t) => {
+test('the first visit transfers at most 60 kB including headers', async (t) => {
   const { link, origin } = await startDrill(t);
   const proxy = await startProxy(t, origin);
   const page = await (await openContext(t)).newPage();
@@ -77,7 +77,7 @@ test('the first visit is at most 60 kB on the wire, headers and all', async (t) 
   assert.ok(proxy.bytes() <= FIRST_VISIT_BYTES, `${proxy.bytes()} bytes`);
 });
 
-test('without a network the page still opens and says since when there is none', async (t) => {
+test('the page opens without a network and shows the time of the last contact', async (t) => {
   const { link, origin } = await startDrill(t);
   const proxy = await startProxy(t, origin);
   const page = await (await openContext(t, PHONE, /net::ERR_|Failed to load/)).newPage();
@@ -87,7 +87,7 @@ test('without a network the page still opens and says since when there is none',
   proxy.down();
   await page.reload();
   await page.getByText('No connection to the server.').waitFor();
-  await page.getByText('Last heard').waitFor();
+  await page.getByText('Last contact').waitFor();
   proxy.up();
   await opened(page);
 });
