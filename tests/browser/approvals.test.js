@@ -1,3 +1,5 @@
+// Approval requests, autonomy and the cut-off, with the scripted agent of a drill. Leaves their expiry
+// to approval-timeout.test.js.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { violations } from './support/axe.js';

@@ -1,3 +1,5 @@
+// The page behind an edge that requires a sign-in of its own: what it shows, what it keeps, and how it
+// returns. The kinds of edges are in support/edge.js.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { violations } from './support/axe.js';

@@ -1,3 +1,5 @@
+// Links to incidents, as notifications contain them, and the report. Leaves links behind an edge to
+// edge.test.js.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { violations } from './support/axe.js';

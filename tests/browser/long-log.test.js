@@ -1,3 +1,5 @@
+// Timelines of 10,000 events: how many items are mounted, and what new events do to the scroll position.
+// Leaves the reduction of events to the tests in web.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { closeBrowser, openContext, opened, signIn } from './support/browser.js';

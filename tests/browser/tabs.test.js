@@ -1,3 +1,5 @@
+// Seven tabs of one browser, over six connections: which keep a stream, which poll, and what each shows.
+// Leaves the choice of slots without a browser to the tests in web.
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { closeBrowser, NETWORK, openContext, opened } from './support/browser.js';

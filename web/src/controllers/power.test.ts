@@ -1,3 +1,5 @@
+// Sending actions again: within the resend window, with the same key, and only on request. The
+// server and the session storage are fakes.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { RESEND_WINDOW_MS } from './resend-window';
 import { Power, type PendingAction } from './power.svelte';

@@ -1,5 +1,5 @@
 /** The view that the page shows. It is in the URL's fragment, so the server serves one page. */
-export type Route =
+type Route =
   | { view: 'now' }
   | { view: 'history' }
   | { view: 'readiness' }
@@ -19,7 +19,7 @@ const replace = (hash: string) => history.replaceState(null, '', location.pathna
 const STORAGE_KEY = 'breakglass.route';
 
 /**
- * Saves the fragment over a sign-in at the edge: an edge redirects back to the requested path and
+ * Saves the fragment before a sign-in at the edge: an edge redirects back to the requested path and
  * query, but it never sees the fragment.
  */
 export function saveRoute(hash = location.hash): void {

@@ -31,7 +31,7 @@ export function remaining(ms: number): string {
   return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
 }
 
-/** A measured duration: `12 ms`, `2.1 s`, then as `span`. */
+/** A measured duration: `12 ms`, `2.1 s`. From 10 s on as `span`. */
 export function took(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   return ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : span(ms);

@@ -2,9 +2,9 @@ import type { Machine } from './api/Machine';
 import { bytes, span } from './format';
 
 /** One line of the machine's details. `bad` lines stand out. */
-export type Fact = { name: string; text: string; bad?: boolean };
+type Fact = { name: string; text: string; bad?: boolean };
 
-/** How long the disks have written nothing, in ms. Undefined if they write or it is unknown. */
+/** How long the disks have written nothing, in ms. Undefined while they write, or if unknown. */
 const idleMs = (machine: Machine, now: number) =>
   machine.no_writes_since === undefined ? undefined : now - Date.parse(machine.no_writes_since);
 

@@ -6,7 +6,7 @@ import { nameOfCheck, tally } from './readiness';
 export type Check = Link & { id: string; name: string };
 
 /** The checks of one target, or of the server itself. */
-export type Group = { title: string; checks: readonly Check[]; worst: CheckState };
+type Group = { title: string; checks: readonly Check[]; worst: CheckState };
 
 const SEVERITY: Record<CheckState, number> = { red: 0, amber: 1, green: 2 };
 /** Matches the id of a target's check: a live vital sign (`ssh`, `vm`) or a readiness check. */

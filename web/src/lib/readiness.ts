@@ -14,7 +14,7 @@ export type Tally = { red: number; amber: number };
 /** A check's id as a readable name: `guest · no other guest`. */
 export const nameOfCheck = (id: string) => id.replaceAll('.', ' · ').replaceAll('_', ' ');
 
-/** Counts the checks that ran and are not green. The vital signs are shown elsewhere too. */
+/** Counts the checks that ran and are not green; the vital signs only with `withVitals`. */
 export function tally(readiness: Readiness, withVitals: boolean): Tally {
   const ran = Object.entries(readiness.checks).filter(
     ([id, check]) => !check.untried && (withVitals || !/\.(ssh|vm)$/.test(id)),

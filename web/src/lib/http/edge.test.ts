@@ -1,3 +1,5 @@
+// Telling the answers of an edge from those of the server, for each kind of request. Leaves the
+// event stream to live/stream.test.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { api } from './client';
 import { listenToEdge, SignedOutAtEdge } from './edge';

@@ -1,4 +1,4 @@
-export type PageActivity = {
+type PageActivity = {
   /** The page has been hidden for a while, or the browser suspends it. */
   inactive(): void;
   /** The page, the device or the network is back. */

@@ -5,7 +5,7 @@
  */
 
 /** Maximum number of tabs that keep a stream. With one that polls, two connections remain. */
-export const STREAM_SLOTS = 3;
+const STREAM_SLOTS = 3;
 
 /** Permission to connect. `lost` aborts if another tab takes the slot over. */
 export type StreamSlot = { lost: AbortSignal; release: () => void };

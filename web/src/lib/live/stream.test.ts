@@ -1,3 +1,5 @@
+// The event stream against a fake server and fake slots: resuming, polling, pausing and back-off.
+// Leaves parsing to sse.test and decode.test.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Arrival } from './decode';
 import type { StreamSlot, StreamSlots } from './stream-slots';

@@ -1,3 +1,5 @@
+// Approval requests in the timeline: open, decided, void and expired. Leaves sending decisions to
+// controllers/approvals.test.
 import { expect, test } from 'vitest';
 import type { EventBody } from '../api/EventBody';
 import type { ApprovalItem, Item, Timeline } from './items';

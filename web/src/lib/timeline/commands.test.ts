@@ -1,3 +1,5 @@
+// Commands as parts of their tool calls, and how their output is joined to lines. Leaves other
+// events to reduce.test.
 import { expect, test } from 'vitest';
 import type { EventBody } from '../api/EventBody';
 import type { CommandItem, Item, Timeline } from './items';

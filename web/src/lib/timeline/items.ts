@@ -25,7 +25,7 @@ type Base = {
 export type Line = { stream: CommandStream; text: string };
 
 export type PromptItem = Base & { type: 'prompt'; turn: number; text: string };
-export type TextItem = Base & { type: 'text'; turn: number; text: string };
+type TextItem = Base & { type: 'text'; turn: number; text: string };
 /** A tool call of the agent. `endedAt` is undefined while it runs. */
 export type ToolItem = Base & {
   type: 'tool';

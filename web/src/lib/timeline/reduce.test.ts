@@ -1,3 +1,5 @@
+// Building a timeline from events: batches, turns, verbs, findings and unrecorded events. Leaves
+// commands and approval requests to tests of their own.
 import { expect, test } from 'vitest';
 import type { EventBody } from '../api/EventBody';
 import { emptyTimeline } from './items';

@@ -182,7 +182,7 @@ function applyTurn(
   }
 }
 
-/** Ends the turn, and marks what it left open. */
+/** Ends the turn. Its open tool calls are abandoned, and its open approval requests void. */
 function endTurn(draft: Draft, from: Origin): void {
   draft.turn = undefined;
   draft.typing = undefined;

@@ -7,8 +7,8 @@ import { MUTATING } from '../verbs';
 import type { ApprovalItem, FindingItem, Item, Timeline, VerbItem } from './items';
 
 /**
- * The running verbs, oldest first. Without unrecorded ones: their end is in no replay, so a page
- * that missed it would wait for ever.
+ * The running verbs, oldest first. Excludes unrecorded ones: a page that missed their end would
+ * wait for ever, because no replay contains it.
  */
 export function runningVerbs(timeline: Timeline): VerbItem[] {
   return [...timeline.open]
@@ -37,7 +37,7 @@ function approvalsOf(item: Item | undefined): ApprovalItem[] {
 const EXPIRY_TOLERANCE_MS = 5_000;
 
 /** Whether a request is void because nobody decided in time. */
-export function isExpired({ expiresAt, decided }: ApprovalItem): boolean {
+function isExpired({ expiresAt, decided }: ApprovalItem): boolean {
   if (expiresAt === undefined || decided?.decision !== 'void' || !decided.at) return false;
   return Date.parse(decided.at) >= Date.parse(expiresAt) - EXPIRY_TOLERANCE_MS;
 }
