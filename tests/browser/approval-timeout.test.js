@@ -4,6 +4,7 @@ import { violations } from './support/axe.js';
 import { closeBrowser, openContext, screenshot, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
 import { approvalCards, layoutProblems } from './support/page.js';
+import { streamOf } from './support/stream.js';
 
 after(closeBrowser);
 
@@ -27,12 +28,7 @@ function requestLog(now, more = []) {
     { ...request, at: at(0) },
     ...more.map(([ms, body]) => ({ ...body, at: at(ms) })),
   ];
-  const frames = bodies.map((body, index) => {
-    const seq = index + 1;
-    const data = JSON.stringify({ seq, actor: 'system', hash: '', ...body });
-    return `id: ${seq}\nevent: ${body.kind}\ndata: ${data}\n\n`;
-  });
-  return `${frames.join('')}event: caught-up\ndata: {"seq":${bodies.length}}\n\n`;
+  return streamOf(bodies);
 }
 
 /** Opens a page that gets `log` as its stream, and whose clock the test controls. */

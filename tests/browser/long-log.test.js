@@ -5,21 +5,11 @@ import { after, test } from 'node:test';
 import { closeBrowser, openContext, opened, signIn } from './support/browser.js';
 import { startDrill } from './support/drill.js';
 import { runCheck } from './support/page.js';
+import { streamOf } from './support/stream.js';
 
 after(closeBrowser);
 
 const COUNT = 10_000;
-
-/** An incident's events as the server streams them. */
-function streamOf(bodies) {
-  const scrolled = bodies.map((body, at) => {
-    const seq = at + 1;
-    const common = { seq, at: new Date(seq * 1000).toISOString(), actor: 'system', hash: '' };
-    const data = JSON.stringify({ ...common, ...body });
-    return `id: ${seq}\nevent: ${body.kind}\ndata: ${data}\n\n`;
-  });
-  return `${frames.join('')}event: caught-up\ndata: {"seq":${bodies.length}}\n\n`;
-}
 
 const notices = Array.from({ length: COUNT }, (_, at) => ({
   kind: 'notice',

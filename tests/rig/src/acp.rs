@@ -23,10 +23,7 @@ pub fn codex() -> PathBuf {
 /// Like [`codex`].
 #[must_use]
 pub fn opencode() -> PathBuf {
-    installed(
-        &["opencode-linux-x64-baseline"],
-        "opencode",
-    )
+    installed(&["opencode-linux-x64-baseline"], "opencode")
 }
 
 fn installed(packages: &[&str], program: &str) -> PathBuf {
