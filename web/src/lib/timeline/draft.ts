@@ -56,10 +56,10 @@ export function update<T extends Item['type']>(
   type: T,
   change: (item: Extract<Item, { type: T }>) => Item,
 ): boolean {
-  const at = draft.open.get(key);
-  const item = at === undefined ? undefined : draft.items[at];
-  if (at === undefined || item?.type !== type) return false;
-  draft.items[at] = change(item as Extract<Item, { type: T }>);
+  const index = draft.open.get(key);
+  const item = index === undefined ? undefined : draft.items[index];
+  if (index === undefined || item?.type !== type) return false;
+  draft.items[index] = change(item as Extract<Item, { type: T }>);
   return true;
 }
 

@@ -9,10 +9,10 @@ export type UnansweredPrompt = { text: string; running: boolean };
  */
 export function unansweredPrompt(timeline: Timeline): UnansweredPrompt | undefined {
   const { items, turn, closedAt } = timeline;
-  const at = items.findLastIndex((item) => item.type === 'prompt');
-  const prompt = items[at];
+  const index = items.findLastIndex((item) => item.type === 'prompt');
+  const prompt = items[index];
   if (prompt?.type !== 'prompt' || closedAt !== undefined) return undefined;
-  const since = items.slice(at + 1);
+  const since = items.slice(index + 1);
   const unreachable = since.findLastIndex(
     (item) => item.type === 'note' && item.code === 'model_unreachable',
   );

@@ -21,14 +21,14 @@ export function paginate<T>(
   const pages: (readonly T[])[] = [];
   let start = 0;
   let filled = 0;
-  for (const [at, item] of items.entries()) {
+  for (const [index, item] of items.entries()) {
     filled += rows(item);
-    if (filled < PAGE_ROWS && at < items.length - 1) continue;
-    const page = items.slice(start, at + 1);
+    if (filled < PAGE_ROWS && index < items.length - 1) continue;
+    const page = items.slice(start, index + 1);
     const old = before[pages.length];
-    const same = old?.length === page.length && old.every((item, at) => item === page[at]);
+    const same = old?.length === page.length && old.every((item, index) => item === page[index]);
     pages.push(same && old ? old : page);
-    start = at + 1;
+    start = index + 1;
     filled = 0;
   }
   return pages;

@@ -12,13 +12,13 @@ const keyOf = (part: Part) =>
 /** Adds an open part, to the tool call `call` if the timeline has it. */
 export function addOpenPart(draft: Draft, call: string | undefined, part: Part): void {
   // An unrecorded part is an item of its own, because only items are marked as not recorded.
-  const at = part.recorded ? draft.open.get(`call:${call}`) : undefined;
-  const tool = at === undefined ? undefined : draft.items[at];
-  draft.open.set(keyOf(part), tool && at !== undefined ? at : draft.items.length);
-  if (at === undefined || tool?.type !== 'tool') return add(draft, part);
+  const index = part.recorded ? draft.open.get(`call:${call}`) : undefined;
+  const tool = index === undefined ? undefined : draft.items[index];
+  draft.open.set(keyOf(part), tool && index !== undefined ? index : draft.items.length);
+  if (index === undefined || tool?.type !== 'tool') return add(draft, part);
   const parts = writable(draft, tool.parts);
   parts.push(part);
-  draft.items[at] = { ...tool, parts };
+  draft.items[index] = { ...tool, parts };
 }
 
 /** Updates the open part under `key`, if there is one of this type. */
@@ -28,12 +28,12 @@ export function updatePart<T extends Part['type']>(
   type: T,
   change: (part: Extract<Part, { type: T }>) => Part,
 ): void {
-  const at = draft.open.get(key);
-  const item = at === undefined ? undefined : draft.items[at];
-  if (at === undefined || !item) return;
+  const index = draft.open.get(key);
+  const item = index === undefined ? undefined : draft.items[index];
+  if (index === undefined || !item) return;
   const next = (part: Part) =>
     part.type === type ? change(part as Extract<Part, { type: T }>) : part;
-  draft.items[at] = within(draft, item, key, next);
+  draft.items[index] = within(draft, item, key, next);
 }
 
 /** Updates every open part of this type. */
@@ -48,10 +48,10 @@ export function updateParts<T extends Part['type']>(
 function within(draft: Draft, item: Item, key: string, next: (part: Part) => Part): Item {
   if (item.type === 'command' || item.type === 'approval') return next(item);
   if (item.type !== 'tool') return item;
-  const at = item.parts.findLastIndex((part) => keyOf(part) === key);
-  const part = item.parts[at];
+  const index = item.parts.findLastIndex((part) => keyOf(part) === key);
+  const part = item.parts[index];
   if (!part) return item;
   const parts = writable(draft, item.parts);
-  parts[at] = next(part);
+  parts[index] = next(part);
   return { ...item, parts };
 }

@@ -13,7 +13,7 @@ import type { ApprovalItem, FindingItem, Item, Timeline, VerbItem } from './item
 export function runningVerbs(timeline: Timeline): VerbItem[] {
   return [...timeline.open]
     .filter(([key]) => key.startsWith('verb:'))
-    .map(([, at]) => timeline.items[at])
+    .map(([, index]) => timeline.items[index])
     .filter((item): item is VerbItem => item?.type === 'verb' && item.recorded);
 }
 
@@ -21,8 +21,10 @@ export function runningVerbs(timeline: Timeline): VerbItem[] {
 export function openApprovals(timeline: Timeline): ApprovalItem[] {
   return [...timeline.open]
     .filter(([key]) => key.startsWith('approval:'))
-    .flatMap(([key, at]) =>
-      approvalsOf(timeline.items[at]).filter((a) => !a.decided && key === `approval:${a.approval}`),
+    .flatMap(([key, index]) =>
+      approvalsOf(timeline.items[index]).filter(
+        (a) => !a.decided && key === `approval:${a.approval}`,
+      ),
     );
 }
 
@@ -68,13 +70,13 @@ export function outcomeOf(item: ApprovalItem): string {
  * they come with the vitals.
  */
 export function currentFinding(timeline: Timeline): FindingItem | undefined {
-  const at = timeline.items.findLastIndex(
+  const index = timeline.items.findLastIndex(
     (item) => item.type === 'finding' && item.check !== undefined,
   );
-  const found = timeline.items[at];
+  const found = timeline.items[index];
   if (found?.type !== 'finding') return undefined;
   const superseded = timeline.items
-    .slice(at + 1)
+    .slice(index + 1)
     .some(
       (item) =>
         item.type === 'turn-end' ||
