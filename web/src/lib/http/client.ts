@@ -1,7 +1,7 @@
 /*
  * All requests of the page, with their timeouts. Rejects with a `Problem` if the server refused,
- * with `Unconfirmed` if no answer came. Leaves the event stream to live/stream, and detecting the
- * answers of an edge to edge.
+ * with `Unconfirmed` if no answer came. Leaves the event stream to live/stream, and the detection of
+ * an edge's answers to `edge`.
  */
 import { requireServer, signedOut } from './edge';
 import { Problem, Unconfirmed } from './problem';

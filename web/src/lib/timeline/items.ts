@@ -36,7 +36,7 @@ export type ToolItem = Base & {
   failed: boolean;
   output: string;
   omittedBytes: number;
-  /** Its turn ended while it ran. */
+  /** Whether its turn ended while it ran. */
   abandoned: boolean;
   /** The commands and approval requests that it caused, as the bastion recorded them. */
   parts: readonly Part[];
@@ -53,7 +53,7 @@ export type CommandItem = Base & {
   lines: readonly Line[];
   /** Whether the last line is incomplete. */
   partial: boolean;
-  /** The incident was closed or the turn interrupted before the log recorded its end. */
+  /** Whether the incident was closed, or the turn interrupted, before its end was recorded. */
   abandoned: boolean;
   ended?: {
     exitCode?: number;

@@ -201,7 +201,7 @@ function applyTool(
   const key = `tool:${body.tool_call}`;
   if (body.kind === 'tool_started') {
     draft.typing = undefined;
-    // Until the turn ends, because a part may start or end after its tool call.
+    // Open until the turn ends, because a part may start or end after its tool call.
     draft.open.set(`call:${body.tool_call}`, draft.items.length);
     return addOpen(draft, key, {
       ...from,
