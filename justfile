@@ -72,6 +72,10 @@ manifests:
     scripts/stage.sh 600 scripts/manifests.sh
     scripts/stage.sh 120 scripts/units.sh
 
+# Spelling, and words that the project has retired: file:line:word, and what to write instead.
+words:
+    scripts/words.sh
+
 # Licences, bans and sources of all dependencies.
 deny:
     cargo deny check licenses bans sources
@@ -84,6 +88,10 @@ bench *ARGS:
 # The gate as one static file, with its size; scripts/install-gate.sh puts it on a host.
 gate:
     scripts/gate.sh
+
+# What a release consists of, in target/dist: server, gate, SBOMs, images, checksums. IMAGES=no leaves images out.
+release:
+    scripts/release.sh
 
 # Fuzz the parsers at the boundary, SECONDS each.
 fuzz SECONDS="60":
