@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use breakglass_server::http::PROTECTED;
 
-/// How a row says that nothing proves it yet.
-const ABSENT: &str = "not in this version";
+/// How a section of the threat model says that no test covers it.
+const UNTESTED: &str = "- Not tested: ";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -23,7 +23,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// What stands between backticks.
+/// The text between backticks.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -48,28 +48,40 @@ fn cells(line: &str) -> Option<Vec<&str>> {
     Some(inner.split(" | ").map(str::trim).collect())
 }
 
+/// The folder of a package, by its name in Rust: `breakglass_gate` is in `crates/gate`.
+fn package_folder(name: &str) -> Option<PathBuf> {
+    let line = format!("name = \"{}\"", name.replace('_', "-"));
+    let folders = fs::read_dir(root().join("crates")).unwrap();
+    folders.map(|entry| entry.unwrap().path()).find(|folder| {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_default();
+        manifest.lines().any(|it| it == line)
+    })
+}
+
 /// Whether `crate::path::test` is a test of the crate's sources or of its `tests` folder.
 fn is_rust_test(name: &str) -> bool {
     let parts: Vec<&str> = name.split("::").collect();
     let [package, modules @ .., test] = parts.as_slice() else {
         return false;
     };
-    let folder = match *package {
-        "breakglass" => "crates/server".to_owned(),
-        other => format!("crates/{}", other.trim_start_matches("breakglass_")),
+    let Some(folder) = package_folder(package) else {
+        return false;
     };
     let inner = modules.join("/");
     let outer = inner.strip_suffix("/tests").unwrap_or("lib");
     let places = [
-        format!("{folder}/src/{inner}.rs"),
-        format!("{folder}/src/{inner}/mod.rs"),
-        format!("{folder}/src/{outer}.rs"),
-        format!("{folder}/src/{outer}/mod.rs"),
-        format!("{folder}/tests/{inner}.rs"),
+        format!("src/{inner}.rs"),
+        format!("src/{inner}/mod.rs"),
+        format!("src/{outer}.rs"),
+        format!("src/{outer}/mod.rs"),
+        format!("tests/{inner}.rs"),
+        format!("tests/{inner}/mod.rs"),
+        format!("tests/all/{inner}.rs"),
+        format!("tests/all/{inner}/mod.rs"),
     ];
     places
         .iter()
-        .filter_map(|place| fs::read_to_string(root().join(place)).ok())
+        .filter_map(|place| fs::read_to_string(folder.join(place)).ok())
         .any(|source| {
             let Some((before, _)) = source.split_once(&format!("fn {test}(")) else {
                 return false;
@@ -87,14 +99,26 @@ fn is_page_test(name: &str) -> bool {
     fs::read_to_string(root().join(file)).is_ok_and(|it| it.contains(&format!("test('{title}'")))
 }
 
+/// The threats: title and text of each section of the third level.
+fn threats(document: &str) -> impl Iterator<Item = (&str, &str)> {
+    let sections = document.split("\n### ").skip(1);
+    sections.map(|section| {
+        let (title, text) = section.split_once('\n').unwrap_or((section, ""));
+        (title, text.split("\n## ").next().unwrap_or(text))
+    })
+}
+
+/// The evidence of a threat: what its list has between backticks.
+fn evidence(text: &str) -> impl Iterator<Item = &str> {
+    let items = text.lines().filter_map(|line| line.strip_prefix("- `"));
+    items.filter_map(|item| item.strip_suffix('`'))
+}
+
 #[test]
 fn every_test_that_the_threat_model_names_exists() {
     let document = read("docs/threat-model.md");
-    let proofs = rows(&document)
-        .into_iter()
-        .filter_map(|cells| cells.get(2).copied());
-    let named: Vec<&str> = proofs
-        .flat_map(code)
+    let named: Vec<&str> = threats(&document)
+        .flat_map(|(_, text)| evidence(text))
         .filter(|name| !name.starts_with("just "))
         .collect();
     let missing: Vec<&&str> = named
@@ -102,27 +126,38 @@ fn every_test_that_the_threat_model_names_exists() {
         .filter(|name| !is_rust_test(name) && !is_page_test(name))
         .collect();
     assert!(missing.is_empty(), "no such tests: {missing:#?}");
-    assert!(
-        named.len() > 50,
-        "only {} tests were found in the table",
-        named.len()
-    );
+    assert!(named.len() > 50, "only {} tests were found", named.len());
 }
 
 #[test]
-fn every_threat_has_a_proof_or_says_that_it_has_none() {
+fn every_threat_has_an_answer_a_remainder_and_evidence() {
     let document = read("docs/threat-model.md");
-    for cells in rows(&document) {
-        let [threat, answer, proof, remains] = cells.as_slice() else {
-            panic!("a row has {} cells instead of 4: {cells:?}", cells.len());
-        };
+    for (title, text) in threats(&document) {
+        for part in ["\n**Stopped by:** ", "\n**Left:** "] {
+            assert!(text.contains(part), "{title}: no {part:?}");
+        }
         assert!(
-            ![threat, answer, remains].iter().any(|cell| cell.is_empty()),
-            "{threat}: empty cell"
+            evidence(text).next().is_some() || text.contains(UNTESTED),
+            "{title}: neither evidence nor {UNTESTED:?}"
         );
+    }
+}
+
+#[test]
+fn the_index_of_decisions_is_complete() {
+    let index = read("docs/adr/README.md");
+    let decisions = documents();
+    let decisions = decisions
+        .iter()
+        .filter_map(|name| name.strip_prefix("docs/adr/"));
+    for file in decisions.filter(|file| *file != "README.md") {
+        assert!(index.contains(&format!("]({file})")), "{file} is not in it");
+        let number = file.split('-').next().unwrap_or(file);
+        let heading = format!("# {}. ", number.trim_start_matches('0'));
+        let text = read(&format!("docs/adr/{file}"));
         assert!(
-            proof.contains('`') || proof.contains(ABSENT),
-            "{threat}: neither proved nor said"
+            text.starts_with(&heading),
+            "{file} has another number in its title"
         );
     }
 }
@@ -171,7 +206,15 @@ fn documents() -> Vec<String> {
             .filter(|name| name.ends_with(".md"))
             .map(move |name| format!("{folder}/{name}"))
     };
-    let top = ["README.md", "ARCHITECTURE.md", "CONTEXT.md", "CHANGELOG.md"].map(str::to_owned);
+    let top = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTEXT.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    ]
+    .map(str::to_owned);
     within("docs/adr")
         .chain(within("docs"))
         .chain(top)
