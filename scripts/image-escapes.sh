@@ -1,5 +1,5 @@
-# What an attacker would try in the runner's container; image-test.sh has the agent run it. Each line says
-# that it was refused, or that it got somewhere.
+# Escape attempts in the runner's container; image-test.sh lets the agent run them. Each prints REFUSED or
+# REACHED.
 try() { # name, command
   local word=REFUSED
   (eval "$2") >/dev/null 2>&1 </dev/null && word=REACHED
@@ -12,7 +12,7 @@ call() { # number and arguments of a system call of x86-64
 runner() { for p in /proc/[0-9]*; do tr '\0' ' ' <"$p/cmdline" | grep -q '^/usr/bin/breakglass runner' && echo "${p#/proc/}"; done; }
 try 'the token of the server' 'cat /secrets/api_token'
 try 'the key of the server' 'cat /secrets/ssh_key'
-try 'the record' 'ls /var/lib/breakglass/record.db'
+try 'the incident log' 'ls /var/lib/breakglass/record.db'
 try 'the configuration' 'cat /etc/breakglass/config.toml'
 try 'the process of the server' 'cat /proc/[0-9]*/cmdline | tr "\0" " " | grep "[b]reakglass serve"'
 try 'memory of the runner' 'for p in $(runner); do head -c 1 /proc/$p/maps | grep -q . && exit 0; done; exit 1'

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# image-test.sh   builds both images and has them work together as in a pod: no capability, a root
-# that can't be written, two accounts, and one directory that both share.
+# image-test.sh   builds both images and runs them together as in a pod: no capabilities, a read-only root,
+# two accounts, and one shared directory.
 #
 #   BIN=FILE   the binary; default target/debug/breakglass
 set -euo pipefail
@@ -11,7 +11,7 @@ need buildah=buildah mmdebstrap=mmdebstrap podman=podman runc=runc /usr/lib/podm
 export BIN=${BIN:-target/debug/breakglass}
 model=${MODEL:-target/debug/examples/model}
 
-# In memory where there is room: it is written once and thrown away.
+# In memory if there is space: the files are written once and discarded.
 free=$(df --output=avail -k /dev/shm 2>/dev/null | tail -1 || echo 0)
 [ "$free" -lt 3000000 ] || export TMPDIR=/dev/shm
 work=$(mktemp -d "${TMPDIR:-/tmp}/breakglass-images.XXXXXX")
@@ -38,7 +38,7 @@ clean_up() {
   fi
   [ ${#running[@]} = 0 ] || pod rm --force --time 2 "${running[@]}" >/dev/null || true
   [ -z "$model_pid" ] || kill "$model_pid" 2>/dev/null || true
-  # Each container's monitor tidies up after it, and writes while it does.
+  # Wait for each container's monitor, which still writes while it cleans up.
   local end=$((SECONDS + 20))
   while pgrep -f -- "--root $work/storage" >/dev/null && [ $SECONDS -lt $end ]; do sleep 0.1; done
   rm -rf "$work"
@@ -60,7 +60,7 @@ until_true() { # what, seconds, command…
 
 STORAGE=$work/storage OUT='' scripts/image.sh
 
-# The server's secrets and the runner's, each for one container; the directory is for both.
+# Secrets of server and runner, each for one container; one directory is shared.
 server=10001 runner=10002 shared=10003
 mkdir "$work"/{server,runner,shared,config,data,home}
 ssh-keygen -q -t ed25519 -N '' -C image-test -f "$work/key"
@@ -71,7 +71,7 @@ printf %s "$model_key" >"$work/runner/model_key"
 token=$(cat "$work/server/api_token")
 key_line=$(sed -n 2p "$work/server/ssh_key")
 
-# What the model says: look at the guest, then for secrets; the last request ends the turn.
+# The model's replies: run a command on the guest, search for secrets, try to escape, end the turn.
 coproc rig { exec "$model"; }
 model_pid=$rig_PID
 exec 7<&"${rig[0]}" 8>&"${rig[1]}"
@@ -87,7 +87,7 @@ read -r -t 60 scene <&7 || fail "the model server did not start"
 url=$(json 'it["url"]' <<<"$scene")
 guest_port=$(json 'it["guest"]["port"]' <<<"$scene")
 json 'it["guest"]["known_hosts"]' <<<"$scene" >"$work/config/known_hosts"
-# Below those that the system gives to whoever asks for any, and to whoever connects.
+# Below the range of ports that the system assigns itself.
 port=$(python3 - <<'PY'
 import contextlib, random, socket
 port = None
@@ -100,7 +100,7 @@ print(port)
 PY
 )
 
-# The pod's own configuration, but for addresses; each of the model's replies is for the agent.
+# The pod's own configuration with other addresses; no test question, so that the agent gets every reply.
 here="host = \"127.0.0.1\", port = $guest_port, user = \"root\""
 sed -e "s/0\.0\.0\.0:8080/127.0.0.1:$port/" -e "s/host = \"192\.0\.2\.[0-9]*\", user = \"[a-z]*\"/$here/" \
   -e 's/^\[agent\]$/&\nautonomy = "autonomous"\nmodel_check_hours = 0/' deploy/kubernetes/base/config.toml >"$work/config/config.toml"
@@ -129,7 +129,7 @@ base=http://127.0.0.1:$port
 call() { curl --silent --show-error --fail --max-time 60 --config "$work/curl" "$@"; }
 printf 'header = "Authorization: Bearer %s"\n' "$token" >"$work/curl"
 until_true "an answer of the server" 60 call "$base/health"
-[ "$(call "$base/health")" = ok ] || fail "/health does not say ok"
+[ "$(call "$base/health")" = ok ] || fail "/health does not answer ok"
 proven "the server's container answers /health"
 
 pid_of() { pod inspect --format '{{.State.Pid}}' "$1"; }
@@ -141,18 +141,18 @@ for name in server runner; do
   [ "$(awk '$5 == "/" { print substr($6, 1, 2) }' "/proc/$pid/mountinfo")" = ro ] \
     || fail "the $name's root can be written"
 done
-proven "both have no capability, gain none, and can't write their root"
-[ "$(awk '/^Uid/ { print $2 }' "/proc/$(pid_of server)/status")" = $server ] || fail "the server's uid is another"
-[ "$(awk '/^Uid/ { print $2 }' "/proc/$(pid_of runner)/status")" = $runner ] || fail "the runner's uid is another"
+proven "both have no capabilities, cannot gain any, and cannot write to their root"
+[ "$(awk '/^Uid/ { print $2 }' "/proc/$(pid_of server)/status")" = $server ] || fail "the server has the wrong uid"
+[ "$(awk '/^Uid/ { print $2 }' "/proc/$(pid_of runner)/status")" = $runner ] || fail "the runner has the wrong uid"
 for shell in bin/sh usr/bin/sh bin/bash usr/bin/busybox; do
   [ ! -e "/proc/$(pid_of server)/root/$shell" ] || fail "the server's image has a shell: $shell"
 done
-proven "each has its own account, and the server's image no shell"
+proven "each has its own account, and the server's image has no shell"
 
 until_true "the runner's socket" 60 test -S "$work/shared/runner.sock"
 incident=$(call -H 'Content-Type: application/json' -d '{"target": "devvm"}' "$base/api/incidents" | json 'it["incident"]')
 call -H 'Content-Type: application/json' -d '{"text": "Look around."}' "$base/api/incidents/$incident/prompts" >/dev/null
-# The whole of it: an event comes in several lines, and they in several pieces.
+# The whole line, because it may arrive in several pieces.
 turn_ended() { grep -q '^data: .*"kind":"turn_ended".*"hash":"[0-9a-f]*"' "$work/events"; }
 curl --silent --no-buffer --max-time 180 --config "$work/curl" "$base/api/incidents/$incident/events" >"$work/events" &
 reader=$!
@@ -161,39 +161,39 @@ kill $reader
 wait $reader 2>/dev/null || true
 sed -n 's/^data: //p' "$work/events" >"$work/frames"
 ended=$(grep '"kind":"turn_ended"' "$work/frames")
-[ "$(json 'it["outcome"]' <<<"$ended")" = done ] || fail "the turn did not end well: $ended"
-grep -q 'All is well' "$work/frames" || fail "the model's text is not in the record"
+[ "$(json 'it["outcome"]' <<<"$ended")" = done ] || fail "the turn failed: $ended"
+grep -q 'All is well' "$work/frames" || fail "the model's text is not in the log"
 proven "the real CLI runs a turn through the shared socket"
 outputs=$(grep '"kind":"tool_finished"' "$work/frames")
 grep -q '"output":"on the guest' <<<"$outputs" || fail "the guest was not reached: $outputs"
-grep -q '"kind":"command_finished"' "$work/frames" || fail "the bastion's record of it is missing"
-proven "its ssh reaches the guest by the server's key, through the bastion"
+grep -q '"kind":"command_finished"' "$work/frames" || fail "the bastion did not record it"
+proven "its ssh reaches the guest through the bastion, with the server's key"
 for secret in "$token" "$key_line"; do
   ! grep -qF "$secret" "$work/frames" || fail "the agent could read a secret of the server's"
 done
-grep -q CapEff <<<"$outputs" && grep -q "$runner" <<<"$outputs" || fail "the agent is not the runner's account: $outputs"
+grep -q CapEff <<<"$outputs" && grep -q "$runner" <<<"$outputs" || fail "the agent does not have the runner's account: $outputs"
 ! grep -qE 'Cap(Prm|Eff|Bnd):[^C]*[1-9a-f]' <<<"$outputs" || fail "the agent has capabilities: $outputs"
-grep -qiE 'touch: .*(read-only|permission)' <<<"$outputs" || fail "the agent can write its image: $outputs"
-proven "the agent finds none of the server's secrets, has no capability and can't change its image"
+grep -qiE 'touch: .*(read-only|permission)' <<<"$outputs" || fail "the agent can change its image: $outputs"
+proven "the agent finds none of the server's secrets, has no capabilities and cannot change its image"
 tried=$(grep -c '^try ' scripts/image-escapes.sh)
 reached=$(grep -o 'REACHED: [^:]*' <<<"$outputs" || true)
-[ -z "$reached" ] || fail "the agent got out of its container: $reached"
+[ -z "$reached" ] || fail "the agent escaped from its container: $reached"
 refused=$(grep -o 'REFUSED: [^:]*' <<<"$outputs" | wc -l)
-[ "$refused" = "$tried" ] || fail "of $tried ways out $refused are seen to be refused: $outputs"
-proven "$refused ways out of the runner's container are refused, each is seen"
+[ "$refused" = "$tried" ] || fail "only $refused of $tried escape attempts were refused: $outputs"
+proven "all $refused attempts to escape from the runner's container are refused"
 
 exec 8>&-
-# The pipe is the coprocess's life: both ends of it, or it would wait for ever.
+# The coprocess ends when both ends of its pipe are closed.
 eval "exec ${rig[1]}>&-" 2>/dev/null || true
 read -r -t 60 verdict <&7 || fail "the model server gave no verdict"
 wait "$model_pid" || fail "the CLI misbehaved, or a secret got to the model"
 model_pid=
-[ "$(json 'it["keys"]' <<<"$verdict")" = "['$model_key']" ] || fail "the model was shown another key: $verdict"
+[ "$(json 'it["keys"]' <<<"$verdict")" = "['$model_key']" ] || fail "the model received another key: $verdict"
 server_pid=$(pid_of server)
 ! tr '\0' '\n' <"/proc/$server_pid/environ" | grep -qF "$model_key" || fail "the server has the model's key"
 ! grep -rqF "$model_key" "$work/server" "$work/data" "$work/config" || fail "the model's key is in the server's files"
 ! grep -rqF "$key_line" "$work/runner" "$work/home" "$work/shared" || fail "the SSH key is in the runner's files"
-proven "the model's key is in the runner alone, the SSH key in the server alone"
+proven "only the runner has the model's key, only the server has the SSH key"
 
 memory() { # of all processes of a container, in MiB
   local space pid sum=0 part
@@ -208,7 +208,7 @@ echo "  memory after the turn: server $(memory server), runner with one CLI $(me
 pod stop --time 30 server runner >/dev/null
 for name in server runner; do
   code=$(pod inspect --format '{{.State.ExitCode}}' "$name")
-  [ "$code" = 0 ] || fail "the $name ended with $code when it was told to"
+  [ "$code" = 0 ] || fail "the $name exited with $code on SIGTERM"
 done
-proven "both end in time and in order when they are told to"
+proven "both shut down cleanly and in time"
 echo "images: $passed passed, 0 failed in $SECONDS s"

@@ -2,9 +2,9 @@
 # image.sh   builds the images breakglass and breakglass-runner, without a daemon.
 #
 #   BIN=FILE      the binary; default target/release/breakglass
-#   BASE=IMAGE    a Debian to build from; default: one is made on the spot, of this machine's release
-#   OUT=DIR       where the archives go; default target/images; empty: nowhere
-#   STORAGE=DIR   keep the images in a containers storage there, as podman's --root
+#   BASE=IMAGE    a Debian to build from; default: one of this machine's release, made on the spot
+#   OUT=DIR       the directory of the archives; default target/images; empty: no archives
+#   STORAGE=DIR   keep the images in a containers storage there, for podman's --root
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/packages.sh
@@ -12,8 +12,8 @@ need buildah=buildah mmdebstrap=mmdebstrap
 
 bin=${BIN:-target/release/breakglass}
 out=${OUT-target/images}
-[ -x "$bin" ] || { echo "image: $bin is missing; build it: cargo build --release, or name another one by BIN" >&2; exit 1; }
-# One pin of the CLI for tests and image. What npm installs is a program that needs no Node.
+[ -x "$bin" ] || { echo "image: $bin is missing: run cargo build --release, or set BIN" >&2; exit 1; }
+# The CLI is pinned once for tests and image. npm installs it as a program that needs no Node.
 claude=tests/claude/node_modules/.bin/claude
 [ -x "$claude" ] || npm ci --prefix tests/claude --no-audit --no-fund --loglevel=error
 
@@ -23,7 +23,7 @@ export TMPDIR=$work
 storage=${STORAGE:-$work/storage}
 tool() { buildah --root "$storage" --runroot "$work/run" --storage-driver vfs "$@"; }
 
-# A minimal Debian: apt and what it needs. Nothing is flushed to the disk, nothing is to be read.
+# A minimal Debian: apt and its dependencies, without documentation, and without flushing to the disk.
 make_base() {
   local release container
   release=$(. /etc/os-release && echo "$VERSION_CODENAME")

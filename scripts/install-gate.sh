@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# install-gate.sh HOST GUEST [qm|virsh]   installs the gate and a policy for GUEST on a hypervisor
-#   (HOST as in ssh, as root), and runs the gate to check both. Keeps an existing policy.
+# install-gate.sh HOST GUEST [qm|virsh]   installs the gate and a policy for one guest on a hypervisor
+#   (HOST as ssh knows it, as root), and runs the gate's own check of both. An existing policy is kept.
 set -euo pipefail
-host=${1:?usage: install-gate.sh HOST GUEST [qm|virsh]} guest=${2:?the guest is missing} driver=${3:-qm}
+host=${1:?usage: install-gate.sh HOST GUEST [qm|virsh]} guest=${2:?which guest?} driver=${3:-qm}
 case $driver:$guest in
-  qm:*[!0-9]* | *:-* | *:*[!A-Za-z0-9._-]*) echo "not a valid guest: $guest" >&2; exit 2 ;;
+  qm:*[!0-9]* | *:-* | *:*[!A-Za-z0-9._-]*) echo "install-gate: $guest is not a valid guest: a number for qm, a domain name for virsh" >&2; exit 2 ;;
   qm:*) ;;
   virsh:*) guest="\"$guest\"" ;;
-  *) echo "the drivers are qm and virsh, not $driver" >&2; exit 2 ;;
+  *) echo "install-gate: unknown driver $driver; use qm or virsh" >&2; exit 2 ;;
 esac
 built=$("$(dirname "$0")/gate.sh")
 printf '%s\n' "$built" >&2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests with a real virtual machine need: QEMU, libvirt, and tools that build the
-# guest. Safe to run again; asks nothing.
+# Installs QEMU, libvirt, and the tools that build the guest, for the tests with a real virtual machine. Safe
+# to run again; asks no questions.
 set -euo pipefail
 
 source "$(dirname "$0")/packages.sh"
@@ -22,13 +22,13 @@ sudo=$([ "$(id -u)" = 0 ] || echo sudo)
 install=($sudo env DEBIAN_FRONTEND=noninteractive "${APT[@]}" install -y --no-install-recommends)
 $sudo "${APT[@]}" update
 
-# All of QEMU's packages have to be of one version. Where a newer qemu-utils was installed from the
-# backports, stable's QEMU would remove it: QEMU comes from the backports too then, and where those
-# can't be had, qemu-utils goes back to stable's version.
+# All of QEMU's packages must have one version. If a newer qemu-utils was installed from the backports,
+# stable's QEMU would remove it: then install QEMU from the backports too, or, if those are unavailable,
+# downgrade qemu-utils to stable's version.
 if apt-get install -s --no-install-recommends "${missing[@]}" | grep -q '^Remv qemu-utils '; then
   release=$(. /etc/os-release && echo "$VERSION_CODENAME")
   list=/etc/apt/sources.list.d/breakglass-backports.list
-  # From where the machine has its other packages of this release.
+  # The source of the machine's other packages of this release.
   origin=$(apt-get indextargets --format '$(SUITE) $(CODENAME) $(REPO_URI)' |
     awk -v release="$release" '$1 == release || $2 == release { print $3; exit }')
   echo "deb ${origin:?no package source of $release is configured} $release-backports main" |

@@ -7,7 +7,7 @@ tools=.tools/manifests
 need python3=python3
 python3 -c 'import venv, ensurepip' 2>/dev/null || need python3-venv-is-missing=python3-venv
 
-# Written last, so that what was interrupted is made again.
+# Written last, so that an interrupted installation is repeated.
 wanted=$(cat tests/manifests/*.txt | sha256sum)
 if [ "$(cat "$tools/.installed" 2>/dev/null)" != "$wanted" ]; then
   rm -rf "$tools"

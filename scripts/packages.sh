@@ -1,6 +1,6 @@
-# Sourced. Whatever is downloaded is tried a few times: a network that fails for a moment fails nothing.
+# To be sourced. Downloads are retried, so that a short network failure does not fail a test.
 export NPM_CONFIG_FETCH_RETRIES=5 PIP_RETRIES=10 PIP_DEFAULT_TIMEOUT=60
-# Another installation of the machine's own is waited for.
+# Waits for another apt on this machine.
 APT=(apt-get -qq -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300)
 
 # need COMMAND=PACKAGE…   installs the Debian packages whose commands the machine lacks.

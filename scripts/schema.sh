@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# schema.sh   tries a real server against its own OpenAPI document.
+# schema.sh   tests a real server against its own OpenAPI document.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/packages.sh
@@ -7,7 +7,7 @@ tools=.tools/schema
 need python3=python3 ssh-keygen=openssh-client
 python3 -c 'import venv, ensurepip' 2>/dev/null || need python3-venv-is-missing=python3-venv
 
-# Written last, so that what was interrupted is made again.
+# Written last, so that an interrupted installation is repeated.
 wanted=$(sha256sum <tests/schema/requirements.txt)
 if [ "$(cat "$tools/.installed" 2>/dev/null)" != "$wanted" ]; then
   rm -rf "$tools"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need and the machine lacks. Safe to run again.
+# Installs everything that the tests need and the machine lacks. Safe to run again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,5 +27,5 @@ for dir in web tests/claude tests/acp tests/browser; do
   fi
 done
 
-# The guest of the tests with a real virtual machine, so that no test waits for a download.
+# The guest for the tests with a real virtual machine, so that no test waits for a download.
 cargo run --quiet -p breakglass-rig --example lab-images

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# stage.sh SECONDS COMMAND [ARG…]   runs one stage of the tests by a deadline, and fails if it leaves
-# a process behind. What it ends is found by a mark in its environment, and ended by its number.
+# stage.sh SECONDS COMMAND [ARG…]   runs one stage of the tests with a deadline, and fails if it leaves a
+# process behind. Its processes are found by a mark in their environment, and ended by their number.
 set -uo pipefail
 seconds=$1; shift
 mark="STAGE_OF_TESTS=$$.$RANDOM.$(date +%s)"
@@ -31,8 +31,8 @@ if [ "$ended" = "$timer" ]; then
   exit 124
 fi
 kill "$timer" 2>/dev/null
-# What was told to end as its test ended may take a moment. A process that executes a program just
-# now shows no environment, so the absence of all is looked at twice.
+# Processes that are ending may take a moment. A process that is just executing a program shows no
+# environment, so two checks in a row must find none.
 absent=0
 for _ in {1..50}; do
   if [ -n "$(marked)" ]; then absent=0; else absent=$((absent + 1)); fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# units.sh   checks the systemd unit: no line that systemd would pass over, and no more exposed than
-# agreed; and that the check itself sees each misspelt line. Then a systemd of its own starts the unit, with
-# a trial in the program's place: whether the agent's sandbox can be made there, and the program makes it.
+# units.sh   checks the systemd unit: systemd ignores no line of it (each line is misspelt once to show that
+# this is detected), and its exposure is within the threshold. Then a separate systemd starts the unit with a
+# trial in place of the program: can the agent's sandbox be made there, and does the program make it?
 #
 #   BIN=FILE   the binary; default target/debug/breakglass
 set -euo pipefail
@@ -9,10 +9,10 @@ cd "$(dirname "$0")/.."
 source scripts/packages.sh
 need systemd-analyze=systemd bwrap=bubblewrap setpriv=util-linux ip=iproute2 curl=curl
 bin=$(realpath "${BIN:-target/debug/breakglass}")
-[ "$(id -u)" = 0 ] || { echo "units: a systemd of its own needs root" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "units: a separate systemd needs root" >&2; exit 1; }
 unit=breakglass.service
-# Of ten, times ten. What is left: the network, four capabilities, accounts of its own, and what the agent's
-# sandbox is made of: namespaces, mounts, and a /proc of which nothing is covered.
+# Exposure of ten, times ten. The rest is needed: the network, four capabilities, accounts of its own, and for
+# the agent's sandbox namespaces, mounts, and an uncovered /proc.
 threshold=38
 
 root=$(mktemp -d)
@@ -25,7 +25,7 @@ trap clean_up EXIT
 mkdir -p "$root/etc/systemd/system" "$root/usr/lib/systemd" "$root/usr/local/bin"
 cp -r /usr/lib/systemd/system "$root/usr/lib/systemd/system"
 cp "$(type -P true)" "$root/usr/local/bin/breakglass"
-verify() { # what systemd has to say of the text on standard input
+verify() { # systemd's complaints about the unit on standard input
   cat >"$root/etc/systemd/system/$unit"
   systemd-analyze verify --root="$root" --man=no "$unit" 2>&1 || true
 }
@@ -33,17 +33,17 @@ verify() { # what systemd has to say of the text on standard input
 failed=0 passed=0
 check() { if "${@:2}"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "units: $1" >&2; fi; }
 
-said=$(verify <deploy/systemd/$unit)
-check "systemd says: $said" test -z "$said"
-check "it is more exposed than agreed" \
+output=$(verify <deploy/systemd/$unit)
+check "systemd complains: $output" test -z "$output"
+check "its exposure exceeds the threshold" \
   systemd-analyze security --offline=true --root="$root" --no-pager --threshold=$threshold $unit >"$root/exposure"
 tail -1 "$root/exposure"
 lines=$(grep -n '^[A-Z][A-Za-z]*=' deploy/systemd/$unit | cut -d: -f1)
 for line in $lines; do
-  said=$(sed "${line}s/=/x=/" deploy/systemd/$unit | verify)
-  check "line $line misspelt goes unnoticed" test -n "$said"
+  output=$(sed "${line}s/=/x=/" deploy/systemd/$unit | verify)
+  check "systemd does not notice that line $line is misspelt" test -n "$output"
 done
-# In the unit, as the unit has it: own capabilities, own account, the agent's account.
+# Runs in the unit, with its capabilities, its account and the agent's account.
 mkdir -m 0755 "$root/boot" "$root/boot/state"
 cat >"$root/boot/trial" <<'TRIAL'
 cd /
@@ -62,7 +62,7 @@ agent="--reuid=breakglass-agent --regid=breakglass-agent --clear-groups"
   echo "me $($ask http://127.0.0.1:8099/api/me | sed "s/,.presets.*//") $(cat /tmp/errors)"
   kill $!; wait
   echo "end"
-} >/var/lib/breakglass/said
+} >/var/lib/breakglass/output
 TRIAL
 cat >"$root/boot/trial.conf" <<'CONF'
 [Unit]
@@ -108,12 +108,12 @@ unshare --mount --propagation private --pid --fork --kill-child --uts --ipc --ne
   </dev/null >"$root/boot/log" 2>&1 &
 booted=$!
 end=$((SECONDS + 60))
-until grep -qs '^end' "$root/boot/state/said" || [ $SECONDS -ge $end ] || ! kill -0 "$booted" 2>/dev/null; do sleep 0.1; done
-said=$(cat "$root/boot/state/said" 2>/dev/null || tail -5 "$root/boot/log")
-check "the unit covers parts of /proc, or did not start: $said" grep -qx 'covered *' <<<"$said"
-check "no sandbox of the server's account in the unit: $said" grep -qx 'own 1 cell' <<<"$said"
-check "no sandbox of the agent's account in the unit: $said" grep -qx 'agent 1 cell' <<<"$said"
-check "the program makes none there, or its agent does not work in it: $said" \
-  grep -q '^me .*"available":true' <<<"$(grep -v '"ceiling"' <<<"$said")"
+until grep -qs '^end' "$root/boot/state/output" || [ $SECONDS -ge $end ] || ! kill -0 "$booted" 2>/dev/null; do sleep 0.1; done
+output=$(cat "$root/boot/state/output" 2>/dev/null || tail -5 "$root/boot/log")
+check "the unit covers parts of /proc, or did not start: $output" grep -qx 'covered *' <<<"$output"
+check "no sandbox of the server's account in the unit: $output" grep -qx 'own 1 cell' <<<"$output"
+check "no sandbox of the agent's account in the unit: $output" grep -qx 'agent 1 cell' <<<"$output"
+check "the program makes no sandbox there, or its agent does not work: $output" \
+  grep -q '^me .*"available":true' <<<"$(grep -v '"ceiling"' <<<"$output")"
 echo "units: $passed passed, $failed failed"
 [ $failed = 0 ]

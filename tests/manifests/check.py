@@ -1,7 +1,7 @@
 """Builds the manifests and checks them strictly against the API's schemas.
 
-A schema that lets a typing error through proves nothing, so every field of every document is
-misspelt once, and each time the document has to be refused. What no schema knows is listed.
+To show that the schemas detect typing errors, every field of every document is misspelt once, and each time the
+document must be refused. Documents without a schema are listed.
 """
 
 import copy
@@ -15,11 +15,11 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2] / "deploy/kubernetes"
 KUBECTL = Path(sys.executable).parent / "kubectl"
-# The oldest that has all that is used, and the newest there is.
+# The oldest version with every field in use, and the newest.
 VERSIONS = ["1.30", "1.37"]
-# Custom resources: their schemas come with what serves them.
+# Custom resources, whose schemas come with their controllers.
 UNCHECKED = {"external-secrets.io/v1", "traefik.io/v1alpha1"}
-# Below these the names are the user's own, as they are below a Service's selector.
+# Field names below these are the user's own, as below a Service's selector.
 FREE = {"labels", "annotations", "matchLabels", "data", "requests", "limits"}
 
 passed = 0
@@ -37,7 +37,7 @@ def check(holds, what):
 def build(directory):
     command = [KUBECTL, "kustomize", ROOT / directory]
     built = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
-    check(built.stderr == "", f"{directory}: kustomize says {built.stderr}")
+    check(built.stderr == "", f"{directory}: kustomize printed {built.stderr}")
     return list(yaml.safe_load_all(built.stdout))
 
 
@@ -46,7 +46,7 @@ def name(document):
 
 
 def refusal(document, version):
-    """Why the schema refuses it, or nothing."""
+    """The schema's reason to refuse it, or None."""
     try:
         api.validate(document, version, strict=True)
     except api.ValidationError as error:
@@ -90,7 +90,7 @@ def check_schemas(directory, documents):
 
 
 def check_typing_errors(documents):
-    """Each field in turn. Without apiVersion or kind there is no schema to ask."""
+    """Misspells each field in turn, except apiVersion and kind, which select the schema."""
     count = 0
     for document in documents:
         if document["apiVersion"] in UNCHECKED:
@@ -109,7 +109,7 @@ def one(documents, kind):
 
 
 def check_promises(directory, documents):
-    """What the schemas don't know: who gets which secret, and how little each may."""
+    """Properties beyond the schemas: which container gets which secret, and its rights."""
     deployment = one(documents, "Deployment")["spec"]
     pod = deployment["template"]["spec"]
     server, runner = pod["containers"]
@@ -122,9 +122,9 @@ def check_promises(directory, documents):
     def promise(holds, what):
         check(holds, f"{directory}: {what}")
 
-    promise(deployment["replicas"] == 1 and deployment["strategy"]["type"] == "Recreate", "two could write")
+    promise(deployment["replicas"] == 1 and deployment["strategy"]["type"] == "Recreate", "two servers could write")
     promise(mounts[0] & mounts[1] == {"sockets"}, "the containers share more than the sockets")
-    promise("emptyDir" in volumes["sockets"], "the sockets outlive the pod")
+    promise("emptyDir" in volumes["sockets"], "the sockets survive the pod")
     promise(secrets(mounts[0]) == {"breakglass-server"}, "the server has other secrets than its own")
     promise(secrets(mounts[1]) == {"breakglass-runner"}, "the runner has other secrets than its own")
     promise(pod["automountServiceAccountToken"] is False, "the pod has a token of the cluster's")
@@ -135,7 +135,7 @@ def check_promises(directory, documents):
         promise(rights["readOnlyRootFilesystem"], f"{container['name']} can write its root")
         promise(not rights["allowPrivilegeEscalation"], f"{container['name']} can gain privileges")
         promise(rights["runAsNonRoot"] and rights["runAsUser"], f"{container['name']} may be root")
-        promise("memory" in container["resources"]["limits"], f"{container['name']} has no bound")
+        promise("memory" in container["resources"]["limits"], f"{container['name']} has no memory limit")
         promise("env" not in container and "envFrom" not in container, f"{container['name']} has variables")
     uids = [container["securityContext"]["runAsUser"] for container in (server, runner)]
     promise(uids[0] != uids[1], "both have one account")
@@ -144,23 +144,23 @@ def check_promises(directory, documents):
     promise(f"runner_uid = {uids[1]}\n" in config, "the server does not know the runner's uid")
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         path = server[probe]["httpGet"]["path"]
-        promise(path == "/health", f"{probe} asks {path}, which an incident fails")
+        promise(path == "/health", f"{probe} uses {path}, which fails in an incident")
     labels = deployment["template"]["metadata"]["labels"]
     selector = one(documents, "Service")["spec"]["selector"]
     promise(selector.items() <= labels.items(), "the service does not find the pod")
     policy = one(documents, "NetworkPolicy")["spec"]
-    promise(set(policy["policyTypes"]) == {"Ingress", "Egress"}, "one direction is open")
-    ways_out = [way for rule in policy["egress"] for way in rule["to"]]
-    promise(all(set(way) == {"ipBlock"} for way in ways_out), "a way out is no address")
+    promise(set(policy["policyTypes"]) == {"Ingress", "Egress"}, "one direction is unrestricted")
+    peers = [peer for rule in policy["egress"] for peer in rule["to"]]
+    promise(all(set(peer) == {"ipBlock"} for peer in peers), "an outbound peer is not an address")
     for rule in policy["egress"]:
         ports = {(port["protocol"], port["port"]) for port in rule.get("ports", [])}
-        promise(ports in ({("TCP", 22)}, {("TCP", 443)}), f"a way out has the ports {ports or 'all'}")
+        promise(ports in ({("TCP", 22)}, {("TCP", 443)}), f"an outbound rule has the ports {ports or 'all'}")
     shared = {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"} & pod.keys()
     promise(not shared, f"the agent shares more than the pod's network: {shared}")
     for address in ("guest", "host"):
         line = next(line for line in config.splitlines() if line.startswith(f"{address} = "))
         ip = line.split('"')[1]
-        promise({"ipBlock": {"cidr": f"{ip}/32"}} in ways_out, f"the {address} {ip} is not let out to")
+        promise({"ipBlock": {"cidr": f"{ip}/32"}} in peers, f"connections to the {address} {ip} are not allowed")
 
 
 def main():

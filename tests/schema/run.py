@@ -1,7 +1,7 @@
-"""Starts a server with a token on a simulated machine, and has schemathesis try its whole interface.
+"""Starts a server with a token on a simulated machine, and runs schemathesis on its whole interface.
 
-After it the server still has to answer, nothing in it may have panicked, and its record has to hold.
-A document that lies is tried as well: a check that lets it pass proves nothing.
+Afterwards the server must still answer, must not have panicked, and its log must pass the audit. A wrong
+document is tested as well, to show that the checks detect it.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ def running(command, **options):
 
 
 def free_port():
-    """Below those that the system gives to whoever asks for any, and to whoever connects."""
+    """A free port below the range that the system assigns itself."""
     while True:
         port = random.randrange(12_000, 20_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -92,7 +92,7 @@ class Server:
             return answer.read()
 
     def question(self):
-        """The agent asks whether it may change something: the incident and the question."""
+        """Makes the agent ask for approval; returns the incident and the question."""
         incident = json.loads(self.ask("/api/incidents", {"target": "devvm"}))["incident"]
         of = f"/api/incidents/{incident}"
         self.ask(f"{of}/autonomy", {"autonomy": "approve-mutations"})
@@ -151,12 +151,12 @@ class Schemathesis:
         found = self.run("lies.json", *paths, "--phases", "coverage", capture_output=True, text=True)
         missed = [path for path in LIES if f" GET {path} " not in found.stdout]
         for path in missed:
-            print(f"schema: what the document lies about {path} was not found\n{found.stdout}")
+            print(f"schema: the wrong description of {path} was not detected\n{found.stdout}")
         return not missed
 
 
 def serve(directory, port, token, stack):
-    """A server on a simulated machine, until `stack` closes, and where it logs to."""
+    """Starts a server on a simulated machine until `stack` closes; returns its log file."""
     (directory / "token").write_text(token)
     os.chmod(directory / "token", 0o400)
     keygen = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / "key"]
@@ -172,7 +172,7 @@ def serve(directory, port, token, stack):
 
 
 def attempt(directory, server, token):
-    """Whether nothing was found, and lies were."""
+    """Whether the real document passed and the wrong one did not."""
     document = server.ask("/api/openapi.json")
     (directory / "openapi.json").write_bytes(document)
     (directory / "lies.json").write_text(json.dumps(lie(json.loads(document))))
@@ -200,7 +200,7 @@ def main():
     for line in fallen:
         print(line)
     passed = holds and audited and not fallen
-    print("schema: passed; lies were found, the record holds" if passed else "schema: failed")
+    print("schema: passed; the wrong document was detected, the audit succeeded" if passed else "schema: failed")
     return 0 if passed else 1
 
 
