@@ -11,9 +11,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Not ours, generated, recorded, or history.
+# Third-party, generated, recorded, history, or the instructions of the agent, whose text is behaviour.
 SKIPPED = re.compile(
-    r"^third_party/|^web/dist/|^web/src/lib/api/|/recordings/|^CHANGELOG\.md$|^tests/words/retired\.py$"
+    r"^third_party/|^agents/|^web/dist/|^web/src/lib/api/|/recordings/|^CHANGELOG\.md$|^tests/words/retired\.py$"
     r"|\.(lock|png|ico|woff2|patch|svg)$|package-lock\.json$"
 )
 

@@ -130,10 +130,10 @@ fn every_test_that_the_threat_model_names_exists() {
 }
 
 #[test]
-fn every_threat_has_an_answer_a_remainder_and_evidence() {
+fn every_threat_has_an_answer_a_remaining_risk_and_evidence() {
     let document = read("docs/threat-model.md");
     for (title, text) in threats(&document) {
-        for part in ["\n**Stopped by:** ", "\n**Left:** "] {
+        for part in ["\n**Stopped by:** ", "\n**Remaining risk:** "] {
             assert!(text.contains(part), "{title}: no {part:?}");
         }
         assert!(
