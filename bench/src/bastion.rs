@@ -25,7 +25,7 @@ const ROUNDS: usize = 30;
 const BULK_ROUNDS: usize = 5;
 const BULK: &str = "104857600";
 const IDLE: usize = 50;
-/// What the bastion prefers upstream.
+/// The cipher that the bastion prefers upstream.
 const CIPHER: &str = "Ciphers=aes256-gcm@openssh.com";
 
 pub(crate) fn run() {
@@ -49,7 +49,7 @@ pub(crate) fn run() {
     idle(&scene);
 }
 
-/// What it costs that each command is on disk before it runs and when it has ended.
+/// The cost of recording each command on disk before it runs and after it has ended.
 fn recording(runtime: &Runtime, on_disk: &Scene) {
     let in_memory = Scene::start(runtime, false);
     let (disk, memory) = stats::paired(
@@ -97,7 +97,7 @@ fn idle(scene: &Scene) {
     stats::print("RSS with 50 idle channels", &ours, "", None, "–");
 }
 
-/// A channel on which nothing happens, until Drop.
+/// An idle channel, closed on drop.
 struct Idle(Child);
 
 impl Idle {
@@ -121,13 +121,13 @@ impl Drop for Idle {
     }
 }
 
-/// A guest, the bastion before it, and three ways of the stock client.
+/// A guest, the bastion before it, and three configurations of the stock client.
 struct Scene {
-    /// Through the bastion, as the cell's configuration does it.
+    /// Through the bastion, as in the cell's configuration.
     cell: PathBuf,
-    /// Straight to the guest.
+    /// Directly to the guest.
     direct: PathBuf,
-    /// Straight to the guest over one connection.
+    /// Directly to the guest over one shared connection.
     shared: PathBuf,
     post: Post,
     cancel: CancellationToken,

@@ -6,7 +6,7 @@ use crate::stats;
 
 const LINES: usize = 400_000;
 
-/// Two lines as the CLI writes them most: a text delta and a tool's result.
+/// The two most frequent lines of the CLI: a text delta and a tool's result.
 const DELTA: &str = r#"{"type":"stream_event","event":{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"Looking at the "}},"session_id":"a411c207-ed09-4d48-92ab-e7f12fa076d2","parent_tool_use_id":null,"uuid":"c78827a7-6940-45cd-a030-aa65eb337e2c"}"#;
 const RESULT: &str = r#"{"type":"user","message":{"role":"user","content":[{"tool_use_id":"toolu_01","type":"tool_result","content":"Filesystem 1K-blocks Used Available Use% Mounted on /dev/vda1 41152736 41152720 0 100% /","is_error":false}]},"parent_tool_use_id":null,"session_id":"a411c207-ed09-4d48-92ab-e7f12fa076d2","uuid":"710fcc3e-bf7b-4d8d-98e9-f673ed3a52a2","timestamp":"2026-11-23T17:56:17.028Z","tool_use_result":{"stdout":"Filesystem 1K-blocks Used Available Use% Mounted on /dev/vda1 41152736 41152720 0 100% /","stderr":"","interrupted":false,"isImage":false,"noOutputExpected":false}}"#;
 

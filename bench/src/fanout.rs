@@ -1,7 +1,7 @@
 //! 1,000 attached clients while about 50 events a second are written: delay, loss, memory.
 //!
 //! The writer is the power path itself: a `status` to a host that refuses connections records
-//! two events, and 25 of them are asked for each second.
+//! two events, and 25 of them are requested each second.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ const CLIENTS: usize = 1000;
 const SECONDS: u64 = 10;
 const VERBS_PER_SECOND: u64 = 25;
 
-/// What one client saw.
+/// The frames that one client received.
 #[derive(Default)]
 struct Seen {
     delays: Vec<f64>,
@@ -93,7 +93,7 @@ async fn measure(server: &Server, incident: &str, auth: &str) -> (Vec<Seen>, f64
     (clients.join_all().await, peak)
 }
 
-/// Throws away what the server answered so far.
+/// Discards the server's answers so far.
 fn drain(socket: &mut TcpStream) {
     let mut buffer = [0; 4096];
     while socket.try_read(&mut buffer).is_ok_and(|count| count > 0) {}

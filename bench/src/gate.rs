@@ -1,5 +1,5 @@
-//! The gate on a real virtual machine: what its verdict costs beside the hypervisor's own tool, and
-//! how long a cycle takes from the button to a login beside the two commands that it stands for.
+//! The gate on a real virtual machine: its verdict compared with the hypervisor's own tool, and a cycle up to
+//! an SSH login compared with the two equivalent commands.
 
 use std::fs;
 use std::path::Path;
@@ -49,7 +49,7 @@ fn status_on_proxmox(program: &Path) {
     );
 }
 
-/// Both on the same panicked guest: the reason why a cycle is asked for.
+/// Both on the same panicked guest, the usual reason for a cycle.
 fn cycle(program: &Path) {
     let host = LabHost::running();
     let fresh = |act: &dyn Fn()| {

@@ -1,5 +1,5 @@
-//! Every figure of the README, as ratios in one run: ours against the alternative, in turn, on
-//! the same machine in the same minute.
+//! Measures every figure of docs/figures.md in one run: ours and the alternative in turn, on the same machine
+//! in the same minute, so that the ratios are comparable.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,7 +7,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a bench: what it can't measure it must not print, and a panic says so"
+    reason = "a benchmark must not print a figure that it could not measure; it panics instead"
 )]
 
 mod bastion;

@@ -1,9 +1,9 @@
-//! What the first visit costs on a slow link.
+//! The size of the first visit.
 
 use crate::server::{Deployment, Server};
 use crate::stats;
 
-/// What a browser asks for at the first visit, besides what `index.html` names.
+/// Files that a browser requests at the first visit, besides those in `index.html`.
 const FIXED: [&str; 2] = ["/", "/manifest.webmanifest"];
 
 pub(crate) fn run() {

@@ -24,7 +24,7 @@ pub(crate) fn read_until(socket: &mut TcpStream, end: &[u8]) -> usize {
         let count = socket.read(&mut buffer).unwrap();
         assert!(count > 0, "the stream ended early, after {total} bytes");
         total += count;
-        // The end is at the end: only the last bytes are looked at.
+        // `end` can only be in the last bytes.
         let from = count.saturating_sub(512);
         tail.extend_from_slice(&buffer[from..count]);
         if tail.windows(end.len()).any(|window| window == end) {

@@ -52,7 +52,7 @@ pub(crate) fn run() {
     );
 }
 
-/// Writes the record before the server opens it.
+/// Writes the log before the server opens it.
 fn fill(deployment: &Deployment) -> IncidentId {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

@@ -1,6 +1,6 @@
-//! The agent in its sandbox against the same agent with walls alone: to the first word of an incident's
+//! The agent in its sandbox compared with the same agent under confinement: the first word of an incident's
 //! first turn and of a later one, `ssh devvm true` from inside, and memory. Real claude CLI, scripted model,
-//! real sshd; two servers that differ in `agent.sandbox` alone.
+//! real sshd; two servers that differ only in `agent.sandbox`.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -52,7 +52,7 @@ pub(crate) fn run() {
     ] {
         let median = |all: &[Turns]| stats::median(&mut all.iter().map(of).collect::<Vec<_>>());
         let (ours, theirs) = (median(&boxed), median(&bare));
-        let against = format!("walls alone: {theirs:.0} ms");
+        let against = format!("confinement only: {theirs:.0} ms");
         stats::print(
             name,
             &format!("{ours:.0} ms"),
@@ -67,13 +67,13 @@ pub(crate) fn run() {
     stats::print(
         "memory of one agent (PSS)",
         &format!("{ours:.0} MiB"),
-        &format!("walls alone: {theirs:.0} MiB"),
+        &format!("confinement only: {theirs:.0} MiB"),
         Some(ours / theirs),
         "–",
     );
 }
 
-/// What one incident took, in milliseconds, and the memory of its agent.
+/// The times of one incident, in milliseconds, and the memory of its agent.
 struct Turns {
     first: f64,
     later: f64,

@@ -1,4 +1,4 @@
-//! A release build of the server with a configuration of its own, ended by Drop.
+//! A release build of the server with its own configuration, stopped on drop.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The record's name under the data directory.
+/// The log's file name in the data directory.
 pub(crate) const RECORD_FILE: &str = "record.db";
 
-/// A token for the length of a bench.
+/// The API token of a benchmark.
 const TOKEN: &str = "bench-token-0123456789-0123456789-0123456789-abcdef";
 
 /// Directory, key, token and configuration.
@@ -22,14 +22,14 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// Points at a machine that is not there.
+    /// Configures a target that does not exist.
     pub(crate) fn without_target() -> Deployment {
         Deployment::new(
             "guest = { host = \"127.0.0.1\", port = 9, user = \"nobody\" }\nhost = { host = \"127.0.0.1\", port = 9, user = \"nobody\" }",
         )
     }
 
-    /// Points at `target`, the body of a `[[targets]]` table without its name.
+    /// Configures `target`, the body of a `[[targets]]` table without its name.
     pub(crate) fn new(target: &str) -> Deployment {
         let deployment = Deployment {
             dir: TempDir::new().unwrap(),
@@ -45,12 +45,12 @@ impl Deployment {
         deployment
     }
 
-    /// Points at another machine from the next start on.
+    /// Uses another target from the next start on.
     pub(crate) fn point_at(&mut self, target: &str) {
         target.clone_into(&mut self.target);
     }
 
-    /// Has an agent from the next start on; `settings` is the body of its table.
+    /// Uses an agent from the next start on; `settings` is the body of its table.
     pub(crate) fn set_agent(&mut self, settings: &str) {
         settings.clone_into(&mut self.agent);
     }
@@ -136,7 +136,7 @@ impl Server {
             / 1024.0
     }
 
-    /// Memory of all its descendants, what they share counted in parts.
+    /// Memory of all descendants, with shared pages counted proportionally.
     pub(crate) fn children_mib(&self) -> f64 {
         let mut family = vec![self.child.id()];
         let mut sum = 0.0;
@@ -173,7 +173,7 @@ impl Server {
         text
     }
 
-    /// Bytes of the body of `path` as a browser is sent them.
+    /// Bytes of the body of `path` as sent to a browser.
     pub(crate) fn encoded_length(&self, path: &str) -> usize {
         let answer = self.exchange("GET", path, "", "accept-encoding: br, gzip\r\n");
         let end = answer
@@ -220,7 +220,7 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     std::env::current_exe().unwrap().with_file_name(name)
 }
 
-/// An address on loopback that was free a moment ago.
+/// A loopback address that was free a moment ago.
 pub(crate) fn free_port() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -228,7 +228,7 @@ pub(crate) fn free_port() -> SocketAddr {
         .unwrap()
 }
 
-/// Returns when something there speaks HTTP.
+/// Returns when a server there speaks HTTP.
 pub(crate) fn wait_for(address: SocketAddr) {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(10) {

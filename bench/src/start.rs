@@ -1,4 +1,4 @@
-//! From the process's start to its first answer, and what it weighs when idle.
+//! Time from the process's start to its first answer, and its idle memory.
 
 use std::time::{Duration, Instant};
 
