@@ -1,5 +1,5 @@
-//! What an agent that speaks ACP, or something that answers in its place, can print: no bytes make the bridge
-//! panic or lose count of turns, and all that it says of them is known to the server's decoder.
+//! Output of an ACP agent or of another program in its place: no bytes make the bridge panic or lose count of turns, and
+//! the server's decoder knows every line that the bridge prints.
 #![no_main]
 
 use breakglass_acp::{Bridge, Effect, Plan, Session};

@@ -1,5 +1,5 @@
-//! A file that somebody sends as an exported incident: no bytes make the proof of it panic, and none
-//! that were not chained by a record pass it.
+//! A file that claims to be an exported incident: no bytes make the verification panic, and it accepts only
+//! bytes that a log has chained.
 #![no_main]
 
 use std::path::PathBuf;

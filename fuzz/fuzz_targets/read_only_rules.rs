@@ -1,5 +1,5 @@
-//! What an agent can send as a command: no bytes make the rules panic, and behind nothing that only
-//! reads can something be appended that changes.
+//! Commands of the agent: no bytes make the rules panic, and no change can be appended to a read-only line
+//! unnoticed.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! What every shell makes of a line that the rules call reading: each runs exactly the programs and words
-//! that were judged. An input is the beginning of a stream of choices, from which lines are made.
+//! Every shell runs a line that was judged read-only exactly with the programs and words that were judged. The input
+//! selects choices, from which lines are generated.
 #![no_main]
 
 use std::collections::HashSet;
@@ -10,11 +10,11 @@ use breakglass_bastion::{Judgement, Rules, split};
 use breakglass_rig::shells::{self, Case, PROGRAMS, Shells};
 use libfuzzer_sys::fuzz_target;
 
-/// Lines that are made of one input.
+/// Number of lines per input.
 const LINES: u32 = 16;
-/// Lines that a shell is started for.
+/// Number of lines per started shell.
 const BATCH: usize = 1000;
-/// Lines that are remembered, so as not to be run twice.
+/// Number of remembered lines, which are not run twice.
 const REMEMBERED: usize = 4_000_000;
 
 struct Asked {

@@ -1,6 +1,5 @@
-//! What a CLI of any version, or something that answers in its place, can print: no bytes make the
-//! decoder panic, its quick way says what its careful way says, and what is known of a line that can't be
-//! read is the same however it is cut.
+//! Output of any CLI version or of another program in its place: no bytes make the decoder panic, its fast path and its
+//! slow path agree, and the ids found in an unreadable line are the same wherever it is cut.
 #![no_main]
 
 use breakglass_agent::wire::{Outline, decode};
