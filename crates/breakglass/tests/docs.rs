@@ -76,8 +76,8 @@ fn is_rust_test(name: &str) -> bool {
         format!("src/{outer}/mod.rs"),
         format!("tests/{inner}.rs"),
         format!("tests/{inner}/mod.rs"),
-        format!("tests/all/{inner}.rs"),
-        format!("tests/all/{inner}/mod.rs"),
+        format!("tests/it/{inner}.rs"),
+        format!("tests/it/{inner}/mod.rs"),
     ];
     places
         .iter()
