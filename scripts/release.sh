@@ -34,9 +34,8 @@ install -m 0755 "target/$triple/release/breakglass" "$out/breakglass-$version-$t
 # The gate is static with either C library, and runs on hosts that are older than this machine.
 scripts/gate.sh
 install -m 0755 "target/static/$host/release/breakglass-gate" "$out/breakglass-gate-$version-$host"
-for package in breakglass breakglass-gate; do
-  python3 scripts/sbom.py "$package" "$triple" >"$out/$package-$version.cdx.json"
-done
+python3 scripts/sbom.py breakglass "$triple" >"$out/breakglass-$version.cdx.json"
+python3 scripts/sbom.py breakglass-gate "$host" >"$out/breakglass-gate-$version.cdx.json"
 if [ "${IMAGES:-yes}" != no ]; then
   BIN="target/$triple/release/breakglass" OUT="$out" scripts/image.sh
 fi
