@@ -89,7 +89,7 @@ bench *ARGS:
 gate:
     scripts/gate.sh
 
-# What a release consists of, in target/dist: server, gate, SBOMs, images, checksums. IMAGES=no leaves images out.
+# What a release consists of, in target/dist: server, gate, SBOMs, images, checksums. IMAGES=no skips the images.
 release:
     scripts/release.sh
 

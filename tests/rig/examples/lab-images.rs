@@ -1,4 +1,4 @@
-//! Builds the guest of the tests with a real virtual machine, unless it is there; prints where.
+//! Builds the guest for the tests with a real virtual machine unless it exists; prints its directory.
 
 #![allow(clippy::print_stdout, reason = "a program of the tests")]
 

@@ -1,9 +1,9 @@
-//! A real machine to save, for tests that are not written in Rust: starts it, prints its addresses
+//! A real virtual machine for tests that are not written in Rust: starts it, prints its addresses
 //! as one line of JSON, and ends it when standard input closes.
 //!
-//! While it lives, each line on standard input is a fault: `panic`, `freeze`, `thaw`, `pause`,
-//! `stop-qemu`, `continue-qemu`, `kill-qemu`, `kill-agent`, or `login` (waits until somebody can
-//! log in) or `boot-hangs` (waits until a boot stands before a frozen disk). Each is answered by one line, `done`.
+//! Each line on standard input is a fault: `panic`, `freeze`, `thaw`, `pause`,
+//! `stop-qemu`, `continue-qemu`, `kill-qemu`, `kill-agent`, or `login` (waits until a login
+//! succeeds) or `boot-hangs` (waits until a boot hangs at a frozen disk). Each is answered by one line, `done`.
 
 #![allow(
     clippy::print_stdout,

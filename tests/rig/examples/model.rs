@@ -1,12 +1,12 @@
-//! The scripted model server for a test that is not written in Rust, with a guest if it wants one.
+//! The scripted model server for a test that is not written in Rust, with a guest if requested.
 //!
 //! Reads one line of JSON from standard input: `{"replies": [{"text": "Done."}, {"bash": "ls"}],
 //! "forbid": ["a secret"], "guest": "ssh-ed25519 …"}`; `forbid` and `guest` may be missing. Prints one
-//! line, `{"url": …, "guest": {"port": …, "user": …, "known_hosts": …}}`, and lives until standard input
+//! line, `{"url": …, "guest": {"port": …, "user": …, "known_hosts": …}}`, and runs until standard input
 //! closes. Then it prints a second line, `{"requests": 2, "keys": […]}` with every API key that it
-//! was shown, and judges its client: exit code 0 only if that behaved.
+//! received, and judges its client: exit code 0 only if the client behaved.
 
-// This is test code: here a panic is the report.
+// Test code: a panic reports a failure.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

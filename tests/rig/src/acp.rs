@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// codex-acp.
 ///
 /// # Panics
-/// If it is not installed; the message is the line that installs it.
+/// If it is not installed; the message contains the command to install it.
 #[must_use]
 pub fn codex() -> PathBuf {
     installed(

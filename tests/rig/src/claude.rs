@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// The pinned CLI.
 ///
 /// # Panics
-/// If it is not installed; the message is the line that installs it.
+/// If it is not installed; the message contains the command to install it.
 #[must_use]
 pub fn claude() -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -25,7 +25,7 @@ pub fn claude() -> PathBuf {
 pub fn claude_in(dir: &Path) -> PathBuf {
     let real = claude().canonicalize().unwrap();
     let command = dir.join("claude");
-    // A copy where the directory is on another file system.
+    // A copy if the directory is on another file system.
     if std::fs::hard_link(&real, &command).is_err() {
         std::fs::copy(&real, &command).unwrap();
     }

@@ -1,6 +1,6 @@
-//! Real things for tests: each starts what it is named after, and `Drop` ends it.
+//! Real programs for tests: each type starts the program in its name, and `Drop` ends it.
 
-// This is test code: here a panic is the report.
+// Test code: a panic reports a failure.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

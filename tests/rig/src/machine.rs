@@ -1,6 +1,6 @@
-//! A whole machine as far as its files go: a real OpenSSH server in a mount namespace of its own, where
-//! a layer over `/etc`, `/root`, `/home`, `/usr` and `/var` takes every change. Accounts, sudo and
-//! sshd's usual files are real there, and gone with it.
+//! A machine with its own files: a real OpenSSH server in its own mount namespace, where
+//! a layer over `/etc`, `/root`, `/home`, `/usr` and `/var` receives every change. Accounts, sudo and
+//! sshd's usual files are real there, and disappear with it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::port;
 use crate::sshd::{self, SSHD};
 
-/// Lays the layers, makes host keys and a configuration, and becomes sshd.
+/// Mounts the layers, makes host keys and a configuration, and execs sshd.
 const START: &str = r#"
 set -eu
 layers=$1 port=$2
@@ -45,17 +45,17 @@ cat >/root/.ssh/authorized_keys
 exec "$3" -D -E "$4"
 "#;
 
-/// A machine that its operator enters as root; dropping it ends it and all that runs on it.
+/// A machine with a root login for its operator; dropping it ends it and everything that runs on it.
 #[derive(Debug)]
 pub struct Machine {
     dir: TempDir,
     child: Child,
-    /// Where it listens, on 127.0.0.1.
+    /// Its port on 127.0.0.1.
     pub port: u16,
 }
 
 impl Machine {
-    /// With root open to the lines of `authorized_keys`.
+    /// A machine whose root has these lines in `authorized_keys`.
     ///
     /// # Panics
     /// When it does not come up: it needs root, overlay mounts and OpenSSH's server.
@@ -71,7 +71,7 @@ impl Machine {
         );
         for _ in 0..5 {
             let port = port::own();
-            // Somebody else may take the port in between: then sshd ends, and another is tried.
+            // Another process may take the port in between: then sshd ends, and another port is tried.
             if let Some(machine) = Machine::start_on(port, authorized_keys) {
                 return machine;
             }
@@ -113,7 +113,7 @@ impl Machine {
         up.then_some(machine)
     }
 
-    /// A Proxmox host whose guest 102 is off: with the stand-in for `qm` in its usual place.
+    /// A Proxmox host whose guest 102 is off, with the stand-in for `qm` in the usual place.
     ///
     /// # Panics
     /// Like [`Machine::start`].
@@ -130,13 +130,13 @@ impl Machine {
         machine
     }
 
-    /// Where a file of the machine is for this process.
+    /// The path of a file of the machine for this process.
     #[must_use]
     pub fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.child.id()))
     }
 
-    /// A file's text; empty where there is none.
+    /// A file's text; empty if there is none.
     #[must_use]
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_default()
@@ -163,8 +163,8 @@ impl Machine {
         command.output().expect("apt-get install util-linux")
     }
 
-    /// All that was ever changed on it, but logs and the stand-in's own: each file with its inode, owner, mode,
-    /// time and contents. The same text twice says that nothing was touched in between.
+    /// All changed files except logs and the stand-in's own, with inode, owner, mode, time and contents. The
+    /// same text twice proves that no file was touched in between.
     ///
     /// # Panics
     /// When it can't be listed.
@@ -179,14 +179,14 @@ impl Machine {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Its line in a `known_hosts` file, for whoever reaches it on `port`.
+    /// Its line in a `known_hosts` file, for a client that connects to `port`.
     #[must_use]
     pub fn known_hosts(&self, port: u16) -> String {
         let key = self.read("/etc/ssh/ssh_host_ed25519_key.pub");
         format!("[127.0.0.1]:{port} {key}")
     }
 
-    /// What its sshd has logged.
+    /// The log of its sshd.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()

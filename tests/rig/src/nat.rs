@@ -1,4 +1,4 @@
-//! A router with address translation: whoever comes through it is seen under the router's address.
+//! A router with address translation: clients behind it appear under the router's address.
 
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
@@ -8,10 +8,10 @@ use std::thread::JoinHandle;
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
-/// Leads to one port on loopback; dropping it ends it.
+/// Forwards to one port on loopback; dropping it ends it.
 #[derive(Debug)]
 pub struct Nat {
-    /// Where it listens, on 127.0.0.1.
+    /// Its port on 127.0.0.1.
     pub port: u16,
     source: Arc<AtomicU32>,
     stop: Arc<AtomicBool>,
@@ -19,7 +19,7 @@ pub struct Nat {
 }
 
 impl Nat {
-    /// Leads to `port`, seen as `source`, which has to be an address of loopback.
+    /// Forwards to `port` from `source`, which must be a loopback address.
     ///
     /// # Panics
     /// When there is no port to listen on.
@@ -38,7 +38,7 @@ impl Nat {
                     return;
                 }
                 let from = Ipv4Addr::from_bits(from.load(Ordering::SeqCst));
-                // Who can't be reached is hung up on.
+                // If the target is unreachable, close the connection.
                 if let Ok(outer) = outward(from, port) {
                     join(inner, outer);
                 }
@@ -52,7 +52,7 @@ impl Nat {
         }
     }
 
-    /// New connections are seen under another address from now on.
+    /// New connections come from another address from now on.
     pub fn renumber(&self, source: Ipv4Addr) {
         self.source.store(source.to_bits(), Ordering::SeqCst);
     }
@@ -61,7 +61,7 @@ impl Nat {
 impl Drop for Nat {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // Wakes it from waiting for the next one.
+        // Wakes the thread that waits for the next connection.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

@@ -1,18 +1,18 @@
-//! Ports for what can't take one of its own choice, or has to come back on the same one.
+//! Ports for servers that cannot choose one themselves, or must return on the same one.
 
 use std::fs::{self, File, TryLockError};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below what the system gives to whoever asks for any port: nobody gets one of these by chance
+/// Below the range of ports that the system assigns itself: no process gets one of these by chance
 /// while its owner is down.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 12_000;
 
-/// A port of loopback that nobody uses and that no other test takes while this process lives.
+/// An unused loopback port that no other test takes while this process lives.
 ///
 /// # Panics
-/// When all are taken, or the file that holds one can't be made.
+/// When all are taken, or the file that reserves one can't be made.
 #[must_use]
 pub fn own() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -25,13 +25,13 @@ pub fn own() -> u16 {
         .expect("a free port")
 }
 
-/// An address on loopback with a port of the kind of [`own`].
+/// A loopback address with a port from [`own`].
 #[must_use]
 pub fn own_address() -> String {
     SocketAddrV4::new(Ipv4Addr::LOCALHOST, own()).to_string()
 }
 
-/// Whether this process holds `port` now, by the lock on a file that goes with the process.
+/// Whether this process reserves `port` now, by a file lock that ends with the process.
 fn held(port: u16) -> bool {
     let user = rustix::process::geteuid().as_raw();
     let directory = std::env::temp_dir().join(format!("breakglass-ports-{user}"));

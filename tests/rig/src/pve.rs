@@ -1,9 +1,9 @@
-//! Proxmox's cluster file system, as far as the gate and the stand-in for `qm` read it.
+//! The part of Proxmox's cluster file system that the gate and the stand-in for `qm` read.
 
 use std::fs;
 use std::path::Path;
 
-/// What `.members` says on one node of a cluster of three.
+/// The content of `.members` on one node of a cluster of three.
 #[must_use]
 pub fn members(quorate: bool) -> String {
     let quorate = u8::from(quorate);
@@ -15,7 +15,7 @@ pub fn members(quorate: bool) -> String {
     )
 }
 
-/// What `.vmlist` says of a cluster whose guest 102 is on `node`, as a `kind`.
+/// The content of `.vmlist` in a cluster whose guest 102 is on `node`, as a `kind`.
 #[must_use]
 pub fn vmlist(node: &str, kind: &str) -> String {
     format!(
@@ -25,7 +25,7 @@ pub fn vmlist(node: &str, kind: &str) -> String {
     )
 }
 
-/// Writes into `dir` what a healthy node says: a quorum, and guest 102 with a configuration.
+/// Writes the files of a healthy node to `dir`: a quorum, and guest 102 with a configuration.
 ///
 /// # Panics
 /// When it can't be written.
@@ -41,7 +41,7 @@ pub fn healthy(dir: &Path) {
     .unwrap();
 }
 
-/// Has high availability manage guest 102, requested to be in `state`.
+/// Puts guest 102 under high availability, with `state` requested.
 ///
 /// # Panics
 /// When it can't be written.

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 /// A monitor that listens until it is dropped.
 ///
-/// It says what the file `runstate` of its state directory holds, or `running`. While a file
-/// `monitor-hangs` is there, it accepts and then says nothing, as a stopped QEMU does.
+/// It reports the content of the file `runstate` in its state directory, or `running`. While a file
+/// `monitor-hangs` exists, it accepts connections and sends nothing, like a stopped QEMU.
 #[derive(Debug)]
 pub struct Monitor {
     socket: PathBuf,
@@ -35,7 +35,7 @@ impl Monitor {
         let (state, over) = (state.to_owned(), Arc::clone(&ended));
         let thread = std::thread::spawn(move || {
             let mut disk = Disk::default();
-            // One client at a time, as QEMU has it.
+            // One client at a time, like QEMU.
             for client in listener.incoming() {
                 if over.load(Ordering::SeqCst) {
                     return;
@@ -99,7 +99,7 @@ fn converse(
                 continue;
             }
         };
-        // An event between question and answer, as a busy guest sends them.
+        // An event between question and answer, as with a busy guest.
         writeln!(
             out,
             r#"{{"timestamp": {{"seconds": 1}}, "event": "RTC_CHANGE"}}"#
@@ -109,7 +109,7 @@ fn converse(
     Ok(())
 }
 
-/// Writes a hundred blocks from one look at it to the next, until a file `stalled` is there.
+/// Writes a hundred blocks between two queries, until a file `stalled` exists.
 #[derive(Debug, Default)]
 struct Disk {
     writes: u64,

@@ -1,4 +1,4 @@
-//! A real OpenSSH server on loopback, with keys and configuration of its own.
+//! A real OpenSSH server on loopback, with its own keys and configuration.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,12 +14,12 @@ use tempfile::TempDir;
 
 use crate::port;
 
-/// sshd re-executes itself, so it wants its absolute path.
+/// sshd re-executes itself, so it needs its absolute path.
 pub(crate) const SSHD: &str = "/usr/sbin/sshd";
-/// A server that can't start says so by ending; this is for a machine that others use.
+/// A server that cannot start exits at once; this timeout is for a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// A server; dropping it ends it and every process that it started.
+/// A server; dropping it ends it and all its child processes.
 #[derive(Debug)]
 pub struct Sshd {
     dir: TempDir,
@@ -27,7 +27,7 @@ pub struct Sshd {
     variables: bool,
     path: Option<PathBuf>,
     sessions: u32,
-    /// Where it listens, on 127.0.0.1.
+    /// Its port on 127.0.0.1.
     pub port: u16,
 }
 
@@ -41,7 +41,7 @@ impl Sshd {
         Sshd::with_authorized_keys(&format!("{public_key}\n"))
     }
 
-    /// Lets the owner of `public_key` run `command` and nothing else.
+    /// Lets the owner of `public_key` run only `command`.
     ///
     /// # Panics
     /// Like [`Sshd::open`].
@@ -54,7 +54,7 @@ impl Sshd {
         Sshd::with_authorized_keys(&format!("command=\"{command}\",restrict {public_key}\n"))
     }
 
-    /// Lets in whom `text` says.
+    /// Uses `text` as its `authorized_keys`.
     ///
     /// # Panics
     /// Like [`Sshd::open`].
@@ -99,7 +99,7 @@ impl Sshd {
         format!("[127.0.0.1]:{} {key}", self.port)
     }
 
-    /// Kills it and all that it started, at once, as a machine that loses power.
+    /// Kills it and all its child processes at once, like a power failure.
     pub fn kill(&mut self) {
         let Some(mut child) = self.child.take() else {
             return;
@@ -129,7 +129,7 @@ impl Sshd {
         self.restart();
     }
 
-    /// Restarts it as one that takes no variables of its clients.
+    /// Restarts it without accepting environment variables of clients.
     ///
     /// # Panics
     /// When it does not come up.
@@ -138,7 +138,7 @@ impl Sshd {
         self.restart();
     }
 
-    /// Restarts it as one that grants `sessions` sessions on a connection.
+    /// Restarts it with `MaxSessions` set to `sessions`.
     ///
     /// # Panics
     /// When it does not come up.
@@ -147,7 +147,7 @@ impl Sshd {
         self.restart();
     }
 
-    /// Restarts it as one whose commands are looked for in `dir` first.
+    /// Restarts it with `dir` first in the `PATH` of commands.
     ///
     /// # Panics
     /// When it does not come up.
@@ -156,7 +156,7 @@ impl Sshd {
         self.restart();
     }
 
-    /// From now on lets in whom `text` says.
+    /// Uses `text` as its `authorized_keys` from now on.
     ///
     /// # Panics
     /// When it can't be written.
@@ -164,7 +164,7 @@ impl Sshd {
         fs::write(self.dir.path().join("authorized_keys"), text).unwrap();
     }
 
-    /// Stops it and all that it started, as a stalled machine; the kernel still takes connections.
+    /// Stops it and all its child processes, like a stalled machine; the kernel still accepts connections.
     pub fn freeze(&self) {
         self.signal_all(Signal::STOP);
     }
@@ -185,8 +185,8 @@ impl Sshd {
         }
     }
 
-    /// Cuts every connection as a network that is gone does: sshd's own processes end, what they
-    /// started is left to notice that.
+    /// Cuts every connection, like a network failure: sshd's own processes end, and their child processes must
+    /// notice that.
     pub fn cut_connections(&self) {
         let Some(child) = &self.child else { return };
         let is_sshd = |pid: &u32| {
@@ -199,20 +199,20 @@ impl Sshd {
         }
     }
 
-    /// How many connections it has taken and not refused, since it was made.
+    /// Number of connections that it has accepted and not refused since it was created.
     #[must_use]
     pub fn logins(&self) -> usize {
         self.log().matches("Accepted publickey").count()
     }
 
-    /// What it has logged since it was made.
+    /// Its log since it was created.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
-    /// Why it may have closed a connection, for the words of a test that fails: whether it is still
-    /// there, and the last of what it logged (`MaxStartups`, `LoginGraceTime`, penalties, a crash).
+    /// Why it may have closed a connection, for the message of a failing test: whether it still runs,
+    /// and the end of its log (`MaxStartups`, `LoginGraceTime`, penalties, a crash).
     #[must_use]
     pub fn last_words(&self) -> String {
         const LINES: usize = 30;
@@ -243,7 +243,7 @@ impl Sshd {
     fn start_on_a_free_port(&mut self) {
         for _ in 0..5 {
             self.port = port::own();
-            // Somebody else may take the port in between: then sshd ends, and another is tried.
+            // Another process may take the port in between: then sshd ends, and another port is tried.
             if self.start() {
                 return;
             }
@@ -280,21 +280,21 @@ impl Sshd {
             text,
             "AuthorizedKeysFile {dir}/authorized_keys\nPidFile none\n"
         );
-        // The directory is a temporary one, and PAM would want root's account set up.
+        // The directory is temporary, and PAM would require a complete account for root.
         text.push_str("StrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\n");
         text.push_str("PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n");
         text.push_str("Subsystem sftp internal-sftp\n");
         if self.variables {
-            // As Debian ships it.
+            // Debian's default.
             text.push_str("AcceptEnv LANG LC_*\n");
         }
-        // Else bash, started by sshd, would run whatever the account's .bashrc holds.
+        // Otherwise bash, started by sshd, would run the account's .bashrc.
         text.push_str("SetEnv SHLVL=1");
         if let Some(dir) = &self.path {
             let _ = write!(text, " PATH={}:/usr/bin:/bin", dir.display());
         }
         text.push('\n');
-        // The tests look for what OpenSSH does by default.
+        // The tests depend on OpenSSH's defaults.
         let _ = writeln!(text, "MaxSessions {}", self.sessions);
         text.push_str("MaxStartups 100\nLogLevel VERBOSE\n");
         let path = self.dir.path().join("sshd_config");
@@ -309,7 +309,7 @@ impl Drop for Sshd {
     }
 }
 
-/// Whether the server that `child` becomes answers before it ends.
+/// Whether the server in `child` answers before it ends.
 pub(crate) fn wait_for_banner(child: &mut Child, port: u16) -> bool {
     let end = Instant::now() + START_LIMIT;
     while Instant::now() < end {
@@ -324,7 +324,7 @@ pub(crate) fn wait_for_banner(child: &mut Child, port: u16) -> bool {
     false
 }
 
-/// Ends a process and all that it started, at once.
+/// Ends a process and all its descendants at once.
 pub(crate) fn kill_tree(root: u32) {
     for pid in tree(root) {
         send(pid, Signal::KILL);
@@ -350,8 +350,8 @@ fn keygen(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// `root` and all its descendants; sshd gives each connection a session of its own, so a process
-/// group would not hold them.
+/// `root` and all its descendants; sshd gives each connection its own session, so a process
+/// group would not contain them.
 fn tree(root: u32) -> Vec<u32> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -361,7 +361,7 @@ fn tree(root: u32) -> Vec<u32> {
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
             continue;
         };
-        // `pid (name) state ppid …`, and the name may hold anything.
+        // `pid (name) state ppid …`; the name may contain any character.
         let parent = stat
             .rsplit_once(')')
             .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());

@@ -1,4 +1,4 @@
-//! The machines of the lab are what the tests with a real guest take them for.
+//! The machines of the lab behave as the tests with a real guest assume.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use std::fs;
 
 use breakglass_rig::lab::{Guest, Libvirt, Machine, alive};
 
-/// Every fault of a machine that any hypervisor has.
+/// Every fault that exists on any hypervisor.
 fn every_fault_is_real(machine: &impl Machine) {
     let qemu = machine.qemu().unwrap();
     machine.kill_agent();

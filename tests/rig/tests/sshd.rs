@@ -1,4 +1,4 @@
-//! A server of the rig says why it closed a connection.
+//! The rig's sshd reports why it closed a connection.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ fn what_closed_a_connection_is_in_the_last_words_of_the_server() {
     let patience = Some(Duration::from_secs(60));
     client.set_read_timeout(patience).unwrap();
     client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-    // Until the server has closed it, by its end or by a reset.
+    // Until the server has closed it, by a shutdown or a reset.
     let _ = client.read_to_end(&mut Vec::new());
     let words = sshd.last_words();
     assert!(words.contains(" is there, load "), "{words}");

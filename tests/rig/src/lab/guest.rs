@@ -16,7 +16,7 @@ use super::qmp;
 const DISK: &str = "drive-virtio0";
 
 /// Guest 102. In its run directory: `102.pid`, `102.qmp`, `102.qga`, `102.serial0`, and
-/// `102.lab`, a second monitor that keeps faults apart from whoever holds the first one.
+/// `102.lab`, a second monitor for faults, independent of the client of the first one.
 #[derive(Debug)]
 pub struct Guest {
     dir: TempDir,
@@ -68,7 +68,7 @@ impl Guest {
         assert!(output.status.success(), "QEMU does not start: {words}");
     }
 
-    /// Where its pid file and sockets are.
+    /// The directory of its pid file and sockets.
     #[must_use]
     pub fn run_dir(&self) -> PathBuf {
         self.dir.path().join("run")
@@ -101,8 +101,8 @@ impl Guest {
             format!("-chardev socket,id={name},path={dir}/run/102.{name},server=on,wait=off")
         };
         let [qmp, lab, qga] = ["qmp", "lab", "qga"].map(socket);
-        // Proxmox's QEMU has an option `-id`, by which its processes are known. Stock QEMU gets the
-        // same two arguments as its name and as a disk image that nobody uses.
+        // Proxmox's QEMU has an option `-id`, which identifies its processes. Stock QEMU gets the
+        // same two arguments as its name and as an unused disk image.
         format!(
             "#!/bin/sh\ncd {dir}/run && rm -f 102.serial0.log && /usr/bin/qemu-system-x86_64 \
              -name -id 102 -M q35 -accel tcg,thread=multi,tb-size=256 -cpu max -m 192 -smp 1 \
@@ -135,7 +135,7 @@ impl Machine for Guest {
     }
 
     fn freeze_disk(&self) {
-        // One byte a second: no limit of operations is zero.
+        // One byte a second, because a limit of zero means no limit.
         self.throttle(1);
     }
 

@@ -17,15 +17,15 @@ use crate::sshd::Sshd;
 const LIMITS: &str = "ask_seconds = 10\nstop_seconds = 30\nterminate_seconds = 5\nstart_seconds = 60\n\
                       settle_seconds = 15\nforensics_seconds = 8\nsample_gap_seconds = 2\n";
 
-/// Exit code of an `ssh` that lost its connection, or got none.
+/// Exit code of `ssh` if it lost its connection or got none.
 const LOST: i32 = 255;
 
 /// The host of a real guest. One key opens both: that of [`images`].
 #[derive(Debug)]
 pub struct LabHost<H: Hypervisor> {
-    /// Its SSH server, which knows nothing but the gate.
+    /// Its SSH server, which runs only the gate.
     pub sshd: Sshd,
-    /// The guest, and what it runs under.
+    /// The guest with its hypervisor.
     pub guest: H,
     images: Images,
     dir: TempDir,
@@ -87,7 +87,7 @@ impl<H: Hypervisor> LabHost<H> {
             .collect()
     }
 
-    /// Where the gate keeps its forensics bundles.
+    /// The directory of the gate's forensics bundles.
     #[must_use]
     pub fn forensics(&self) -> PathBuf {
         self.dir.path().join("forensics")
@@ -106,7 +106,7 @@ impl<H: Hypervisor> LabHost<H> {
     #[must_use]
     pub fn client(&self, line: &str) -> Command {
         let mut ssh = Command::new("ssh");
-        // Says why a connection ended, and nothing else.
+        // Prints only why a connection ended.
         ssh.args(["-F", "none", "-o", "LogLevel=ERROR", "-i"])
             .arg(self.key())
             .args(["-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"])
@@ -121,8 +121,8 @@ impl<H: Hypervisor> LabHost<H> {
         ssh
     }
 
-    /// Sends `line` to the gate through SSH and waits for its end. Where that fails, the words of
-    /// standard error are `ssh`'s and those of sshd's own log.
+    /// Sends `line` to the gate through SSH and waits for its end. If that fails, standard error has the
+    /// messages of `ssh` and of sshd's log.
     ///
     /// # Panics
     /// When there is no `ssh`, or it was killed.
@@ -138,7 +138,7 @@ impl<H: Hypervisor> LabHost<H> {
         Answer { code, out, err }
     }
 
-    /// Everything that a client needs to know, for programs.
+    /// Everything that a client needs, as JSON.
     #[must_use]
     pub fn addresses(&self) -> Value {
         let at = |port: u16, user: &str| json!({ "host": "127.0.0.1", "port": port, "user": user });
@@ -151,7 +151,7 @@ impl<H: Hypervisor> LabHost<H> {
     }
 }
 
-/// What the gate answered to one line.
+/// The gate's answer to one line.
 #[derive(Debug)]
 pub struct Answer {
     /// Exit code of the gate, as `ssh` passes it on.
@@ -169,7 +169,7 @@ impl Answer {
         String::from_utf8_lossy(&self.out).into_owned()
     }
 
-    /// The last line's verdict; empty where there is none.
+    /// The last line's verdict; empty if there is none.
     #[must_use]
     pub fn verdict(&self) -> String {
         let text = self.text();

@@ -1,11 +1,11 @@
-//! What a guest boots from: built once by `tests/lab/build-guest.sh`, kept under `target/lab`.
+//! Kernel, initrd and disk of a guest: built once by `tests/lab/build-guest.sh`, cached in `target/lab`.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Which files of `tests/lab` make the guest: a change of one builds another.
+/// The files of `tests/lab` that make the guest: a change of one builds a new guest.
 const SOURCES: [&str; 4] = [
     "build-guest.sh",
     "guest-init",
@@ -13,7 +13,7 @@ const SOURCES: [&str; 4] = [
     "guest-login-shell",
 ];
 
-/// The kernel's command line: both consoles, and no time spent on what a test does not need.
+/// The kernel's command line: both consoles, and no delays that a test does not need.
 pub(super) const CMDLINE: &str = "console=tty0 console=ttyS0 panic=0 quiet loglevel=4 \
     random.trust_cpu=on mitigations=off cryptomgr.notests tsc=reliable no_timer_check \
     rcupdate.rcu_expedited=1";
@@ -43,11 +43,11 @@ impl Images {
     }
 }
 
-/// The guest of this version of the scripts, built if it is not there. Processes wait for each
+/// The guest of this version of the scripts, built if it does not exist. Processes wait for each
 /// other, so only one builds.
 ///
 /// # Panics
-/// When it can't be built; the message holds the script's words.
+/// When it can't be built; the message contains the script's output.
 #[must_use]
 pub fn images() -> Images {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -80,7 +80,7 @@ fn build(scripts: &Path, dir: &Path) {
     );
 }
 
-/// Where the lab's scripts lie.
+/// The directory of the lab's scripts.
 pub(super) fn scripts() -> PathBuf {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab");
     scripts.canonicalize().unwrap()

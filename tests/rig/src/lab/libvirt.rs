@@ -1,4 +1,4 @@
-//! A machine under a real libvirtd that has the system's directories to itself.
+//! A machine under a real libvirtd with private copies of the system's directories.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use super::images::{CMDLINE, Images, images, scripts};
 use super::login::{Login, words};
 use super::machine::{Hypervisor, Machine, kill_all, signal, until};
 
-/// The domain `victim`, and the libvirtd that it runs under.
+/// The domain `victim` and its libvirtd.
 #[derive(Debug)]
 pub struct Libvirt {
     dir: TempDir,
@@ -20,7 +20,7 @@ pub struct Libvirt {
     login: Login,
 }
 
-/// Whether the machine has a device by which the guest tells that it panicked.
+/// Whether the machine has a device through which the guest reports a panic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PanicDevice {
     /// None, as on most hosts: a panicked guest stays `running`.
@@ -59,7 +59,7 @@ impl Libvirt {
         let images = images();
         let dir = tempfile::tempdir().unwrap();
         fs::copy(images.file("disk.img"), dir.path().join("disk.img")).unwrap();
-        // What libvirt found out about this QEMU is kept: finding it out takes seconds.
+        // Keep libvirt's cache of QEMU's capabilities: filling it takes seconds.
         let cache = images.dir.with_file_name("libvirt-cache");
         fs::create_dir_all(&cache).unwrap();
         symlink(cache, dir.path().join("cache")).unwrap();
@@ -82,7 +82,7 @@ impl Libvirt {
         self.login.wait();
     }
 
-    /// The connection URI that leads to this libvirtd.
+    /// The connection URI of this libvirtd.
     #[must_use]
     pub fn uri(&self) -> String {
         format!(
@@ -100,7 +100,7 @@ impl Libvirt {
     /// Runs `virsh` for at most a minute; its standard output.
     ///
     /// # Errors
-    /// Its words, when it failed or took too long.
+    /// Its output, if it failed or took too long.
     ///
     /// # Panics
     /// When there is no `virsh`.
@@ -124,7 +124,7 @@ impl Libvirt {
         signal(self.daemon.id(), Signal::CONT);
     }
 
-    /// Kills libvirtd; the guest lives on.
+    /// Kills libvirtd; the guest continues.
     ///
     /// # Panics
     /// When it can't be waited for.
@@ -169,8 +169,8 @@ impl Libvirt {
     }
 }
 
-/// libvirtd with a view of its own of the file system; `unshare` and the script become it, so
-/// it is a child like any other.
+/// libvirtd with its own view of the file system. `unshare` and the script exec it, so
+/// it is an ordinary child process.
 fn spawn(dir: &Path) -> Child {
     let log = fs::File::create(dir.join("out")).unwrap();
     Command::new("unshare")
@@ -223,7 +223,7 @@ impl Hypervisor for Libvirt {
 
 impl Drop for Libvirt {
     fn drop(&mut self) {
-        // First the daemon: it would report the guest's end, and may be stopped by a signal.
+        // First the daemon, which would report the guest's end and may be stopped by a signal.
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
         kill_all(self.dir.path());

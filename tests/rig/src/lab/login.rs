@@ -1,4 +1,4 @@
-//! The way into a guest: SSH with the lab's key, never for ever.
+//! Login to a guest: SSH with the lab's key, always with a timeout.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
@@ -10,24 +10,24 @@ use std::time::{Duration, Instant};
 use super::images::Images;
 use crate::port;
 
-/// Longest time that a command in a healthy guest may take, on a machine that others use.
+/// Timeout of a command in a healthy guest, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest time of a command in a guest that may be about to vanish: then nothing says so.
+/// Timeout of a command in a guest that may disappear without a message.
 const DOUBT: Duration = Duration::from_secs(10);
-/// Longest boot.
+/// Timeout of a boot.
 const BOOT: Duration = Duration::from_secs(180);
 
 /// Root's login on a guest.
 #[derive(Debug, Clone)]
 pub struct Login {
-    /// The port on 127.0.0.1 that leads to the guest's SSH server.
+    /// The port on 127.0.0.1 that is forwarded to the guest's SSH server.
     pub port: u16,
     /// The private key.
     pub key: PathBuf,
 }
 
 impl Login {
-    /// A login by the key of `images` on a port that nobody uses.
+    /// A login with the key of `images` on an unused port.
     pub(super) fn on_a_free_port(images: &Images) -> Login {
         Login {
             port: port::own(),
@@ -38,7 +38,7 @@ impl Login {
     /// Runs `command` in a healthy guest, for at most a minute; its output.
     ///
     /// # Errors
-    /// The words of `ssh`, or of the command, when one failed or took too long.
+    /// The output of `ssh` or of the command, if one failed or took too long.
     ///
     /// # Panics
     /// When there is no `ssh`.
@@ -72,16 +72,16 @@ impl Login {
         words(&output)
     }
 
-    /// Waits until somebody can log in; how long that took.
+    /// Waits until a login succeeds; returns how long that took.
     ///
     /// # Panics
-    /// When nobody can within three minutes.
+    /// When none succeeds within three minutes.
     pub fn wait(&self) -> Duration {
         let began = Instant::now();
         let mut last = String::new();
         while began.elapsed() < BOOT {
-            // User networking accepts for a dead guest too: only a greeting proves an SSH server.
-            // The longer it takes, the more slowly the guest is taken to run.
+            // User networking accepts connections for a dead guest too: only a greeting proves an SSH server.
+            // The longer it takes, the slower the guest is assumed to be.
             if self.greets_within(Duration::from_secs(1) + began.elapsed() / 8) {
                 match self.try_run("true") {
                     Ok(_) => return began.elapsed(),
@@ -94,8 +94,8 @@ impl Login {
         panic!("no login on the guest's port {}: {last}", self.port);
     }
 
-    /// Whether the guest's SSH server greets within a second. That it does not proves nothing of a
-    /// guest that should: [`Login::wait`] for that one.
+    /// Whether the guest's SSH server greets within a second. A missing greeting proves nothing about a
+    /// guest that should answer: use [`Login::wait`] for that.
     #[must_use]
     pub fn greets(&self) -> bool {
         self.greets_within(Duration::from_secs(1))
@@ -111,7 +111,7 @@ impl Login {
     }
 }
 
-/// What a program printed, or how it failed.
+/// The output of a program, or its failure.
 pub(super) fn words(output: &Output) -> Result<String, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {

@@ -1,4 +1,4 @@
-//! What every machine of the lab offers: a login, a process, and faults.
+//! Common to every machine of the lab: a login, a process, and faults.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,27 +9,27 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::login::Login;
 
-/// A virtual machine with its faults. All are real: nothing is simulated but the hardware.
+/// A virtual machine with its faults. All are real: only the hardware is simulated.
 pub trait Machine {
-    /// The way in.
+    /// The login.
     fn login(&self) -> &Login;
 
-    /// The directory that only this machine's QEMU names in its arguments.
+    /// The directory that only this machine's QEMU has in its arguments.
     fn dir(&self) -> &Path;
 
-    /// What the guest printed on its serial console.
+    /// The output of the guest on its serial console.
     fn serial_log(&self) -> PathBuf;
 
-    /// Lets no write of the guest's disk end; its monitor goes on answering.
+    /// Blocks every write of the guest's disk; its monitor still answers.
     fn freeze_disk(&self);
 
     /// Undoes [`Machine::freeze_disk`].
     fn thaw_disk(&self);
 
-    /// Stops the guest's processor, as an operator's `suspend`.
+    /// Stops the guest's processor, like an operator's `suspend`.
     fn pause(&self);
 
-    /// The QEMU process; nothing when there is none.
+    /// The QEMU process, if there is one.
     ///
     /// # Panics
     /// When there are two: then one disk has two writers.
@@ -39,11 +39,11 @@ pub trait Machine {
         found.first().copied()
     }
 
-    /// Waits until a boot has come to the guest's disk; whether it ends there, as one does whose
+    /// Waits until a boot has reached the guest's disk; returns whether it hangs there, as it does if the
     /// disk is frozen.
     ///
     /// # Panics
-    /// When no boot comes so far.
+    /// When no boot reaches it.
     fn boot_hangs(&self) -> bool {
         until("a boot comes to the disk", || {
             let text = fs::read(self.serial_log()).unwrap_or_default();
@@ -65,8 +65,8 @@ pub trait Machine {
                 .count()
         };
         let before = count();
-        // In the background, so that the login is over before the guest is; where it is not, nobody
-        // is told any more that it was done.
+        // In the background, so that the login ends before the guest does; otherwise its result would
+        // never arrive.
         let crash = "(sleep 0.2; echo c >/proc/sysrq-trigger) </dev/null >/dev/null 2>&1 &";
         let said = self.login().try_run(crash);
         until(&format!("the guest's kernel panics ({said:?})"), || {
@@ -82,14 +82,14 @@ pub trait Machine {
         let _ = self.login().run("kill -9 $(cat /run/qga.pid)").unwrap();
     }
 
-    /// Stops the QEMU process by a signal: nothing of it answers.
+    /// Stops the QEMU process by a signal: it no longer answers.
     ///
     /// # Panics
     /// When there is none.
     fn stop_qemu(&self) {
         let pid = self.qemu().unwrap();
         signal(pid, Signal::STOP);
-        until("QEMU stands still", || state(pid) == Some('T'));
+        until("QEMU is stopped", || state(pid) == Some('T'));
     }
 
     /// Undoes [`Machine::stop_qemu`].
@@ -110,9 +110,9 @@ pub trait Machine {
     }
 }
 
-/// A machine that the gate has a driver for.
+/// A machine for which the gate has a driver.
 pub trait Hypervisor: Machine {
-    /// The lines of the gate's policy that lead to this machine.
+    /// The lines of the gate's policy for this machine.
     fn policy(&self) -> String;
 }
 
@@ -142,14 +142,14 @@ pub(super) fn kill_all(dir: &Path) {
     }
 }
 
-/// Sends `which` to `pid`, if it is there.
+/// Sends `which` to `pid`, if it exists.
 pub(super) fn signal(pid: u32, which: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, which);
     }
 }
 
-/// Whether process `pid` is there and more than a corpse.
+/// Whether process `pid` exists and is not a zombie.
 #[must_use]
 pub fn alive(pid: u32) -> bool {
     state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))

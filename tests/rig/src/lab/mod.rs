@@ -1,14 +1,14 @@
-//! Real virtual machines to save, and real faults for them.
+//! Real virtual machines with real faults.
 //!
 //! ```text
 //!  Guest    under plain QEMU, its files named as Proxmox names them      (102.pid, .qmp, .qga, .serial0)
 //!  Proxmox  the same under the stand-in for `qm`
 //!  Libvirt  the same under a libvirtd of its own           (domain `victim`)
-//!  LabHost  one of the last two to connect to: sshd ─▶ gate ─▶ qm or virsh
+//!  LabHost  one of the last two behind SSH: sshd ─▶ gate ─▶ qm or virsh
 //! ```
 //!
-//! Each has its directory, ports and processes to itself, and `Drop` ends what it started. All
-//! emulation is done in software, so a build machine without KVM will do. Needs root and the
+//! Each has its own directory, ports and processes, and `Drop` ends everything that it started.
+//! Emulation is in software, so no KVM is needed. Needs root and the
 //! packages of `scripts/lab-packages.sh`.
 
 mod guest;

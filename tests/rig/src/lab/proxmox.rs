@@ -9,7 +9,7 @@ use super::guest::Guest;
 use super::login::Login;
 use super::machine::{Hypervisor, Machine};
 
-/// Guest 102, and a `qm` that knows it.
+/// Guest 102 with its `qm`.
 #[derive(Debug)]
 pub struct Proxmox {
     guest: Guest,
@@ -57,13 +57,13 @@ impl Proxmox {
         self.dir().join("qm")
     }
 
-    /// Where the guest's pid file and sockets are.
+    /// The directory of the guest's pid file and sockets.
     #[must_use]
     pub fn run_dir(&self) -> PathBuf {
         self.guest.run_dir()
     }
 
-    /// Runs `qm`, without environment, as the gate does.
+    /// Runs `qm` with an empty environment, as the gate does.
     ///
     /// # Panics
     /// When it can't be started.
@@ -78,7 +78,7 @@ impl Proxmox {
         command.output().unwrap()
     }
 
-    /// Writes a file of the stand-in's state; its head comment tells their names.
+    /// Writes a file of the stand-in's state; its head comment lists their names.
     ///
     /// # Panics
     /// When it can't be written.

@@ -1,4 +1,4 @@
-//! The ways in which models are asked. The same script is played in each.
+//! The APIs of models. The same script is played in each.
 
 use std::convert::Infallible;
 
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Part, messages, openai};
 
-/// One server-sent event as it is written, and what it waits for.
+/// One server-sent event, and the condition it waits for.
 pub(super) type Held = (Option<CancellationToken>, String);
 
 /// The API that a request speaks.
@@ -34,7 +34,7 @@ impl Dialect {
         }
     }
 
-    /// An error with this HTTP status, as the API words it.
+    /// An error with this HTTP status, in the API's format.
     pub(super) fn status(self, code: u16) -> Response {
         let kind = match code {
             401 => "authentication_error",

@@ -1,4 +1,4 @@
-//! What every request has to be, whatever the test is about.
+//! Properties of every request, in all tests.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::{Dialect, Request};
 
-/// Everything that is wrong with `requests`, a sentence each: a tool call that is not answered
-/// exactly once and at once, an answer without a call, a secret.
+/// Everything that is wrong with `requests`, one sentence each: a tool call that is not answered
+/// exactly once in the next request, an answer without a call, a secret.
 pub(super) fn faults(requests: &[Request], secrets: &[String]) -> Vec<String> {
     let mut faults = Vec::new();
     for (index, request) in requests.iter().enumerate() {
@@ -31,11 +31,11 @@ pub(super) fn faults(requests: &[Request], secrets: &[String]) -> Vec<String> {
     faults
 }
 
-/// What a client said of a tool, in the order of the conversation.
+/// A client's statement about a tool, in the order of the conversation.
 enum Said<'a> {
     Called(&'a str),
     Answered(&'a str),
-    /// It went on: every call has to be answered by now.
+    /// The conversation continued: every call must have an answer by now.
     WentOn,
 }
 

@@ -15,7 +15,7 @@ pub(super) fn events(number: usize, parts: Vec<Part>) -> Vec<Held> {
     answer(number, parts).into_iter().map(named).collect()
 }
 
-/// An event, and what it waits for.
+/// An event, and the condition it waits for.
 type Timed = (Option<CancellationToken>, Value);
 
 fn answer(number: usize, parts: Vec<Part>) -> Vec<Timed> {
@@ -51,7 +51,7 @@ fn answer(number: usize, parts: Vec<Part>) -> Vec<Timed> {
     events
 }
 
-/// An empty block as it starts, and the deltas that fill it.
+/// The empty block at its start, and the deltas that fill it.
 fn block(id: &str, part: Part) -> (Value, Vec<Timed>) {
     match part {
         Part::Text { text, held } => {

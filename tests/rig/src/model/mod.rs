@@ -1,9 +1,9 @@
-//! A scripted model that judges its client. It speaks the Messages API, and the two of models that are
-//! not Anthropic's; the client's path says which.
+//! A scripted model that judges its client. It speaks the Messages API, and the two common APIs of other
+//! vendors; the request's path selects one.
 //!
-//! It plays a list of replies, one a request, and keeps every request. When it is dropped it
-//! judges them, see [`judge`]: a client that answers a tool call twice or leaks a secret fails
-//! its test without the test having to look.
+//! It plays a list of replies, one per request, and stores every request. When it is dropped it
+//! judges them (see [`judge`]): a client that answers a tool call twice or leaks a secret fails
+//! its test automatically.
 
 mod dialect;
 mod judge;
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub use dialect::Dialect;
 pub use reply::{Part, Reply};
 
-/// One request, as it came.
+/// One received request.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The API that it speaks.
@@ -47,14 +47,14 @@ impl Request {
         self.body["model"].as_str().unwrap_or_default()
     }
 
-    /// Every word of the conversation, for a look whether something is in it.
+    /// The whole text of the conversation, to be searched.
     #[must_use]
     pub fn text(&self) -> String {
         self.body.to_string()
     }
 }
 
-/// The server. Ended, and its client judged, by `Drop`.
+/// The server. `Drop` ends it and judges its client.
 pub struct ModelServer {
     address: SocketAddr,
     script: Arc<Script>,
@@ -90,7 +90,7 @@ impl ModelServer {
         }
     }
 
-    /// What `ANTHROPIC_BASE_URL` has to be.
+    /// The value for `ANTHROPIC_BASE_URL`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -101,7 +101,7 @@ impl ModelServer {
         self.script.replies.lock().unwrap().push_back(reply);
     }
 
-    /// From now on nobody listens: connections are refused.
+    /// Stops listening: connections are refused from now on.
     pub async fn refuse_connections(&mut self) {
         if let Some(accepting) = self.accepting.take() {
             accepting.abort();
@@ -109,7 +109,7 @@ impl ModelServer {
         }
     }
 
-    /// No request may hold this text anywhere in its body.
+    /// No request may contain this text in its body.
     pub fn forbid(&self, secret: &str) {
         self.script.secrets.lock().unwrap().push(secret.to_owned());
     }
@@ -199,7 +199,7 @@ async fn answer(
                 .into_response()
         }
     };
-    // So that refusing connections cuts off a client that has one.
+    // So that refusing connections also closes existing ones.
     response.headers_mut().insert(
         header::CONNECTION,
         header::HeaderValue::from_static("close"),

@@ -1,11 +1,11 @@
-//! The two APIs of models that are not Anthropic's: chat completions and responses.
+//! The two APIs of other vendors' models: chat completions and responses.
 
 use serde_json::{Value, json};
 
 use super::Part;
 use super::dialect::Held;
 
-/// The answer to request `number` as chat completions stream it.
+/// The answer to request `number` as a stream of chat completions.
 pub(super) fn chat(number: usize, parts: Vec<Part>) -> Vec<Held> {
     let chunk = |delta: Value, reason: Option<&str>| {
         data(&json!({
@@ -49,7 +49,7 @@ pub(super) fn chat(number: usize, parts: Vec<Part>) -> Vec<Held> {
     events
 }
 
-/// The same as the responses API streams it.
+/// The same as a stream of the responses API.
 pub(super) fn responses(number: usize, parts: Vec<Part>) -> Vec<Held> {
     let id = format!("resp_{number}");
     let mut events = vec![(
@@ -134,8 +134,8 @@ fn data(value: &Value) -> String {
     format!("data: {value}\n\n")
 }
 
-/// `parts` with each call of Bash as a call of that tool of `request` which runs commands: every
-/// agent calls its own differently.
+/// `parts` with each call of Bash as a call of the tool in `request` that runs commands, because each
+/// agent has its own name for it.
 pub(super) fn fitted(parts: Vec<Part>, request: &Value) -> Vec<Part> {
     let fit = |part: Part| match part {
         Part::Tool { name, input } if name == "Bash" => shell(&input, request),

@@ -3,20 +3,20 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-/// What the model says to one request.
+/// The model's reply to one request.
 #[derive(Debug, Clone)]
 pub enum Reply {
     /// An answer, streamed part by part.
     Parts(Vec<Part>),
     /// An error with this HTTP status.
     Status(u16),
-    /// The same, and the header that says in how many seconds to ask again.
+    /// The same, with a Retry-After header in seconds.
     RetryAfter(u16, u32),
     /// An error with this HTTP status, of this type and with this message.
     Error(u16, &'static str, &'static str),
-    /// Another reply, after this long.
+    /// Another reply, after this delay.
     Late(Duration, Box<Reply>),
-    /// Nothing, ever.
+    /// No reply at all.
     Hang,
 }
 
@@ -27,7 +27,7 @@ pub enum Part {
     Text {
         /// The text.
         text: String,
-        /// Nothing comes after the first word until this is cancelled.
+        /// The rest after the first word waits until this is cancelled.
         held: Option<CancellationToken>,
     },
     /// A call of a tool.
@@ -40,7 +40,7 @@ pub enum Part {
 }
 
 impl Reply {
-    /// An answer that is text alone.
+    /// An answer with text only.
     #[must_use]
     pub fn text(text: &str) -> Reply {
         Reply::Parts(vec![Part::Text {
@@ -49,7 +49,7 @@ impl Reply {
         }])
     }
 
-    /// An answer that is text alone, of which all but the first word comes once `go_on` is cancelled.
+    /// An answer with text only; the rest after the first word is sent once `go_on` is cancelled.
     #[must_use]
     pub fn held_text(text: &str, go_on: CancellationToken) -> Reply {
         Reply::Parts(vec![Part::Text {

@@ -1,7 +1,7 @@
-//! Lines that look like commands and hold what shells don't agree about.
+//! Lines that look like commands and contain constructs that shells parse differently.
 
-/// The programs that [`line`] names: every shell lets a function stand for them, and a rule says of
-/// each that it reads, of most with any words.
+/// The programs in [`line`]: every shell allows functions of these names, and a rule allows each as
+/// read-only, most of them with any words.
 pub const PROGRAMS: [&str; 10] = [
     "echo", "grep", "ls", "sort", "sudo", "timeout", "nice", "date", "uptime", "wc",
 ];
@@ -25,7 +25,7 @@ const HEADS: &[&str] = &[
     "\"echo\" ",
 ];
 
-/// What every shell is known to read alike.
+/// Constructs that every shell parses alike.
 const WORDS: &[&str] = &[
     "x",
     "/x",
@@ -76,7 +76,7 @@ const REDIRECTIONS: &[&str] = &[
     " </dev/null",
 ];
 
-/// What some shell makes more of than a word.
+/// Words that some shell expands or interprets.
 const NASTY: &[&str] = &[
     "&>f",
     "&>/dev/null",
@@ -242,13 +242,13 @@ const KEYWORDS: &[&str] = &[
     "select ",
 ];
 
-/// Single characters that a line is spoilt with.
+/// Single characters to be inserted into a line.
 const SPOILT: &[&str] = &[
     " ", "'", "\"", "\\", "|", "&", ";", "<", ">", "(", ")", "{", "}", "[", "]", "*", "?", "~",
     "#", "!", "^", "$", "`", "=", "%", "\n", "\t", "x", "1", "-", "/", ",",
 ];
 
-/// A line made of what `next` gives out: plain, but for something nasty here and there.
+/// A line made from choices of `next`: plain, with an occasional special construct.
 pub fn line(next: &mut dyn FnMut() -> u8) -> String {
     let mut line = String::new();
     let commands = 1 + next() % 4;
@@ -281,7 +281,7 @@ fn command(line: &mut String, next: &mut dyn FnMut() -> u8) {
     }
 }
 
-/// Takes a character away, or puts one in.
+/// Removes a character, or inserts one.
 fn spoil(line: &mut String, next: &mut dyn FnMut() -> u8) {
     let far = usize::from(next()) % (line.len() + 1);
     let at = line.floor_char_boundary(far);

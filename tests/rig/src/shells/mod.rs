@@ -1,5 +1,5 @@
-//! How the shells in use read a line: each of them runs many lines, in which every program is a
-//! function that notes its words.
+//! How the common shells parse a line: each of them runs many lines, in which every program is a
+//! function that records its words.
 
 mod lines;
 
@@ -16,12 +16,12 @@ use tempfile::TempDir;
 
 pub use lines::{PROGRAMS, line};
 
-/// A shell in use: its words on a command line.
+/// A shell: its words on a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shell(pub &'static [&'static str]);
 
-/// Every shell that a line has to mean the same to. In a csh `2>&1` writes a file that is called 1, so
-/// none of that family is among them.
+/// Every shell that must parse a line alike. In csh `2>&1` writes a file named 1, so no shell of
+/// that family is included.
 pub const SHELLS: [Shell; 8] = [
     Shell(&["dash"]),
     Shell(&["busybox", "ash"]),
@@ -30,7 +30,7 @@ pub const SHELLS: [Shell; 8] = [
     Shell(&["zsh", "-f"]),
     Shell(&["ksh"]),
     Shell(&["mksh"]),
-    // Without the functions that it brings along: its own `grep` adds `--color=auto`.
+    // Without its built-in functions: its own `grep` adds `--color=auto`.
     Shell(&[
         "fish",
         "--no-config",
@@ -40,7 +40,7 @@ pub const SHELLS: [Shell; 8] = [
 ];
 
 impl Shell {
-    /// It, with nothing in its environment but `PATH`, `HOME` and a locale; at work in `place`.
+    /// The shell with only `PATH`, `HOME` and a locale in its environment, in the directory `place`.
     #[must_use]
     pub fn command(self, place: &Path, path: &Path, utf8: bool) -> Command {
         let mut command = Command::new(installed("timeout"));
@@ -77,19 +77,19 @@ pub struct Case {
     pub line: String,
     /// Each program's name and words.
     pub programs: Vec<Vec<String>>,
-    /// Whether it has a pattern that no file matches: some shells take it for text, and others don't run
-    /// the program or all of the line.
+    /// Whether it has a pattern that no file matches: some shells treat it as text, and others don't run
+    /// the program or the whole line.
     pub pattern: bool,
 }
 
 impl Case {
-    /// Whether a program is left out where the one before it succeeds.
+    /// Whether a program is skipped if the one before it succeeds.
     fn has_or(&self) -> bool {
         self.line.contains("||")
     }
 
-    /// Whether it can be asked about: names no other programs than `programs`, and no pattern that files
-    /// of this machine may match.
+    /// Whether it can be tested: it names only `programs`, and no pattern that files of this machine may
+    /// match.
     #[must_use]
     pub fn fits(&self, programs: &[&str]) -> bool {
         let known = |name: &String| programs.contains(&name.as_str());
@@ -101,25 +101,25 @@ impl Case {
     }
 }
 
-/// Asks the shells; in use by one thread at a time.
+/// Runs the shells; for one thread at a time.
 pub struct Shells {
-    /// No program is in it, and no shell finds its start-up files here.
+    /// Contains no program and no start-up files.
     nothing: TempDir,
     programs: Vec<String>,
     batches: AtomicUsize,
 }
 
-/// Seconds after which a shell is ended, with all that it started.
+/// Timeout in seconds, after which a shell and its child processes are killed.
 const LONGEST: &str = "300";
 
-/// Between the words of a record, behind it, and for a newline within it, at which some shells would
-/// write it in parts. No line that is asked about holds one of them.
+/// Separators between the words of a recorded call, after it, and for a newline in it, at which some
+/// shells would split the write. No tested line contains them.
 const WORD: char = '\u{1}';
 const END: char = '\u{2}';
 const NEWLINE: char = '\u{3}';
 
 impl Shells {
-    /// To run lines that name no other programs than `programs`.
+    /// For lines that name only `programs`.
     #[must_use]
     pub fn new(programs: &[&str]) -> Shells {
         Shells {
@@ -129,8 +129,8 @@ impl Shells {
         }
     }
 
-    /// Runs all `cases` in every shell. What one of them does that its case does not say, one sentence
-    /// each: another program or other words, a file that is made, an error that is printed.
+    /// Runs all `cases` in every shell. Returns one sentence for each difference from its case: another
+    /// program or other words, a created file, a printed error.
     #[must_use]
     pub fn differences(&self, cases: &[Case]) -> Vec<String> {
         let utf8 = self
@@ -224,7 +224,7 @@ impl Shells {
             };
         }
         for (at, case) in cases.iter().enumerate() {
-            // Once they all succeed, and where it matters once they all fail: so each has its turn.
+            // First all succeed; if it matters, then all fail, so that each program runs once.
             let ways = if case.has_or() { 0..=1 } else { 0..=0 };
             for status in ways {
                 let line = quoted(shell, &case.line);
@@ -241,7 +241,7 @@ impl Shells {
     }
 }
 
-/// What notes a program's words on its own way out, in one piece.
+/// The command that writes a program's words to its own descriptor, in one write.
 fn prelude(shell: Shell, log: &Path) -> String {
     if shell.is_fish() {
         let log = log.display();
@@ -272,7 +272,7 @@ fn quoted(shell: Shell, line: &str) -> String {
     format!("'{text}'")
 }
 
-/// Both streams to their ends: then all that it started has ended.
+/// Reads both streams to their end, when all its child processes have ended.
 fn run(command: &mut Command) -> (String, String) {
     let mut child = command
         .stdout(Stdio::piped())
@@ -309,7 +309,7 @@ fn records(noted: &str) -> HashMap<usize, Vec<Vec<String>>> {
     let mut records: HashMap<usize, Vec<_>> = HashMap::new();
     for record in noted.split_terminator(END) {
         let mut words = record.split(WORD).map(|word| word.replace(NEWLINE, "\n"));
-        // What has no number belongs to no line, and is missed in its own.
+        // A record without a number belongs to no line, and is missing in its own.
         let at = words
             .next()
             .and_then(|at| at.parse().ok())
