@@ -1,63 +1,34 @@
-//! What comes in on stdin: prompts and control requests, one JSON object a line.
+//! Reads prompts and control requests from stdin, one JSON object per line.
 
 use std::io::{BufRead, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use serde::Deserialize;
 use serde_json::Value;
 
-/// Bytes of one line; a longer one ends the conversation.
-const MAX_LINE: u64 = 4 << 20;
-/// Lines that wait to be looked at.
-const QUEUE: usize = 64;
+/// Maximum length of a line; a longer one ends the conversation.
+const LINE_MAX_BYTES: u64 = 4 << 20;
+/// Maximum number of lines that wait to be handled.
+const LINES_MAX: usize = 64;
 
-/// One line from the other side.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A line from the client.
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Input {
     Prompt(String),
+    /// A request to the program instead of the model.
     Control {
         id: String,
-        request: Control,
+        request: Value,
     },
     /// Stdin is closed: the conversation is over.
     Closed,
 }
 
-/// What the other side wants of the program rather than of the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Control {
-    Initialize,
-    Interrupt,
-    SetModel(String),
-    /// Anything else, by name: refused.
-    Unknown(String),
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Line {
-    User {
-        message: Message,
-    },
-    ControlRequest {
-        request_id: String,
-        request: Value,
-    },
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    content: Value,
-}
-
-/// Reads stdin on a thread of its own.
+/// Reads stdin on a separate thread.
 pub(super) fn listen(stdin: impl Read + Send + 'static) -> Receiver<Input> {
-    let (sender, receiver) = sync_channel(QUEUE);
-    let reading = std::thread::Builder::new().name("stdin".to_owned());
-    // Without a thread the sender is dropped, and the receiver finds the conversation closed.
-    let _ = reading.spawn(move || read_all(stdin, &sender));
+    let (sender, receiver) = sync_channel(LINES_MAX);
+    let thread = std::thread::Builder::new().name("stdin".to_owned());
+    // Without a thread the sender is dropped, and the receiver ends like a closed conversation.
+    let _ = thread.spawn(move || read_all(stdin, &sender));
     receiver
 }
 
@@ -66,10 +37,10 @@ fn read_all(stdin: impl Read, sender: &SyncSender<Input>) {
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read = reader.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
-        if !matches!(read, Ok(1..))
-            || (line.last() != Some(&b'\n') && line.len() as u64 == MAX_LINE)
-        {
+        let mut limited = reader.by_ref().take(LINE_MAX_BYTES);
+        let read = limited.read_until(b'\n', &mut line);
+        let is_cut = line.len() as u64 == LINE_MAX_BYTES && line.last() != Some(&b'\n');
+        if !matches!(read, Ok(1..)) || is_cut {
             break;
         }
         if let Some(input) = decode(&line)
@@ -81,50 +52,36 @@ fn read_all(stdin: impl Read, sender: &SyncSender<Input>) {
     let _ = sender.send(Input::Closed);
 }
 
-/// The meaning of a line; none for what is not understood, as the real program does.
+/// Decodes a line; ignores unknown lines, as the real program does.
 fn decode(line: &[u8]) -> Option<Input> {
-    match serde_json::from_slice(line).ok()? {
-        Line::User { message } => Some(Input::Prompt(text(&message.content))),
-        Line::ControlRequest {
-            request_id,
-            request,
-        } => {
-            let request = match request["subtype"].as_str().unwrap_or_default() {
-                "initialize" => Control::Initialize,
-                "interrupt" => Control::Interrupt,
-                "set_model" => {
-                    Control::SetModel(request["model"].as_str().unwrap_or_default().to_owned())
-                }
-                other => Control::Unknown(other.to_owned()),
-            };
-            Some(Input::Control {
-                id: request_id,
-                request,
-            })
-        }
-        Line::Other => None,
+    let mut line: Value = serde_json::from_slice(line).ok()?;
+    match line["type"].as_str()? {
+        "user" => Some(Input::Prompt(text(line.get("message")?.get("content")?))),
+        "control_request" => Some(Input::Control {
+            id: line["request_id"].as_str()?.to_owned(),
+            request: line["request"].take(),
+        }),
+        _ => None,
     }
 }
 
-/// The text of a prompt: a string, or blocks of which some are text.
+/// The text of a prompt: a string, or the text blocks among several blocks.
 fn text(content: &Value) -> String {
-    match content {
-        Value::String(text) => text.clone(),
-        Value::Array(blocks) => blocks
-            .iter()
-            .filter_map(|block| block["text"].as_str())
-            .collect::<Vec<_>>()
-            .join("\n"),
-        _ => String::new(),
-    }
+    let blocks = content.as_array().into_iter().flatten();
+    let texts: Vec<&str> = blocks.filter_map(|block| block["text"].as_str()).collect();
+    content
+        .as_str()
+        .map_or_else(|| texts.join("\n"), str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn the_recorded_lines_of_the_other_side_are_understood() {
+    fn recorded_lines_are_decoded() {
         let prompt = br#"{"type":"user","message":{"role":"user","content":"Triage the devvm."},"parent_tool_use_id":null,"session_id":""}"#;
         assert_eq!(
             decode(prompt),
@@ -135,7 +92,7 @@ mod tests {
             decode(stop),
             Some(Input::Control {
                 id: "stop-1".into(),
-                request: Control::Interrupt
+                request: json!({"subtype": "interrupt"})
             })
         );
         assert_eq!(decode(b"not json"), None);

@@ -1,237 +1,176 @@
-//! A conversation in progress: says things token by token, runs commands, and can be interrupted
-//! at every moment.
+//! A conversation: speaks word by word, runs commands, and can be interrupted at any time.
 
 use std::collections::VecDeque;
-use std::io::Write;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::input::{Control, Input};
+use super::input::Input;
 use super::tool::{self, Ran};
-use super::wire::{Ending, Wire};
+use super::wire::{TurnResult, Wire};
 
-/// Prompts that wait while a turn runs.
-const MAX_WAITING: usize = 8;
-/// The pace of the words: quick enough to be read, slow enough to be seen.
-const PACE: [Duration; 3] = [
-    Duration::from_millis(15),
-    Duration::from_millis(25),
-    Duration::from_millis(19),
-];
+/// Maximum number of prompts that wait while a turn runs.
+const WAITING_PROMPTS_MAX: usize = 8;
+/// The pauses between words: fast enough to read, slow enough to see.
+const WORD_PAUSES_MS: [u64; 3] = [15, 25, 19];
 
-/// Why a turn ends before its story does.
+/// Why a turn ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stopped {
     Interrupted,
+    /// Stdin or stdout is closed.
     Closed,
 }
 
-/// Both ends of the conversation.
-pub(super) struct Talk<W> {
-    wire: Wire<W>,
+pub(super) struct Talk {
+    wire: Wire,
     input: Receiver<Input>,
     waiting: VecDeque<String>,
+    /// Messages of the current turn.
     messages: u32,
-    /// Whether a tool was running when the turn was interrupted.
+    /// Whether the turn was interrupted while a tool ran.
     in_tool: bool,
-    last: String,
+    conclusion: String,
 }
 
-impl<W: Write> Talk<W> {
-    pub(super) fn new(wire: Wire<W>, input: Receiver<Input>) -> Talk<W> {
+impl Talk {
+    pub(super) fn new(wire: Wire, input: Receiver<Input>) -> Talk {
         Talk {
             wire,
             input,
             waiting: VecDeque::new(),
             messages: 0,
             in_tool: false,
-            last: String::new(),
+            conclusion: String::new(),
         }
     }
 
-    /// The next prompt; `None` when the conversation is over.
+    /// The next prompt; `None` at the end of the conversation.
     pub(super) fn next_prompt(&mut self) -> Option<String> {
-        loop {
-            if let Some(prompt) = self.waiting.pop_front() {
-                return Some(prompt);
-            }
+        while self.waiting.is_empty() {
             match self.input.recv().unwrap_or(Input::Closed) {
                 Input::Closed => return None,
-                // With no turn running there is nothing to interrupt.
-                input => drop(self.heed(input)),
+                // Between turns there is nothing to interrupt.
+                input => drop(self.handle(input)),
             }
         }
+        self.waiting.pop_front()
     }
 
-    /// Runs one turn: everything from the prompt to its result. Tells whether it ended well.
-    pub(super) fn turn(&mut self, story: impl FnOnce(&mut Talk<W>) -> Result<(), Stopped>) -> bool {
+    /// Runs one turn, from the prompt to its result. Returns whether it completed.
+    pub(super) fn turn(&mut self, story: impl FnOnce(&mut Talk) -> Result<(), Stopped>) -> bool {
         let began = Instant::now();
         (self.messages, self.in_tool) = (0, false);
-        self.last.clear();
+        self.conclusion.clear();
         self.wire.init();
         let ended = story(self);
         if ended == Err(Stopped::Interrupted) {
             self.wire.interrupted(self.in_tool);
         }
-        let last = std::mem::take(&mut self.last);
-        self.wire.result(&Ending {
-            text: &last,
-            took: began.elapsed(),
+        self.wire.result(&TurnResult {
+            text: &self.conclusion,
+            duration: began.elapsed(),
             messages: self.messages,
             interrupted: ended.is_err(),
         });
         ended.is_ok()
     }
 
-    /// The turn's last words.
+    /// Says the last message of the turn.
     pub(super) fn conclude(&mut self, text: &str) -> Result<(), Stopped> {
-        self.begin();
         self.speak(text)?;
         self.wire.end_message("end_turn");
-        text.clone_into(&mut self.last);
+        text.clone_into(&mut self.conclusion);
         Ok(())
     }
 
-    /// Says why, and runs a command.
-    pub(super) fn bash(
-        &mut self,
-        why: &str,
-        command: &str,
-        description: &str,
-    ) -> Result<Ran, Stopped> {
-        self.begin();
+    /// Says `why`, and runs a command.
+    pub(super) fn bash(&mut self, why: &str, command: &str, title: &str) -> Result<Ran, Stopped> {
         self.speak(why)?;
-        let id = self
-            .wire
-            .tool(&json!({"command": command, "description": description}));
+        let input = json!({"command": command, "description": title});
+        let id = self.wire.tool(&input);
         self.wire.end_message("tool_use");
         self.in_tool = true;
         let mut stopped = None;
         let ran = tool::run(command, || {
-            stopped = self.look().err();
+            stopped = self.pause(Duration::ZERO).err();
             stopped.is_some()
         });
-        let (text, error, detail, ran) = told(ran);
-        self.wire.tool_result(&id, &text, error, &detail);
+        let ran = ran.unwrap_or_else(|error| {
+            Some(Ran {
+                stderr: format!("the command could not be started: {error}"),
+                ..Ran::default()
+            })
+        });
+        self.wire.tool_result(&id, ran.as_ref());
         if let Some(stopped) = stopped {
             return Err(stopped);
         }
         self.in_tool = false;
-        Ok(ran)
-    }
-
-    fn begin(&mut self) {
-        self.messages += 1;
-        self.wire.begin_message();
+        Ok(ran.unwrap_or_default())
     }
 
     fn speak(&mut self, text: &str) -> Result<(), Stopped> {
+        self.messages += 1;
+        self.wire.begin_message();
         self.wire.begin_text();
-        for (index, token) in text.split_inclusive([' ', '\n']).enumerate() {
-            self.wire.text(token);
-            self.pause(PACE[index % PACE.len()])?;
+        for (index, word) in text.split_inclusive([' ', '\n']).enumerate() {
+            self.wire.text(word);
+            let pause = WORD_PAUSES_MS[index % WORD_PAUSES_MS.len()];
+            self.pause(Duration::from_millis(pause))?;
         }
         self.wire.end_text(text);
         Ok(())
     }
 
-    /// Lets time pass, but not unheeding.
+    /// Waits for `time`, and handles input meanwhile.
     fn pause(&mut self, time: Duration) -> Result<(), Stopped> {
         let until = Instant::now() + time;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.input.recv_timeout(left) {
-                Ok(input) => self.heed(input)?,
-                Err(RecvTimeoutError::Timeout) => return self.still_read(),
-                Err(RecvTimeoutError::Disconnected) => return Err(Stopped::Closed),
+                Ok(input) => self.handle(input)?,
+                Err(RecvTimeoutError::Timeout) if self.wire.is_open() => return Ok(()),
+                Err(_) => return Err(Stopped::Closed),
             }
         }
     }
 
-    /// Heeds what has come, without waiting.
-    fn look(&mut self) -> Result<(), Stopped> {
-        loop {
-            match self.input.try_recv() {
-                Ok(input) => self.heed(input)?,
-                Err(TryRecvError::Empty) => return self.still_read(),
-                Err(TryRecvError::Disconnected) => return Err(Stopped::Closed),
-            }
-        }
-    }
-
-    fn still_read(&self) -> Result<(), Stopped> {
-        if self.wire.is_open() {
-            Ok(())
-        } else {
-            Err(Stopped::Closed)
-        }
-    }
-
-    fn heed(&mut self, input: Input) -> Result<(), Stopped> {
+    fn handle(&mut self, input: Input) -> Result<(), Stopped> {
         match input {
-            Input::Closed => return Err(Stopped::Closed),
-            Input::Prompt(text) if self.waiting.len() < MAX_WAITING => self.waiting.push_back(text),
-            Input::Prompt(_) => {}
-            Input::Control { id, request } => match request {
-                Control::Initialize => {
-                    let models = json!([{"value": "sonnet", "displayName": "Scripted"}]);
-                    self.wire.answer(
-                        &id,
-                        Some(json!({"commands": [], "models": models, "account": {}})),
-                    );
+            Input::Closed => Err(Stopped::Closed),
+            Input::Prompt(text) => {
+                if self.waiting.len() < WAITING_PROMPTS_MAX {
+                    self.waiting.push_back(text);
                 }
-                Control::SetModel(model) => {
-                    self.wire.model = model;
-                    self.wire.answer(&id, None);
-                }
-                Control::Interrupt => {
-                    self.wire.answer(&id, None);
-                    return Err(Stopped::Interrupted);
-                }
-                Control::Unknown(name) => self
-                    .wire
-                    .refuse(&id, &format!("the scripted agent has no {name}")),
-            },
+                Ok(())
+            }
+            Input::Control { id, request } => self.control(&id, &request),
+        }
+    }
+
+    fn control(&mut self, id: &str, request: &Value) -> Result<(), Stopped> {
+        match request["subtype"].as_str().unwrap_or_default() {
+            "initialize" => {
+                let models = json!([{"value": "sonnet", "displayName": "Scripted"}]);
+                let response = json!({"commands": [], "models": models, "account": {}});
+                self.wire.answer(id, Some(response));
+            }
+            "set_model" => {
+                let model = request["model"].as_str().unwrap_or_default();
+                model.clone_into(&mut self.wire.model);
+                self.wire.answer(id, None);
+            }
+            "interrupt" => {
+                self.wire.answer(id, None);
+                return Err(Stopped::Interrupted);
+            }
+            other => {
+                let message = format!("the scripted agent does not support {other}");
+                self.wire.refuse(id, &message);
+            }
         }
         Ok(())
-    }
-}
-
-/// A tool's end as the result tells it: text, whether it failed, the detail beside it, and what ran.
-fn told(ran: std::io::Result<Option<Ran>>) -> (String, bool, Value, Ran) {
-    match ran {
-        Ok(Some(ran)) if ran.ok() => {
-            let detail = json!({
-                "stdout": ran.stdout.trim_end(), "stderr": ran.stderr.trim_end(),
-                "interrupted": false, "isImage": false, "noOutputExpected": false
-            });
-            (ran.text(), false, detail, ran)
-        }
-        Ok(Some(ran)) => {
-            let code = ran.code.map_or("137".to_owned(), |code| code.to_string());
-            let text = format!("Exit code {code}\n{}", ran.text());
-            let detail = json!(format!("Error: {text}"));
-            (text, true, detail, ran)
-        }
-        Ok(None) => (
-            "The tool use was interrupted.".to_owned(),
-            true,
-            json!("User rejected tool use"),
-            Ran::default(),
-        ),
-        Err(error) => {
-            let text = format!("the command could not be started: {error}");
-            (
-                text.clone(),
-                true,
-                json!(text.clone()),
-                Ran {
-                    stderr: text,
-                    ..Ran::default()
-                },
-            )
-        }
     }
 }

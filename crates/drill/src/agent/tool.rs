@@ -1,4 +1,4 @@
-//! Runs a command as the CLI's Bash tool does: in a shell, in a process group of its own.
+//! Runs a command as the CLI's Bash tool does: in a shell, in its own process group.
 
 use std::io::Read;
 use std::os::unix::process::CommandExt;
@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Bytes kept of each stream.
-const MAX_OUTPUT: usize = 64 * 1024;
-/// Names how long a command may run, in milliseconds, as the real tool reads it: a question about the
-/// command waits for its answer that long.
-const LIMIT: &str = "BASH_DEFAULT_TIMEOUT_MS";
-/// How long it may run where nothing names it, and at the most.
-const DEADLINE: Duration = Duration::from_secs(10 * 60);
-/// What a command exits with that the bastion did not let begin.
+/// Maximum bytes kept of each stream.
+const OUTPUT_MAX_BYTES: usize = 64 * 1024;
+/// The CLI's variable for the timeout of a command in milliseconds. A command that waits for the
+/// operator's permission waits that long.
+const TIMEOUT_VARIABLE: &str = "BASH_DEFAULT_TIMEOUT_MS";
+/// The default timeout, and the longest.
+const TIMEOUT_MAX: Duration = Duration::from_secs(10 * 60);
+/// The exit code of a command that the bastion did not permit.
 const NOT_PERMITTED: i32 = 126;
-/// How the bastion's own words begin.
-const BASTION: &str = "breakglass: ";
-const LOOK: Duration = Duration::from_millis(15);
+/// The beginning of the bastion's messages.
+const BASTION_PREFIX: &str = "breakglass: ";
+const POLL_INTERVAL: Duration = Duration::from_millis(15);
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ran {
     pub(super) stdout: String,
     pub(super) stderr: String,
-    /// `None` when it was killed.
+    /// `None` if the command was killed.
     pub(super) code: Option<i32>,
 }
 
@@ -35,102 +35,102 @@ impl Ran {
         self.code == Some(0)
     }
 
-    /// Why it was not run, in the bastion's words; none for what ran.
+    /// The bastion's message, if it did not permit the command.
     pub(super) fn refusal(&self) -> Option<&str> {
         let mut lines = self.stderr.lines();
-        let refused = self.code == Some(NOT_PERMITTED);
-        refused
-            .then(|| lines.find_map(|line| line.strip_prefix(BASTION)))
-            .flatten()
+        let message = lines.find_map(|line| line.strip_prefix(BASTION_PREFIX));
+        message.filter(|_| self.code == Some(NOT_PERMITTED))
     }
 
     /// Both streams, as the tool's result shows them.
     pub(super) fn text(&self) -> String {
-        let parts = [self.stdout.trim_end(), self.stderr.trim_end()];
-        parts
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .collect::<Vec<_>>()
-            .join("\n")
+        let (stdout, stderr) = (self.stdout.trim_end(), self.stderr.trim_end());
+        let separator = if stdout.is_empty() || stderr.is_empty() {
+            ""
+        } else {
+            "\n"
+        };
+        format!("{stdout}{separator}{stderr}")
     }
 }
 
-/// Runs `script`; ends its whole process group as soon as `stopped` says so. `None` then.
-pub(super) fn run(script: &str, mut stopped: impl FnMut() -> bool) -> std::io::Result<Option<Ran>> {
+/// Runs `script` until it exits, or until `is_stopped`: then kills its process group and returns
+/// `None`.
+pub(super) fn run(script: &str, is_stopped: impl FnMut() -> bool) -> std::io::Result<Option<Ran>> {
     let mut child = Command::new("sh")
-        .arg("-c")
-        .arg(script)
+        .args(["-c", script])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()?;
-    let streams = (drain(child.stdout.take()), drain(child.stderr.take()));
-    let (status, was_stopped) = wait(&mut child, &mut stopped)?;
-    let ran = Ran {
-        stdout: collect(streams.0),
-        stderr: collect(streams.1),
+    let (stdout, stderr) = (drain(child.stdout.take()), drain(child.stderr.take()));
+    let status = wait(&mut child, is_stopped)?;
+    let (stdout, stderr) = (collect(stdout), collect(stderr));
+    Ok(status.map(|status| Ran {
+        stdout,
+        stderr,
         code: status.code(),
-    };
-    Ok((!was_stopped).then_some(ran))
+    }))
 }
 
+/// Waits for the exit of a command; `None` if it was stopped.
 fn wait(
     child: &mut Child,
-    stopped: &mut impl FnMut() -> bool,
-) -> std::io::Result<(ExitStatus, bool)> {
-    let (began, deadline) = (Instant::now(), deadline());
+    mut is_stopped: impl FnMut() -> bool,
+) -> std::io::Result<Option<ExitStatus>> {
+    let (began, timeout) = (Instant::now(), timeout());
     loop {
         if let Some(status) = child.try_wait()? {
-            // What the command left running would hold its output open for ever.
-            end_group(child);
-            return Ok((status, false));
+            // A process that the command left behind would keep its output open.
+            kill_group(child);
+            return Ok(Some(status));
         }
-        let was_stopped = stopped();
-        if was_stopped || began.elapsed() > deadline {
-            end_group(child);
-            return Ok((child.wait()?, was_stopped));
+        let was_stopped = is_stopped();
+        if was_stopped || began.elapsed() > timeout {
+            kill_group(child);
+            let status = child.wait()?;
+            return Ok((!was_stopped).then_some(status));
         }
-        std::thread::sleep(LOOK);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-fn deadline() -> Duration {
-    let named = std::env::var(LIMIT).ok().and_then(|ms| ms.parse().ok());
-    named.map_or(DEADLINE, |ms| Duration::from_millis(ms).min(DEADLINE))
+fn timeout() -> Duration {
+    let variable = std::env::var(TIMEOUT_VARIABLE).ok();
+    let timeout = variable.and_then(|ms| ms.parse().ok());
+    timeout
+        .map_or(TIMEOUT_MAX, Duration::from_millis)
+        .min(TIMEOUT_MAX)
 }
 
-fn end_group(child: &Child) {
+fn kill_group(child: &Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // Nobody left in it is what is wanted.
+        // Fails if the group is empty, which is the goal.
         let _ = kill_process_group(group, Signal::KILL);
     }
 }
 
 type Drained = Option<JoinHandle<Vec<u8>>>;
 
-/// Reads a stream to its end on a thread of its own and keeps its beginning.
+/// Reads a stream to its end on a separate thread, and keeps the beginning.
 fn drain(stream: Option<impl Read + Send + 'static>) -> Drained {
     let mut stream = stream?;
     let reading = move || {
         let (mut kept, mut chunk) = (Vec::new(), [0; 8192]);
         while let Ok(read @ 1..) = stream.read(&mut chunk) {
-            let room = MAX_OUTPUT.saturating_sub(kept.len());
-            kept.extend_from_slice(&chunk[..read.min(room)]);
+            let free = OUTPUT_MAX_BYTES - kept.len();
+            kept.extend_from_slice(&chunk[..read.min(free)]);
         }
         kept
     };
-    std::thread::Builder::new()
-        .name("tool-output".to_owned())
-        .spawn(reading)
-        .ok()
+    let thread = std::thread::Builder::new().name("tool-output".to_owned());
+    thread.spawn(reading).ok()
 }
 
 fn collect(drained: Drained) -> String {
-    let bytes = drained
-        .and_then(|thread| thread.join().ok())
-        .unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+    let bytes = drained.and_then(|thread| thread.join().ok());
+    String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_tells_its_output_and_its_exit_code() {
+    fn a_command_returns_its_output_and_exit_code() {
         let ran = run("echo out; echo err >&2; exit 3", || false)
             .unwrap()
             .unwrap();
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_the_bastions_word_and_no_other_programs() {
+    fn only_a_message_of_the_bastion_is_a_refusal() {
         let ran = |script: &str| run(script, || false).unwrap().unwrap();
         let denied = ran("echo 'breakglass: the operator denied it: no' >&2; exit 126");
         assert_eq!(denied.refusal(), Some("the operator denied it: no"));
@@ -159,11 +159,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_command_takes_its_children_with_it() {
+    fn a_stopped_command_ends_with_its_children() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("alive");
         let script = format!("mkfifo {0}; (sleep 300 > {0}) & cat {0}", fifo.display());
-        // `cat` ends only when the last writer, a grandchild, is gone.
+        // `cat` ends only after the last writer, a grandchild, has ended.
         let began = Instant::now();
         let ran = run(&script, || began.elapsed() > Duration::from_millis(200)).unwrap();
         assert_eq!(ran, None);
