@@ -1,4 +1,4 @@
-//! The scripted agent by itself: `cargo run -p breakglass-drill --example agent`, then type
+//! The scripted agent alone: `cargo run -p breakglass-drill --example agent`, then type
 //! `{"type":"user","message":{"role":"user","content":"Triage."}}`.
 
 use std::process::ExitCode;

@@ -1,8 +1,8 @@
-//! A simulated machine for a server of one's own: `cargo run -p breakglass-drill --example machine
-//! PUBLIC_KEY_FILE`. Prints `guest` and `host`, each with its address and host key, and ends with its
-//! standard input.
+//! A simulated machine for your own server: `cargo run -p breakglass-drill --example machine
+//! PUBLIC_KEY_FILE`. Prints the addresses and host keys of `guest` and `host`, and runs until its
+//! standard input is closed.
 
-#![allow(clippy::print_stdout, reason = "what it prints is what it is for")]
+#![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::error::Error;
 
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args()
         .nth(1)
-        .ok_or("name the public key's file")?;
+        .ok_or("usage: machine PUBLIC_KEY_FILE")?;
     let key = PublicKey::from_openssh(std::fs::read_to_string(file)?.trim())?;
     let runtime = tokio::runtime::Runtime::new()?;
     let start = Simulation::start(Scenario::DiskFull, key, CancellationToken::new());
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         simulation.host_addr(),
         keys.host.to_openssh()?
     );
-    // The runtime's own threads serve meanwhile.
+    // The runtime's threads serve until then.
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! The scripted agent, as a program, on the simulated target.
+//! The scripted agent as a program, on the simulated target.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "test code: there a panic is the report"
+    reason = "test code: a panic is the report"
 )]
 
 mod common;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(120);
 
 struct Agent {
     child: Child,
@@ -26,7 +26,7 @@ struct Agent {
 }
 
 impl Agent {
-    /// Starts the program with an `ssh` on its path that knows `devvm` and `pve`.
+    /// Starts the program with an `ssh` on its path that resolves `devvm` and `pve`.
     fn start(drill: &Drill) -> Agent {
         let bin = drill.dir.path().join("bin");
         std::fs::create_dir(&bin).unwrap();
@@ -83,15 +83,15 @@ impl Agent {
         self.send(json!({"type": "user", "message": {"role": "user", "content": text}, "parent_tool_use_id": null, "session_id": ""})).await;
     }
 
-    /// The lines up to and with the first that `last` accepts.
+    /// The lines up to and including the first that `last` accepts.
     async fn until(&mut self, last: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut seen = Vec::new();
         loop {
-            let line = tokio::time::timeout(PATIENCE, self.lines.next_line())
+            let line = tokio::time::timeout(WAIT_TIMEOUT, self.lines.next_line())
                 .await
-                .expect("the agent speaks in time");
+                .expect("the agent writes a line in time");
             let line: Value =
-                serde_json::from_str(&line.unwrap().expect("the agent is still there")).unwrap();
+                serde_json::from_str(&line.unwrap().expect("the agent is still running")).unwrap();
             let done = last(&line);
             seen.push(line);
             if done {
@@ -106,7 +106,7 @@ impl Agent {
     }
 }
 
-/// The example beside this test.
+/// The path of the example `agent`.
 fn program() -> std::path::PathBuf {
     let mut dir = std::env::current_exe().unwrap();
     dir.pop();
@@ -114,8 +114,8 @@ fn program() -> std::path::PathBuf {
     dir.join("examples/agent")
 }
 
-/// Plays a turn on a broken machine and demands that it is whole afterwards, and a later answer
-/// that says the same as the report.
+/// Asserts that one turn repairs the broken machine, and that a later question is answered with the
+/// same report.
 async fn repairs(scenario: Scenario) {
     let drill = Drill::start(scenario).await;
     let mut agent = Agent::start(&drill);
@@ -123,7 +123,7 @@ async fn repairs(scenario: Scenario) {
     let result = lines.last().unwrap();
     assert_eq!(result["subtype"], "success");
     let report = result["result"].as_str().unwrap();
-    assert!(drill.simulation.is_healthy(), "{scenario}: {report}");
+    assert!(drill.simulation.is_repaired(), "{scenario}: {report}");
     assert!(
         report.contains("**Found**") && report.contains("**Done**"),
         "{report}"
@@ -133,27 +133,27 @@ async fn repairs(scenario: Scenario) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_agent_repairs_a_full_disk_and_says_what_it_did() {
+async fn the_agent_repairs_and_reports_a_full_disk() {
     repairs(Scenario::DiskFull).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_agent_repairs_exhausted_memory_and_says_what_it_did() {
+async fn the_agent_repairs_and_reports_exhausted_memory() {
     repairs(Scenario::Oom).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_agent_repairs_a_stalled_disk_and_says_what_it_did() {
+async fn the_agent_repairs_and_reports_a_stalled_disk() {
     repairs(Scenario::IoStall).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_agent_repairs_a_panic_and_says_what_it_did() {
+async fn the_agent_repairs_and_reports_a_panic() {
     repairs(Scenario::Panic).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_turn_has_the_recorded_shape() {
+async fn a_turn_has_the_recorded_format() {
     let drill = Drill::start(Scenario::DiskFull).await;
     let mut agent = Agent::start(&drill);
     agent.send(json!({"type": "control_request", "request_id": "init-1", "request": {"subtype": "initialize"}})).await;
@@ -186,11 +186,11 @@ async fn a_turn_has_the_recorded_shape() {
         .map(|line| line["message"]["content"][0]["tool_use_id"].clone())
         .collect();
     assert_eq!(used, answered, "every tool call is answered once, in order");
-    let typed: String = of("stream_event")
+    let words: String = of("stream_event")
         .iter()
         .filter_map(|line| line["event"]["delta"]["text"].as_str().map(str::to_owned))
         .collect();
-    let said: String = of("assistant")
+    let blocks: String = of("assistant")
         .iter()
         .filter_map(|line| {
             line["message"]["content"][0]["text"]
@@ -198,12 +198,15 @@ async fn a_turn_has_the_recorded_shape() {
                 .map(str::to_owned)
         })
         .collect();
-    assert_eq!(typed, said, "the tokens make up the blocks");
-    assert!(!drill.simulation.is_healthy(), "a look changes nothing");
+    assert_eq!(words, blocks, "the words make up the blocks");
+    assert!(
+        !drill.simulation.is_repaired(),
+        "a status prompt changes nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupt_ends_the_running_command_and_the_turn() {
+async fn an_interrupt_ends_the_command_and_the_turn() {
     let drill = Drill::start(Scenario::IoStall).await;
     let mut agent = Agent::start(&drill);
     agent.prompt("Triage").await;
@@ -223,7 +226,7 @@ async fn an_interrupt_ends_the_running_command_and_the_turn() {
             .any(|line| line["response"]["request_id"] == "stop-1")
     );
     drop(agent.stdin);
-    let status = tokio::time::timeout(PATIENCE, agent.child.wait())
+    let status = tokio::time::timeout(WAIT_TIMEOUT, agent.child.wait())
         .await
         .unwrap()
         .unwrap();

@@ -1,17 +1,17 @@
-//! The simulated target as the stock OpenSSH client meets it.
+//! The simulated target, tested with the stock OpenSSH client.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "test code: there a panic is the report"
+    reason = "test code: a panic is the report"
 )]
 
 mod common;
 
 use breakglass_drill::Scenario;
-use common::{Drill, PATIENCE};
+use common::{Drill, WAIT_TIMEOUT};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_runs_in_the_guest_and_brings_its_exit_code() {
+async fn a_command_runs_in_the_guest_and_returns_its_exit_code() {
     let drill = Drill::start(Scenario::DiskFull).await;
     let ran = drill.guest("whoami; uname -n; ls /nowhere; exit 7").await;
     assert_eq!(
@@ -25,32 +25,32 @@ async fn a_command_runs_in_the_guest_and_brings_its_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repair_over_ssh_makes_the_machine_whole() {
+async fn a_repair_over_ssh_repairs_the_machine() {
     let drill = Drill::start(Scenario::DiskFull).await;
-    assert!(!drill.simulation.is_healthy());
+    assert!(!drill.simulation.is_repaired());
     let ran = drill
         .guest("sudo truncate -s 0 /var/log/app/trace.log && sudo systemctl restart app")
         .await;
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(drill.simulation.is_healthy());
+    assert!(drill.simulation.is_repaired());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_is_not_let_in() {
+async fn an_unknown_key_is_refused() {
     let drill = Drill::start(Scenario::DiskFull).await;
-    let stranger = common::key(drill.dir.path(), "stranger");
+    let unknown = common::key(drill.dir.path(), "unknown");
     for port in [
         drill.simulation.guest_addr().port(),
         drill.simulation.host_addr().port(),
     ] {
-        let ran = drill.ssh(&stranger.0, port, &["status"]).await;
+        let ran = drill.ssh(&unknown.0, port, &["status"]).await;
         assert_eq!(ran.code, Some(255));
         assert!(ran.stderr.contains("Permission denied"), "{}", ran.stderr);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_guest_has_no_terminal_and_says_so() {
+async fn a_terminal_on_the_guest_is_refused_with_a_reason() {
     let drill = Drill::start(Scenario::DiskFull).await;
     let ran = drill
         .ssh(&drill.key, drill.simulation.guest_addr().port(), &[])
@@ -60,7 +60,7 @@ async fn the_guest_has_no_terminal_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_host_is_the_gate_and_nothing_else() {
+async fn the_host_runs_the_gate_and_nothing_else() {
     let drill = Drill::start(Scenario::DiskFull).await;
     let status = drill.gate(&["status"]).await;
     assert_eq!(status.code, Some(0), "{status:?}");
@@ -91,10 +91,10 @@ async fn the_host_is_the_gate_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stalled_guest_does_not_answer_and_a_cycle_brings_it_back() {
+async fn a_stalled_guest_answers_after_a_cycle_but_not_after_a_reset() {
     let drill = Drill::start(Scenario::IoStall).await;
-    let silent = drill.try_guest().await;
-    assert_eq!(silent.code, Some(255));
+    let unanswered = drill.try_guest().await;
+    assert_eq!(unanswered.code, Some(255));
     assert!(drill.gate(&["status"]).await.stdout.contains("running"));
     let reset = drill.gate(&["reset"]).await;
     assert_eq!(reset.code, Some(0), "{reset:?}");
@@ -106,11 +106,11 @@ async fn a_stalled_guest_does_not_answer_and_a_cycle_brings_it_back() {
     let cycle = drill.gate(&["cycle"]).await;
     assert!(cycle.stdout.ends_with("verdict: running\n"), "{cycle:?}");
     drill.until_guest_answers().await;
-    assert!(drill.simulation.is_healthy());
+    assert!(drill.simulation.is_repaired());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reset_is_enough_for_a_panic() {
+async fn a_reset_ends_a_panic() {
     let drill = Drill::start(Scenario::Panic).await;
     let forensics = drill.gate(&["forensics"]).await;
     assert!(
@@ -119,11 +119,11 @@ async fn a_reset_is_enough_for_a_panic() {
     );
     assert_eq!(drill.gate(&["reset"]).await.code, Some(0));
     drill.until_guest_answers().await;
-    assert!(drill.simulation.is_healthy());
+    assert!(drill.simulation.is_repaired());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stop_drops_the_connections_of_the_guest() {
+async fn a_stop_ends_the_guests_connections() {
     let drill = Drill::start(Scenario::Oom).await;
     let (hanging, stopped) = tokio::join!(drill.guest("echo up; sleep 300"), async {
         drill.until_guest_answers().await;
@@ -143,9 +143,9 @@ async fn a_stop_drops_the_connections_of_the_guest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_ends_with_its_token() {
+async fn stop_ends_both_servers() {
     let drill = Drill::start(Scenario::IoStall).await;
-    let stopping = tokio::time::timeout(PATIENCE, drill.simulation.stop());
+    let stopping = tokio::time::timeout(WAIT_TIMEOUT, drill.simulation.stop());
     stopping.await.expect("the servers end");
     assert_eq!(drill.gate(&["status"]).await.code, Some(255));
 }

@@ -2,10 +2,10 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The drill's time: seconds since it began, and the date that goes with them.
+/// The drill's time, and the date that belongs to it.
 ///
-/// Everything that the machine does by itself (booting, leaking, restarting) is a function of this
-/// value, so a test moves the time instead of sleeping through it.
+/// Everything that the machine does by itself (boot, leak, restart) is a function of this time, so a
+/// test moves the clock instead of sleeping.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     began: Timestamp,
@@ -20,7 +20,7 @@ enum Source {
 }
 
 impl Clock {
-    /// The machine's own time, beginning now.
+    /// The system's time; the drill begins now.
     pub(crate) fn system() -> Clock {
         Clock {
             began: Timestamp::now(),
@@ -28,7 +28,7 @@ impl Clock {
         }
     }
 
-    /// A clock that stands still until it is moved.
+    /// A clock that only a test moves.
     #[cfg(test)]
     pub(crate) fn manual() -> Clock {
         let source = Source::Manual(std::sync::Arc::default());
@@ -45,17 +45,16 @@ impl Clock {
         }
     }
 
-    /// Time since the drill began.
     pub(crate) fn now(&self) -> Moment {
         let elapsed = match &self.source {
             Source::System(began) => began.elapsed(),
             #[cfg(test)]
             Source::Manual(elapsed) => *elapsed.lock().unwrap(),
         };
-        Moment(i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX))
+        Moment(0).plus(elapsed)
     }
 
-    /// Blocks the calling thread for `time`; a manual clock moves on instead.
+    /// Blocks the calling thread for `time`; advances a manual clock instead.
     pub(crate) fn wait(&self, time: Duration) {
         match &self.source {
             Source::System(_) => std::thread::sleep(time),
@@ -66,9 +65,10 @@ impl Clock {
 
     /// The date of a moment, in UTC.
     pub(crate) fn date(&self, moment: Moment) -> Timestamp {
-        self.began
-            .saturating_add(SignedDuration::from_millis(moment.0))
-            .unwrap_or(self.began)
+        let date = self
+            .began
+            .saturating_add(SignedDuration::from_millis(moment.0));
+        date.unwrap_or(self.began)
     }
 }
 
@@ -77,18 +77,17 @@ impl Clock {
 pub(crate) struct Moment(pub(crate) i64);
 
 impl Moment {
-    /// So many seconds before the drill began.
+    /// The moment `seconds` before the drill began.
     pub(crate) const fn before(seconds: i64) -> Moment {
         Moment(-seconds * 1000)
     }
 
-    /// The moment `time` later.
     pub(crate) fn plus(self, time: Duration) -> Moment {
         let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Moment(self.0.saturating_add(millis))
     }
 
-    /// How long after `earlier` this is; nothing if it is not after.
+    /// The time from `earlier` to this moment; zero if `earlier` is later.
     pub(crate) fn since(self, earlier: Moment) -> Duration {
         let millis = self.0.saturating_sub(earlier.0);
         Duration::from_millis(u64::try_from(millis).unwrap_or(0))

@@ -1,19 +1,18 @@
 //! The guest's filesystem: a tree of names with sizes, and the space that they take.
 //!
-//! Invariant: `used()` is the sum of the blocks of everything in the tree and nothing else, so
-//! `df`, `du` and `ls` can't disagree, and what is deleted is free again.
+//! Invariant: `used()` is the sum of the blocks of all nodes in the tree, so `df`, `du` and `ls`
+//! always agree, and removing a file frees its space.
 
 use std::collections::BTreeMap;
 
 use super::clock::Moment;
 use super::content::Content;
 
-/// Bytes in a block: the unit in which space is given out.
+/// Bytes in a block, the unit of allocation.
 pub(crate) const BLOCK: u64 = 4096;
-/// Names in the tree at most; a shell can't grow it for ever.
-const MAX_NODES: usize = 4096;
-/// Bytes of literal text that one file can hold.
-const MAX_TEXT: usize = 1 << 20;
+const NODES_MAX: usize = 4096;
+/// Maximum size of a file whose text is stored.
+const TEXT_MAX_BYTES: usize = 1 << 18;
 
 /// A file or a directory.
 #[derive(Debug, Clone)]
@@ -27,22 +26,39 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    pub(crate) fn dir(owner: &str, modified: Moment) -> Node {
+        Node {
+            content: None,
+            owner: owner.to_owned(),
+            mode: 0o755,
+            modified,
+        }
+    }
+
+    pub(crate) fn file(content: Content, owner: &str, modified: Moment) -> Node {
+        Node {
+            content: Some(content),
+            mode: 0o644,
+            ..Node::dir(owner, modified)
+        }
+    }
+
     pub(crate) fn is_dir(&self) -> bool {
         self.content.is_none()
     }
 
-    /// Bytes as `ls -l` shows them.
+    /// Bytes, as `ls -l` shows them.
     pub(crate) fn size(&self) -> u64 {
         self.content.as_ref().map_or(BLOCK, Content::size)
     }
 
-    /// Bytes taken on the disk.
+    /// Bytes allocated on the disk.
     pub(crate) fn allocated(&self) -> u64 {
-        self.size().div_ceil(BLOCK) * BLOCK
+        self.size().next_multiple_of(BLOCK)
     }
 }
 
-/// Why the filesystem said no, in the C library's words.
+/// Why the filesystem refused, in the C library's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DiskError {
     #[error("No such file or directory")]
@@ -59,6 +75,8 @@ pub(crate) enum DiskError {
     Full,
 }
 
+type DiskResult = Result<(), DiskError>;
+
 /// The root filesystem.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
@@ -69,33 +87,19 @@ pub(crate) struct Disk {
 impl Disk {
     /// An empty filesystem of `total` bytes.
     pub(crate) fn new(total: u64) -> Disk {
-        let mut disk = Disk {
-            nodes: BTreeMap::new(),
+        let root = Node::dir("root", Moment::before(90 * 86_400));
+        Disk {
+            nodes: BTreeMap::from([("/".to_owned(), root)]),
             total,
-        };
-        disk.put("/", None, "root", 0o755, Moment::before(90 * 86_400));
-        disk
+        }
     }
 
-    /// Adds a node and its missing parents without asking for room: for building the machine.
-    pub(crate) fn put(
-        &mut self,
-        path: &str,
-        content: Option<Content>,
-        owner: &str,
-        mode: u16,
-        modified: Moment,
-    ) {
-        let parent = parent(path).to_owned();
-        if path != "/" && !self.nodes.contains_key(&parent) {
-            self.put(&parent, None, owner, 0o755, modified);
+    /// Adds a node and its missing parents without a check for space or permission.
+    pub(crate) fn put(&mut self, path: &str, node: Node) {
+        let parent = parent(path);
+        if !self.nodes.contains_key(parent) {
+            self.put(parent, Node::dir(&node.owner, node.modified));
         }
-        let node = Node {
-            content,
-            owner: owner.to_owned(),
-            mode,
-            modified,
-        };
         self.nodes.insert(path.to_owned(), node);
     }
 
@@ -103,7 +107,7 @@ impl Disk {
         self.nodes.get(path).ok_or(DiskError::Missing)
     }
 
-    /// The file at `path`, readable by `user`.
+    /// The content of the file at `path`, if `user` may read it.
     pub(crate) fn file(&self, path: &str, user: &str) -> Result<&Content, DiskError> {
         let node = self.get(path)?;
         if user != "root" && node.owner != user && node.mode & 0o004 == 0 {
@@ -112,44 +116,27 @@ impl Disk {
         node.content.as_ref().ok_or(DiskError::IsDir)
     }
 
-    /// Names directly in the directory `path`, sorted, with their nodes.
+    /// The entries of the directory `path`, sorted by name.
     pub(crate) fn children(&self, path: &str) -> Vec<(&str, &Node)> {
-        let prefix = if path == "/" {
-            "/".to_owned()
-        } else {
-            format!("{path}/")
-        };
-        let start = self.nodes.range(prefix.clone()..);
-        start
-            .take_while(|(name, _)| name.starts_with(&prefix))
-            .filter_map(|(name, node)| {
-                let rest = &name[prefix.len()..];
-                (!rest.is_empty() && !rest.contains('/')).then_some((rest, node))
-            })
+        let below = below(path);
+        let all = self.nodes.iter();
+        let rest = all.filter_map(|(name, node)| Some((name.strip_prefix(&below)?, node)));
+        rest.filter(|(rest, _)| !rest.is_empty() && !rest.contains('/'))
             .collect()
     }
 
-    /// `path` itself and everything below it, in order of their names.
+    /// `path` itself and everything below it, sorted by name.
     pub(crate) fn walk(&self, path: &str) -> Vec<(&str, &Node)> {
-        let below = if path == "/" {
-            "/".to_owned()
-        } else {
-            format!("{path}/")
-        };
-        let inside = |name: &str| name == path || name.starts_with(&below);
-        self.nodes
-            .iter()
-            .filter(|(name, _)| inside(name))
-            .map(|(n, node)| (n.as_str(), node))
+        let below = below(path);
+        let all = self.nodes.iter().map(|(name, node)| (name.as_str(), node));
+        all.filter(|(name, _)| *name == path || name.starts_with(&below))
             .collect()
     }
 
-    /// Bytes taken by `path` and everything below it.
+    /// Bytes allocated to `path` and everything below it.
     pub(crate) fn usage(&self, path: &str) -> u64 {
-        self.walk(path)
-            .iter()
-            .map(|(_, node)| node.allocated())
-            .sum()
+        let nodes = self.walk(path).into_iter();
+        nodes.map(|(_, node)| node.allocated()).sum()
     }
 
     pub(crate) fn total(&self) -> u64 {
@@ -168,7 +155,7 @@ impl Disk {
         self.nodes.len()
     }
 
-    /// Writes `text` into the file at `path`, behind what it holds if `append`.
+    /// Writes `text` to the file at `path`: to its end if `append`, else as its whole content.
     pub(crate) fn write(
         &mut self,
         path: &str,
@@ -176,117 +163,129 @@ impl Disk {
         append: bool,
         user: &str,
         now: Moment,
-    ) -> Result<(), DiskError> {
-        let before = match self.nodes.get(path) {
-            Some(node) if node.is_dir() => return Err(DiskError::IsDir),
-            Some(node) => node.allocated(),
-            None => 0,
-        };
-        self.may_write(path, user)?;
-        let mut whole = match self.nodes.get(path).and_then(|node| node.content.as_ref()) {
-            Some(content) if append => content.read(MAX_TEXT),
-            _ => String::new(),
-        };
-        whole.push_str(text);
-        let content = Content::Text(whole);
-        let after = content.size().div_ceil(BLOCK) * BLOCK;
-        let grown = after.saturating_sub(before);
-        // The length alone is not room enough: an empty file is a name, and names are bounded too.
-        if (grown > 0 && grown > self.free())
-            || content.size() > MAX_TEXT as u64
-            || self.count() >= MAX_NODES
-        {
-            return Err(DiskError::Full);
-        }
-        let (owner, mode) = self
-            .nodes
-            .get(path)
-            .map_or((user.to_owned(), 0o644), |n| (n.owner.clone(), n.mode));
-        self.nodes.insert(
-            path.to_owned(),
-            Node {
-                content: Some(content),
-                owner,
-                mode,
-                modified: now,
-            },
-        );
-        Ok(())
+    ) -> DiskResult {
+        self.update(path, user, now, |content| {
+            let kept = if append {
+                content.read(TEXT_MAX_BYTES)
+            } else {
+                String::new()
+            };
+            *content = Content::text(kept + text);
+            if content.size() > TEXT_MAX_BYTES as u64 {
+                return Err(DiskError::Full);
+            }
+            Ok(())
+        })
     }
 
-    /// Makes the file exactly `size` bytes long, creating it if need be.
+    /// Makes the file exactly `size` bytes long; creates it if it does not exist.
     pub(crate) fn truncate(
         &mut self,
         path: &str,
         size: u64,
         user: &str,
         now: Moment,
-    ) -> Result<(), DiskError> {
-        if !self.nodes.contains_key(path) {
-            self.write(path, "", false, user, now)?;
-        }
-        self.may_write(path, user)?;
-        let free = self.free();
-        let node = self.nodes.get_mut(path).ok_or(DiskError::Missing)?;
-        let before = node.allocated();
-        if (size.div_ceil(BLOCK) * BLOCK).saturating_sub(before) > free {
-            return Err(DiskError::Full);
-        }
-        node.content.as_mut().ok_or(DiskError::IsDir)?.resize(size);
-        node.modified = now;
-        Ok(())
+    ) -> DiskResult {
+        self.update(path, user, now, |content| {
+            content.resize(size.min(u64::MAX / 2));
+            Ok(())
+        })
     }
 
-    pub(crate) fn make_dir(
+    /// Changes the content of a file, empty if it is new, unless the disk is then too full.
+    fn update(
         &mut self,
         path: &str,
         user: &str,
         now: Moment,
-    ) -> Result<(), DiskError> {
-        if self.nodes.contains_key(path) {
-            return Err(DiskError::Exists);
-        }
-        self.may_write(path, user)?;
-        if self.free() < BLOCK || self.count() >= MAX_NODES {
+        change: impl FnOnce(&mut Content) -> DiskResult,
+    ) -> DiskResult {
+        let new = Node::file(Content::default(), user, now);
+        let mut node = self.nodes.get(path).cloned().unwrap_or(new);
+        let before = if self.nodes.contains_key(path) {
+            node.allocated()
+        } else {
+            0
+        };
+        let content = node.content.as_mut().ok_or(DiskError::IsDir)?;
+        self.check_write(path, user)?;
+        change(content)?;
+        node.modified = now;
+        let grown = node.allocated().saturating_sub(before);
+        // An empty file takes no block, so the number of names is limited too.
+        if (grown > 0 && grown > self.free()) || self.count() >= NODES_MAX {
             return Err(DiskError::Full);
         }
-        self.put(path, None, user, 0o755, now);
+        self.nodes.insert(path.to_owned(), node);
         Ok(())
     }
 
-    /// Removes `path` and everything below it. The caller decides whether a directory may go.
-    pub(crate) fn remove(&mut self, path: &str, user: &str) -> Result<(), DiskError> {
+    /// Creates a directory. With `parents`, creates its missing parents too, and accepts an existing
+    /// directory.
+    pub(crate) fn make_dir(
+        &mut self,
+        path: &str,
+        parents: bool,
+        user: &str,
+        now: Moment,
+    ) -> DiskResult {
+        match self.nodes.get(path) {
+            Some(node) if parents && node.is_dir() => return Ok(()),
+            Some(_) => return Err(DiskError::Exists),
+            None if parents => self.make_dir(parent(path), true, user, now)?,
+            None => {}
+        }
+        self.check_write(path, user)?;
+        if self.free() < BLOCK || self.count() >= NODES_MAX {
+            return Err(DiskError::Full);
+        }
+        self.put(path, Node::dir(user, now));
+        Ok(())
+    }
+
+    /// Removes `path` and everything below it, also if it is a directory.
+    pub(crate) fn remove(&mut self, path: &str, user: &str) -> DiskResult {
         self.get(path)?;
-        self.may_change(parent(path), user)?;
-        let below = format!("{path}/");
+        self.check_change(parent(path), user)?;
+        let below = below(path);
         self.nodes
             .retain(|name, _| name != path && !name.starts_with(&below));
         Ok(())
     }
 
-    fn may_write(&self, path: &str, user: &str) -> Result<(), DiskError> {
+    /// Whether `user` may write the file at `path`, or create it.
+    fn check_write(&self, path: &str, user: &str) -> DiskResult {
         match self.nodes.get(path) {
             Some(node) if user == "root" || node.owner == user => Ok(()),
             Some(_) => Err(DiskError::Denied),
-            None => self.may_change(parent(path), user),
+            None => self.check_change(parent(path), user),
         }
     }
 
-    fn may_change(&self, dir: &str, user: &str) -> Result<(), DiskError> {
+    /// Whether `user` may add and remove entries of the directory `dir`.
+    fn check_change(&self, dir: &str, user: &str) -> DiskResult {
         let node = self.get(dir)?;
         if !node.is_dir() {
             return Err(DiskError::NotDir);
         }
-        let allowed = user == "root" || node.owner == user || node.mode & 0o002 != 0;
-        if allowed {
-            Ok(())
-        } else {
-            Err(DiskError::Denied)
+        if user != "root" && node.owner != user && node.mode & 0o002 == 0 {
+            return Err(DiskError::Denied);
         }
+        Ok(())
     }
 }
 
-/// The directory that holds `path`.
+/// The prefix of all paths below `path`.
+fn below(path: &str) -> String {
+    format!("{}/", path.trim_end_matches('/'))
+}
+
+/// The number of directories between `/` and `path`.
+pub(crate) fn depth(path: &str) -> usize {
+    path.split('/').filter(|part| !part.is_empty()).count()
+}
+
+/// The directory that contains `path`.
 pub(crate) fn parent(path: &str) -> &str {
     match path.rfind('/') {
         Some(0) | None => "/",
@@ -294,20 +293,14 @@ pub(crate) fn parent(path: &str) -> &str {
     }
 }
 
-/// `path` made absolute from `dir`, without `.`, `..` and doubled slashes.
+/// `path` as an absolute path from `dir`, without `.`, `..` and repeated slashes.
 pub(crate) fn resolve(dir: &str, path: &str) -> String {
-    let full = if path.starts_with('/') {
-        path.to_owned()
-    } else {
-        format!("{dir}/{path}")
-    };
+    let dir = if path.starts_with('/') { "" } else { dir };
     let mut parts: Vec<&str> = Vec::new();
-    for part in full.split('/') {
+    for part in dir.split('/').chain(path.split('/')) {
         match part {
             "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
+            ".." => drop(parts.pop()),
             name => parts.push(name),
         }
     }

@@ -12,22 +12,21 @@ pub(crate) struct Memory {
 
 const TOTAL: u64 = 4 << 30;
 const SWAP: u64 = 1 << 30;
-/// What the kernel holds for itself.
+/// Used by the kernel itself.
 const KERNEL: u64 = 190 << 20;
-/// What the kernel never gives away.
+/// Never given to a process.
 const RESERVE: u64 = 72 << 20;
-/// Page cache when there is room for it.
-const CACHE: u64 = 1100 << 20;
+/// Maximum page cache.
+const CACHE_MAX: u64 = 1100 << 20;
 
 impl Memory {
-    /// The account for processes that hold `resident` bytes together.
-    pub(crate) fn account(resident: u64) -> Memory {
+    /// The memory of a guest whose processes use `resident` bytes.
+    pub(crate) fn with_resident(resident: u64) -> Memory {
         let demand = resident + KERNEL;
         let used = demand.min(TOTAL - RESERVE);
-        let swap_used = (demand - used).min(SWAP);
-        let rest = TOTAL - used;
-        let cache = CACHE.min(rest / 2);
-        let free = rest - cache;
+        let unused = TOTAL - used;
+        let cache = CACHE_MAX.min(unused / 2);
+        let free = unused - cache;
         Memory {
             total: TOTAL,
             used,
@@ -35,19 +34,18 @@ impl Memory {
             cache,
             available: free + cache * 9 / 10,
             swap_total: SWAP,
-            swap_used,
+            swap_used: (demand - used).min(SWAP),
         }
     }
 
-    /// Whether processes that hold `resident` bytes are more than memory and swap together.
-    pub(crate) fn exhausted(resident: u64) -> bool {
+    /// Whether processes that use `resident` bytes exceed memory and swap.
+    pub(crate) fn is_exhausted(resident: u64) -> bool {
         resident + KERNEL > TOTAL - RESERVE + SWAP
     }
 
-    /// How hard the kernel works to find a free page, in percent of time (`some avg10`).
+    /// Percent of the time in which a task waits for memory (`some avg10`).
     pub(crate) fn pressure(&self) -> u32 {
-        let left = self.available * 100 / self.total;
-        match left {
+        match self.available * 100 / self.total {
             0..=3 if self.swap_used > self.swap_total / 2 => 63,
             0..=3 => 38,
             4..=8 => 12,

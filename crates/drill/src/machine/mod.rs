@@ -1,7 +1,7 @@
-//! One coherent state of a simulated guest and its QEMU process.
+//! The state of a simulated guest and its QEMU process, behind one lock.
 //!
-//! There is one lock. Shell commands, the gate's driver and the listeners all take it for one short
-//! step, and time that has passed is accounted for at each taking: nobody sees half a change.
+//! Shell commands, the gate's driver and the SSH servers take the lock for one short step each. Every
+//! step first brings the state up to the current time, so nobody observes half a change.
 
 mod base;
 mod clock;
@@ -12,10 +12,9 @@ mod journal;
 mod memory;
 mod power;
 mod process;
-#[cfg(test)]
-mod tests;
 mod unit;
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use tokio::sync::watch;
 
 pub(crate) use clock::{Clock, Moment};
 pub(crate) use content::{Content, cut, tail};
-pub(crate) use disk::{BLOCK, Disk, DiskError, Node, parent, resolve};
+pub(crate) use disk::{BLOCK, Disk, DiskError, Node, depth, resolve};
 pub(crate) use guest::Guest;
 pub(crate) use journal::Entry;
 pub(crate) use memory::Memory;
@@ -31,9 +30,10 @@ pub(crate) use power::{Fault, Network, Phase, Power};
 pub(crate) use process::{Footprint, Process};
 pub(crate) use unit::{Unit, UnitState};
 
-use crate::Scenario;
+/// How long the firmware runs before the kernel boots.
+const FIRMWARE_DURATION: Duration = Duration::from_secs(1);
 
-/// The whole machine: what QEMU is, and what runs in it.
+/// The whole machine: its QEMU process and its guest.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) power: Power,
@@ -42,27 +42,30 @@ pub(crate) struct State {
 
 impl State {
     /// A healthy machine at the beginning of the drill.
-    pub(crate) fn healthy() -> State {
+    ///
+    /// # Errors
+    /// If the machine's description can't be parsed.
+    pub(crate) fn healthy() -> io::Result<State> {
         let booted = Moment::before(11 * 86_400 + 4_327);
-        State {
+        Ok(State {
             power: Power::running_since(booted),
-            guest: base::guest(booted),
-        }
+            guest: base::guest(booted).map_err(io::Error::other)?,
+        })
     }
 
-    /// Boots the guest afresh in a new QEMU process.
+    /// Boots the guest in a new QEMU process, unless one runs.
     pub(crate) fn start(&mut self, now: Moment) {
         if self.power.qemu().is_none() {
             self.power.start(now);
-            self.guest.rebooted(now.plus(Duration::from_secs(1)));
+            self.guest.reboot(now.plus(FIRMWARE_DURATION));
         }
     }
 
-    /// Boots the guest afresh in the QEMU process that there is.
+    /// Boots the guest again in the running QEMU process.
     pub(crate) fn reset(&mut self, now: Moment) {
         self.power.reset(now);
         if self.power.fault().is_none() {
-            self.guest.rebooted(now.plus(Duration::from_secs(1)));
+            self.guest.reboot(now.plus(FIRMWARE_DURATION));
         }
     }
 }
@@ -72,21 +75,16 @@ impl State {
 pub(crate) struct Machine {
     state: Arc<Mutex<State>>,
     clock: Clock,
-    changes: Arc<watch::Sender<u64>>,
-    scenario: Scenario,
+    generations: Arc<watch::Sender<u64>>,
 }
 
 impl Machine {
-    /// A machine broken by `scenario`.
-    pub(crate) fn new(scenario: Scenario, clock: Clock) -> Machine {
-        let mut state = State::healthy();
-        crate::scenario::break_machine(scenario, &mut state);
-        let changes = Arc::new(watch::Sender::new(state.power.generation()));
+    pub(crate) fn new(state: State, clock: Clock) -> Machine {
+        let generations = Arc::new(watch::Sender::new(state.power.generation()));
         Machine {
             state: Arc::new(Mutex::new(state)),
             clock,
-            changes,
-            scenario,
+            generations,
         }
     }
 
@@ -94,7 +92,7 @@ impl Machine {
         &self.clock
     }
 
-    /// One step: what is due happens first, then `step`. Listeners learn of a change of power.
+    /// Brings the state up to the current time and runs `step` on it under the lock.
     pub(crate) fn step<R>(&self, step: impl FnOnce(&mut State, Moment) -> R) -> R {
         let mut state = self.lock();
         let now = self.clock.now();
@@ -104,7 +102,7 @@ impl Machine {
         let result = step(&mut state, now);
         let generation = state.power.generation();
         drop(state);
-        self.changes.send_if_modified(|seen| {
+        self.generations.send_if_modified(|seen| {
             let changed = *seen != generation;
             *seen = generation;
             changed
@@ -112,24 +110,19 @@ impl Machine {
         result
     }
 
-    /// The generation of the guest that runs; changes with every stop, start and reset.
+    /// The generation of the running guest; changes with every stop, start and reset.
     pub(crate) fn generations(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
+        self.generations.subscribe()
     }
 
-    /// What a dialler meets now, and how long until that changes by itself.
+    /// The answer of the guest's SSH port, and the time until it changes without a command.
     pub(crate) fn network(&self) -> (Network, Option<Duration>) {
         let (state, now) = (self.lock(), self.clock.now());
         (state.power.network(now), state.power.until_up(now))
     }
 
-    /// Whether the machine is whole again, by its scenario's judgement.
-    pub(crate) fn is_healthy(&self) -> bool {
-        self.step(|state, now| crate::scenario::is_healthy(self.scenario, state, now))
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A step that panicked leaves a state that is still a machine's: better than none.
+        // A step that panicked leaves a usable state behind: better than none.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,28 +1,29 @@
-//! The hypervisor's side of the machine: the QEMU process, and how far the guest in it has come.
+//! The machine as the hypervisor sees it: the QEMU process, and how far its guest has booted.
 //!
 //! ```text
 //!            start                0.3 s          1 s            3.5 s
 //!   off ───────────▶ process ──▶ monitor ──▶ kernel boots ──▶ SSH answers
 //!    ▲                  │            ▲
-//!    └──── stop ────────┘            └─── reset (the process stays, and with it a stall)
+//!    └──── stop ────────┘            └─── reset (the process survives, and a stall with it)
 //! ```
 
 use std::time::Duration;
 
 use super::clock::Moment;
 
+/// When the parts of a machine answer after its start.
 const MONITOR_AFTER: Duration = Duration::from_millis(300);
 const KERNEL_AFTER: Duration = Duration::from_secs(1);
 const SSH_AFTER: Duration = Duration::from_millis(3500);
-/// Block writes a second of a healthy guest.
+/// Disk writes of a healthy guest.
 const WRITES_PER_SECOND: u64 = 11;
 
-/// What has gone wrong below the guest, if anything.
+/// A fault below the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// QEMU no longer completes disk requests, since then. Lives in the QEMU process.
+    /// QEMU has completed no disk request since then. Part of the QEMU process.
     IoStall(Moment),
-    /// The guest's kernel has panicked, then. Lives in the guest's memory.
+    /// The guest's kernel panicked then. Part of the guest's memory.
     Panic(Moment),
 }
 
@@ -31,34 +32,42 @@ pub(crate) enum Fault {
 pub(crate) struct Qemu {
     pub(crate) pid: u32,
     pub(crate) started: Moment,
-    /// When the guest in it last began to boot: later than `started` after a reset.
-    pub(crate) reset: Moment,
+    /// When its guest last began to boot: later than `started` after a reset.
+    reset: Moment,
     pub(crate) fault: Option<Fault>,
 }
 
-/// Whether there is a QEMU process, and which.
+impl Qemu {
+    fn new(pid: u32, started: Moment) -> Qemu {
+        Qemu {
+            pid,
+            started,
+            reset: started,
+            fault: None,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct Power {
     qemu: Option<Qemu>,
     next_pid: u32,
-    /// Counts resets and starts: a connection of an older generation is dead.
+    /// Counts stops, starts and resets: a connection of an older generation is dead.
     generation: u64,
-    /// The mutating verb that holds the guest, and since when.
-    pub(crate) holder: Option<(&'static str, Moment)>,
+    /// The mutating verb that runs, and since when.
+    pub(crate) running_verb: Option<(&'static str, Moment)>,
 }
 
-/// What someone who dials the guest's SSH port meets.
+/// The answer of the guest's SSH port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Network {
-    /// Nobody listens.
     Refused,
-    /// The connection opens, and nothing ever comes.
+    /// The connection opens, but no byte ever comes.
     Silent,
-    /// SSH answers.
     Up,
 }
 
-/// How far a boot has come.
+/// How far the guest has booted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Off,
@@ -68,19 +77,13 @@ pub(crate) enum Phase {
 }
 
 impl Power {
-    /// A machine that has run for so long before the drill began.
+    /// A machine that started before the drill began.
     pub(crate) fn running_since(started: Moment) -> Power {
-        let qemu = Qemu {
-            pid: 23_112,
-            started,
-            reset: started,
-            fault: None,
-        };
         Power {
-            qemu: Some(qemu),
+            qemu: Some(Qemu::new(23_112, started)),
             next_pid: 24_871,
             generation: 0,
-            holder: None,
+            running_verb: None,
         }
     }
 
@@ -102,27 +105,22 @@ impl Power {
         }
     }
 
-    /// Ends the QEMU process, and with it every fault.
+    /// Ends the QEMU process, and every fault with it.
     pub(crate) fn stop(&mut self) {
         self.qemu = None;
         self.generation += 1;
     }
 
-    /// A fresh QEMU process; does nothing if there is one.
+    /// Starts a QEMU process unless one runs.
     pub(crate) fn start(&mut self, now: Moment) {
         if self.qemu.is_none() {
-            self.qemu = Some(Qemu {
-                pid: self.next_pid,
-                started: now,
-                reset: now,
-                fault: None,
-            });
+            self.qemu = Some(Qemu::new(self.next_pid, now));
             self.next_pid += 1_723;
             self.generation += 1;
         }
     }
 
-    /// Boots the guest again inside the same process: a panic goes, a stall stays.
+    /// Boots the guest again in the same process: this ends a panic, but not a stall.
     pub(crate) fn reset(&mut self, now: Moment) {
         if let Some(qemu) = &mut self.qemu {
             qemu.reset = now;
@@ -134,17 +132,17 @@ impl Power {
     }
 
     pub(crate) fn monitor_answers(&self, now: Moment) -> bool {
-        self.qemu
-            .is_some_and(|qemu| now.since(qemu.started) >= MONITOR_AFTER)
+        let since_start = self.qemu.map(|qemu| now.since(qemu.started));
+        since_start.is_some_and(|time| time >= MONITOR_AFTER)
     }
 
     pub(crate) fn phase(&self, now: Moment) -> Phase {
         let Some(qemu) = &self.qemu else {
             return Phase::Off;
         };
-        let stuck = matches!(qemu.fault, Some(Fault::IoStall(since)) if since < qemu.reset);
+        let is_stuck = matches!(qemu.fault, Some(Fault::IoStall(since)) if since < qemu.reset);
         match now.since(qemu.reset) {
-            _ if stuck => Phase::Firmware,
+            _ if is_stuck => Phase::Firmware,
             elapsed if elapsed >= SSH_AFTER => Phase::Up,
             elapsed if elapsed >= KERNEL_AFTER => Phase::Kernel,
             _ => Phase::Firmware,
@@ -160,15 +158,14 @@ impl Power {
         }
     }
 
-    /// Time until the network changes by itself, if it will.
+    /// The time until SSH answers, if the guest is booting.
     pub(crate) fn until_up(&self, now: Moment) -> Option<Duration> {
-        let qemu = self.qemu.as_ref().filter(|qemu| qemu.fault.is_none())?;
-        SSH_AFTER
-            .checked_sub(now.since(qemu.reset))
-            .filter(|left| !left.is_zero())
+        let qemu = self.qemu.filter(|qemu| qemu.fault.is_none())?;
+        let left = SSH_AFTER.checked_sub(now.since(qemu.reset))?;
+        (!left.is_zero()).then_some(left)
     }
 
-    /// Write operations that the virtual disk has completed since the process began.
+    /// Number of writes that the virtual disk has completed since the process started.
     pub(crate) fn disk_writes(&self, now: Moment) -> u64 {
         let Some(qemu) = &self.qemu else { return 0 };
         let until = match qemu.fault {

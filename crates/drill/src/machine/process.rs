@@ -1,3 +1,7 @@
+//! The guest's process table, and the memory of each process over time.
+
+use serde::Deserialize;
+
 use super::clock::Moment;
 
 /// A process in the guest.
@@ -7,59 +11,50 @@ pub(crate) struct Process {
     pub(crate) ppid: u32,
     pub(crate) user: String,
     pub(crate) command: String,
-    /// The unit that systemd accounts it to.
-    pub(crate) unit: Option<&'static str>,
+    /// The service that it belongs to.
+    pub(crate) unit: Option<String>,
     pub(crate) started: Moment,
     /// Tenths of a percent of one processor.
     pub(crate) cpu: u32,
     pub(crate) memory: Footprint,
 }
 
-/// How much memory a process holds as time goes by.
-#[derive(Debug, Clone, Copy)]
+/// The memory of a process over time.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Footprint {
-    /// Bytes at its start.
-    pub(crate) base: u64,
-    /// Bytes a second that it never gives back.
-    pub(crate) leak: u64,
-    /// Bytes at most.
-    pub(crate) cap: u64,
-    /// Spared by the kernel's OOM killer (`OOMScoreAdjust=-1000`).
+    /// At the start of the process.
+    pub(crate) mebibytes: u64,
+    /// Leaked per second.
+    #[serde(default)]
+    pub(crate) leak_mebibytes: u64,
+    /// The leak ends here.
+    #[serde(default)]
+    pub(crate) leak_max_mebibytes: u64,
+    /// Whether the OOM killer ignores the process (`OOMScoreAdjust=-1000`).
+    #[serde(default)]
     pub(crate) spared: bool,
-}
-
-impl Footprint {
-    /// So many mebibytes, for ever.
-    pub(crate) const fn steady(mebibytes: u64) -> Footprint {
-        let base = mebibytes << 20;
-        Footprint {
-            base,
-            leak: 0,
-            cap: base,
-            spared: false,
-        }
-    }
 }
 
 impl Process {
     /// Bytes resident at `now`.
     pub(crate) fn resident(&self, now: Moment) -> u64 {
-        let leaked = self
-            .memory
-            .leak
+        let memory = &self.memory;
+        let leaked = memory
+            .leak_mebibytes
             .saturating_mul(now.since(self.started).as_secs());
-        self.memory.base.saturating_add(leaked).min(self.memory.cap)
+        (memory.mebibytes + leaked.min(memory.leak_max_mebibytes)) << 20
     }
 
-    /// The name as the kernel knows it: the program's last path component, 15 bytes at most.
+    /// The name that the kernel knows: the last component of the program's path, at most 15 bytes.
     pub(crate) fn name(&self) -> &str {
         let program = self.command.split(' ').next().unwrap_or_default();
-        let name = program
-            .trim_end_matches(':')
-            .rsplit('/')
-            .next()
-            .unwrap_or_default();
-        super::content::cut(name, 15)
+        let path = program.trim_end_matches(':');
+        super::content::cut(path.rsplit('/').next().unwrap_or_default(), 15)
+    }
+
+    pub(crate) fn is_kernel_thread(&self) -> bool {
+        self.command.starts_with('[')
     }
 }
 
@@ -71,51 +66,38 @@ pub(crate) struct Processes {
 }
 
 impl Processes {
-    /// A table as the kernel leaves it to init: nothing else runs.
+    /// Init and the kernel's threads.
     pub(crate) fn booted(now: Moment) -> Processes {
-        let mut table = Processes {
-            list: Vec::new(),
-            next_pid: 1,
-        };
-        table.spawn("/sbin/init", "root", None, now, Footprint::steady(12));
-        table.spawn("[kthreadd]", "root", None, now, Footprint::steady(0));
-        table.spawn(
-            "[kworker/0:1-events]",
-            "root",
-            None,
-            now,
-            Footprint::steady(0),
-        );
-        table.spawn("[jbd2/vda1-8]", "root", None, now, Footprint::steady(0));
-        table.next_pid = 317;
-        table
-    }
-
-    pub(crate) fn spawn(
-        &mut self,
-        command: &str,
-        user: &str,
-        unit: Option<&'static str>,
-        now: Moment,
-        memory: Footprint,
-    ) -> u32 {
-        let pid = self.next_pid;
-        self.next_pid += if pid < 10 { 1 } else { 7 };
-        let ppid = match pid {
-            1 | 2 => 0,
-            _ if command.starts_with('[') => 2,
-            _ => 1,
-        };
-        self.list.push(Process {
+        let kernel = [
+            (1, 0, "/sbin/init", 12),
+            (2, 0, "[kthreadd]", 0),
+            (3, 2, "[kworker/0:1-events]", 0),
+            (4, 2, "[jbd2/vda1-8]", 0),
+        ];
+        let list = kernel.map(|(pid, ppid, command, mebibytes)| Process {
             pid,
             ppid,
-            user: user.to_owned(),
+            user: "root".to_owned(),
             command: command.to_owned(),
-            unit,
+            unit: None,
             started: now,
             cpu: 0,
-            memory,
+            memory: Footprint {
+                mebibytes,
+                ..Footprint::default()
+            },
         });
+        Processes {
+            list: list.into(),
+            next_pid: 317,
+        }
+    }
+
+    /// Adds `process` with the next free PID, which it returns.
+    pub(crate) fn spawn(&mut self, process: Process) -> u32 {
+        let pid = self.next_pid;
+        self.next_pid += 7;
+        self.list.push(Process { pid, ..process });
         pid
     }
 
@@ -127,25 +109,23 @@ impl Processes {
         self.list.iter().find(|process| process.pid == pid)
     }
 
-    pub(crate) fn get_mut(&mut self, pid: u32) -> Option<&mut Process> {
-        self.list.iter_mut().find(|process| process.pid == pid)
-    }
-
     pub(crate) fn remove(&mut self, pid: u32) -> Option<Process> {
         let at = self.list.iter().position(|process| process.pid == pid)?;
         Some(self.list.remove(at))
     }
 
-    /// Bytes that all of them hold.
+    /// Resident bytes of all processes.
     pub(crate) fn resident(&self, now: Moment) -> u64 {
         self.list.iter().map(|process| process.resident(now)).sum()
     }
 
-    /// Whom the kernel kills when memory runs out: the largest that is not spared.
+    /// The process that the OOM killer chooses: the largest that is not spared.
     pub(crate) fn victim(&self, now: Moment) -> Option<u32> {
-        let killable = self.list.iter().filter(|p| p.pid > 4 && !p.memory.spared);
-        killable
-            .max_by_key(|process| process.resident(now))
-            .map(|process| process.pid)
+        let killable = self
+            .list
+            .iter()
+            .filter(|process| process.pid > 4 && !process.memory.spared);
+        let victim = killable.max_by_key(|process| process.resident(now));
+        victim.map(|process| process.pid)
     }
 }

@@ -1,46 +1,44 @@
+use serde::Deserialize;
+
 use super::clock::Moment;
 use super::process::Footprint;
 
-/// What systemd knows of a service before it runs: its unit file.
-#[derive(Debug, Clone)]
+/// A service's unit file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct UnitFile {
-    /// With its `.service`.
-    pub(crate) name: &'static str,
-    pub(crate) description: &'static str,
-    pub(crate) command: &'static str,
-    pub(crate) user: &'static str,
-    pub(crate) footprint: Footprint,
+    /// With the suffix `.service`.
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) command: String,
+    pub(crate) user: String,
+    pub(crate) memory: Footprint,
     /// Tenths of a percent of one processor.
     pub(crate) cpu: u32,
-    /// Bytes that must be free on the disk for it to start.
+    /// Mebibytes that must be free on the disk for the service to start.
+    #[serde(default)]
     pub(crate) needs_disk: u64,
 }
 
-/// A service, and how it fares.
+/// A service and its state.
 #[derive(Debug, Clone)]
 pub(crate) struct Unit {
     pub(crate) file: UnitFile,
     pub(crate) state: UnitState,
+    /// When the state last changed.
+    pub(crate) since: Moment,
+    /// The PID of the last main process; 0 if there was none.
+    pub(crate) main_pid: u32,
 }
 
-/// How a service fares, since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnitState {
-    Active {
-        pid: u32,
-        since: Moment,
-    },
-    Inactive {
-        since: Moment,
-    },
-    Failed {
-        pid: u32,
-        since: Moment,
-        why: Failure,
-    },
+    Active,
+    Inactive,
+    Failed(Failure),
 }
 
-/// How a service came to fail, in systemd's words.
+/// Why a service failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
     ExitCode,
@@ -49,6 +47,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// systemd's name for it.
     pub(crate) const fn result(self) -> &'static str {
         match self {
             Failure::ExitCode => "exit-code",
@@ -57,7 +56,7 @@ impl Failure {
         }
     }
 
-    /// How the main process ended, as `systemctl status` prints it.
+    /// How the main process exited, as `systemctl status` prints it.
     pub(crate) const fn exit(self) -> &'static str {
         match self {
             Failure::ExitCode => "code=exited, status=1/FAILURE",
@@ -68,24 +67,24 @@ impl Failure {
 
 impl Unit {
     pub(crate) fn is_active(&self) -> bool {
-        matches!(self.state, UnitState::Active { .. })
+        self.state == UnitState::Active
     }
 
     pub(crate) fn is_failed(&self) -> bool {
-        matches!(self.state, UnitState::Failed { .. })
+        matches!(self.state, UnitState::Failed(_))
     }
 
-    /// Active and sub state, as `list-units` prints them.
+    /// Active state and sub-state, as `list-units` prints them.
     pub(crate) fn states(&self) -> (&'static str, &'static str) {
         match self.state {
-            UnitState::Active { .. } => ("active", "running"),
-            UnitState::Inactive { .. } => ("inactive", "dead"),
-            UnitState::Failed { .. } => ("failed", "failed"),
+            UnitState::Active => ("active", "running"),
+            UnitState::Inactive => ("inactive", "dead"),
+            UnitState::Failed(_) => ("failed", "failed"),
         }
     }
 
-    /// The word before the brackets in the service's log lines.
-    pub(crate) fn identifier(&self) -> &'static str {
+    /// The name without the suffix `.service`.
+    pub(crate) fn identifier(&self) -> &str {
         self.file.name.trim_end_matches(".service")
     }
 }

@@ -1,32 +1,36 @@
-//! What can be rehearsed: each scenario breaks one machine, and says when it is whole again.
+//! The incidents that can be rehearsed: each scenario breaks one machine and decides whether the
+//! machine is repaired.
 
 mod disk_full;
 mod io_stall;
 mod oom;
 mod panic;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 pub(crate) use panic::SCREEN as PANIC_SCREEN;
 
-use crate::machine::{Moment, Network, State};
+use crate::machine::{Moment, Network, State, Unit};
 
 /// A rehearsed incident.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scenario {
-    /// A runaway trace log fills `/`; `app.service` can't start until there is room.
+    /// A runaway trace log fills `/`; `app.service` can't start until there is space.
     DiskFull,
-    /// A leaking worker eats the memory; the kernel kills `app.service` instead of it.
+    /// A leaking worker uses all memory; the kernel kills `app.service` instead of it.
     Oom,
-    /// QEMU's disk I/O is stuck: SSH does not answer, the monitor does; only a cycle helps.
+    /// QEMU's disk I/O is stuck: the monitor answers, SSH does not; only a cycle helps.
     IoStall,
     /// The guest's kernel has panicked; a reset or a cycle brings it back.
     Panic,
 }
 
 impl Scenario {
-    /// Every scenario, in the order in which help lists them.
+    /// Every scenario, in the order of the command line's help.
     pub const ALL: [Scenario; 4] = [
         Scenario::DiskFull,
         Scenario::Oom,
@@ -45,7 +49,7 @@ impl Scenario {
         }
     }
 
-    /// One sentence for the page and the CLI: what the operator is about to find.
+    /// One sentence about the incident, for the page and the command line.
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
@@ -59,6 +63,35 @@ impl Scenario {
             Scenario::Panic => "The guest's kernel has panicked and nothing answers over SSH.",
         }
     }
+
+    /// A machine broken by this scenario.
+    ///
+    /// # Errors
+    /// If the machine's description can't be parsed.
+    pub(crate) fn broken_machine(self) -> io::Result<State> {
+        let mut state = State::healthy()?;
+        match self {
+            Scenario::DiskFull => disk_full::break_machine(&mut state),
+            Scenario::Oom => oom::break_machine(&mut state),
+            Scenario::IoStall => io_stall::break_machine(&mut state),
+            Scenario::Panic => panic::break_machine(&mut state),
+        }
+        Ok(state)
+    }
+
+    /// Whether the machine is repaired: SSH answers, no unit has failed, the application runs, and
+    /// the scenario's cause is gone.
+    pub(crate) fn is_repaired(self, state: &State, now: Moment) -> bool {
+        let guest = &state.guest;
+        state.power.network(now) == Network::Up
+            && guest.is_active("app")
+            && !guest.units.iter().any(Unit::is_failed)
+            && match self {
+                Scenario::DiskFull => disk_full::has_space(state),
+                Scenario::Oom => oom::has_memory(state, now),
+                Scenario::IoStall | Scenario::Panic => true,
+            }
+    }
 }
 
 impl fmt::Display for Scenario {
@@ -67,7 +100,7 @@ impl fmt::Display for Scenario {
     }
 }
 
-/// The word is no scenario's name.
+/// The error for a word that is not the name of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no scenario {0:?}; choose one of disk-full, oom, io-stall, panic")]
 pub struct UnknownScenario(String);
@@ -76,34 +109,8 @@ impl FromStr for Scenario {
     type Err = UnknownScenario;
 
     fn from_str(word: &str) -> Result<Scenario, UnknownScenario> {
-        Scenario::ALL
-            .into_iter()
-            .find(|scenario| scenario.as_str() == word)
+        let mut all = Scenario::ALL.into_iter();
+        all.find(|scenario| scenario.as_str() == word)
             .ok_or_else(|| UnknownScenario(word.to_owned()))
     }
-}
-
-/// Breaks a healthy machine.
-pub(crate) fn break_machine(scenario: Scenario, state: &mut State) {
-    match scenario {
-        Scenario::DiskFull => disk_full::break_machine(state),
-        Scenario::Oom => oom::break_machine(state),
-        Scenario::IoStall => io_stall::break_machine(state),
-        Scenario::Panic => panic::break_machine(state),
-    }
-}
-
-/// Whether the machine is whole: SSH answers, no unit has failed, the application runs, and the
-/// scenario's own cause is gone.
-pub(crate) fn is_healthy(scenario: Scenario, state: &State, now: Moment) -> bool {
-    let guest = &state.guest;
-    let serves = state.power.network(now) == Network::Up
-        && guest.is_active("app")
-        && !guest.units.iter().any(crate::machine::Unit::is_failed);
-    serves
-        && match scenario {
-            Scenario::DiskFull => disk_full::is_healthy(state),
-            Scenario::Oom => oom::is_healthy(state, now),
-            Scenario::IoStall | Scenario::Panic => true,
-        }
 }

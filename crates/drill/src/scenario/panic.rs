@@ -1,10 +1,10 @@
-//! The guest's kernel has panicked: the screen says so, SSH says nothing. Any fresh boot cures it.
+//! The guest's kernel has panicked: its screen shows the panic, SSH does not answer. Any boot helps.
 
 use crate::machine::{Fault, Moment, State};
 
 const PANICKED_BEFORE: i64 = 410;
 
-/// What the guest's screen shows.
+/// The lines on the guest's screen.
 pub(crate) const SCREEN: [&str; 7] = [
     "BUG: kernel NULL pointer dereference, address: 0000000000000038",
     "CPU: 0 PID: 702 Comm: app Not tainted 6.1.0-28-cloud-amd64 #1  Debian 6.1.119-1",
@@ -16,7 +16,6 @@ pub(crate) const SCREEN: [&str; 7] = [
 ];
 
 pub(super) fn break_machine(state: &mut State) {
-    state
-        .power
-        .set_fault(Fault::Panic(Moment::before(PANICKED_BEFORE)));
+    let fault = Fault::Panic(Moment::before(PANICKED_BEFORE));
+    state.power.set_fault(fault);
 }

@@ -1,193 +1,104 @@
-//! Turns words into arguments: variables, substitutions, splitting at blanks, names that match.
+//! Expands words to arguments: values, splitting at blanks, file name patterns.
+//!
+//! Inside a pattern a backslash makes the next character literal.
 
-use super::Shell;
-use super::syntax::{Piece, Word};
+use super::syntax::{Piece, Value};
 use crate::machine::{Disk, resolve};
 
-/// Names that one pattern may become.
-const MAX_MATCHES: usize = 1024;
+/// Maximum number of names that one pattern may become.
+const MATCHES_MAX: usize = 1024;
 
-/// One argument in the making. A backslash before a character marks it as standing for itself.
-#[derive(Default)]
-struct Field {
-    pattern: String,
-    present: bool,
-}
-
-impl Field {
-    fn push_literal(&mut self, text: &str) {
-        self.present = true;
-        for c in text.chars() {
-            if "*?\\".contains(c) {
-                self.pattern.push('\\');
+/// The patterns that `word` expands to; `value` evaluates a variable or a substitution.
+pub(super) fn fields(word: &[Piece], mut value: impl FnMut(&Value) -> String) -> Vec<String> {
+    let mut fields = Vec::new();
+    let mut field: Option<String> = None;
+    for piece in word {
+        match &piece.value {
+            Value::Text(text) if !piece.quoted => field.get_or_insert_default().push_str(text),
+            quoted if piece.quoted => {
+                let text = escape(&value(quoted));
+                field.get_or_insert_default().push_str(&text);
             }
-            self.pattern.push(c);
-        }
-    }
-}
-
-impl Shell {
-    /// The arguments that `words` stand for.
-    pub(super) fn expand(&mut self, words: &[Word]) -> Vec<String> {
-        let mut all = Vec::new();
-        for word in words {
-            for field in self.fields(word) {
-                all.extend(self.matches(&field));
-            }
-        }
-        all
-    }
-
-    /// The one string that `word` stands for, as a redirect's target: neither split nor matched.
-    pub(super) fn expand_one(&mut self, word: &Word) -> String {
-        let fields = self.fields(word);
-        fields
-            .iter()
-            .map(|field| unescape(field))
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
-
-    fn fields(&mut self, word: &Word) -> Vec<String> {
-        let mut fields = vec![Field::default()];
-        for piece in &word.0 {
-            match piece {
-                Piece::Quoted(text) => last(&mut fields).push_literal(text),
-                Piece::Bare(text) => {
-                    let field = last(&mut fields);
-                    field.present = true;
-                    field.pattern.push_str(text);
-                }
-                Piece::Variable { name, quoted } => {
-                    let value = self.variable(name);
-                    push_value(&mut fields, &value, *quoted);
-                }
-                Piece::Substitution { script, quoted } => {
-                    let value = self.substitute(script);
-                    push_value(&mut fields, &value, *quoted);
+            split => {
+                for (index, part) in value(split).split_whitespace().enumerate() {
+                    if index > 0 {
+                        fields.extend(field.take());
+                    }
+                    field.get_or_insert_default().push_str(&escape(part));
                 }
             }
         }
-        fields
-            .into_iter()
-            .filter(|field| field.present)
-            .map(|field| field.pattern)
-            .collect()
     }
-
-    fn matches(&self, pattern: &str) -> Vec<String> {
-        if !has_wildcard(pattern) {
-            return vec![unescape(pattern)];
-        }
-        let found = self
-            .machine
-            .step(|state, _| glob(&state.guest.disk, &self.cwd, pattern));
-        if found.is_empty() {
-            vec![unescape(pattern)]
-        } else {
-            found
-        }
-    }
+    fields.extend(field);
+    fields
 }
 
-fn last(fields: &mut Vec<Field>) -> &mut Field {
-    if fields.is_empty() {
-        fields.push(Field::default());
-    }
-    let end = fields.len() - 1;
-    &mut fields[end]
-}
-
-fn push_value(fields: &mut Vec<Field>, value: &str, quoted: bool) {
-    if quoted {
-        last(fields).push_literal(value);
-        return;
-    }
-    for (index, part) in value.split_whitespace().enumerate() {
-        if index > 0 {
-            fields.push(Field::default());
+fn escape(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if "*?\\".contains(c) {
+            pattern.push('\\');
         }
-        last(fields).push_literal(part);
+        pattern.push(c);
     }
+    pattern
 }
 
-fn has_wildcard(pattern: &str) -> bool {
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => drop(chars.next()),
-            '*' | '?' => return true,
-            _ => {}
-        }
-    }
-    false
-}
-
-fn unescape(pattern: &str) -> String {
+/// The text of a pattern, without the backslashes that protect its characters.
+pub(super) fn unescape(pattern: &str) -> String {
     let mut text = String::with_capacity(pattern.len());
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
-        if c == '\\' {
-            text.extend(chars.next());
-        } else {
-            text.push(c);
-        }
+        text.extend(if c == '\\' { chars.next() } else { Some(c) });
     }
     text
 }
 
-/// Names on `disk` that match `pattern`, sorted, written as the pattern was: absolute or not.
-fn glob(disk: &Disk, cwd: &str, pattern: &str) -> Vec<String> {
-    let absolute = pattern.starts_with('/');
-    let mut found = vec![if absolute {
+/// The sorted names on `disk` that match `pattern`, relative to `cwd` if the pattern is. A pattern
+/// without a wildcard or without a match stays as it is.
+pub(super) fn names(disk: &Disk, cwd: &str, pattern: &str) -> Vec<String> {
+    if escape(&unescape(pattern)) == pattern {
+        return vec![unescape(pattern)];
+    }
+    let full = resolve(&escape(cwd), pattern);
+    let prefix = if pattern.starts_with('/') {
         String::new()
     } else {
-        cwd.trim_end_matches('/').to_owned()
-    }];
-    for part in pattern.split('/').filter(|part| !part.is_empty()) {
-        found = found
-            .iter()
-            .flat_map(|dir| step(disk, dir, part))
-            .take(MAX_MATCHES)
-            .collect();
-    }
-    let prefix = format!("{}/", cwd.trim_end_matches('/'));
-    let relative = |name: String| {
-        name.strip_prefix(&prefix)
-            .map(str::to_owned)
-            .unwrap_or(name)
+        format!("{}/", cwd.trim_end_matches('/'))
     };
-    if absolute {
-        found
+    let all = disk.walk("/");
+    let matching = all.iter().filter(|(path, _)| matches_path(&full, path));
+    let found = matching.map(|(path, _)| path.strip_prefix(&prefix).unwrap_or(path).to_owned());
+    let found: Vec<String> = found.take(MATCHES_MAX).collect();
+    if found.is_empty() {
+        vec![unescape(pattern)]
     } else {
-        found.into_iter().map(relative).collect()
+        found
     }
 }
 
-fn step(disk: &Disk, dir: &str, part: &str) -> Vec<String> {
-    if !has_wildcard(part) {
-        let path = resolve(dir, &unescape(part));
-        return if disk.get(&path).is_ok() {
-            vec![path]
-        } else {
-            Vec::new()
-        };
+fn matches_path(pattern: &str, path: &str) -> bool {
+    let (mut parts, mut names) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (parts.next(), names.next()) {
+            (None, None) => return true,
+            (Some(""), Some("")) => {}
+            (Some(part), Some(name)) => {
+                let hidden = name.starts_with('.') && !part.starts_with('.');
+                if hidden || name.is_empty() || !matches(part, name) {
+                    return false;
+                }
+            }
+            _ => return false,
+        }
     }
-    let dir_name = if dir.is_empty() { "/" } else { dir };
-    let children = disk.children(dir_name);
-    let visible = |name: &str| part.starts_with('.') || !name.starts_with('.');
-    children
-        .iter()
-        .filter(|(n, _)| visible(n) && like(part, n))
-        .map(|(n, _)| format!("{dir}/{n}"))
-        .collect()
 }
 
-/// Whether `name` matches `pattern` as a shell's `*` and `?` do. Linear in practice, never
-/// exponential: only the last star is ever taken back.
-pub(super) fn like(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) =
-        (pattern.chars().collect(), name.chars().collect());
+/// Whether `name` matches the wildcards `*` and `?` in `pattern`. Never exponential: only the last
+/// star is ever retried.
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let name: Vec<char> = name.chars().collect();
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {
         let escaped = pattern.get(p) == Some(&'\\');

@@ -1,13 +1,13 @@
-//! What a script is once it has been read.
+//! The syntax tree of a script.
 
-/// Commands in order, each with what decides whether it runs.
+/// Pipelines in order, each with the condition under which it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct List(pub(crate) Vec<(Connector, Pipeline)>);
+pub(super) struct List(pub(super) Vec<(Connector, Pipeline)>);
 
-/// What the command before says about whether this one runs.
+/// The condition under which a pipeline runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Connector {
-    /// `;` or a new line: always.
+pub(super) enum Connector {
+    /// `;` or a newline.
     Always,
     /// `&&`: after success.
     And,
@@ -15,57 +15,64 @@ pub(crate) enum Connector {
     Or,
 }
 
-/// Commands whose output feeds the next one's input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pipeline {
-    /// `!` before it: success and failure change places.
-    pub(crate) negated: bool,
-    pub(crate) stages: Vec<Stage>,
+pub(super) struct Pipeline {
+    /// `!` before the pipeline.
+    pub(super) negated: bool,
+    pub(super) stages: Vec<Stage>,
 }
 
-/// One member of a pipeline.
+/// One command of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stage {
-    pub(crate) action: Action,
-    pub(crate) redirects: Vec<Redirect>,
+pub(super) struct Stage {
+    pub(super) body: Body,
+    pub(super) redirects: Vec<Redirect>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// A command and its arguments; nothing at all for a bare redirect.
-    Words(Vec<Word>),
+pub(super) enum Body {
+    /// A command with its arguments; empty for a redirection without a command.
+    Command(Vec<Word>),
     /// `( … )` or `{ …; }`.
     Group(List),
 }
 
-/// Pieces that make one word together.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Word(pub(crate) Vec<Piece>);
+/// Adjacent pieces that form one word.
+pub(super) type Word = Vec<Piece>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Piece {
-    /// Quoted text: stands for itself.
-    Quoted(String),
-    /// Bare text: `*` and `?` in it match names.
-    Bare(String),
-    /// `$name`, `$?`; split at blanks unless quoted.
-    Variable { name: String, quoted: bool },
-    /// `$( … )`; split at blanks unless quoted.
-    Substitution { script: List, quoted: bool },
+pub(super) struct Piece {
+    pub(super) value: Value,
+    /// Whether the value is neither split at blanks nor used as a file name pattern.
+    pub(super) quoted: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Redirect {
-    /// `> file`, `>> file`, `2> file`.
-    File { fd: Fd, target: Word, append: bool },
-    /// `2>&1`, `>&2`.
-    Copy { fd: Fd, from: Fd },
-    /// `< file`.
-    Input(Word),
+pub(super) enum Value {
+    Text(String),
+    /// `$name`, `${name}` or `$?`.
+    Variable(String),
+    /// `$( … )`.
+    Output(List),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Redirect {
+    pub(super) from: Stream,
+    pub(super) to: Target,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fd {
+pub(super) enum Stream {
+    In,
     Out,
     Err,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    /// `< file`, `> file`, `>> file`.
+    File { name: Word, append: bool },
+    /// `2>&1`, `>&2`.
+    Stream(Stream),
 }

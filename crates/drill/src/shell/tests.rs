@@ -1,14 +1,20 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
-use super::*;
-use crate::Scenario;
-use crate::machine::Clock;
+use super::Shell;
+use crate::machine::{Clock, Machine};
+use crate::scenario::Scenario;
 
 fn machine(scenario: Scenario) -> Machine {
-    Machine::new(scenario, Clock::manual())
+    Machine::new(scenario.broken_machine().unwrap(), Clock::manual())
 }
 
-/// Both streams and the exit code of a whole script.
+fn is_repaired(machine: &Machine, scenario: Scenario) -> bool {
+    machine.step(|state, now| scenario.is_repaired(state, now))
+}
+
+/// Both streams and the exit code of a script.
 fn run(machine: &Machine, script: &str) -> (String, String, u8) {
     let mut shell = Shell::new(machine.clone(), "breakglass", script);
     let (mut out, mut err) = (String::new(), String::new());
@@ -24,7 +30,7 @@ fn out(machine: &Machine, script: &str) -> String {
 }
 
 #[test]
-fn the_shells_own_rules_hold() {
+fn quotes_conditions_substitutions_and_redirections_work() {
     let machine = machine(Scenario::DiskFull);
     for (script, expected) in [
         ("echo a; echo b", "a\nb\n"),
@@ -53,13 +59,13 @@ fn the_shells_own_rules_hold() {
 }
 
 #[test]
-fn an_unknown_command_is_said_to_be_unknown() {
+fn an_unknown_command_is_not_found() {
     let (_, err, code) = run(&machine(Scenario::DiskFull), "apt-get install cowsay");
     assert_eq!((err.as_str(), code), ("sh: 1: apt-get: not found\n", 127));
 }
 
 #[test]
-fn what_needs_root_needs_root() {
+fn privileged_commands_fail_without_sudo() {
     let machine = machine(Scenario::DiskFull);
     for script in [
         "systemctl restart app",
@@ -71,18 +77,18 @@ fn what_needs_root_needs_root() {
     ] {
         assert_ne!(run(&machine, script).2, 0, "{script}");
     }
-    assert!(!machine.is_healthy());
+    assert!(!is_repaired(&machine, Scenario::DiskFull));
 }
 
 #[test]
-fn a_service_starts_when_there_is_room_again_and_not_before() {
+fn a_service_starts_only_after_space_is_freed() {
     let machine = machine(Scenario::DiskFull);
     assert!(out(&machine, "df -h /").contains("100% /"));
     let (_, err, code) = run(&machine, "sudo systemctl restart app");
     assert!(err.contains("Job for app.service failed"), "{err}");
     assert_eq!(code, 1);
     assert!(out(&machine, "journalctl -u app -n 5").contains("No space left on device"));
-    assert!(!machine.is_healthy());
+    assert!(!is_repaired(&machine, Scenario::DiskFull));
     assert_eq!(
         run(
             &machine,
@@ -92,11 +98,11 @@ fn a_service_starts_when_there_is_room_again_and_not_before() {
         0
     );
     assert_eq!(out(&machine, "systemctl is-active app"), "active\n");
-    assert!(machine.is_healthy());
+    assert!(is_repaired(&machine, Scenario::DiskFull));
 }
 
 #[test]
-fn every_way_of_emptying_the_log_works() {
+fn every_usual_command_empties_the_log() {
     for script in [
         "sudo rm -f /var/log/app/trace.log",
         "sudo sh -c '> /var/log/app/trace.log'",
@@ -106,16 +112,16 @@ fn every_way_of_emptying_the_log_works() {
         let machine = machine(Scenario::DiskFull);
         run(&machine, script);
         run(&machine, "sudo systemctl start app");
-        assert!(machine.is_healthy(), "{script}");
+        assert!(is_repaired(&machine, Scenario::DiskFull), "{script}");
     }
 }
 
 #[test]
-fn the_killed_service_comes_up_when_the_leak_is_gone_and_not_before() {
+fn the_killed_service_starts_only_after_the_leak_ends() {
     let machine = machine(Scenario::Oom);
     assert!(out(&machine, "sudo dmesg").contains("Out of memory: Killed process"));
     assert_ne!(run(&machine, "sudo systemctl restart app").2, 0);
-    assert!(!machine.is_healthy());
+    assert!(!is_repaired(&machine, Scenario::Oom));
     assert!(out(&machine, "ps aux --sort=-%mem | head -n 2").contains("report-worker"));
     assert_eq!(
         run(
@@ -125,11 +131,11 @@ fn the_killed_service_comes_up_when_the_leak_is_gone_and_not_before() {
         .2,
         0
     );
-    assert!(machine.is_healthy());
+    assert!(is_repaired(&machine, Scenario::Oom));
 }
 
 #[test]
-fn a_killed_worker_is_a_failed_unit_until_it_is_started() {
+fn a_killed_worker_is_a_failed_unit_until_it_starts_again() {
     let machine = machine(Scenario::Oom);
     run(
         &machine,
@@ -137,29 +143,29 @@ fn a_killed_worker_is_a_failed_unit_until_it_is_started() {
     );
     assert!(out(&machine, "systemctl --failed --no-legend").contains("report-worker.service"));
     run(&machine, "sudo systemctl start report-worker");
-    assert!(machine.is_healthy());
+    assert!(is_repaired(&machine, Scenario::Oom));
 }
 
 #[test]
-fn a_script_says_how_long_it_takes_and_takes_no_longer_than_its_deadline() {
+fn timeout_limits_the_duration_of_a_command() {
     let machine = machine(Scenario::DiskFull);
     let step = |script| Shell::new(machine.clone(), "root", script).step().unwrap();
-    assert_eq!(step("sleep 5").takes, Duration::from_secs(5));
+    assert_eq!(step("sleep 5").duration, Duration::from_secs(5));
     let cut = step("timeout 2 tail -f /var/log/syslog");
-    assert_eq!((cut.takes, cut.code), (Duration::from_secs(2), 124));
+    assert_eq!((cut.duration, cut.code), (Duration::from_secs(2), 124));
 }
 
 #[test]
-fn a_command_that_is_handed_on_to_sh_knows_its_name_and_nothing_runs_after_it() {
+fn exec_sh_sets_the_script_name_and_ends_the_shell() {
     let machine = machine(Scenario::DiskFull);
-    let said = out(
+    let printed = out(
         &machine,
         "exec sh -c 'echo \"$0 begins\"; { false; }; code=$?; echo \"$0 ends $code\"' mark; echo no",
     );
-    assert_eq!(said, "mark begins\nmark ends 1\n");
+    assert_eq!(printed, "mark begins\nmark ends 1\n");
 }
 
-/// Free bytes by `df`, and total bytes minus what `du` counts.
+/// The free KiB that `df` prints, and the total minus the KiB that `du` counts.
 fn accounts(machine: &Machine) -> (u64, u64) {
     let df = out(machine, "df -P / | tail -n 1");
     let cells: Vec<u64> = df
@@ -201,12 +207,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_free_is_what_is_not_used_after_any_changes(changes in prop::collection::vec(change(), 1..20)) {
+    fn df_and_du_agree_after_any_changes(changes in prop::collection::vec(change(), 1..20)) {
         let machine = machine(Scenario::DiskFull);
         for change in changes {
             run(&machine, &change);
-            let (free, rest) = accounts(&machine);
-            prop_assert_eq!(free, rest, "after {}", change);
+            let (free, unused) = accounts(&machine);
+            prop_assert_eq!(free, unused, "after {}", change);
         }
     }
 

@@ -1,5 +1,5 @@
-//! A drill with the stock OpenSSH client in front of it.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+//! A simulated target and the stock OpenSSH client for it.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,17 +10,17 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-/// How long anything may take that a test waits for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time that a test waits for anything.
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running drill and a key to it; ends when dropped.
+/// A running target and a key for it; ends when dropped.
 pub(crate) struct Drill {
     pub(crate) simulation: Simulation,
     pub(crate) dir: TempDir,
     pub(crate) key: PathBuf,
 }
 
-/// What `ssh` did.
+/// The result of `ssh`.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) stdout: String,
@@ -54,24 +54,24 @@ impl Drill {
             .await
     }
 
-    /// Tries a command in a guest that may not answer, for no longer than 3 s.
+    /// Runs a command in a guest that may not answer; gives up after 3 s.
     pub(crate) async fn try_guest(&self) -> Ran {
         let port = self.simulation.guest_addr().port();
         self.connect(3, &self.key, port, &["true"]).await
     }
 
-    /// Asks the gate.
+    /// Sends a request to the gate.
     pub(crate) async fn gate(&self, words: &[&str]) -> Ran {
         self.ssh(&self.key, self.simulation.host_addr().port(), words)
             .await
     }
 
-    /// The stock client, with pinned host keys.
+    /// Runs the stock client, with pinned host keys.
     pub(crate) async fn ssh(&self, key: &Path, port: u16, words: &[&str]) -> Ran {
         self.connect(45, key, port, words).await
     }
 
-    /// The same, which gives up when it has no connection after `limit` seconds.
+    /// Runs `ssh` with a connect timeout of `limit` seconds.
     async fn connect(&self, limit: u8, key: &Path, port: u16, words: &[&str]) -> Ran {
         let mut command = Command::new("ssh");
         command.args([
@@ -107,7 +107,7 @@ impl Drill {
             .args(words)
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true);
-        let output = tokio::time::timeout(PATIENCE, command.output())
+        let output = tokio::time::timeout(WAIT_TIMEOUT, command.output())
             .await
             .expect("ssh ends in time");
         let output = output.expect("ssh is installed: apt-get install openssh-client");
@@ -118,20 +118,20 @@ impl Drill {
         }
     }
 
-    /// Waits until the guest lets a command in.
+    /// Waits until the guest runs a command.
     pub(crate) async fn until_guest_answers(&self) {
         let answered = async {
             while self.try_guest().await.code != Some(0) {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, answered)
+        tokio::time::timeout(WAIT_TIMEOUT, answered)
             .await
             .expect("the guest answers in time");
     }
 }
 
-/// A new key pair in `dir`: the private key's file and the public key.
+/// Creates a key pair in `dir`; returns the private key's file and the public key.
 pub(crate) fn key(dir: &Path, name: &str) -> (PathBuf, PublicKey) {
     let file = dir.join(name);
     let made = std::process::Command::new("ssh-keygen")

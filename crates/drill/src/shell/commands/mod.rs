@@ -1,211 +1,114 @@
-//! The commands that the guest has, one table.
+//! The programs of the guest: one table, and `which`, which reads it.
 
-mod accounts;
+mod call;
 mod disk;
 mod files;
 mod find;
 mod journalctl;
-mod memory;
+mod proc_files;
 mod processes;
-mod status;
+mod system;
 mod systemctl;
 mod text;
+mod units;
 
-use std::time::Duration;
+pub(super) use call::Call;
+pub(super) use units::seconds;
 
-use super::Reply;
-use crate::machine::{Clock, DiskError, Moment, State, resolve};
+use super::reply::Reply;
 
-/// A command being run: what it was given, and the machine it runs on.
-pub(super) struct Call<'a> {
-    pub(super) name: &'a str,
-    pub(super) args: &'a [String],
-    pub(super) input: &'a str,
-    pub(super) user: &'a str,
-    pub(super) cwd: &'a str,
-    pub(super) state: &'a mut State,
-    pub(super) now: Moment,
-    pub(super) clock: &'a Clock,
-}
+/// A program: its name, its options that take the next argument as their value, its function.
+pub(super) struct Program(
+    &'static str,
+    &'static [&'static str],
+    fn(&mut Call<'_>) -> Reply,
+);
 
-impl Call<'_> {
-    /// Whether the one-letter option `letter` is there, alone or among others.
-    fn has(&self, letter: char) -> bool {
-        let among = |word: &String| {
-            word.strip_prefix('-')
-                .is_some_and(|w| !w.starts_with('-') && w.contains(letter))
-        };
-        self.args.iter().take_while(|word| *word != "--").any(among)
-    }
-
-    /// Whether the long option `name` is there, with or without a value.
-    fn has_long(&self, name: &str) -> bool {
-        self.args
-            .iter()
-            .any(|word| word == name || word.strip_prefix(name).is_some_and(|w| w.starts_with('=')))
-    }
-
-    /// The value of an option: `-n 5`, `-n5`, `--lines=5`, `--lines 5`.
-    fn value(&self, names: &[&str]) -> Option<&str> {
-        self.args.iter().enumerate().find_map(|(index, word)| {
-            let name = names.iter().find(|name| word.starts_with(**name))?;
-            match word[name.len()..].trim_start_matches('=') {
-                "" => self.args.get(index + 1).map(String::as_str),
-                value if !name.starts_with("--") || word[name.len()..].starts_with('=') => {
-                    Some(value)
-                }
-                _ => None,
-            }
-        })
-    }
-
-    /// What is not an option; `valued` names the options whose next word is theirs.
-    fn operands(&self, valued: &[&str]) -> Vec<String> {
-        let mut operands = Vec::new();
-        let mut words = self.args.iter();
-        while let Some(word) = words.next() {
-            if word == "--" {
-                operands.extend(words.cloned());
-                break;
-            }
-            if valued.contains(&word.as_str()) {
-                words.next();
-            } else if !word.starts_with('-') || word == "-" {
-                operands.push(word.clone());
-            }
-        }
-        operands
-    }
-
-    fn path(&self, operand: &str) -> String {
-        resolve(self.cwd, operand)
-    }
-
-    /// At most `limit` bytes of a file, those under /proc included.
-    fn read(&self, operand: &str, limit: usize) -> Result<String, DiskError> {
-        let path = self.path(operand);
-        if let Some(text) = status::proc_file(&path, self.state, self.now) {
-            return Ok(text);
-        }
-        Ok(self.state.guest.disk.file(&path, self.user)?.read(limit))
-    }
-
-    fn is_root(&self) -> bool {
-        self.user == "root"
-    }
-
-    /// The complaint about one operand, in the C library's words.
-    fn complaint(&self, operand: &str, error: DiskError) -> String {
-        format!("{}: {operand}: {error}", self.name)
+impl Program {
+    pub(super) fn run(&self, mut call: Call<'_>) -> Reply {
+        call.parse_operands(self.1);
+        (self.2)(&mut call)
     }
 }
 
-type Command = fn(&mut Call<'_>) -> Reply;
-
-/// The command called `name`.
-pub(super) fn find(name: &str) -> Option<Command> {
-    TABLE
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, command)| *command)
+/// The program called `name`.
+pub(super) fn find(name: &str) -> Option<&'static Program> {
+    PROGRAMS.iter().find(|program| program.0 == name)
 }
 
-const TABLE: &[(&str, Command)] = &[
-    (":", succeed),
-    ("[", accounts::test),
-    ("cat", text::cat),
-    ("cut", text::cut),
-    ("date", status::date),
-    ("df", disk::df),
-    ("dmesg", journalctl::dmesg),
-    ("du", disk::du),
-    ("echo", text::echo),
-    ("false", fail),
-    ("find", find::find),
-    ("free", memory::free),
-    ("grep", text::grep),
-    ("head", text::head),
-    ("hostname", accounts::hostname),
-    ("id", accounts::id),
-    ("journalctl", journalctl::journalctl),
-    ("kill", processes::kill),
-    ("ls", files::ls),
-    ("lsblk", disk::lsblk),
-    ("mkdir", files::mkdir),
-    ("mount", disk::mount),
-    ("nproc", accounts::nproc),
-    ("pgrep", processes::pgrep),
-    ("pkill", processes::pkill),
-    ("poweroff", systemctl::poweroff),
-    ("printf", text::printf),
-    ("ps", processes::ps),
-    ("pwd", accounts::pwd),
-    ("reboot", systemctl::reboot),
-    ("rm", files::rm),
-    ("set", succeed),
-    ("sleep", sleep),
-    ("sort", text::sort),
-    ("stat", files::stat),
-    ("sync", succeed),
-    ("systemctl", systemctl::systemctl),
-    ("tail", text::tail),
-    ("tee", text::tee),
-    ("test", accounts::test),
-    ("top", processes::top),
-    ("touch", files::touch),
-    ("true", succeed),
-    ("truncate", files::truncate),
-    ("uname", accounts::uname),
-    ("uniq", text::uniq),
-    ("uptime", status::uptime),
-    ("wc", text::wc),
-    ("which", accounts::which),
-    ("whoami", accounts::whoami),
+const DF: &[&str] = &["-x", "-t", "-B", "--exclude-type"];
+const DU: &[&str] = &["-d", "--max-depth", "--exclude", "-t", "--threshold"];
+const GREP: &[&str] = &["-e", "-A", "-B", "-C", "-m"];
+const LINES: &[&str] = &["-n", "-c", "--lines"];
+const SYSTEMCTL: &[&str] = &["-n", "--lines", "-t", "--type", "--state"];
+
+const LSBLK: &str = "NAME   MAJ:MIN RM  SIZE RO TYPE MOUNTPOINTS\nvda    254:0    0   40G  0 disk \n└─vda1 254:1    0 39.1G  0 part /\n";
+const MOUNTS: &str = "\
+udev on /dev type devtmpfs (rw,nosuid,relatime,size=2002944k,mode=755)
+tmpfs on /run type tmpfs (rw,nosuid,nodev,noexec,relatime,size=401408k,mode=755)
+/dev/vda1 on / type ext4 (rw,relatime,errors=remount-ro)
+tmpfs on /dev/shm type tmpfs (rw,nosuid,nodev)
+";
+
+const PROGRAMS: &[Program] = &[
+    Program(":", &[], |_| Reply::default()),
+    Program("[", &[], system::test),
+    Program("cat", &[], text::cat),
+    Program("cut", &["-d", "-f"], text::cut),
+    Program("date", &[], system::date),
+    Program("df", DF, disk::df),
+    Program("dmesg", &[], journalctl::dmesg),
+    Program("du", DU, disk::du),
+    Program("echo", &[], text::echo),
+    Program("false", &[], |_| Reply::code(1)),
+    Program("find", &[], find::find),
+    Program("free", &[], system::free),
+    Program("grep", GREP, text::grep),
+    Program("head", LINES, text::head),
+    Program("hostname", &[], |_| Reply::out("devvm\n")),
+    Program("id", &[], system::id),
+    Program("journalctl", &[], journalctl::journalctl),
+    Program("kill", &["-s", "--signal"], processes::kill),
+    Program("ls", &[], files::ls),
+    Program("lsblk", &[], |_| Reply::out(LSBLK)),
+    Program("mkdir", &["-m"], files::mkdir),
+    Program("mount", &[], |_| Reply::out(MOUNTS)),
+    Program("nproc", &[], |_| Reply::out("2\n")),
+    Program("pgrep", &["-u"], processes::by_name),
+    Program("pkill", &["-u", "-s"], processes::by_name),
+    Program("poweroff", &[], systemctl::poweroff),
+    Program("printf", &[], text::printf),
+    Program("ps", &[], processes::ps),
+    Program("pwd", &[], |call| Reply::out(format!("{}\n", call.cwd))),
+    Program("reboot", &[], systemctl::reboot),
+    Program("rm", &[], files::rm),
+    Program("set", &[], |_| Reply::default()),
+    Program("sleep", &[], system::sleep),
+    Program("sort", &["-k", "-t", "--key"], text::sort),
+    Program("sync", &[], |_| Reply::default()),
+    Program("systemctl", SYSTEMCTL, systemctl::systemctl),
+    Program("tail", LINES, text::tail),
+    Program("tee", &[], text::tee),
+    Program("test", &[], system::test),
+    Program("top", &[], processes::top),
+    Program("true", &[], |_| Reply::default()),
+    Program("truncate", &["-s", "--size"], files::truncate),
+    Program("uname", &[], system::uname),
+    Program("uniq", &[], text::uniq),
+    Program("uptime", &[], system::uptime),
+    Program("wc", &[], text::wc),
+    Program("which", &[], which),
+    Program("whoami", &[], |call| Reply::out(format!("{}\n", call.user))),
 ];
 
-fn succeed(_: &mut Call<'_>) -> Reply {
-    Reply::default()
-}
-
-fn fail(_: &mut Call<'_>) -> Reply {
-    Reply {
-        code: 1,
-        ..Reply::default()
-    }
-}
-
-fn sleep(call: &mut Call<'_>) -> Reply {
-    match call.args.first().and_then(|word| seconds(word)) {
-        Some(takes) => Reply {
-            takes,
-            ..Reply::default()
-        },
-        None => Reply::fail(1, "sleep: invalid time interval"),
-    }
-}
-
-/// `5`, `0.5`, `5s`, `2m` as a duration.
-pub(super) fn seconds(word: &str) -> Option<Duration> {
-    let (number, factor) = match word.strip_suffix('m') {
-        Some(minutes) => (minutes, 60.0),
-        None => (word.trim_end_matches('s'), 1.0),
-    };
-    let value: f64 = number.parse().ok()?;
-    Duration::try_from_secs_f64(value * factor).ok()
-}
-
-/// Bytes as `df -h`, `du -h` and `ls -h` round them: up, one digit below ten.
-fn human(bytes: u64) -> String {
-    let mut unit = 0;
-    let mut scaled = bytes * 10;
-    while scaled >= 10_240 && unit < 5 {
-        scaled = scaled.div_ceil(1024);
-        unit += 1;
-    }
-    let letter = ["", "K", "M", "G", "T", "P"][unit];
-    match scaled {
-        _ if unit == 0 => bytes.to_string(),
-        0..=99 => format!("{}.{}{letter}", scaled / 10, scaled % 10),
-        _ => format!("{}{letter}", scaled.div_ceil(10)),
-    }
+fn which(call: &mut Call<'_>) -> Reply {
+    let mut missing = false;
+    let reply = call.each(|_, name| {
+        if find(name).is_some() || ["sh", "sudo", "timeout", "xargs"].contains(&name) {
+            return Ok(format!("/usr/bin/{name}\n"));
+        }
+        missing = true;
+        Ok(String::new())
+    });
+    reply.with_code(missing)
 }

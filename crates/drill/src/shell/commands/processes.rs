@@ -1,257 +1,206 @@
-//! `ps`, `top`, `kill` and their like.
+//! `ps`, `top`, `kill` and their relatives.
 
-use super::status::uptime_line;
-use super::{Call, Reply};
-use crate::machine::{Moment, Process};
+use super::call::Call;
+use super::system::uptime_line;
+use super::units::percent;
+use crate::machine::Process;
+use crate::shell::reply::Reply;
 
-/// Processes in the order that the options ask for.
+/// A column: its name, another name, its heading, its width (negative: aligned to the left).
+type Column = (&'static str, &'static str, &'static str, isize);
+
+const COLUMNS: [Column; 22] = [
+    ("pid", "pid", "PID", 7),
+    ("ppid", "ppid", "PPID", 7),
+    ("user", "uid", "USER", -8),
+    ("%cpu", "pcpu", "%CPU", 4),
+    ("%mem", "pmem", "%MEM", 4),
+    ("vsz", "vsize", "VSZ", 6),
+    ("virt", "virt", "VIRT", 7),
+    ("rss", "rssize", "RSS", 5),
+    ("res", "res", "RES", 6),
+    ("shr", "shr", "SHR", 6),
+    ("pr", "pri", "PR", 3),
+    ("ni", "nice", "NI", 3),
+    ("tty", "tt", "TTY", -8),
+    ("stat", "stat", "STAT", -4),
+    ("s", "state", "S", -1),
+    ("start", "stime", "START", -5),
+    ("bsdtime", "bsdtime", "TIME", 6),
+    ("time", "cputime", "TIME", 8),
+    ("etimes", "etimes", "ELAPSED", 7),
+    ("ucmd", "ucmd", "CMD", -1),
+    ("comm", "comm", "COMMAND", -15),
+    ("args", "cmd", "COMMAND", -1),
+];
+const SHORT: &str = "pid,tty,time,ucmd";
+const LONG: &str = "user,pid,%cpu,%mem,vsz,rss,tty,stat,start,bsdtime,args";
+const TOP: &str = "pid,user,pr,ni,virt,res,shr,s,%cpu,%mem,bsdtime,comm";
+
+/// The process table, sorted by `key`.
 fn sorted(call: &Call<'_>, key: &str) -> Vec<Process> {
     let mut list = call.state.guest.processes.all().to_vec();
-    let now = call.now;
-    match key.trim_start_matches(['-', '+']) {
-        "%mem" | "rss" | "pmem" | "%MEM" | "RES" => {
-            list.sort_by_key(|p| std::cmp::Reverse(p.resident(now)));
+    match key.trim_start_matches(['-', '+']).to_lowercase().as_str() {
+        "%mem" | "rss" | "pmem" | "res" => {
+            list.sort_by_key(|process| std::cmp::Reverse(process.resident(call.now)));
         }
-        "%cpu" | "pcpu" | "%CPU" => list.sort_by_key(|p| std::cmp::Reverse(p.cpu)),
+        "%cpu" | "pcpu" => list.sort_by_key(|process| std::cmp::Reverse(process.cpu)),
         _ => {}
     }
     list
 }
 
-/// Tenths of a percent of the memory.
-fn share(process: &Process, call: &Call<'_>) -> u64 {
-    process.resident(call.now) * 1000 / call.state.guest.memory(call.now).total
+/// The columns `format` of the processes in `list`.
+fn table(call: &Call<'_>, format: &str, list: &[Process], headings: bool) -> String {
+    let names = format.split(',').map(|name| name.trim_end_matches('='));
+    let column = |name| {
+        COLUMNS
+            .iter()
+            .find(|column| column.0 == name || column.1 == name)
+    };
+    let columns: Vec<&Column> = names.filter_map(column).collect();
+    let row = |cell: &dyn Fn(&Column) -> String| {
+        let cells = columns.iter().map(|column| pad(&cell(column), column.3));
+        let cells: Vec<String> = cells.collect();
+        format!("{}\n", cells.join(" ").trim_end())
+    };
+    let mut out = String::new();
+    if headings {
+        out = row(&|column| column.2.to_owned());
+    }
+    for process in list {
+        out.push_str(&row(&|column| cell(call, process, column.0)));
+    }
+    out
 }
 
-fn state(process: &Process) -> &'static str {
-    if process.pid == 1 || process.unit.is_some() {
-        "Ss"
+fn pad(cell: &str, width: isize) -> String {
+    let size = width.unsigned_abs();
+    if width < 0 {
+        format!("{cell:<size$}")
     } else {
+        format!("{cell:>size$}")
+    }
+}
+
+fn cell(call: &Call<'_>, process: &Process, column: &str) -> String {
+    let resident = process.resident(call.now);
+    let kib = resident >> 10;
+    let elapsed = call.now.since(process.started).as_secs();
+    let cpu = elapsed * u64::from(process.cpu) / 1000;
+    let state = if process.is_kernel_thread() {
         "I"
+    } else {
+        "Ss"
+    };
+    match column {
+        "pid" => process.pid.to_string(),
+        "ppid" => process.ppid.to_string(),
+        "user" => process.user.clone(),
+        "%cpu" => percent(process.cpu.into()),
+        "%mem" => percent(resident * 1000 / call.state.guest.memory(call.now).total),
+        "vsz" | "virt" if kib == 0 => "0".to_owned(),
+        "vsz" | "virt" => (kib + 21_000).to_string(),
+        "rss" | "res" => kib.to_string(),
+        "shr" => kib.min(4_096).to_string(),
+        "pr" => "20".to_owned(),
+        "ni" => "0".to_owned(),
+        "tty" => "?".to_owned(),
+        "stat" => state.to_owned(),
+        "s" => state[..1].to_owned(),
+        "start" => call.date(process.started, "%H:%M"),
+        "bsdtime" => format!("{}:{:02}", cpu / 60, cpu % 60),
+        "time" => format!("{:02}:{:02}:{:02}", cpu / 3600, cpu / 60 % 60, cpu % 60),
+        "etimes" => elapsed.to_string(),
+        "comm" | "ucmd" => process.name().to_owned(),
+        _ => process.command.clone(),
     }
 }
 
 pub(super) fn ps(call: &mut Call<'_>) -> Reply {
-    let key = call.value(&["--sort"]).unwrap_or_default().to_owned();
-    let list = sorted(call, &key);
-    if let Some(columns) = columns(call) {
-        return Reply::out(custom(call, &list, &columns));
-    }
-    let full = call
-        .args
-        .iter()
-        .any(|word| word.contains('u') && !word.starts_with("--"));
-    let mut out = String::from(if full {
-        "USER         PID %CPU %MEM    VSZ   RSS TTY      STAT START   TIME COMMAND\n"
-    } else {
-        "    PID TTY          TIME CMD\n"
-    });
-    for process in &list {
-        out.push_str(&if full {
-            full_row(call, process)
-        } else {
-            short_row(process)
-        });
-    }
-    Reply::out(out)
-}
-
-fn full_row(call: &Call<'_>, process: &Process) -> String {
-    let (kib, share) = (process.resident(call.now) >> 10, share(process, call));
-    let start = call.clock.date(process.started).strftime("%H:%M");
-    format!(
-        "{:<10} {:>5} {:>2}.{} {:>2}.{} {:>6} {:>5} ?        {:<4} {start} {:>6} {}\n",
-        process.user,
-        process.pid,
-        process.cpu / 10,
-        process.cpu % 10,
-        share / 10,
-        share % 10,
-        if kib == 0 { 0 } else { kib + 21_000 },
-        kib,
-        state(process),
-        cpu_time(process, call.now),
-        process.command
-    )
-}
-
-fn short_row(process: &Process) -> String {
-    format!("{:>7} ?        00:00:01 {}\n", process.pid, process.name())
-}
-
-fn cpu_time(process: &Process, now: Moment) -> String {
-    let seconds = now.since(process.started).as_secs() * u64::from(process.cpu) / 1000;
-    format!("{}:{:02}", seconds / 60, seconds % 60)
-}
-
-/// The columns of `-o pid,comm,rss`.
-fn columns(call: &Call<'_>) -> Option<Vec<String>> {
-    let list = call.value(&["-eo", "-Ao", "-axo", "-o", "axo", "--format"])?;
-    Some(
-        list.split(',')
-            .map(|name| name.trim_end_matches('=').to_owned())
-            .collect(),
-    )
-}
-
-fn custom(call: &Call<'_>, list: &[Process], columns: &[String]) -> String {
-    let cell = |process: &Process, column: &str| {
-        let share = share(process, call);
-        match column {
-            "pid" => format!("{:>7}", process.pid),
-            "ppid" => format!("{:>7}", process.ppid),
-            "user" => format!("{:<10}", process.user),
-            "rss" => format!("{:>8}", process.resident(call.now) >> 10),
-            "stat" | "state" | "s" => format!("{:<4}", state(process)),
-            "%mem" | "pmem" => format!("{:>2}.{}", share / 10, share % 10),
-            "%cpu" | "pcpu" => format!("{:>2}.{}", process.cpu / 10, process.cpu % 10),
-            "comm" | "ucmd" => format!("{:<15}", process.name()),
-            "etimes" => format!("{:>7}", call.now.since(process.started).as_secs()),
-            "args" | "cmd" | "command" => process.command.clone(),
-            _ => "-".to_owned(),
-        }
+    let list = sorted(call, call.value(&["--sort"]).unwrap_or_default());
+    let mut words = call.args.iter().filter(|word| !word.starts_with("--"));
+    let format = match call.value(&["-eo", "-Ao", "-axo", "-o", "axo", "--format"]) {
+        Some(format) => format,
+        None if words.any(|word| word.contains(['u', 'f'])) => LONG,
+        None => SHORT,
     };
-    let mut out = String::new();
-    if !call.has_long("--no-headers") && !call.has_long("--no-heading") {
-        out = columns
-            .iter()
-            .map(|name| format!("{:<8}", name.to_uppercase()))
-            .collect::<String>()
-            + "\n";
-    }
-    for process in list {
-        let row: Vec<String> = columns.iter().map(|column| cell(process, column)).collect();
-        out.push_str(&format!("{}\n", row.join(" ")));
-    }
-    out
+    let headings = !call.has_long("--no-headers") && !call.has_long("--no-heading");
+    Reply::out(table(call, format, &list, headings))
 }
 
 pub(super) fn top(call: &mut Call<'_>) -> Reply {
     if !call.has('b') {
         return Reply::fail(1, "top: failed tty get");
     }
-    let key = call.value(&["-o"]).unwrap_or("%CPU").to_owned();
-    let list = sorted(call, &key);
+    let list = sorted(call, call.value(&["-o"]).unwrap_or("%cpu"));
     let memory = call.state.guest.memory(call.now);
-    let mib = |bytes: u64| format!("{:>8.1}", bytes as f64 / 1_048_576.0);
-    let mut out = format!("top - {}", uptime_line(call));
-    out.push_str(&format!(
-        "Tasks: {:>3} total,   1 running, {:>3} sleeping,   0 stopped,   0 zombie\n",
-        list.len(),
-        list.len() - 1
-    ));
-    out.push_str(&format!(
-        "MiB Mem : {} total, {} free, {} used, {} buff/cache\nMiB Swap: {} total, {} free, {} used. {} avail Mem\n\n",
-        mib(memory.total), mib(memory.free), mib(memory.used), mib(memory.cache),
-        mib(memory.swap_total), mib(memory.swap_total - memory.swap_used), mib(memory.swap_used), mib(memory.available)
-    ));
-    out.push_str(
-        "    PID USER      PR  NI    VIRT    RES    SHR S  %CPU  %MEM     TIME+ COMMAND\n",
-    );
-    for process in list {
-        let (kib, share) = (process.resident(call.now) >> 10, share(&process, call));
-        out.push_str(&format!(
-            "{:>7} {:<9} 20   0 {:>7} {:>6} {:>6} S {:>3}.{} {:>3}.{} {:>9} {}\n",
-            process.pid,
-            process.user,
-            kib + 21_000,
-            kib,
-            kib.min(4_096),
-            process.cpu / 10,
-            process.cpu % 10,
-            share / 10,
-            share % 10,
-            format!("{}.00", cpu_time(&process, call.now)),
-            process.name()
-        ));
-    }
-    Reply::out(out)
+    let (tasks, sleeping) = (list.len(), list.len() - 1);
+    let [total, free, used, cache] =
+        [memory.total, memory.free, memory.used, memory.cache].map(mib);
+    let swap_free = memory.swap_total - memory.swap_used;
+    let [swap, swap_free, swap_used] = [memory.swap_total, swap_free, memory.swap_used].map(mib);
+    let available = mib(memory.available);
+    Reply::out(format!(
+        "top - {}\
+         Tasks: {tasks:>3} total,   1 running, {sleeping:>3} sleeping,   0 stopped,   0 zombie\n\
+         MiB Mem : {total} total, {free} free, {used} used, {cache} buff/cache\n\
+         MiB Swap: {swap} total, {swap_free} free, {swap_used} used. {available} avail Mem\n\n{}",
+        uptime_line(call),
+        table(call, TOP, &list, true)
+    ))
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:>8.1}", bytes as f64 / 1_048_576.0)
 }
 
 pub(super) fn kill(call: &mut Call<'_>) -> Reply {
-    let mut reply = Reply::default();
-    let by_force = by_force(call);
-    for word in call.operands(&["-s", "--signal"]) {
-        match word.parse() {
-            Ok(pid) => end(call, pid, by_force, &mut reply),
-            Err(_) => reply.complain(format_args!("kill: {word}: arguments must be process IDs")),
-        }
-    }
-    reply
+    call.each(|call, word| match word.parse() {
+        Ok(pid) => signal(call, pid),
+        Err(_) => Err(format!("kill: {word}: arguments must be process IDs")),
+    })
 }
 
-fn by_force(call: &Call<'_>) -> bool {
-    call.args
-        .iter()
-        .any(|word| ["-9", "-KILL", "-SIGKILL", "KILL"].contains(&word.as_str()))
-}
-
-fn end(call: &mut Call<'_>, pid: u32, by_force: bool, reply: &mut Reply) {
+fn signal(call: &mut Call<'_>, pid: u32) -> Result<String, String> {
     let Some(process) = call.state.guest.processes.get(pid) else {
-        return reply.complain(format_args!("kill: ({pid}) - No such process"));
+        return Err(format!("kill: ({pid}) - No such process"));
     };
-    if call.user != "root" && process.user != call.user {
-        return reply.complain(format_args!("kill: ({pid}) - Operation not permitted"));
+    if !call.is_root() && process.user != call.user {
+        return Err(format!("kill: ({pid}) - Operation not permitted"));
     }
-    // Init and the kernel's threads take no signal that would end them.
-    if pid > 4 && !(call.has('0')) {
+    let forced = ["-9", "-KILL", "-SIGKILL", "KILL"];
+    let by_force = call.args.iter().any(|word| forced.contains(&word.as_str()));
+    // Init and the kernel's threads ignore every signal that would end them.
+    if pid > 4 && !call.has('0') {
         call.state.guest.kill(pid, by_force, call.now);
     }
+    Ok(String::new())
 }
 
-/// Processes whose name, or with `-f` whole command, holds `pattern`.
-fn found(call: &Call<'_>, pattern: &str) -> Vec<Process> {
-    let holds = |process: &&Process| {
-        let text = if call.has('f') {
-            process.command.as_str()
-        } else {
-            process.name()
-        };
-        if call.has('x') {
-            text == pattern
-        } else {
-            text.contains(pattern)
-        }
+/// `pgrep` and `pkill`: prints or signals the processes whose name or command matches.
+pub(super) fn by_name(call: &mut Call<'_>) -> Reply {
+    let Some(pattern) = call.operands.first() else {
+        return Reply::fail(
+            2,
+            format_args!("{}: no matching criteria specified", call.name),
+        );
     };
-    call.state
-        .guest
-        .processes
-        .all()
-        .iter()
-        .filter(holds)
-        .cloned()
-        .collect()
-}
-
-pub(super) fn pgrep(call: &mut Call<'_>) -> Reply {
-    let Some(pattern) = call.operands(&["-u"]).first().cloned() else {
-        return Reply::fail(2, "pgrep: no matching criteria specified");
+    let is_match = |process: &&Process| {
+        let whole = process.command.as_str();
+        let text = if call.has('f') { whole } else { process.name() };
+        text == pattern || (text.contains(pattern) && !call.has('x'))
     };
-    let list = found(call, &pattern);
-    let show = |process: &Process| match (call.has('a'), call.has('l')) {
-        (true, _) => format!("{} {}\n", process.pid, process.command),
-        (_, true) => format!("{} {}\n", process.pid, process.name()),
-        _ => format!("{}\n", process.pid),
-    };
-    Reply {
-        out: list.iter().map(show).collect(),
-        code: u8::from(list.is_empty()),
-        ..Reply::default()
-    }
-}
-
-pub(super) fn pkill(call: &mut Call<'_>) -> Reply {
-    let Some(pattern) = call.operands(&["-u", "-s"]).first().cloned() else {
-        return Reply::fail(2, "pkill: no matching criteria specified");
-    };
-    let list = found(call, &pattern);
-    let mut reply = Reply {
-        code: u8::from(list.is_empty()),
-        ..Reply::default()
-    };
-    let by_force = by_force(call);
+    let all = call.state.guest.processes.all().iter();
+    let list: Vec<Process> = all.filter(is_match).cloned().collect();
+    let mut reply = Reply::code(list.is_empty());
     for process in list {
-        end(call, process.pid, by_force, &mut reply);
+        reply.add(match () {
+            () if call.name == "pkill" => signal(call, process.pid),
+            () if call.has('a') => Ok(format!("{} {}\n", process.pid, process.command)),
+            () if call.has('l') => Ok(format!("{} {}\n", process.pid, process.name())),
+            () => Ok(format!("{}\n", process.pid)),
+        });
     }
     reply
 }

@@ -1,369 +1,234 @@
+//! `systemctl`, `reboot` and `poweroff`.
+
 use std::time::Duration;
 
-use super::journalctl::show;
-use super::{Call, Reply};
+use super::call::Call;
+use super::journalctl;
+use super::units::span;
 use crate::machine::{Unit, UnitState};
+use crate::shell::reply::Reply;
 
 /// How long systemd takes to start or stop a service.
-const TAKES: Duration = Duration::from_millis(250);
+const CHANGE_DURATION: Duration = Duration::from_millis(250);
+/// The number of log lines that `status` shows.
+const STATUS_LINES: usize = 10;
+/// The verbs that change a unit: whether they stop it, and whether they start it.
+const CHANGES: [(&str, bool, bool); 7] = [
+    ("start", false, true),
+    ("stop", true, false),
+    ("kill", true, false),
+    ("restart", true, true),
+    ("try-restart", true, true),
+    ("reload-or-restart", true, true),
+    ("reset-failed", false, false),
+];
+const LIST_HEADINGS: &str = "  UNIT                       LOAD   ACTIVE   SUB      DESCRIPTION\n";
 
 pub(super) fn systemctl(call: &mut Call<'_>) -> Reply {
-    let operands = call.operands(&[
-        "-n",
-        "--lines",
-        "-t",
-        "--type",
-        "--state",
-        "-p",
-        "--property",
-    ]);
-    let (verb, names) = match operands.split_first() {
-        Some((verb, names)) => (verb.as_str(), names),
-        None => ("list-units", operands.as_slice()),
+    let verb = if call.operands.is_empty() {
+        "list-units".to_owned()
+    } else {
+        call.operands.remove(0)
     };
-    match verb {
-        "start" | "stop" | "restart" | "try-restart" | "reload-or-restart" | "reset-failed"
-        | "kill" => change(call, verb, names),
-        "status" => status(call, names),
-        "is-active" | "is-failed" => is(call, verb, names),
+    match verb.as_str() {
+        "status" if call.operands.is_empty() => Reply::out(overview(call)),
+        "status" => status(call),
+        "is-active" | "is-failed" => is_in_state(call, verb.trim_start_matches("is-")),
         "is-system-running" => {
-            let degraded = call.state.guest.units.iter().any(Unit::is_failed);
-            let word = if degraded { "degraded\n" } else { "running\n" };
-            Reply {
-                out: word.to_owned(),
-                code: u8::from(degraded),
-                ..Reply::default()
-            }
+            let failed = failed_units(call) > 0;
+            Reply::out(format!("{}\n", system_state(call))).with_code(failed)
         }
+        "is-enabled" => call.each(|_, _| Ok("enabled\n".to_owned())),
         "list-units" => list(call),
-        "show" => properties(call, names),
-        "cat" => cat(call, names),
-        "daemon-reload" | "enable" | "disable" | "is-enabled" => {
-            root_only(call).err().unwrap_or_default()
-        }
+        "cat" => cat(call),
+        _ if !call.is_root() => needs_root(),
         "reboot" => reboot(call),
         "poweroff" | "halt" => poweroff(call),
-        _ => Reply::fail(1, format!("Unknown command verb '{verb}'.")),
+        "daemon-reload" | "enable" | "disable" => Reply::default(),
+        verb => change(call, verb),
     }
 }
 
-fn root_only(call: &Call<'_>) -> Result<(), Reply> {
-    if call.is_root() {
-        return Ok(());
-    }
-    Err(Reply::fail(
-        1,
-        "Failed to talk to systemd: Interactive authentication required.",
-    ))
-}
-
-fn change(call: &mut Call<'_>, verb: &str, names: &[String]) -> Reply {
-    if let Err(reply) = root_only(call) {
-        return reply;
-    }
-    let mut reply = Reply {
-        takes: TAKES,
-        ..Reply::default()
-    };
-    let everything: Vec<String>;
-    let names = if verb == "reset-failed" && names.is_empty() {
-        everything = call
-            .state
-            .guest
-            .units
-            .iter()
-            .map(|unit| unit.file.name.to_owned())
-            .collect();
-        &everything
-    } else {
-        names
-    };
-    for name in names {
-        let Some(index) = call.state.guest.unit(name) else {
-            reply.complain(format_args!(
-                "Failed to {verb} {}: Unit {0} not found.",
-                full(name)
-            ));
-            reply.code = 5;
-            continue;
-        };
-        apply(call, verb, index, &mut reply);
-    }
-    reply
-}
-
-fn apply(call: &mut Call<'_>, verb: &str, index: usize, reply: &mut Reply) {
-    let now = call.now;
-    let guest = &mut call.state.guest;
-    match verb {
-        "reset-failed" => return guest.reset_failed(index, now),
-        "stop" | "kill" => return guest.stop(index, now),
-        "start" => {}
-        _ => guest.stop(index, now),
-    }
-    if guest.start(index, now).is_err() {
-        let name = guest.units[index].file.name;
-        reply.complain(format_args!(
-            "Job for {name} failed because the control process exited with error code.\n\
-             See \"systemctl status {name}\" and \"journalctl -xeu {name}\" for details."
-        ));
-    }
-}
-
-fn full(name: &str) -> String {
-    if name.contains('.') {
-        name.to_owned()
-    } else {
-        format!("{name}.service")
-    }
-}
-
-fn is(call: &Call<'_>, verb: &str, names: &[String]) -> Reply {
-    let mut reply = Reply {
-        code: 3,
-        ..Reply::default()
-    };
-    for name in names {
-        let unit = call
-            .state
-            .guest
-            .unit(name)
-            .map(|index| &call.state.guest.units[index]);
-        let word = unit.map_or("inactive", |unit| unit.states().0);
-        let wanted = if verb == "is-active" {
-            "active"
-        } else {
-            "failed"
-        };
-        if word == wanted {
-            reply.code = 0;
-        }
-        if !call.has('q') && !call.has_long("--quiet") {
-            reply.out.push_str(&format!("{word}\n"));
-        }
-    }
-    if verb == "is-failed" && reply.code != 0 {
-        reply.code = 1;
-    }
-    reply
-}
-
-fn status(call: &Call<'_>, names: &[String]) -> Reply {
-    let mut reply = Reply::default();
-    for name in names {
-        let Some(index) = call.state.guest.unit(name) else {
-            reply.complain(format_args!("Unit {} could not be found.", full(name)));
-            reply.code = 4;
-            continue;
-        };
-        let unit = &call.state.guest.units[index];
-        reply.out.push_str(&describe(call, unit));
-        if !unit.is_active() {
-            reply.code = 3;
-        }
-    }
-    if names.is_empty() {
-        let failed = call
-            .state
-            .guest
-            .units
-            .iter()
-            .filter(|unit| unit.is_failed())
-            .count();
-        let state = if failed == 0 { "running" } else { "degraded" };
-        reply.out = format!(
-            "● devvm\n    State: {state}\n    Units: {} loaded\n   Failed: {failed} units\n",
-            call.state.guest.units.len()
-        );
-    }
-    reply
-}
-
-fn describe(call: &Call<'_>, unit: &Unit) -> String {
-    let file = &unit.file;
-    let stamp = |since| {
-        call.clock
-            .date(since)
-            .strftime("%a %Y-%m-%d %H:%M:%S UTC")
-            .to_string()
-    };
-    let ago = |since| span(call.now.since(since));
-    let (dot, active, pid) = match unit.state {
-        UnitState::Active { pid, since } => (
-            "●",
-            format!(
-                "active (running) since {}; {} ago",
-                stamp(since),
-                ago(since)
-            ),
-            main_process(call, pid),
-        ),
-        UnitState::Inactive { since } => (
-            "○",
-            format!("inactive (dead) since {}; {} ago", stamp(since), ago(since)),
-            String::new(),
-        ),
-        UnitState::Failed { pid, since, why } => (
-            "×",
-            format!(
-                "failed (Result: {}) since {}; {} ago",
-                why.result(),
-                stamp(since),
-                ago(since)
-            ),
-            format!("   Main PID: {pid} ({})\n", why.exit()),
-        ),
-    };
-    let lines = call.state.guest.journal.of_boot(0);
-    let own: Vec<_> = lines
-        .into_iter()
-        .filter(|entry| entry.unit.as_deref() == Some(file.name))
-        .collect();
-    let recent: String = own[own.len().saturating_sub(10)..]
-        .iter()
-        .map(|entry| show(entry, call.clock))
-        .collect();
-    format!(
-        "{dot} {} - {}\n     Loaded: loaded (/etc/systemd/system/{}; enabled; preset: enabled)\n     Active: {active}\n{pid}\n{recent}",
-        file.name, file.description, file.name
-    )
-}
-
-fn main_process(call: &Call<'_>, pid: u32) -> String {
-    let Some(process) = call.state.guest.processes.get(pid) else {
-        return String::new();
-    };
-    let memory = process.resident(call.now) as f64 / 1_048_576.0;
-    format!(
-        "   Main PID: {pid} ({})\n      Tasks: 4 (limit: 4643)\n     Memory: {memory:.1}M\n",
-        process.name()
-    )
-}
-
-fn span(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..=59 => format!("{seconds}s"),
-        60..=3_599 => format!("{}min {}s", seconds / 60, seconds % 60),
-        3_600..=86_399 => format!("{}h {}min", seconds / 3_600, seconds / 60 % 60),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
-fn list(call: &Call<'_>) -> Reply {
-    let only_failed = call.has_long("--failed") || call.value(&["--state"]) == Some("failed");
-    let units = call
-        .state
-        .guest
-        .units
-        .iter()
-        .filter(|unit| !only_failed || unit.is_failed());
-    let rows: Vec<String> = units
-        .map(|unit| {
-            let dot = if unit.is_failed() { "●" } else { " " };
-            let (active, sub) = unit.states();
-            format!(
-                "{dot} {:<26} loaded {active:<8} {sub:<8} {}\n",
-                unit.file.name, unit.file.description
-            )
-        })
-        .collect();
-    if call.has_long("--no-legend") || call.has('q') {
-        return Reply::out(rows.concat());
-    }
-    let head = "  UNIT                       LOAD   ACTIVE   SUB      DESCRIPTION\n";
-    Reply::out(format!(
-        "{}{}\n{} loaded units listed.\n",
-        if rows.is_empty() { "" } else { head },
-        rows.concat(),
-        rows.len()
-    ))
-}
-
-fn properties(call: &Call<'_>, names: &[String]) -> Reply {
-    let wanted = call.value(&["--property", "-p"]).map(str::to_owned);
-    let only_value = call.has_long("--value");
-    let mut reply = Reply::default();
-    for name in names {
-        let unit = call
-            .state
-            .guest
-            .unit(name)
-            .map(|index| &call.state.guest.units[index]);
-        let (active, sub) = unit.map_or(("inactive", "dead"), Unit::states);
-        let (pid, result) = match unit.map(|unit| unit.state) {
-            Some(UnitState::Active { pid, .. }) => (pid, "success"),
-            Some(UnitState::Failed { why, .. }) => (0, why.result()),
-            _ => (0, "success"),
-        };
-        let load = if unit.is_some() {
-            "loaded"
-        } else {
-            "not-found"
-        };
-        let pid = pid.to_string();
-        for (key, value) in [
-            ("Id", full(name).as_str()),
-            ("LoadState", load),
-            ("ActiveState", active),
-            ("SubState", sub),
-            ("MainPID", &pid),
-            ("Result", result),
-            ("NRestarts", "0"),
-        ] {
-            if wanted
-                .as_ref()
-                .is_none_or(|wanted| wanted.split(',').any(|w| w == key))
-            {
-                reply.out.push_str(&if only_value {
-                    format!("{value}\n")
-                } else {
-                    format!("{key}={value}\n")
-                });
-            }
-        }
-    }
-    reply
-}
-
-fn cat(call: &Call<'_>, names: &[String]) -> Reply {
-    let mut reply = Reply::default();
-    for name in names {
-        let Some(index) = call.state.guest.unit(name) else {
-            reply.complain(format_args!("No files found for {}.", full(name)));
-            continue;
-        };
-        let file = &call.state.guest.units[index].file;
-        let path = format!("/etc/systemd/system/{}", file.name);
-        let written = call
-            .state
-            .guest
-            .disk
-            .file(&path, "root")
-            .map(|content| content.read(4_096));
-        let text = written.unwrap_or_else(|_| {
-            format!(
-                "[Unit]\nDescription={}\n\n[Service]\nUser={}\nExecStart={}\n",
-                file.description, file.user, file.command
-            )
-        });
-        reply.out.push_str(&format!("# {path}\n{text}\n"));
-    }
-    reply
+fn needs_root() -> Reply {
+    let message = "Failed to talk to systemd: Interactive authentication required.";
+    Reply::fail(1, message)
 }
 
 pub(super) fn reboot(call: &mut Call<'_>) -> Reply {
-    if let Err(reply) = root_only(call) {
-        return reply;
+    if !call.is_root() {
+        return needs_root();
     }
     call.state.reset(call.now);
     Reply::default()
 }
 
 pub(super) fn poweroff(call: &mut Call<'_>) -> Reply {
-    if let Err(reply) = root_only(call) {
-        return reply;
+    if !call.is_root() {
+        return needs_root();
     }
     call.state.power.stop();
     Reply::default()
+}
+
+fn change(call: &mut Call<'_>, verb: &str) -> Reply {
+    let Some((_, stops, starts)) = CHANGES.iter().find(|change| change.0 == verb) else {
+        return Reply::fail(
+            1,
+            format_args!("systemctl: the drill's guest does not support {verb}"),
+        );
+    };
+    if verb == "reset-failed" && call.operands.is_empty() {
+        let units = call.state.guest.units.iter();
+        call.operands = units.map(|unit| unit.file.name.clone()).collect();
+    }
+    let mut code = 1;
+    let reply = call.each(|call, name| {
+        let guest = &mut call.state.guest;
+        let Some(index) = guest.unit(name) else {
+            code = 5;
+            let name = full_name(name);
+            return Err(format!("Failed to {verb} {name}: Unit {name} not found."));
+        };
+        match (stops, starts) {
+            (false, false) => guest.reset_failed(index, call.now),
+            (true, _) => guest.stop(index, call.now),
+            _ => {}
+        }
+        if *starts && guest.start(index, call.now).is_err() {
+            let name = &guest.units[index].file.name;
+            return Err(format!(
+                "Job for {name} failed because the control process exited with error code.\n\
+                 See \"systemctl status {name}\" and \"journalctl -xeu {name}\" for details."
+            ));
+        }
+        Ok(String::new())
+    });
+    reply.with_duration(CHANGE_DURATION).or_code(code)
+}
+
+fn unit<'a>(call: &'a Call<'_>, name: &str) -> Option<&'a Unit> {
+    let guest = &call.state.guest;
+    guest.unit(name).map(|index| &guest.units[index])
+}
+
+fn full_name(name: &str) -> String {
+    let suffix = if name.contains('.') { "" } else { ".service" };
+    format!("{name}{suffix}")
+}
+
+fn failed_units(call: &Call<'_>) -> usize {
+    let units = call.state.guest.units.iter();
+    units.filter(|unit| unit.is_failed()).count()
+}
+
+fn system_state(call: &Call<'_>) -> &'static str {
+    let failed = failed_units(call);
+    if failed == 0 { "running" } else { "degraded" }
+}
+
+/// Prints the state of every unit; succeeds if one of them is in the state `wanted`.
+fn is_in_state(call: &mut Call<'_>, wanted: &str) -> Reply {
+    let quiet = call.has('q') || call.has_long("--quiet");
+    let mut code = if wanted == "failed" { 1 } else { 3 };
+    let mut reply = call.each(|call, name| {
+        let state = unit(call, name).map_or("inactive", |unit| unit.states().0);
+        if state == wanted {
+            code = 0;
+        }
+        Ok(format!("{state}\n"))
+    });
+    if quiet {
+        reply.out.clear();
+    }
+    reply.with_code(code)
+}
+
+fn overview(call: &Call<'_>) -> String {
+    let (state, failed) = (system_state(call), failed_units(call));
+    let loaded = call.state.guest.units.len();
+    format!("● devvm\n    State: {state}\n    Units: {loaded} loaded\n   Failed: {failed} units\n")
+}
+
+fn status(call: &mut Call<'_>) -> Reply {
+    let mut code = 0;
+    let reply = call.each(|call, name| {
+        let Some(unit) = unit(call, name) else {
+            code = 4;
+            return Err(format!("Unit {} could not be found.", full_name(name)));
+        };
+        if !unit.is_active() {
+            code = 3;
+        }
+        Ok(describe(call, unit))
+    });
+    reply.with_code(code)
+}
+
+fn describe(call: &Call<'_>, unit: &Unit) -> String {
+    let guest = &call.state.guest;
+    let (name, description, pid) = (&unit.file.name, &unit.file.description, unit.main_pid);
+    let process = match (unit.state, guest.processes.get(pid)) {
+        (UnitState::Failed(failure), _) => format!("   Main PID: {pid} ({})\n", failure.exit()),
+        (_, Some(process)) => {
+            let (name, bytes) = (process.name(), process.resident(call.now));
+            let memory = bytes as f64 / 1_048_576.0;
+            format!(
+                "   Main PID: {pid} ({name})\n      Tasks: 4 (limit: 4643)\n     Memory: {memory:.1}M\n"
+            )
+        }
+        _ => String::new(),
+    };
+    let (dot, state) = match unit.state {
+        UnitState::Active => ("●", "active (running)".to_owned()),
+        UnitState::Inactive => ("○", "inactive (dead)".to_owned()),
+        UnitState::Failed(failure) => ("×", format!("failed (Result: {})", failure.result())),
+    };
+    let since = call.date(unit.since, "%a %Y-%m-%d %H:%M:%S UTC");
+    let ago = span(call.now.since(unit.since));
+    let mut lines = guest.journal.of_boot(0);
+    lines.retain(|entry| entry.is_of_unit(name));
+    let recent = lines[lines.len().saturating_sub(STATUS_LINES)..].iter();
+    let recent: String = recent.map(|entry| journalctl::line(call, entry)).collect();
+    format!(
+        "{dot} {name} - {description}\n     Loaded: loaded (/etc/systemd/system/{name}; enabled; preset: enabled)\n     Active: {state} since {since}; {ago} ago\n{process}\n{recent}"
+    )
+}
+
+fn list(call: &Call<'_>) -> Reply {
+    let only_failed = call.has_long("--failed") || call.value(&["--state"]) == Some("failed");
+    let mut rows = String::new();
+    for unit in &call.state.guest.units {
+        if !only_failed || unit.is_failed() {
+            let dot = if unit.is_failed() { "●" } else { " " };
+            let (name, description) = (&unit.file.name, &unit.file.description);
+            let (active, sub) = unit.states();
+            rows.push_str(&format!(
+                "{dot} {name:<26} loaded {active:<8} {sub:<8} {description}\n"
+            ));
+        }
+    }
+    if call.has_long("--no-legend") || call.has('q') {
+        return Reply::out(rows);
+    }
+    let count = rows.lines().count();
+    let headings = if count == 0 { "" } else { LIST_HEADINGS };
+    Reply::out(format!("{headings}{rows}\n{count} loaded units listed.\n"))
+}
+
+fn cat(call: &mut Call<'_>) -> Reply {
+    call.each(|call, name| {
+        let Some(unit) = unit(call, name) else {
+            return Err(format!("No files found for {}.", full_name(name)));
+        };
+        let file = &unit.file;
+        let path = format!("/etc/systemd/system/{}", file.name);
+        let text = match call.state.guest.disk.file(&path, "root") {
+            Ok(content) => content.read(4_096),
+            Err(_) => format!(
+                "[Unit]\nDescription={}\n\n[Service]\nUser={}\nExecStart={}\n",
+                file.description, file.user, file.command
+            ),
+        };
+        Ok(format!("# {path}\n{text}\n"))
+    })
 }

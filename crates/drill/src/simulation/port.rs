@@ -3,13 +3,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::{TcpListener, TcpSocket};
 
-/// Connections that wait to be accepted.
+/// Maximum number of connections that wait to be accepted.
 const BACKLOG: u32 = 64;
 
-/// A loopback port that is ours for the whole run, whether somebody listens on it or not.
+/// A loopback port that stays reserved for the whole drill, also while no server listens.
 ///
-/// Bound but not listening, the kernel refuses whoever dials it: exactly what a machine does that
-/// is there but has no SSH server yet.
+/// While it is bound but not open, the kernel refuses connections: as on a machine without an SSH
+/// server.
 pub(super) struct Port {
     addr: SocketAddr,
     socket: Socket,
@@ -18,12 +18,12 @@ pub(super) struct Port {
 enum Socket {
     Closed(TcpSocket),
     Open(TcpListener),
-    /// The kernel did not let us have it back yet.
-    Lost,
+    /// The kernel has not released the address yet.
+    Released,
 }
 
 impl Port {
-    /// A free port, closed.
+    /// Reserves a free port, closed.
     pub(super) fn bind() -> io::Result<Port> {
         let socket = bound((Ipv4Addr::LOCALHOST, 0).into())?;
         Ok(Port {
@@ -36,12 +36,12 @@ impl Port {
         self.addr
     }
 
-    /// Opens the port, if it is not open, and gives its listener.
+    /// Opens the port unless it is open, and returns its listener.
     pub(super) fn open(&mut self) -> io::Result<&TcpListener> {
-        let listener = match std::mem::replace(&mut self.socket, Socket::Lost) {
+        let listener = match std::mem::replace(&mut self.socket, Socket::Released) {
             Socket::Open(listener) => listener,
             Socket::Closed(socket) => socket.listen(BACKLOG)?,
-            Socket::Lost => bound(self.addr)?.listen(BACKLOG)?,
+            Socket::Released => bound(self.addr)?.listen(BACKLOG)?,
         };
         self.socket = Socket::Open(listener);
         match &self.socket {
@@ -50,11 +50,11 @@ impl Port {
         }
     }
 
-    /// Closes the port: from now on it refuses.
+    /// Closes the port: connections are refused.
     pub(super) fn close(&mut self) {
         if !matches!(self.socket, Socket::Closed(_)) {
-            self.socket = Socket::Lost;
-            // If the kernel keeps it for a moment, it refuses all the same, and `open` tries again.
+            self.socket = Socket::Released;
+            // Until the kernel releases the address it refuses as well, and `open` tries again.
             if let Ok(socket) = bound(self.addr) {
                 self.socket = Socket::Closed(socket);
             }

@@ -1,22 +1,33 @@
 use std::time::Duration;
 
 use super::*;
-use crate::scenario;
+use crate::machine::{Clock, DiskError, Machine};
 
 fn machine(scenario: Scenario) -> Machine {
-    Machine::new(scenario, Clock::manual())
+    Machine::new(scenario.broken_machine().unwrap(), Clock::manual())
+}
+
+fn is_repaired(machine: &Machine, scenario: Scenario) -> bool {
+    machine.step(|state, now| scenario.is_repaired(state, now))
 }
 
 fn network(machine: &Machine) -> Network {
     machine.network().0
 }
 
+fn cycle(machine: &Machine) {
+    machine.step(|state, now| {
+        state.power.stop();
+        state.start(now);
+    });
+}
+
 #[test]
-fn a_machine_without_a_fault_is_healthy_by_every_scenarios_judgement() {
-    let state = State::healthy();
+fn a_machine_without_a_fault_counts_as_repaired_in_every_scenario() {
+    let state = State::healthy().unwrap();
     for scenario in Scenario::ALL {
         assert!(
-            scenario::is_healthy(scenario, &state, Moment::default()),
+            scenario.is_repaired(&state, Moment::default()),
             "{scenario}"
         );
     }
@@ -25,12 +36,12 @@ fn a_machine_without_a_fault_is_healthy_by_every_scenarios_judgement() {
 #[test]
 fn every_scenario_begins_broken() {
     for scenario in Scenario::ALL {
-        assert!(!machine(scenario).is_healthy(), "{scenario}");
+        assert!(!is_repaired(&machine(scenario), scenario), "{scenario}");
     }
 }
 
 #[test]
-fn a_boot_goes_from_refused_to_up_by_itself() {
+fn a_booting_guest_refuses_connections_until_it_is_up() {
     let machine = machine(Scenario::IoStall);
     machine.step(|state, _| state.power.stop());
     assert_eq!(network(&machine), Network::Refused);
@@ -46,55 +57,52 @@ fn a_boot_goes_from_refused_to_up_by_itself() {
 }
 
 #[test]
-fn a_reset_leaves_the_stall_and_a_fresh_process_does_not() {
+fn a_stall_survives_a_reset_and_ends_with_a_new_process() {
     let machine = machine(Scenario::IoStall);
     assert_eq!(network(&machine), Network::Silent);
     machine.step(State::reset);
     machine.clock().advance(Duration::from_secs(600));
     assert_eq!(network(&machine), Network::Silent);
-    machine.step(|state, now| {
-        state.power.stop();
-        state.start(now);
-    });
+    cycle(&machine);
     machine.clock().advance(Duration::from_secs(4));
-    assert!(machine.is_healthy());
+    assert!(is_repaired(&machine, Scenario::IoStall));
 }
 
 #[test]
-fn a_reset_cures_a_panic() {
+fn a_reset_ends_a_panic() {
     let machine = machine(Scenario::Panic);
     assert_eq!(network(&machine), Network::Silent);
     machine.step(State::reset);
     machine.clock().advance(Duration::from_secs(4));
-    assert!(machine.is_healthy());
+    assert!(is_repaired(&machine, Scenario::Panic));
 }
 
 #[test]
 fn a_full_disk_survives_a_cycle_and_the_service_stays_down() {
     let machine = machine(Scenario::DiskFull);
-    machine.step(|state, now| {
-        state.power.stop();
-        state.start(now);
-    });
+    cycle(&machine);
     machine.clock().advance(Duration::from_secs(5));
     assert_eq!(network(&machine), Network::Up);
-    assert!(!machine.is_healthy());
+    assert!(!is_repaired(&machine, Scenario::DiskFull));
 }
 
 #[test]
-fn a_boot_gives_the_leaked_memory_back_until_it_has_leaked_again() {
+fn a_boot_frees_the_leaked_memory_until_it_has_leaked_again() {
     let machine = machine(Scenario::Oom);
     machine.step(State::reset);
     machine.clock().advance(Duration::from_secs(5));
-    assert!(machine.is_healthy());
+    assert!(is_repaired(&machine, Scenario::Oom));
     machine.clock().advance(Duration::from_secs(3 * 3_600));
-    assert!(!machine.is_healthy(), "the cause was not taken away");
+    assert!(
+        !is_repaired(&machine, Scenario::Oom),
+        "the cause was not removed"
+    );
 }
 
 #[test]
 fn a_stalled_disk_writes_nothing_and_a_healthy_one_does() {
     let writes = |machine: &Machine| machine.step(|state, now| state.power.disk_writes(now));
-    for (scenario, flat) in [
+    for (scenario, is_flat) in [
         (Scenario::IoStall, true),
         (Scenario::Panic, true),
         (Scenario::Oom, false),
@@ -102,27 +110,22 @@ fn a_stalled_disk_writes_nothing_and_a_healthy_one_does() {
         let machine = machine(scenario);
         let before = writes(&machine);
         machine.clock().advance(Duration::from_secs(10));
-        assert_eq!(writes(&machine) == before, flat, "{scenario}");
+        assert_eq!(writes(&machine) == before, is_flat, "{scenario}");
     }
 }
 
 #[test]
-fn a_reboot_empties_tmp_and_starts_the_clock_anew() {
+fn a_reboot_empties_tmp_and_resets_the_uptime() {
     let machine = machine(Scenario::DiskFull);
     machine.step(|state, now| {
-        state
-            .guest
-            .disk
-            .write("/tmp/x", "1", false, "root", now)
-            .unwrap();
+        let disk = &mut state.guest.disk;
+        disk.write("/tmp/x", "1", false, "root", now).unwrap();
     });
     machine.step(State::reset);
     machine.clock().advance(Duration::from_secs(5));
     machine.step(|state, now| {
-        assert_eq!(
-            state.guest.disk.get("/tmp/x").err(),
-            Some(DiskError::Missing)
-        );
+        let removed = state.guest.disk.get("/tmp/x").err();
+        assert_eq!(removed, Some(DiskError::Missing));
         assert!(now.since(state.guest.booted) < Duration::from_secs(10));
     });
 }

@@ -1,3 +1,5 @@
+//! The gate's driver for the simulated machine: what `qm`, QMP and the host's files are on a real host.
+
 use std::time::Duration;
 
 use breakglass_gate::{Action, Driver, Evidence, Failure, Probe, Process, Qemu, WayBack};
@@ -7,35 +9,33 @@ use super::screen;
 use crate::machine::{Fault, Machine, Moment, Phase, State};
 use crate::scenario::PANIC_SCREEN;
 
-/// How long QEMU takes to go when it is asked to.
-const QUIT: Duration = Duration::from_millis(600);
-/// How long it is waited for when its disk is stuck, before it is killed.
-const STUCK: Duration = Duration::from_millis(2_400);
-const START: Duration = Duration::from_millis(450);
-const RESET: Duration = Duration::from_millis(150);
-const RESUME: Duration = Duration::from_millis(50);
+const QUIT_DURATION: Duration = Duration::from_millis(600);
+/// How long a QEMU with a stalled disk may take to quit before it is killed.
+const QUIT_TIMEOUT: Duration = Duration::from_millis(2_400);
+const START_DURATION: Duration = Duration::from_millis(450);
+const RESET_DURATION: Duration = Duration::from_millis(150);
+const RESUME_DURATION: Duration = Duration::from_millis(50);
+/// The simulated host's uptime at the beginning of the drill.
+const HOST_UPTIME_MILLIS: i64 = 4_000_000_000;
 
-/// A driver of the gate for the simulated machine.
 pub(super) struct SimulatedDriver {
     pub(super) machine: Machine,
 }
 
 impl SimulatedDriver {
     fn stop(&self) -> String {
-        let Some(fault) = self
-            .machine
-            .step(|state, _| state.power.qemu().map(|qemu| qemu.fault))
-        else {
+        let qemu = self.machine.step(|state, _| state.power.qemu().copied());
+        let Some(qemu) = qemu else {
             return String::new();
         };
-        let mut words = "asked QEMU to quit".to_owned();
-        if matches!(fault, Some(Fault::IoStall(_))) {
-            self.machine.clock().wait(STUCK);
-            words.push_str("\nQEMU waits for its disk and does not quit; killed");
+        let mut report = "asked QEMU to quit".to_owned();
+        if matches!(qemu.fault, Some(Fault::IoStall(_))) {
+            self.machine.clock().wait(QUIT_TIMEOUT);
+            report.push_str("\nQEMU waits for its disk and did not quit; killed it");
         }
-        self.machine.clock().wait(QUIT);
+        self.machine.clock().wait(QUIT_DURATION);
         self.machine.step(|state, _| state.power.stop());
-        words
+        report
     }
 }
 
@@ -45,8 +45,8 @@ impl Driver for SimulatedDriver {
             None => Qemu::Absent,
             Some(qemu) => Qemu::Alive(Process {
                 pid: qemu.pid,
-                // Clock ticks since the host booted, which it did well before anything here.
-                started: u64::try_from(qemu.started.0 + 4_000_000_000).unwrap_or(0) / 10,
+                // In clock ticks of 10 ms since the host booted.
+                started: u64::try_from(qemu.started.0 + HOST_UPTIME_MILLIS).unwrap_or(0) / 10,
                 state: 'S',
             }),
         })
@@ -61,7 +61,7 @@ impl Driver for SimulatedDriver {
         self.machine.step(|state, now| match state.power.qemu() {
             None => Err("there is no QEMU process to ask".to_owned()),
             Some(_) if !state.power.monitor_answers(now) => {
-                Err("the monitor's socket is not there yet".to_owned())
+                Err("the monitor's socket does not exist yet".to_owned())
             }
             Some(_) => answer(command, state.power.disk_writes(now)),
         })
@@ -76,14 +76,14 @@ impl Driver for SimulatedDriver {
         let (change, wait): (fn(&mut State, Moment), _) = match (action, runs) {
             (Action::Stop, _) => return Ok(self.stop()),
             (Action::Start, true) => return Err("VM 102 already running".to_owned().into()),
-            (Action::Start, false) => (State::start, START),
+            (Action::Start, false) => (State::start, START_DURATION),
             (Action::Unlock, _) => return Ok(String::new()),
             (Action::Reset | Action::Resume | Action::Wake, false) => {
                 return Err("VM 102 not running".to_owned().into());
             }
-            (Action::Reset, true) => (State::reset, RESET),
-            // Nothing here pauses a guest, or puts it to sleep.
-            (Action::Resume | Action::Wake, true) => (|_, _| {}, RESUME),
+            (Action::Reset, true) => (State::reset, RESET_DURATION),
+            // The simulated guest is never paused or suspended.
+            (Action::Resume | Action::Wake, true) => (|_, _| {}, RESUME_DURATION),
         };
         self.machine.clock().wait(wait);
         self.machine.step(change);
@@ -115,15 +115,18 @@ impl Driver for SimulatedDriver {
             (Some((.., text)), _) => Ok((*text).to_owned()),
             (None, "/proc/uptime") => {
                 let now = self.machine.step(|_, now| now);
-                Ok(format!("{}.00 0.00\n", (now.0 + 4_000_000_000) / 1_000))
+                Ok(format!(
+                    "{}.00 0.00\n",
+                    (now.0 + HOST_UPTIME_MILLIS) / 1_000
+                ))
             }
-            (None, _) => Err(format!("{file}: the simulated host has none")),
+            (None, _) => Err(format!("the simulated host has no {file}")),
         }
     }
 
     fn host_probes(&mut self, _process: Option<Process>) -> Vec<(&'static str, Probe)> {
         let files = HOST.map(|(name, _, text)| (name, Probe::Known(Ok(text.to_owned()))));
-        let no_threads = "a simulated QEMU has no threads to look at".to_owned();
+        let no_threads = "a simulated QEMU has no threads".to_owned();
         files
             .into_iter()
             .chain([("qemu-backtrace", Probe::Known(Err(no_threads)))])
@@ -149,7 +152,7 @@ fn answer(command: &str, writes: u64) -> Result<Value, String> {
     }
 }
 
-/// What the guest's console shows.
+/// The text on the guest's console.
 fn console(state: &State, now: Moment) -> Result<String, String> {
     let text = match (state.power.phase(now), state.power.fault()) {
         (_, Some(Fault::Panic(_))) => PANIC_SCREEN.join("\n"),
@@ -165,14 +168,14 @@ fn console(state: &State, now: Moment) -> Result<String, String> {
 
 const CONFIG: &str = "agent: 1\nboot: order=virtio0\ncores: 2\ncpu: host\nmemory: 4096\nname: devvm\nostype: l26\nscsihw: virtio-scsi-pci\nvirtio0: local-lvm:vm-102-disk-0,aio=io_uring,size=40G\n";
 
-const IDLE: &str = "some avg10=0.00 avg60=0.05 avg300=0.11 total=91837\n\
+const NO_PRESSURE: &str = "some avg10=0.00 avg60=0.05 avg300=0.11 total=91837\n\
                     full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
-/// What the simulated host's kernel tells: name, file, content.
+/// The files of the simulated host's kernel: name of the probe, path, content.
 const HOST: [(&str, &str, &str); 4] = [
     ("host-load", "/proc/loadavg", "0.42 0.37 0.31 1/412 24871\n"),
-    ("host-pressure-cpu", "/proc/pressure/cpu", IDLE),
-    ("host-pressure-io", "/proc/pressure/io", IDLE),
-    ("host-pressure-memory", "/proc/pressure/memory", IDLE),
+    ("host-pressure-cpu", "/proc/pressure/cpu", NO_PRESSURE),
+    ("host-pressure-io", "/proc/pressure/io", NO_PRESSURE),
+    ("host-pressure-memory", "/proc/pressure/memory", NO_PRESSURE),
 ];
 
 #[cfg(test)]
@@ -195,12 +198,12 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Said {
+    struct Recorded {
         out: Vec<u8>,
         err: String,
     }
 
-    impl Output for Said {
+    impl Output for Recorded {
         fn line(&mut self, text: &str) {
             self.out.extend(format!("{text}\n").bytes());
         }
@@ -217,7 +220,7 @@ mod tests {
     impl Subject for Host {
         fn running() -> Host {
             Host {
-                machine: Machine::new(Scenario::Panic, Clock::system()),
+                machine: Machine::new(Scenario::Panic.broken_machine().unwrap(), Clock::system()),
                 forensics: tempfile::tempdir().unwrap(),
             }
         }
@@ -229,7 +232,7 @@ mod tests {
         }
 
         fn send(&self, line: &str) -> Answer {
-            let (mut said, machine) = (Said::default(), self.machine.clone());
+            let (mut output, machine) = (Recorded::default(), self.machine.clone());
             let context = Context {
                 guest: "102",
                 client: ClientRequest {
@@ -242,11 +245,11 @@ mod tests {
                 limits: &Limits::default(),
             };
             let code =
-                breakglass_gate::serve(&context, &mut SimulatedDriver { machine }, &mut said);
+                breakglass_gate::serve(&context, &mut SimulatedDriver { machine }, &mut output);
             Answer {
                 code: code.into(),
-                out: said.out,
-                err: said.err,
+                out: output.out,
+                err: output.err,
             }
         }
 
