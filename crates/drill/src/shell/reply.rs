@@ -76,7 +76,7 @@ impl Reply {
     }
 
     /// Adds what ran next: both streams and the time, and its exit code instead of this one.
-    pub(super) fn then(&mut self, next: Reply) {
+    pub(super) fn then(&mut self, next: &Reply) {
         self.out.push_str(&next.out);
         self.err.push_str(&next.err);
         self.duration = self.duration.saturating_add(next.duration);

@@ -104,7 +104,7 @@ impl Shell {
         let mut whole = Reply::default();
         for stage in &pipeline.stages {
             let input = take(&mut whole.out);
-            whole.then(self.stage(stage, input));
+            whole.then(&self.stage(stage, input));
         }
         if pipeline.negated {
             whole.code = u8::from(whole.code == 0);
@@ -116,7 +116,7 @@ impl Shell {
         let mut whole = Reply::default();
         for (connector, pipeline) in &list.0 {
             if let Some(reply) = self.run_if(*connector, pipeline) {
-                whole.then(reply);
+                whole.then(&reply);
             }
         }
         whole.with_code(self.status)

@@ -59,6 +59,31 @@ fn quotes_conditions_substitutions_and_redirections_work() {
 }
 
 #[test]
+fn usual_commands_succeed_and_print() {
+    let machine = machine(Scenario::Oom);
+    for script in [
+        "df -h; df -i; df -PT -x tmpfs /",
+        "du -sh /var; du -a --max-depth=1 /etc | sort -k 1 -rn | head -n 3",
+        "free -h; free -m; top -bn1 | head -n 9",
+        "ps; ps -ef | head -n 3; ps aux --sort=-%mem | head -n 3; ps -o pid,stat,comm | tail -2",
+        "journalctl -b -p err -n 3 -o short-iso; sudo dmesg -T | tail -n 1",
+        "sudo journalctl --vacuum-size=20M 2>&1; journalctl --disk-usage",
+        "systemctl status report-worker; systemctl cat report-worker; systemctl | tail -n 2",
+        "ls -la /var/log; ls -lhS /var/log | head -n 3; find /var -type f -size +90M",
+        "uname -a; id; lsblk; mount; uptime; uptime -s; date +%F; nproc; hostname",
+        "cat /proc/meminfo /proc/mounts /proc/loadavg /proc/pressure/memory | wc",
+        "cat /etc/hosts /etc/hosts | sort | uniq -c; grep -c root /etc/passwd /etc/fstab",
+        "pgrep -a app; which ls sudo; sudo tail -n 1 /var/log/syslog | cut -d ' ' -f 2",
+    ] {
+        let (out, err, code) = run(&machine, script);
+        assert!(
+            code == 0 && err.is_empty() && !out.is_empty(),
+            "{script}: {out}{err}"
+        );
+    }
+}
+
+#[test]
 fn an_unknown_command_is_not_found() {
     let (_, err, code) = run(&machine(Scenario::DiskFull), "apt-get install cowsay");
     assert_eq!((err.as_str(), code), ("sh: 1: apt-get: not found\n", 127));

@@ -63,7 +63,9 @@ impl Parser<'_> {
             self.rest = self.rest.trim_start_matches([' ', '\t', '\r']);
             if self.rest.starts_with('#') {
                 self.take_until(|c| c == '\n');
-            } else if !self.eat("\\\n") && !(newlines && self.eat("\n")) {
+            }
+            let is_newline = self.eat("\\\n") || (newlines && self.eat("\n"));
+            if !is_newline {
                 break;
             }
         }

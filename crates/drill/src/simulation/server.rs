@@ -147,7 +147,7 @@ async fn changed(generations: &mut Option<watch::Receiver<u64>>) {
     {
         return;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// The next connection; `None` if accepting failed.
