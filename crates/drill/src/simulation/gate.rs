@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use breakglass_gate::{Asked, Context, Keep, Limits, Output, Silent};
+use breakglass_gate::{ClientRequest, Context, Limits, NoHostLog, Output, Retention};
 use breakglass_verbs::Request;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -105,10 +105,13 @@ impl Gate {
         let source = &self.source;
         let context = Context {
             guest: GUEST_ID,
-            asked: Asked { source, request },
+            client: ClientRequest {
+                source,
+                line: request,
+            },
             forensics_dir: &self.forensics,
-            keep: &Keep::default(),
-            journal: &Silent,
+            retention: &Retention::default(),
+            host_log: &NoHostLog,
             limits: &Limits::default(),
         };
         match VerbLock::acquire(request, &self.machine) {
