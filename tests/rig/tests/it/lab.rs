@@ -1,7 +1,5 @@
 //! The machines of the lab behave as the tests with a real guest assume.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
 use std::fs;
 
 use breakglass_rig::lab::{Guest, Libvirt, Machine, alive};

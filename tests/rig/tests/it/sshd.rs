@@ -1,7 +1,5 @@
 //! The rig's sshd reports why it closed a connection.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
