@@ -14,25 +14,42 @@ drill *ARGS:
 setup:
     scripts/setup.sh
 
-# The fast check: format, lints, unit tests of the Rust code. Under three minutes warm.
-check:
-    cargo fmt --all --check
-    cargo clippy --workspace --all-targets -- -D warnings
+# The fast check: format, lints, unit tests of the Rust code. Under two minutes warm.
+check: lint
     scripts/stage.sh 1200 cargo nextest run --workspace --lib --bins
 
-# Everything: installs what it needs, then runs every test there is.
-test: setup check types page rust schema browser images manifests deny
+# Format and lints.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Everything: installs what it needs, then runs every test there is. Stages side by side keep their output in
+# target/stages.
+test: setup lint build page deny
+    scripts/stages.sh rust=3600 browser=3600 schema=900 images=1200 manifests=900
     @echo "all tests passed"
 
-# All Rust tests: real sshd, real claude CLI, real server.
-rust:
-    cargo build --workspace --bins
+# All that the tests run, in one build with one set of features: a recipe that built a part of it alone would
+# build that part again.
+build:
+    cargo nextest run --workspace --no-run
+    target/debug/examples/lab-images
+
+# All Rust tests: real sshd, real claude CLI, real server. The page's types must not have drifted in them.
+rust: build && types-are-committed
     scripts/stage.sh 3600 cargo nextest run --workspace
 
+# The page's types come from the Rust types and have not drifted.
+types: && types-are-committed
+    cargo nextest run --workspace --lib -E 'test(export_bindings)'
+
+[private]
+types-are-committed:
+    git diff --exit-code -- web/src/lib/api
+    test -z "$(git ls-files --others --exclude-standard -- web/src/lib/api)"
+
 # The interface against its own OpenAPI document: schemathesis, on a real server.
-schema *ARGS:
-    cargo build -p breakglass --bins
-    cargo build -p breakglass-drill --example machine
+schema *ARGS: build
     scripts/stage.sh 900 scripts/schema.sh {{ARGS}}
 
 # The page: types, logic, and that web/dist comes from web/src.
@@ -43,22 +60,12 @@ page:
 web:
     cd web && npm ci && npm run build
 
-# The page's types come from the Rust types and have not drifted.
-types:
-    cargo nextest run --workspace --lib -E 'test(export_bindings)'
-    git diff --exit-code -- web/src/lib/api
-    test -z "$(git ls-files --others --exclude-standard -- web/src/lib/api)"
-
 # Chromium against the real drill and a real virtual machine; screenshots in tests/artifacts.
-browser:
-    cargo build -p breakglass -p breakglass-gate
-    cargo build -p breakglass-rig --examples
+browser: build
     cd tests/browser && npm test
 
 # Both container images, built without a daemon, at work together as in a pod.
-images:
-    cargo build -p breakglass
-    cargo build -p breakglass-rig --example model
+images: build
     scripts/stage.sh 1200 scripts/image-test.sh
 
 # The images for use, as archives in target/images. BASE=… takes another base than one made on the spot.
@@ -67,8 +74,7 @@ image:
     scripts/image.sh
 
 # The Kubernetes manifests against the API's schemas, the systemd unit by systemd's own word.
-manifests:
-    cargo build -p breakglass
+manifests: build
     scripts/stage.sh 600 scripts/manifests.sh
     scripts/stage.sh 120 scripts/units.sh
 

@@ -26,6 +26,3 @@ for dir in web tests/claude tests/acp tests/browser; do
     cp "$lock" "$stamp"
   fi
 done
-
-# The guest for the tests with a real virtual machine, so that no test waits for a download.
-cargo run --quiet -p breakglass-rig --example lab-images

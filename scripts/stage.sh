@@ -16,7 +16,8 @@ end_all() {
     for _ in {1..50}; do [ -n "$(marked)" ] || return 0; sleep 0.1; done
   done
 }
-trap 'end_all; exit 130' INT TERM HUP
+timer=
+trap 'end_all; [ -z "$timer" ] || kill "$timer" 2>/dev/null; exit 130' INT TERM HUP
 
 env "$mark" "$@" &
 command=$!
