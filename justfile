@@ -37,7 +37,7 @@ build:
 
 # All Rust tests: real sshd, real claude CLI, real server. The page's types must not have drifted in them.
 rust: build && types-are-committed
-    scripts/stage.sh 3600 cargo nextest run --workspace
+    scripts/stage.sh 3600 cargo nextest run --workspace --test-threads $((3 * $(nproc)))
 
 # The page's types come from the Rust types and have not drifted.
 types: && types-are-committed
