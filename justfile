@@ -25,9 +25,13 @@ lint:
 
 # Everything: installs what it needs, then runs every test there is. Stages side by side keep their output in
 # target/stages.
-test: setup lint build page deny
+test: setup
+    scripts/stages.sh compile=3600 page=900 deny=600
     scripts/stages.sh rust=3600 browser=3600 schema=900 images=1200 manifests=900
     @echo "all tests passed"
+
+[private]
+compile: lint build
 
 # All that the tests run, in one build with one set of features: a recipe that built a part of it alone would
 # build that part again.
