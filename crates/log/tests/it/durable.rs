@@ -297,7 +297,7 @@ fn append_and_kill(path: &Path, count: usize) -> u64 {
     let child = Command::new(std::env::current_exe().unwrap())
         .args([
             "--exact",
-            "a_child_appends_until_it_is_killed",
+            "durable::a_child_appends_until_it_is_killed",
             "--nocapture",
         ])
         .env(CHILD, path)
