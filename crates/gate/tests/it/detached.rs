@@ -54,31 +54,41 @@ fn guest_runs_after_a_cycle_whose_connection_broke_at_any_moment() {
     );
     let early = early.map(|moment| (false, moment));
     let moments = early.into_iter().chain(late.map(|moment| (true, moment)));
-    let cut = |(number, (has_begun, moment)): (usize, (bool, u64))| {
-        let host = Host::running();
-        let before = host.pid();
-        let mut channel = begin(&host, "cycle");
-        wait_for(|| !has_begun || !run_file(&host).is_empty());
-        // The test needs a moment within the cycle, not a state to wait for.
-        std::thread::sleep(Duration::from_millis(moment));
-        let signal = ["-KILL", "-HUP", "-TERM"][number % 3];
-        kill(signal, &channel.id().to_string());
-        channel.wait().unwrap();
-        // If the gate has started a worker, the worker finishes its run.
-        wait_for(|| !has_gate_process(&host));
-        if !has_begun && run_file(&host).is_empty() {
-            assert_eq!((host.changes(), host.pid()), (Vec::new(), before));
-            return;
-        }
-        assert!(
-            run_file(&host).ends_with("=0\n"),
-            "{moment} ms: {}",
-            run_file(&host)
-        );
-        assert!(host.pid().is_some() && host.pid() != before, "{moment} ms");
-        assert_eq!(host.changes(), ["stop 102", "start 102"], "{moment} ms");
-    };
-    moments.enumerate().for_each(cut);
+    let signals = ["-KILL", "-HUP", "-TERM"].into_iter().cycle();
+    let cuts: Vec<(&str, (bool, u64))> = signals.zip(moments).collect();
+    // A few hosts side by side: most of a cycle is spent waiting.
+    for some in cuts.chunks(5) {
+        std::thread::scope(|scope| {
+            for (signal, moment) in some {
+                scope.spawn(move || guest_runs_after_cut(signal, *moment));
+            }
+        });
+    }
+}
+
+/// Kills the channel of a cycle by `signal`, some milliseconds after its start or after its run has begun.
+fn guest_runs_after_cut(signal: &str, (has_begun, moment): (bool, u64)) {
+    let host = Host::running();
+    let before = host.pid();
+    let mut channel = begin(&host, "cycle");
+    wait_for(|| !has_begun || !run_file(&host).is_empty());
+    // The test needs a moment within the cycle, not a state to wait for.
+    std::thread::sleep(Duration::from_millis(moment));
+    kill(signal, &channel.id().to_string());
+    channel.wait().unwrap();
+    // If the gate has started a worker, the worker finishes its run.
+    wait_for(|| !has_gate_process(&host));
+    if !has_begun && run_file(&host).is_empty() {
+        assert_eq!((host.changes(), host.pid()), (Vec::new(), before));
+        return;
+    }
+    assert!(
+        run_file(&host).ends_with("=0\n"),
+        "{moment} ms: {}",
+        run_file(&host)
+    );
+    assert!(host.pid().is_some() && host.pid() != before, "{moment} ms");
+    assert_eq!(host.changes(), ["stop 102", "start 102"], "{moment} ms");
 }
 
 #[test]

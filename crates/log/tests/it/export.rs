@@ -366,7 +366,11 @@ async fn kill_9_during_an_import_leaves_all_of_it_or_nothing() {
     let theirs = scene.path("theirs.db");
     for round in 0..25 {
         let directory = scene.directory.path();
-        let mut running: Killed = child("export::a_child_imports_until_it_is_killed", CHILD, directory);
+        let mut running: Killed = child(
+            "export::a_child_imports_until_it_is_killed",
+            CHILD,
+            directory,
+        );
         running.lines("begins", 1);
         std::thread::sleep(Duration::from_millis(round * 9));
         drop(running);

@@ -252,7 +252,11 @@ fn kill_9_during_a_removal_leaves_a_sound_record_in_thirty_rounds() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal.db");
     for round in 0..30 {
-        let mut running: Killed = child("retention::a_child_removes_until_it_is_killed", CHILD, &path);
+        let mut running: Killed = child(
+            "retention::a_child_removes_until_it_is_killed",
+            CHILD,
+            &path,
+        );
         running.lines("closed", round % 4 + 2);
         std::thread::sleep(Duration::from_micros(round as u64 * 3_701 % 20_000));
         drop(running);
