@@ -23,23 +23,28 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
 
-# Everything: installs what it needs, then runs every test there is. Stages side by side keep their output in
-# target/stages.
+# Stages side by side keep their output in target/stages.
+#
+# Everything: installs what it needs, then runs every test there is.
 test: setup
     scripts/stages.sh compile=3600 page=900 deny=600
-    scripts/stages.sh rust=3600 browser=3600 schema=900 images=1200 manifests=900
+    scripts/stages.sh rust=3600 browser=3600 services=3600
     @echo "all tests passed"
 
 [private]
 compile: lint build
 
-# All that the tests run, in one build with one set of features: a recipe that built a part of it alone would
-# build that part again.
+[private]
+services: schema images manifests
+
+# With one set of features: a recipe that built a part of it alone would build that part again.
+#
+# All that the tests run, in one build.
 build:
     cargo nextest run --workspace --no-run
     target/debug/examples/lab-images
 
-# All Rust tests: real sshd, real claude CLI, real server. The page's types must not have drifted in them.
+# All Rust tests: real sshd, real claude CLI, real server; the page's types have not drifted.
 rust: build && types-are-committed
     scripts/stage.sh 3600 cargo nextest run --workspace --test-threads $((3 * $(nproc)))
 
