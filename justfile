@@ -16,7 +16,7 @@ setup:
 
 # The fast check: format, lints, unit tests of the Rust code. Under two minutes warm.
 check: lint
-    scripts/stage.sh 1200 cargo nextest run --workspace --lib --bins
+    scripts/stage.sh 1200 cargo nextest run --workspace --lib --bins --test-threads $((3 * $(nproc)))
 
 # Format and lints.
 lint:
