@@ -1,0 +1,12 @@
+//! The bastion between the stock OpenSSH clients and a real sshd and the real gate.
+
+mod abuse;
+mod approvals;
+mod autonomy;
+mod flow;
+mod record;
+mod relay;
+mod scene;
+mod stop;
+mod upstream;
+mod verbs;

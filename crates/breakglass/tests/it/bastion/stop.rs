@@ -1,0 +1,140 @@
+//! Stop and cut-off: what the agent began on the guest is gone, and that is proven.
+
+use breakglass_model::EventBody;
+use tokio::time::timeout;
+
+use super::scene::{LIMIT, Scene, ana, err, lives, pid_in};
+
+/// A command that leaves its process's number in `file` and does not end.
+fn endless(scene: &Scene, name: &str, script: &str) -> (std::path::PathBuf, String) {
+    let file = scene.file(name);
+    let command = script.replace("PID", &format!("echo $$ > {}", file.display()));
+    (file, command)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_ends_what_runs_on_the_guest_with_all_its_children() {
+    let scene = Scene::start().await;
+    let script = "PID; trap '' TERM HUP; (env -i sleep 300) & sleep 300; sleep 300";
+    let (file, command) = endless(&scene, "pid", script);
+    let args = ["devvm", command.as_str()];
+    let (ran, pid) = tokio::join!(scene.ssh(&args), async {
+        let pid = pid_in(&file).await;
+        scene.post.turn_is_ending();
+        scene.post.turn_ended(true).await;
+        pid
+    });
+    assert!(!ran.status.success());
+    assert!(!lives(pid));
+    let message = scene.last_message().await;
+    assert!(
+        message.contains("no process of it is left on devvm"),
+        "{message}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_ends_a_command_on_a_guest_whose_sshd_takes_no_mark() {
+    let scene = Scene::over(
+        breakglass_model::Autonomy::Autonomous,
+        breakglass_log::Log::open(breakglass_log::Options::in_memory()),
+        |sshd| sshd.restart_without_variables(),
+    )
+    .await;
+    let (file, command) = endless(&scene, "pid", "PID; exec sleep 300");
+    let args = ["devvm", command.as_str()];
+    let (_, pid) = tokio::join!(scene.ssh(&args), async {
+        let pid = pid_in(&file).await;
+        scene.post.turn_ended(true).await;
+        pid
+    });
+    assert!(!lives(pid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_also_ends_what_had_lost_the_agents_client_before() {
+    let scene = Scene::start().await;
+    let (file, command) = endless(&scene, "pid", "PID; trap '' PIPE HUP; sleep 300");
+    let mut client = scene
+        .client("ssh")
+        .args(["devvm", &command])
+        .spawn()
+        .unwrap();
+    let pid = pid_in(&file).await;
+    client.kill().await.unwrap();
+    scene
+        .event(|body| matches!(body, EventBody::CommandFinished { .. }))
+        .await;
+    assert!(lives(pid), "as with stock ssh, it runs on");
+    scene.post.turn_ended(true).await;
+    assert!(!lives(pid));
+    let told = scene
+        .event(
+            |body| matches!(body, EventBody::Notice { code, .. } if code == "left_commands_ended"),
+        )
+        .await;
+    assert!(told.seq > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_a_turn_nothing_is_let_in() {
+    let scene = Scene::start().await;
+    scene.post.turn_ended(false).await;
+    let ran = scene.ssh(&["devvm", "uptime"]).await;
+    assert_eq!(ran.status.code(), Some(126), "{ran:?}");
+    assert!(err(&ran).contains("no turn is running"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_off_ends_commands_closes_guest_and_host_and_is_lifted_again() {
+    let scene = Scene::start().await;
+    let (file, command) = endless(&scene, "pid", "PID; exec sleep 300");
+    let args = ["devvm", command.as_str()];
+    let (ran, pid) = tokio::join!(scene.ssh(&args), async {
+        let pid = pid_in(&file).await;
+        let cut = scene
+            .bastion
+            .set_cut_off(scene.incident, "devvm", true, ana());
+        timeout(LIMIT, cut).await.unwrap().unwrap();
+        pid
+    });
+    assert!(err(&ran).contains("cut the agent off"), "{ran:?}");
+    assert!(!lives(pid));
+    for errand in [["devvm", "uptime"], ["pve", "status"]] {
+        let ran = scene.ssh(&errand).await;
+        assert_eq!(ran.status.code(), Some(126), "{ran:?}");
+    }
+    let lift = scene
+        .bastion
+        .set_cut_off(scene.incident, "devvm", false, ana());
+    lift.await.unwrap();
+    assert!(scene.ssh(&["devvm", "uptime"]).await.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_of_a_command_on_a_guest_that_is_gone_says_that_it_is_not_known() {
+    let mut scene = Scene::start().await;
+    let (file, command) = endless(&scene, "pid", "PID; exec sleep 300");
+    let mut client = scene
+        .client("ssh")
+        .args(["devvm", &command])
+        .spawn()
+        .unwrap();
+    pid_in(&file).await;
+    scene.guest.freeze();
+    timeout(LIMIT, scene.post.turn_ended(true))
+        .await
+        .expect("Stop has an end");
+    client.kill().await.unwrap();
+    // Stop does not wait for longer than its own limit.
+    scene
+        .event(|body| matches!(body, EventBody::CommandFinished { .. }))
+        .await;
+    let message = scene.last_message().await;
+    assert!(
+        message.contains("not known") || message.contains("may still be running"),
+        "{message}"
+    );
+    scene.guest.thaw();
+    scene.guest.kill();
+}

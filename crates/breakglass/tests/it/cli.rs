@@ -1,0 +1,85 @@
+//! The command line's promises: exit codes, and sentences that say what to do next.
+
+use crate::common::{breakglass, run};
+
+#[test]
+fn an_unknown_word_is_a_usage_error() {
+    assert_eq!(run(&["destroy"]).0, Some(2));
+}
+
+#[test]
+fn a_verb_without_a_server_says_what_to_give() {
+    let (code, text) = run(&["status"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(
+        text.contains("--server") && text.contains("--direct"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_unreachable_server_is_exit_four_and_names_the_way_without_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "x".repeat(43)).unwrap();
+    let token = token.to_str().unwrap();
+    let (code, text) = run(&[
+        "status",
+        "--target",
+        "devvm",
+        "--server",
+        "http://127.0.0.1:9",
+        "--token-file",
+        token,
+    ]);
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.contains("--direct"), "{text}");
+}
+
+#[test]
+fn the_way_without_a_server_is_open_although_a_variable_names_one() {
+    let output = breakglass()
+        .args(["status", "--direct", "--config", "/nowhere.toml"])
+        .env("BREAKGLASS_SERVER", "http://127.0.0.1:9")
+        .env("BREAKGLASS_TOKEN_FILE", "/nowhere")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("/nowhere.toml"), "{text}");
+    assert!(!text.contains("--server"), "{text}");
+}
+
+#[test]
+fn a_bad_configuration_never_starts_and_names_every_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config.toml");
+    std::fs::write(&config, "listen = \"nowhere\"\ncolour = \"red\"\n").unwrap();
+    let (code, text) = run(&["serve", "--config", config.to_str().unwrap()]);
+    assert_eq!(code, Some(2), "{text}");
+    for part in ["config.toml", "listen", "colour", "targets"] {
+        assert!(text.contains(part), "{part} is missing from: {text}");
+    }
+}
+
+#[test]
+fn help_names_the_exit_codes_and_the_drill() {
+    let (code, text) = run(&["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        text.contains("Exit codes") && text.contains("breakglass drill"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_bridge_to_another_agent_says_its_version_or_why_it_can_not() {
+    let greeting =
+        r#"{"id":1,"result":{"protocolVersion":1,"agentInfo":{"name":"a","version":"7"}}}"#;
+    let script = format!("echo '{greeting}'; exec sleep 60");
+    let agent = ["acp", "--version", "--", "sh", "-c", &script];
+    let (code, text) = run(&agent);
+    assert_eq!((code, text.trim()), (Some(0), "a 7 (ACP 1)"));
+    let (code, text) = run(&["acp", "--version", "--", "no-such-agent"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("there is no no-such-agent"), "{text}");
+}

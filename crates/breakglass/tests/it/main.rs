@@ -1,0 +1,36 @@
+//! The program from outside, on real parts, in one test program.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "in a test, a panic is the report"
+)]
+
+mod agent;
+mod bastion;
+mod cell;
+mod cli;
+mod common;
+mod config;
+mod crash;
+mod docs;
+mod doctor;
+mod drill;
+mod edge;
+mod enroll;
+mod escapes;
+mod exposition;
+mod flood;
+mod isolation;
+mod leave;
+mod notify;
+mod operate;
+mod other_agents;
+mod power;
+mod record;
+mod several_agents;
+mod teach;
+mod transfer;
+mod ways;

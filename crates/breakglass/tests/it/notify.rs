@@ -1,0 +1,533 @@
+//! Notifications from the real server to receivers of every temper.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::common::receiver::{Does, Heard, Receiver, TAKES, section};
+use crate::common::serve::Served;
+use crate::common::{Client, run, wait_until};
+use breakglass_rig::model::{ModelServer, Reply};
+use breakglass_rig::port::own_address;
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+/// What says nothing but that a verb ended.
+const VERBS: &str = "events = [\"verb_ended\"]";
+
+fn cycle(served: &Served) {
+    let result = served.client().verb("cycle");
+    assert_eq!(result.body["outcome"], "done", "{result:?}");
+}
+
+fn open(client: &Client) -> String {
+    let opened = client.post("/api/incidents", &json!({ "target": "devvm" }));
+    opened.body["incident"].as_str().unwrap().to_owned()
+}
+
+/// How a receiver stands, by the API.
+fn status(client: &Client, name: &str) -> Value {
+    let receivers = client.get("/api/notifications").body["receivers"].clone();
+    let mut receivers = receivers.as_array().unwrap().iter();
+    let found = receivers.find(|receiver| receiver["name"] == name);
+    found.unwrap_or_else(|| panic!("no {name}")).clone()
+}
+
+/// Waits until a number of a receiver's status is this.
+fn counts(client: &Client, name: &str, field: &str, number: u64) -> Value {
+    wait_until(&format!("{name} has {number} {field}"), || {
+        Some(status(client, name)).filter(|status| status[field] == number)
+    })
+}
+
+/// Waits until the check of a receiver has this state.
+fn check(client: &Client, name: &str, state: &str) -> Value {
+    wait_until(&format!("notify.{name} is {state}"), || {
+        let check = client.get("/ready").body["checks"][format!("notify.{name}")].clone();
+        Some(check).filter(|check| check["state"] == state)
+    })
+}
+
+fn ids(heard: &[Heard]) -> HashSet<&str> {
+    heard
+        .iter()
+        .map(|one| one.header("idempotency-key").unwrap())
+        .collect()
+}
+
+#[test]
+fn a_verb_that_ended_is_told_once_with_verdict_and_link_and_a_reading_one_is_not() {
+    let receiver = Receiver::start(|_| TAKES);
+    let more = format!("headers = [\"X-Team: night\"]\n{VERBS}");
+    let more = format!("{}[notifications]\n", receiver.section("phone", &more));
+    let served = Served::with_gate_and(&more, "BREAKGLASS_PUBLIC_URL=https://rescue.example.org");
+    served.client().verb("status");
+    cycle(&served);
+    let told = &receiver.hears(1)[0];
+    assert_eq!(told.body["kind"], "verb_ended");
+    assert_eq!(told.body["title"], "devvm: cycle is done");
+    assert_eq!(told.body["level"], "info");
+    assert!(
+        told.body["text"]
+            .as_str()
+            .unwrap()
+            .contains("Verdict: running"),
+        "{told:?}"
+    );
+    let incident = served.client().incident();
+    let link = format!("https://rescue.example.org/#/incident/{incident}");
+    assert_eq!(told.body["link"], link);
+    assert_eq!(told.header("idempotency-key"), told.body["id"].as_str());
+    assert_eq!(
+        (told.path.as_str(), told.header("x-team")),
+        ("/hook", Some("night"))
+    );
+    let status = counts(&served.client(), "phone", "delivered", 1);
+    assert_eq!(
+        (&status["waiting"], &status["missed"]),
+        (&json!(0), &json!(0))
+    );
+    check(&served.client(), "phone", "green");
+    cycle(&served);
+    assert_eq!(ids(&receiver.hears(2)).len(), 2);
+}
+
+#[test]
+fn a_receiver_that_fails_at_first_is_asked_again_with_the_same_id() {
+    let receiver = Receiver::start(|number| match number {
+        0 => Does::Answers("500 Internal Server Error\r\n"),
+        1 => Does::Answers("429 Too Many Requests\r\nretry-after: 2\r\n"),
+        _ => TAKES,
+    });
+    let served = Served::with_gate_and(&receiver.section("phone", VERBS), "");
+    cycle(&served);
+    let heard = receiver.hears(3);
+    assert_eq!(ids(&heard).len(), 1);
+    assert!(heard[2].at - heard[1].at >= Duration::from_secs(2));
+    let status = counts(&served.client(), "phone", "delivered", 1);
+    assert_eq!(status["failures"], 0);
+    assert_eq!(status["last_error"]["message"], "it answered 429");
+}
+
+#[test]
+fn what_a_receiver_refuses_for_good_is_given_up_at_once_and_turns_the_check_red() {
+    let receiver = Receiver::start(|number| match number {
+        0 => Does::Answers("410 Gone\r\n"),
+        1 => Does::Answers("302 Found\r\nlocation: http://127.0.0.1:1/\r\n"),
+        _ => TAKES,
+    });
+    let served = Served::with_gate_and(&receiver.section("phone", VERBS), "");
+    let client = served.client();
+    cycle(&served);
+    counts(&client, "phone", "given_up", 1);
+    let red = check(&client, "phone", "red");
+    assert!(
+        red["message"].as_str().unwrap().contains("it answered 410"),
+        "{red}"
+    );
+    assert!(
+        red["remedy"].as_str().unwrap().contains("notify test"),
+        "{red}"
+    );
+    cycle(&served);
+    let status = counts(&client, "phone", "given_up", 2);
+    let message = status["last_error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("302, and no redirect is followed"),
+        "{message}"
+    );
+    cycle(&served);
+    counts(&client, "phone", "delivered", 1);
+    check(&client, "phone", "green");
+    assert_eq!(ids(&receiver.heard()).len(), 3);
+}
+
+#[test]
+fn a_receiver_that_never_answers_holds_up_neither_another_nor_a_verb() {
+    let [hung, flooding, prompt] =
+        [Does::Hangs, Does::FloodsHead, TAKES].map(|does| Receiver::start(move |_| does.clone()));
+    let short = format!("timeout_s = 1\n{VERBS}");
+    let more = hung.section("hung", &short)
+        + &flooding.section("flooding", &short)
+        + &prompt.section("prompt", VERBS);
+    let served = Served::with_gate_and(&more, "");
+    let client = served.client();
+    cycle(&served);
+    hung.hears(1);
+    let amber = check(&client, "hung", "amber");
+    assert!(
+        amber["message"]
+            .as_str()
+            .unwrap()
+            .contains("no whole answer within 1 s"),
+        "{amber}"
+    );
+    check(&client, "flooding", "amber");
+    counts(&client, "prompt", "delivered", 1);
+    let (begun, verbs) = (Instant::now(), 3);
+    for _ in 0..verbs {
+        assert_eq!(client.verb("status").body["outcome"], "done");
+        cycle(&served);
+    }
+    counts(&client, "prompt", "delivered", 4);
+    assert!(
+        begun.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        begun.elapsed()
+    );
+    counts(&client, "hung", "waiting", 4);
+    assert_eq!(
+        client.get("/ready").body["checks"]["notify.prompt"]["state"],
+        "green"
+    );
+}
+
+#[test]
+fn a_receiver_that_floods_its_answer_or_takes_its_time_has_taken_it() {
+    let flooding = Receiver::start(|_| Does::FloodsBody);
+    let slow = Receiver::start(|_| Does::AnswersAfter(Duration::from_secs(2)));
+    let more = flooding.section("flooding", VERBS) + &slow.section("slow", VERBS);
+    let served = Served::with_gate_and(&more, "");
+    cycle(&served);
+    counts(&served.client(), "flooding", "delivered", 1);
+    counts(&served.client(), "slow", "delivered", 1);
+    assert_eq!((flooding.heard().len(), slow.heard().len()), (1, 1));
+}
+
+#[test]
+fn what_was_not_delivered_when_the_server_was_killed_is_delivered_once_by_the_next() {
+    let address = own_address();
+    let mut served = Served::with_gate_and(&section("phone", &address, VERBS), "");
+    cycle(&served);
+    cycle(&served);
+    counts(&served.client(), "phone", "waiting", 2);
+    wait_until("an attempt fails", || {
+        (status(&served.client(), "phone")["failures"].as_u64()? > 0).then_some(())
+    });
+    served.restart();
+    let receiver = Receiver::at(&address, |_| TAKES);
+    assert_eq!(ids(&receiver.hears(2)).len(), 2);
+    counts(&served.client(), "phone", "delivered", 2);
+    served.restart();
+    // What is told after a restart shows that nothing before it was told again.
+    cycle(&served);
+    let heard = receiver.hears(3);
+    assert_eq!((heard.len(), ids(&heard).len()), (3, 3));
+}
+
+#[test]
+fn what_happened_just_before_the_kill_is_told_by_the_next_server() {
+    let receiver = Receiver::start(|_| TAKES);
+    let mut served = Served::with_gate_and(&receiver.section("phone", VERBS), "");
+    for _ in 0..3 {
+        cycle(&served);
+        // The answer of the verb comes before anybody could have been told.
+        served.restart();
+    }
+    // At least once: what was killed between the receiver's answer and its note comes twice, with
+    // one id.
+    wait_until("three verbs are told", || {
+        (ids(&receiver.heard()).len() == 3).then_some(())
+    });
+}
+
+#[test]
+fn a_queue_that_is_damaged_is_set_aside_and_the_server_starts() {
+    let receiver = Receiver::start(|_| TAKES);
+    let mut served = Served::with_gate_and(&receiver.section("phone", VERBS), "");
+    cycle(&served);
+    counts(&served.client(), "phone", "delivered", 1);
+    let dir = served.dir().join("data/notify");
+    fs::write(dir.join("phone.outbox"), "no queue").unwrap();
+    served.restart();
+    assert!(dir.join("phone.outbox.damaged").exists());
+    cycle(&served);
+    assert_eq!(receiver.hears(2).len(), 2);
+}
+
+#[test]
+fn the_changes_of_one_examination_are_one_notification_and_a_restart_does_not_repeat_it() {
+    let receiver = Receiver::start(|_| TAKES);
+    let more = receiver.section("phone", "events = [\"readiness_changed\", \"verb_ended\"]");
+    let mut served = Served::with_gate_and(&more, "");
+    // The guest is a host that only the gate answers for: several checks are red.
+    let told = receiver.hears(1)[0].body.clone();
+    assert_eq!(
+        (&told["kind"], &told["level"]),
+        (&json!("readiness_changed"), &json!("error"))
+    );
+    let text = told["text"].as_str().unwrap();
+    assert!(text.contains("devvm.guest."), "{text}");
+    counts(&served.client(), "phone", "delivered", 1);
+    served.restart();
+    wait_until("the next server has examined everything", || {
+        let checks = served.client().get("/ready").body["checks"].clone();
+        checks["devvm.guest.sudo"].is_object().then_some(())
+    });
+    cycle(&served);
+    let heard = wait_until("the verb is told", || {
+        let heard = receiver.heard();
+        let verb = heard.iter().any(|one| one.body["kind"] == "verb_ended");
+        verb.then_some(heard)
+    });
+    let again = heard.iter().filter(|one| one.body["text"] == told["text"]);
+    assert_eq!(again.count(), 1, "{heard:?}");
+}
+
+#[test]
+fn a_guest_that_stays_down_is_told_once_and_once_again_when_it_is_back() {
+    let receiver = Receiver::start(|_| TAKES);
+    let more = receiver.section("phone", "events = [\"guest_down\", \"guest_up\"]")
+        + "[notifications]\nguest_down_after_s = 2\nguest_up_after_s = 2\n";
+    let mut served = Served::with_gate_and(&more, "");
+    let client = served.client();
+    // While an incident is open, vital signs are looked at often.
+    open(&client);
+    wait_until("the guest is seen", || {
+        let vitals = client.get("/api/targets/devvm").body["vitals"].clone();
+        (vitals["ssh"]["state"] == "slow").then_some(())
+    });
+    served.host_mut().sshd.kill();
+    let down = receiver.hears(1)[0].body.clone();
+    assert_eq!(
+        (&down["kind"], &down["level"]),
+        (&json!("guest_down"), &json!("error"))
+    );
+    assert_eq!(down["target"], "devvm");
+    counts(&client, "phone", "delivered", 1);
+    // A restart in between neither repeats it nor forgets to tell that it is over.
+    served.restart();
+    served.host_mut().sshd.restart();
+    let heard = receiver.hears(2);
+    let kinds: Vec<_> = heard.iter().map(|one| one.body["kind"].clone()).collect();
+    assert_eq!(kinds, ["guest_down", "guest_up"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_asks_and_the_end_of_its_turn_are_told_without_its_command() {
+    let asks = Reply::bash("ssh devvm 'touch /s3cr3t'");
+    let model = ModelServer::start(vec![asks, Reply::text("It is called s3cr3t.")]).await;
+    let url = model.url();
+    tokio::task::block_in_place(|| {
+        let receiver = Receiver::start(|_| TAKES);
+        let kinds = "events = [\"approval_wanted\", \"turn_ended\"]";
+        let more = receiver.section("phone", kinds);
+        let prelude = "BREAKGLASS_AGENT__AUTONOMY=approve-mutations";
+        let served = Served::with_agent_and(&url, &more, prelude);
+        let client = served.client();
+        let incident = open(&client);
+        let mut events = client.ask(&incident, "Touch it.");
+        let asked = receiver.hears(1)[0].body.clone();
+        assert_eq!(asked["kind"], "approval_wanted");
+        assert_eq!(
+            (&asked["level"], &asked["incident"]),
+            (&json!("warning"), &json!(incident))
+        );
+        let question = events.until("approval_requested").data;
+        let approval = question["approval"].as_str().unwrap();
+        let path = format!("/api/incidents/{incident}/approvals/{approval}");
+        client.post(&path, &json!({ "decision": "deny" }));
+        let heard = receiver.hears(2);
+        assert_eq!(heard[1].body["title"], "devvm: the agent's turn is done");
+        assert!(!format!("{heard:?}").contains("s3cr3t"), "{heard:?}");
+    });
+}
+
+#[test]
+fn a_verb_is_told_of_even_while_the_record_can_t_be_written() {
+    let receiver = Receiver::start(|_| TAKES);
+    let served = Served::with_gate_and(&receiver.section("phone", VERBS), "");
+    let record = Connection::open(served.dir().join("data/record.db")).unwrap();
+    // Somebody else writes, for as long as it likes.
+    record.execute_batch("BEGIN IMMEDIATE").unwrap();
+    cycle(&served);
+    let unrecorded = receiver.hears(1)[0].body.clone();
+    assert_eq!(unrecorded["title"], "devvm: cycle is done");
+    assert_eq!(unrecorded["incident"], Value::Null);
+    record.execute_batch("ROLLBACK").unwrap();
+    wait_until("the record is written again", || {
+        let checks = served.client().get("/ready").body["checks"].clone();
+        (checks["store"]["state"] == "green").then_some(())
+    });
+    cycle(&served);
+    let heard = receiver.hears(2);
+    assert!(heard[1].body["incident"].is_string(), "{heard:?}");
+    assert_eq!((heard.len(), ids(&heard).len()), (2, 2));
+}
+
+#[test]
+fn no_secret_of_a_receiver_is_in_a_log_an_error_or_an_answer() {
+    let refusing = Receiver::start(|_| Does::Answers("403 Forbidden\r\nx-s3cr3t: s3cr3t\r\n"));
+    let dir = tempfile::tempdir().unwrap();
+    let shown = dir.path().display();
+    let dead = own_address();
+    let mut more = String::new();
+    for (name, url) in [
+        (
+            "refusing",
+            format!("http://{}/s3cr3t?key=s3cr3t", refusing.address),
+        ),
+        ("dead", format!("http://{dead}/s3cr3t")),
+        ("unknown", "https://s3cr3t.invalid/s3cr3t".to_owned()),
+    ] {
+        fs::write(dir.path().join(name), url).unwrap();
+        more += &format!(
+            "[[notify]]\nname = \"{name}\"\nurl_file = \"{shown}/{name}\"\n\
+             token_file = \"{shown}/token\"\n{VERBS}\n"
+        );
+    }
+    fs::write(dir.path().join("token"), "s3cr3t-token\n").unwrap();
+    let log = dir.path().join("log");
+    let prelude = format!(
+        "BREAKGLASS_LOG=debug; export BREAKGLASS_LOG; exec 2>{};",
+        log.display()
+    );
+    let served = Served::with_gate_and(&more, &prelude);
+    let client = served.client();
+    cycle(&served);
+    counts(&client, "refusing", "given_up", 1);
+    let heard = refusing.hears(1);
+    assert_eq!(
+        heard[0].header("authorization"),
+        Some("Bearer s3cr3t-token")
+    );
+    for name in ["dead", "unknown"] {
+        check(&client, name, "amber");
+    }
+    let answers = ["/api/notifications", "/ready", "/api/me"].map(|path| client.get(path));
+    let (code, tried) = run(&["notify", "test", "--config", &served.config_file()]);
+    assert_eq!(code, Some(1), "{tried}");
+    let logged = fs::read_to_string(&log).unwrap();
+    assert!(logged.contains("was not taken"), "{logged}");
+    for text in [format!("{answers:?}"), tried, logged] {
+        assert!(!text.contains("s3cr3t"), "{text}");
+    }
+    let kept = served.dir().join("data/notify");
+    for entry in fs::read_dir(kept).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(!text.contains("s3cr3t"), "{text}");
+    }
+}
+
+#[test]
+fn a_test_reaches_every_receiver_and_says_what_each_answered() {
+    let takes = Receiver::start(|_| TAKES);
+    let refuses = Receiver::start(|_| Does::Answers("404 Not Found\r\n"));
+    let own = "template = '{\"own\": \"{{title}}\", \"urgency\": {{priority}}}'";
+    let more = takes.section("phone", &format!("{own}\n{VERBS}"))
+        + &refuses.section("old", "shape = \"gotify\"");
+    let served = Served::with_gate_and(&more, "");
+    let (code, text) = run(&["notify", "test", "--config", &served.config_file()]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("phone") && text.contains("answered 204"),
+        "{text}"
+    );
+    assert!(
+        text.contains("old") && text.contains("it answered 404"),
+        "{text}"
+    );
+    let own = json!({ "own": "breakglass: a test", "urgency": 3 });
+    assert_eq!(takes.hears(1)[0].body, own);
+    let gotify = refuses.hears(1)[0].body.clone();
+    assert!(gotify["message"].is_string(), "{gotify}");
+}
+
+/// Makes an authority, and a key with a certificate of it for 127.0.0.1.
+fn make_certificates(dir: &Path) {
+    fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
+    for line in [
+        "req -x509 -newkey rsa:2048 -nodes -subj /CN=authority -keyout ca.key -out ca.pem",
+        "req -newkey rsa:2048 -nodes -subj /CN=receiver -keyout key.pem -out request",
+        "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -extfile names -out cert.pem",
+    ] {
+        let made = Command::new("openssl")
+            .args(line.split(' '))
+            .current_dir(dir)
+            .output();
+        let made = made.expect("openssl: apt-get install openssl");
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+    }
+}
+
+/// Something that ends TLS with the certificate in `dir`, and takes one notification.
+struct TlsReceiver(Child);
+
+impl TlsReceiver {
+    fn start(dir: &Path, address: &str) -> TlsReceiver {
+        let child = Command::new("openssl")
+            .args([
+                "s_server", "-quiet", "-cert", "cert.pem", "-key", "key.pem", "-accept", address,
+            ])
+            .current_dir(dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut receiver = TlsReceiver(child);
+        let stdout = receiver.0.stdout.take().unwrap();
+        let mut stdin = receiver.0.stdin.take().unwrap();
+        std::thread::spawn(move || {
+            // The body is the request's last line, which does not end.
+            let mut heard = BufReader::new(stdout);
+            let mut text = Vec::new();
+            while !text.ends_with(b"}") {
+                if heard.read_until(b'}', &mut text).unwrap_or(0) == 0 {
+                    return;
+                }
+            }
+            let _ = stdin.write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+            let _ = heard.read_to_end(&mut text);
+        });
+        wait_until("openssl listens", || {
+            TcpStream::connect(address).ok().map(drop)
+        });
+        receiver
+    }
+}
+
+impl Drop for TlsReceiver {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_certificate_counts_by_its_authority_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    make_certificates(dir.path());
+    let address = own_address();
+    let _receiver = TlsReceiver::start(dir.path(), &address);
+    let shown = dir.path().display();
+    let named = |name: &str, more: &str| {
+        format!("[[notify]]\nname = \"{name}\"\nurl = \"https://{address}/hook\"\n{more}")
+    };
+    let tried = |section: &str| {
+        let served = Served::with_gate_and(section, "");
+        run(&["notify", "test", "--config", &served.config_file()])
+    };
+    let (code, text) = tried(&named("unknown", ""));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("TLS failed"), "{text}");
+    let (code, text) = tried(&named("known", &format!("ca_file = \"{shown}/ca.pem\"\n")));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("answered 204"), "{text}");
+}
+
+#[test]
+fn a_test_without_receivers_says_where_to_name_them() {
+    let served = Served::with_gate();
+    let (code, text) = run(&["notify", "test", "--config", &served.config_file()]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("[[notify]]"), "{text}");
+}
