@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::Family;
+use breakglass_agent::ProcessTree;
 use breakglass_bastion::Rules;
 use breakglass_bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
 use breakglass_control::ssh::load_key;
@@ -240,9 +240,9 @@ async fn open(
     let opened = log.open_incident("devvm", Actor::System, false).await;
     let incident = opened.unwrap();
     let post = bastion.open(incident, "devvm").await.unwrap();
-    let family = Family::of(std::process::id()).unwrap();
+    let tree = ProcessTree::of(std::process::id()).unwrap();
     post.admit(Box::new(move |peer| {
-        family.admits(peer).map_err(|stranger| stranger.to_string())
+        tree.check_peer(peer).map_err(|process| process.to_string())
     }));
     post.turn_began(1);
     (bastion, post)

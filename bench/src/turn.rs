@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use breakglass_agent::{AgentOptions, Agents, Asked, TargetNames};
+use breakglass_agent::{AgentOptions, Agents, PromptTarget, TargetNames};
 use breakglass_log::{Log, Options};
 use breakglass_model::gateway::NoGateway;
 use breakglass_model::{Actor, IncidentId};
@@ -78,7 +78,12 @@ async fn living(agents: &Agents, log: &Log, incident: IncidentId) -> f64 {
     let started = Instant::now();
     let actor = Actor::Operator("bench".to_owned());
     agents
-        .prompt(incident, actor, "How is it?".to_owned(), Asked::default())
+        .prompt(
+            incident,
+            actor,
+            "How is it?".to_owned(),
+            PromptTarget::default(),
+        )
         .await
         .unwrap();
     let mut first = None;

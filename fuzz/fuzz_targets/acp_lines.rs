@@ -29,12 +29,12 @@ fuzz_target!(|data: &[u8]| {
         all.push(bridge.from_server(ruled.as_bytes()));
     }
     for effect in all.into_iter().flatten() {
-        let Effect::Say(lines) = effect else { continue };
+        let Effect::Print(lines) = effect else { continue };
         for line in lines.lines() {
             match decode(line).expect("what the bridge says is read") {
                 Line::Unknown => panic!("{line}"),
                 Line::Init { .. } => turns += 1,
-                Line::Ended(_) => turns -= 1,
+                Line::TurnResult(_) => turns -= 1,
                 _ => {}
             }
             assert!((0..=1).contains(&turns));

@@ -1,4 +1,4 @@
-//! The agent's process: dies with the bridge, whatever becomes of that.
+//! The agent's process, which dies with the bridge, however that ends.
 #![allow(unsafe_code)]
 
 use std::ffi::OsString;
@@ -8,11 +8,11 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 use tokio::process::{Child, Command};
 
-/// Starts it with all standard streams piped, in the bridge's own process group. To be called from the
-/// thread that lives as long as the bridge: its death is what the agent dies by.
+/// Starts the agent with all standard streams piped, in the bridge's process group. Call it from the thread that
+/// lives as long as the bridge: the agent dies with that thread.
 ///
 /// # Errors
-/// What the system says.
+/// The operating system's error.
 pub(crate) fn start(command: &[OsString]) -> io::Result<Child> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
@@ -23,8 +23,8 @@ pub(crate) fn start(command: &[OsString]) -> io::Result<Child> {
         .stderr(Stdio::piped());
     let bridge = getpid();
     // SAFETY: the closure runs in the forked child, where only async-signal-safe calls are allowed. It
-    // makes two direct system calls (prctl, getppid), allocates nothing and takes no lock; the one way to
-    // an `io::Error` only stores the error's number.
+    // makes two direct system calls (prctl, getppid), allocates nothing and takes no lock; an `io::Error`
+    // here only stores the error's number.
     unsafe {
         command.pre_exec(move || die_with(bridge));
     }

@@ -1,80 +1,84 @@
-//! The calls of tools of one turn: each is announced once, when it is known what it is, and ends once.
+//! The tool calls of one turn: each is announced once, when its command is known, and ends once.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::told::{Told, tool};
+use crate::tool_call::{ToolCallUpdate, to_cli_tool};
 
-/// Calls of one turn past which a further one is not followed.
-const MAX_CALLS: usize = 4096;
+/// Maximum number of calls that are tracked in one turn.
+const CALLS_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(crate) struct Calls(BTreeMap<String, Call>);
 
-/// A call, as far as it is known.
+/// What is known about a call.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Call {
     kind: String,
     title: String,
     input: Map<String, Value>,
-    announced: bool,
-    over: bool,
+    is_announced: bool,
+    is_over: bool,
 }
 
 impl Call {
-    /// Its tool and input in the claude CLI's words.
-    pub(crate) fn tool(&self) -> (&'static str, Value) {
-        tool(&self.kind, &self.title, &self.input)
+    /// Its tool and input in the claude CLI's form.
+    pub(crate) fn to_cli_tool(&self) -> (&'static str, Value) {
+        to_cli_tool(&self.kind, &self.title, &self.input)
     }
 
-    fn learn(&mut self, told: &Told<'_>) {
-        if let Some(kind) = told.kind {
+    fn update(&mut self, update: &ToolCallUpdate<'_>) {
+        if let Some(kind) = update.kind {
             kind.clone_into(&mut self.kind);
         }
-        if let Some(title) = told.title {
+        if let Some(title) = update.title {
             title.clone_into(&mut self.title);
         }
-        if let Some(input) = told.input {
+        if let Some(input) = update.input {
             self.input.clone_from(input);
         }
     }
 
-    /// Before a command is known there is nothing to announce.
-    fn is_known(&self, told: &Told<'_>) -> bool {
-        let named = ["command", "cmd"]
+    /// Whether the call can be announced: its command is known, or it has none.
+    fn is_known(&self, update: &ToolCallUpdate<'_>) -> bool {
+        let has_command = ["command", "cmd"]
             .iter()
             .any(|name| self.input.contains_key(*name));
-        named || !matches!(told.status, None | Some("pending"))
+        has_command || !matches!(update.status, None | Some("pending"))
     }
 }
 
 impl Calls {
-    /// Takes note of what was told of a call; gives it if it is to be announced now. `asked`: it waits
-    /// for leave, so it is known as well as it will be.
-    pub(crate) fn learn(&mut self, told: &Told<'_>, asked: bool) -> Option<Call> {
-        if self.0.len() >= MAX_CALLS && !self.0.contains_key(told.id) {
+    /// Updates a call, and returns it if it has to be announced now. A call that is waiting for permission
+    /// (`needs_permission`) is announced in any case.
+    pub(crate) fn update(
+        &mut self,
+        update: &ToolCallUpdate<'_>,
+        needs_permission: bool,
+    ) -> Option<Call> {
+        if self.0.len() >= CALLS_MAX && !self.0.contains_key(update.id) {
             return None;
         }
-        let call = self.0.entry(told.id.to_owned()).or_default();
-        if call.over || call.announced {
+        let call = self.0.entry(update.id.to_owned()).or_default();
+        if call.is_over || call.is_announced {
             return None;
         }
-        call.learn(told);
-        call.announced = asked || call.is_known(told);
-        call.announced.then(|| call.clone())
+        call.update(update);
+        call.is_announced = needs_permission || call.is_known(update);
+        call.is_announced.then(|| call.clone())
     }
 
-    /// Whether this call ends by now; false if it has before.
+    /// Marks a call as over; false if it was already.
     pub(crate) fn end(&mut self, id: &str) -> bool {
         let call = self.0.get_mut(id);
-        call.is_some_and(|call| !std::mem::replace(&mut call.over, true))
+        call.is_some_and(|call| !std::mem::replace(&mut call.is_over, true))
     }
 }
 
-/// A call that is asked about where no turn runs, or one too many.
-pub(crate) fn lone(told: &Told<'_>) -> Call {
+/// The call that a question is about, from the question alone.
+pub(crate) fn call_of(update: &ToolCallUpdate<'_>) -> Call {
     let mut call = Call::default();
-    call.learn(told);
+    call.update(update);
     call
 }

@@ -1,4 +1,4 @@
-//! `breakglass acp` as a program of its own: what the tests of this crate start.
+//! `breakglass acp` as a separate program, for the tests of this crate.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -15,8 +15,8 @@ struct Program {
 fn main() -> ExitCode {
     match run(&Program::parse().arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            let _ = writeln!(std::io::stderr(), "{why}");
+        Err(reason) => {
+            let _ = writeln!(std::io::stderr(), "{reason}");
             ExitCode::FAILURE
         }
     }

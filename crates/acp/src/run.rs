@@ -1,11 +1,11 @@
-//! Reading and writing: the bridge between its two sides.
+//! Starts the agent, and reads and writes for the bridge until one side is gone.
 
 use std::env;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use breakglass_agent::wire::{Lines, RawLine};
+use breakglass_agent::wire::{Lines, MAX_LINE_BYTES, RawLine};
 use serde_json::Value;
 use tokio::io::{AsyncWriteExt as _, Stdin, Stdout};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
@@ -14,34 +14,32 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::arguments::Arguments;
-use crate::bridge::{Bridge, Effect, Plan, Session};
-use crate::open::no_conversation;
+use crate::bridge::{Bridge, Effect};
+use crate::plan::{Plan, Session};
 use crate::sessions::Sessions;
-use crate::short_lines::ShortLines;
+use crate::setup::no_conversation;
 use crate::{agent, rpc};
 
-/// How long the agent may take to get ready; the server waits a little longer.
-const OPEN_LIMIT: Duration = Duration::from_secs(25);
-/// How long the server may take to read a line.
-const SERVER_LIMIT: Duration = Duration::from_secs(60);
-/// Messages that the agent has not read yet.
-const QUEUE: usize = 256;
-/// How long what it wrote last into its log may take to come.
-const LAST_WORDS: Duration = Duration::from_millis(300);
-/// How long the agent may take to end when nobody wants anything of it any more; the server waits longer.
-const GRACE: Duration = Duration::from_secs(1);
-/// How long the kernel may take to end a killed process.
-const REAP_LIMIT: Duration = Duration::from_secs(5);
+/// Maximum time for the agent to get ready; the server waits a little longer.
+const READY_TIMEOUT: Duration = Duration::from_secs(25);
+/// Maximum time for the server to read a line.
+const SERVER_READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Maximum number of messages that the agent has not read.
+const MESSAGE_QUEUE: usize = 256;
+/// Maximum time for the last lines of the agent's log to arrive.
+const LAST_LOG_TIMEOUT: Duration = Duration::from_millis(300);
+/// Maximum time for the agent to exit by itself; the server waits longer.
+const EXIT_GRACE: Duration = Duration::from_secs(1);
+/// Maximum time for the kernel to end a killed process.
+const REAP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Starts the agent and stands between it and the server until one of them is gone.
+/// Starts the agent and connects it to the server until one of them is gone.
 ///
 /// # Errors
 /// A sentence for standard error.
 pub fn run(arguments: &Arguments) -> Result<(), String> {
     let plan = plan(arguments)?;
-    let name = arguments.session_id.or(arguments.resume);
-    let sessions = Sessions::of(Path::new(&env::var_os("HOME").unwrap_or_default()));
-    // One thread, so that the agent is started by the one that lives as long as the bridge.
+    // One thread, because the agent dies with the thread that starts it.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -51,36 +49,45 @@ pub fn run(arguments: &Arguments) -> Result<(), String> {
         let program = Path::new(&arguments.command[0]).display().to_string();
         let child =
             agent::start(&arguments.command).map_err(|error| not_started(&program, &error))?;
-        let keep = |agents: &str| {
-            // A full disk ends no incident: the session can't be resumed then, which is told when it is tried.
-            let kept = name.map_or(Ok(()), |name| sessions.keep(name, agents));
-            if let Err(error) = kept {
-                pass_on(&format!(
-                    "The agent's session can't be noted in its home: {error}."
-                ));
-            }
-        };
-        Streams::of(child)?.carry(plan, &program, &keep).await
+        let store_session = |id: &str| store_session(arguments, id);
+        Streams::new(child)?
+            .relay(plan, &program, &store_session)
+            .await
     });
-    // A read of standard input that nobody waits for any more.
+    // A read of standard input may still be running.
     runtime.shutdown_background();
     result
+}
+
+fn session_name(arguments: &Arguments) -> Option<uuid::Uuid> {
+    arguments.session_id.or(arguments.resume)
+}
+
+fn sessions() -> Sessions {
+    Sessions::of(Path::new(&env::var_os("HOME").unwrap_or_default()))
+}
+
+/// An error must not end the incident: resuming the session later fails, and is reported then.
+fn store_session(arguments: &Arguments, id: &str) {
+    let stored = session_name(arguments).map_or(Ok(()), |name| sessions().store(name, id));
+    if let Err(error) = stored {
+        print_log(&format!(
+            "The agent's session can't be stored in its home: {error}."
+        ));
+    }
 }
 
 fn plan(arguments: &Arguments) -> Result<Plan, String> {
     let instructions = match &arguments.instructions {
         Some(path) => std::fs::read_to_string(path).map_err(|error| {
-            format!(
-                "The agent's instructions {} can't be read: {error}.",
-                path.display()
-            )
+            let path = path.display();
+            format!("The agent's instructions {path} can't be read: {error}.")
         })?,
         None => String::new(),
     };
-    let home = env::var_os("HOME").unwrap_or_default();
     let session = match arguments.resume {
         Some(name) => {
-            let found = Sessions::of(Path::new(&home)).find(name);
+            let found = sessions().find(name);
             Session::Resume(found.ok_or_else(|| no_conversation(&name.to_string()))?)
         }
         None if arguments.version => Session::None,
@@ -88,25 +95,21 @@ fn plan(arguments: &Arguments) -> Result<Plan, String> {
     };
     let directory = env::current_dir()
         .map_err(|error| format!("The agent's working directory can't be used: {error}."))?;
-    let name = arguments
-        .session_id
-        .or(arguments.resume)
-        .unwrap_or_default();
-    let set = env::vars_os().filter(|(_, value)| !value.is_empty());
+    let variables = env::vars_os().filter(|(_, value)| !value.is_empty());
     Ok(Plan {
         session,
-        name: name.to_string(),
+        name: session_name(arguments).unwrap_or_default().to_string(),
         model: arguments.model.clone(),
         instructions: without_front_matter(&instructions).trim().to_owned(),
         directory: directory.to_string_lossy().into_owned(),
         max_retries: arguments.max_retries,
-        variables: set
+        variables: variables
             .filter_map(|(name, _)| name.into_string().ok())
             .collect(),
     })
 }
 
-/// What stands between two lines of dashes at the top is for the claude CLI alone.
+/// Removes the front matter, which is only for the claude CLI.
 fn without_front_matter(text: &str) -> &str {
     let rest = text
         .strip_prefix("---\n")
@@ -126,76 +129,84 @@ fn not_started(program: &str, error: &io::Error) -> String {
     }
 }
 
-/// Both sides.
+/// The streams of both sides.
 struct Streams {
     child: Child,
-    answers: Lines<ShortLines<ChildStdout>>,
-    log: Lines<ChildStderr>,
-    log_ended: bool,
-    orders: Lines<Stdin>,
-    server: Stdout,
-    agent: mpsc::Sender<Value>,
+    agent_output: Lines<ChildStdout>,
+    agent_log: Lines<ChildStderr>,
+    is_log_over: bool,
+    server_input: Lines<Stdin>,
+    server_output: Stdout,
+    agent_input: mpsc::Sender<Value>,
     _writer: JoinHandle<()>,
 }
 
-/// What came.
-enum Came {
+/// What the bridge waited for.
+enum Wakeup {
     Effects(Vec<Effect>),
-    /// The server wants nothing more.
+    /// The server has closed its side.
     ServerGone,
     AgentGone,
-    TooLong,
-    TooSlow,
+    LineTooLong,
+    NotReady,
 }
 
 impl Streams {
-    fn of(mut child: Child) -> Result<Streams, String> {
+    fn new(mut child: Child) -> Result<Streams, String> {
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
             return Err("The agent has no pipes.".to_owned());
         };
-        let (agent, messages) = mpsc::channel(QUEUE);
+        let (agent_input, messages) = mpsc::channel(MESSAGE_QUEUE);
         Ok(Streams {
             child,
-            answers: Lines::new(ShortLines::of(stdout)),
-            log: Lines::new(stderr),
-            log_ended: false,
-            orders: Lines::new(tokio::io::stdin()),
-            server: tokio::io::stdout(),
-            agent,
+            agent_output: Lines::rejecting_long_lines(stdout),
+            agent_log: Lines::new(stderr),
+            is_log_over: false,
+            server_input: Lines::new(tokio::io::stdin()),
+            server_output: tokio::io::stdout(),
+            agent_input,
             _writer: tokio::spawn(write(stdin, messages)),
         })
     }
 
-    async fn carry(mut self, plan: Plan, program: &str, keep: &dyn Fn(&str)) -> Result<(), String> {
-        let mut until = None;
+    async fn relay(
+        mut self,
+        plan: Plan,
+        program: &str,
+        store_session: &dyn Fn(&str),
+    ) -> Result<(), String> {
+        let mut deadline = None;
         let only_version = plan.session == Session::None;
         let (mut bridge, mut effects) = Bridge::new(plan);
         loop {
-            if let Some(end) = self.apply(effects, keep).await? {
-                self.end().await;
+            if let Some(end) = self.apply(effects, store_session).await? {
+                self.kill().await;
                 return end;
             }
-            until = match bridge.is_open() {
-                true => None,
-                false => until.or(Some(Instant::now() + OPEN_LIMIT)),
+            deadline = if bridge.is_open() {
+                None
+            } else {
+                // A login may be tried again later, which takes time too.
+                deadline.or(Some(Instant::now() + READY_TIMEOUT))
             };
-            effects = match self.wait(&mut bridge, until, only_version).await {
-                Came::Effects(effects) => effects,
-                Came::ServerGone => {
-                    self.let_go().await;
+            effects = match self.wait(&mut bridge, deadline, only_version).await {
+                Wakeup::Effects(effects) => effects,
+                Wakeup::ServerGone => {
+                    self.let_exit().await;
                     return Ok(());
                 }
-                Came::AgentGone => return Err(self.gone(program).await),
-                Came::TooLong => {
-                    self.end().await;
-                    return Err(
-                        "The agent wrote a line of more than 8 MiB, and was ended.".to_owned()
-                    );
+                Wakeup::AgentGone => return Err(self.agent_gone(program).await),
+                Wakeup::LineTooLong => {
+                    self.kill().await;
+                    return Err(format!(
+                        "The agent was ended because it wrote a line of more than {} MiB.",
+                        MAX_LINE_BYTES >> 20
+                    ));
                 }
-                Came::TooSlow => {
-                    self.end().await;
-                    let limit = OPEN_LIMIT.as_secs();
+                Wakeup::NotReady => {
+                    self.kill().await;
+                    let limit = READY_TIMEOUT.as_secs();
                     return Err(format!(
                         "The agent {program} was not ready after {limit} s."
                     ));
@@ -207,117 +218,119 @@ impl Streams {
     async fn wait(
         &mut self,
         bridge: &mut Bridge,
-        until: Option<Instant>,
+        deadline: Option<Instant>,
         only_version: bool,
-    ) -> Came {
-        let too_slow = async {
-            match until {
-                Some(until) => sleep_until(until).await,
+    ) -> Wakeup {
+        let not_ready = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             biased;
-            line = self.orders.next(), if !only_version => match line {
-                Ok(Some(RawLine::Whole(line))) => Came::Effects(bridge.from_server(line)),
-                Ok(Some(RawLine::TooLong(_))) => Came::Effects(Vec::new()),
-                Ok(None) | Err(_) => Came::ServerGone,
+            line = self.server_input.next(), if !only_version => match line {
+                Ok(Some(RawLine::Whole(line))) => Wakeup::Effects(bridge.from_server(line)),
+                Ok(Some(RawLine::TooLong(_))) => Wakeup::Effects(Vec::new()),
+                Ok(None) | Err(_) => Wakeup::ServerGone,
             },
-            line = self.answers.next() => match line {
-                Ok(Some(RawLine::Whole(line))) => Came::Effects(bridge.from_agent(line)),
-                Ok(Some(RawLine::TooLong(_))) => Came::TooLong,
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => Came::TooLong,
-                Ok(None) | Err(_) => Came::AgentGone,
+            line = self.agent_output.next() => match line {
+                Ok(Some(RawLine::Whole(line))) => Wakeup::Effects(bridge.from_agent(line)),
+                Ok(Some(RawLine::TooLong(_))) => Wakeup::LineTooLong,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => Wakeup::LineTooLong,
+                Ok(None) | Err(_) => Wakeup::AgentGone,
             },
-            line = self.log.next(), if !self.log_ended => match line {
-                Ok(Some(RawLine::Whole(line))) => Came::Effects(logged(bridge, line)),
-                Ok(Some(RawLine::TooLong(_))) => Came::Effects(Vec::new()),
+            line = self.agent_log.next(), if !self.is_log_over => match line {
+                Ok(Some(RawLine::Whole(line))) => Wakeup::Effects(log_line(bridge, line)),
+                Ok(Some(RawLine::TooLong(_))) => Wakeup::Effects(Vec::new()),
                 Ok(None) | Err(_) => {
-                    self.log_ended = true;
-                    Came::Effects(Vec::new())
+                    self.is_log_over = true;
+                    Wakeup::Effects(Vec::new())
                 }
             },
-            () = too_slow => Came::TooSlow,
+            () = not_ready => Wakeup::NotReady,
         }
     }
 
-    /// Does it; gives how the bridge ends, if it does.
+    /// Carries out the effects; returns how the bridge ends, if it does.
     async fn apply(
         &mut self,
         effects: Vec<Effect>,
-        keep: &dyn Fn(&str),
+        store_session: &dyn Fn(&str),
     ) -> Result<Option<Result<(), String>>, String> {
         for effect in effects {
             match effect {
-                Effect::Say(lines) => self.say(&lines).await?,
-                Effect::Send(message) => self.agent.try_send(message).map_err(|_| {
-                    "The agent does not read what it is sent, and was ended.".to_owned()
+                Effect::Print(lines) => self.print(&lines).await?,
+                Effect::Send(message) => self.agent_input.try_send(message).map_err(|_| {
+                    "The agent was ended because it does not read its input.".to_owned()
                 })?,
-                Effect::Keep(session) => keep(&session),
+                Effect::StoreSession(id) => store_session(&id),
                 Effect::End(end) => return Ok(Some(end)),
             }
         }
         Ok(None)
     }
 
-    async fn say(&mut self, lines: &str) -> Result<(), String> {
+    async fn print(&mut self, lines: &str) -> Result<(), String> {
         let writing = async {
-            self.server.write_all(lines.as_bytes()).await?;
-            self.server.flush().await
+            self.server_output.write_all(lines.as_bytes()).await?;
+            self.server_output.flush().await
         };
-        let written = timeout(SERVER_LIMIT, writing).await;
+        let written = timeout(SERVER_READ_TIMEOUT, writing).await;
         let written = written.unwrap_or(Err(io::ErrorKind::TimedOut.into()));
-        written.map_err(|error| format!("The server does not read what the agent says: {error}."))
+        written.map_err(|error| format!("The server does not read the agent's output: {error}."))
     }
 
-    /// Why the agent is gone; its last words stand on standard error already.
-    async fn gone(mut self, program: &str) -> String {
+    /// Why the agent is gone. Prints the rest of its log first.
+    async fn agent_gone(mut self, program: &str) -> String {
         let log = async {
-            while let Ok(Some(line)) = self.log.next().await {
+            while let Ok(Some(line)) = self.agent_log.next().await {
                 if let RawLine::Whole(line) = line {
-                    pass_on(&String::from_utf8_lossy(line));
+                    print_log(&String::from_utf8_lossy(line));
                 }
             }
         };
-        let _ = timeout(LAST_WORDS, log).await;
+        let _ = timeout(LAST_LOG_TIMEOUT, log).await;
         let _ = self.child.start_kill();
-        match timeout(REAP_LIMIT, self.child.wait()).await {
+        match timeout(REAP_TIMEOUT, self.child.wait()).await {
             Ok(Ok(status)) => format!("The agent {program} ended ({status})."),
             _ => format!("The agent {program} ended."),
         }
     }
 
-    /// Lets the agent end by itself, which it may take for a good time to write down its session.
-    async fn let_go(self) {
+    /// Gives the agent time to store its session, and kills it if it does not exit.
+    async fn let_exit(self) {
         let Streams {
-            mut child, agent, ..
+            mut child,
+            agent_input,
+            ..
         } = self;
         // The writer ends with the queue, and closes the agent's standard input.
-        drop(agent);
-        let _ = timeout(GRACE, child.wait()).await;
+        drop(agent_input);
+        let _ = timeout(EXIT_GRACE, child.wait()).await;
         let _ = child.start_kill();
-        let _ = timeout(REAP_LIMIT, child.wait()).await;
+        let _ = timeout(REAP_TIMEOUT, child.wait()).await;
     }
 
-    async fn end(&mut self) {
+    async fn kill(&mut self) {
         let _ = self.child.start_kill();
-        let _ = timeout(REAP_LIMIT, self.child.wait()).await;
+        let _ = timeout(REAP_TIMEOUT, self.child.wait()).await;
     }
 }
 
-/// Its own log, as far as it is text, is the bridge's: the server keeps the last lines of it.
-fn logged(bridge: &mut Bridge, line: &[u8]) -> Vec<Effect> {
+/// The agent's log becomes the bridge's: the server keeps its last lines.
+fn log_line(bridge: &mut Bridge, line: &[u8]) -> Vec<Effect> {
     let line = String::from_utf8_lossy(line);
-    pass_on(&line);
+    print_log(&line);
     bridge.from_log(&line)
 }
 
-fn pass_on(line: &str) {
+fn print_log(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(io::stderr(), "{}", rpc::short(line));
 }
 
-/// Writes to the agent. Ends when it reads no more; then the queue fills, which is noticed.
+/// Writes to the agent until it reads no more. Then the queue fills, which ends the bridge.
 async fn write(mut stdin: ChildStdin, mut messages: mpsc::Receiver<Value>) {
     while let Some(message) = messages.recv().await {
         let line = format!("{message}\n");

@@ -1,4 +1,4 @@
-//! What the agent calls the sessions that the server names: a file each, in the agent's own home.
+//! The agent's ids of the server's sessions: one file each, in the agent's home.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-/// Longest name of a session, in bytes.
-const MAX_NAME: usize = 1024;
+/// Maximum length of an agent's session id.
+const ID_MAX_BYTES: usize = 1024;
 
 /// The sessions of one home.
 #[derive(Debug)]
@@ -19,24 +19,28 @@ impl Sessions {
         Sessions(home.join(".breakglass/sessions"))
     }
 
-    /// What the agent calls the session `name`; none if it is not known.
+    /// The agent's id of the session `name`; none if it is not known.
     pub(crate) fn find(&self, name: Uuid) -> Option<String> {
         let found = fs::read_to_string(self.file(name)).ok()?;
-        (1..=MAX_NAME).contains(&found.len()).then_some(found)
+        (1..=ID_MAX_BYTES).contains(&found.len()).then_some(found)
     }
 
-    /// Remembers it.
+    /// Stores the agent's id of the session `name`.
     ///
     /// # Errors
-    /// What the file system says.
-    pub(crate) fn keep(&self, name: Uuid, agents: &str) -> io::Result<()> {
+    /// The file system's error.
+    pub(crate) fn store(&self, name: Uuid, id: &str) -> io::Result<()> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(&self.0)?;
-        let fresh = self.0.join(format!("{}.tmp", Uuid::new_v4().simple()));
+        let temporary = self.0.join(format!("{}.tmp", Uuid::new_v4().simple()));
         let mut open = fs::OpenOptions::new();
-        let mut file = open.write(true).create_new(true).mode(0o600).open(&fresh)?;
-        file.write_all(agents.as_bytes())?;
-        fs::rename(&fresh, self.file(name))
+        let mut file = open
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(id.as_bytes())?;
+        fs::rename(&temporary, self.file(name))
     }
 
     fn file(&self, name: Uuid) -> PathBuf {

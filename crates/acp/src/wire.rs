@@ -1,17 +1,16 @@
-//! stream-json from its other end: what the server says, and what the claude CLI would say.
+//! stream-json from the CLI's side: reads the server's lines, and writes those that the claude CLI would print.
 
 use serde_json::{Value, json};
 
-/// What the server says.
+/// A line of the server.
 #[derive(Debug)]
-pub(crate) enum Said {
-    /// It asks the bridge itself for something, which is to be answered by this name.
+pub(crate) enum ServerLine {
+    /// A request to the bridge itself, with its id.
     Control(String, Control),
-    /// The answer to a question: whether the tool may run; if not, why.
-    Ruled(String, Result<(), String>),
-    /// The operator's words.
+    /// The permission for a tool use, by the id of our request; the error is the reason of a denial.
+    Permission(String, Result<(), String>),
+    /// The operator's prompt.
     Prompt(String),
-    /// Nothing that is known here.
     Unknown,
 }
 
@@ -23,20 +22,22 @@ pub(crate) enum Control {
     Unknown,
 }
 
-/// Reads one line of the server's.
-pub(crate) fn read(line: &[u8]) -> Said {
+/// Reads one line of the server.
+pub(crate) fn read(line: &[u8]) -> ServerLine {
     let line: Value = serde_json::from_slice(line).unwrap_or_default();
     match line["type"].as_str() {
         Some("control_request") => control(&line),
-        Some("control_response") => ruled(&line["response"]),
-        Some("user") => prompt(&line["message"]["content"]).map_or(Said::Unknown, Said::Prompt),
-        _ => Said::Unknown,
+        Some("control_response") => permission(&line["response"]),
+        Some("user") => {
+            prompt(&line["message"]["content"]).map_or(ServerLine::Unknown, ServerLine::Prompt)
+        }
+        _ => ServerLine::Unknown,
     }
 }
 
-fn control(line: &Value) -> Said {
+fn control(line: &Value) -> ServerLine {
     let Some(name) = line["request_id"].as_str() else {
-        return Said::Unknown;
+        return ServerLine::Unknown;
     };
     let request = &line["request"];
     let control = match (request["subtype"].as_str(), request["model"].as_str()) {
@@ -45,23 +46,23 @@ fn control(line: &Value) -> Said {
         (Some("set_model"), Some(model)) => Control::SetModel(model.to_owned()),
         _ => Control::Unknown,
     };
-    Said::Control(name.to_owned(), control)
+    ServerLine::Control(name.to_owned(), control)
 }
 
-/// Whatever is not plainly leave is none.
-fn ruled(response: &Value) -> Said {
+/// Denied, unless the response clearly allows it.
+fn permission(response: &Value) -> ServerLine {
     let Some(name) = response["request_id"].as_str() else {
-        return Said::Unknown;
+        return ServerLine::Unknown;
     };
-    let leave = match response["response"]["behavior"].as_str() {
+    let permission = match response["response"]["behavior"].as_str() {
         Some("allow") if response["subtype"] == "success" => Ok(()),
         _ => {
-            let why = &response["response"]["message"];
-            let why = why.as_str().or(response["error"].as_str());
-            Err(why.unwrap_or("It was not allowed.").to_owned())
+            let reason = &response["response"]["message"];
+            let reason = reason.as_str().or(response["error"].as_str());
+            Err(reason.unwrap_or("It was not allowed.").to_owned())
         }
     };
-    Said::Ruled(name.to_owned(), leave)
+    ServerLine::Permission(name.to_owned(), permission)
 }
 
 fn prompt(content: &Value) -> Option<String> {
@@ -73,23 +74,23 @@ fn prompt(content: &Value) -> Option<String> {
     Some(texts.join("\n"))
 }
 
-/// One line, with its kind first, as the CLI has it: the server reads that way faster.
+/// One line with its type first, as the CLI writes it.
 fn line(kind: &str, rest: &Value) -> String {
     let rest = rest.to_string();
     format!("{{\"type\":\"{kind}\",{}\n", rest.get(1..).unwrap_or("}"))
 }
 
-pub(crate) fn done(name: &str) -> String {
+pub(crate) fn succeeded(name: &str) -> String {
     let response = json!({"subtype": "success", "request_id": name, "response": {}});
     line("control_response", &json!({"response": response}))
 }
 
-pub(crate) fn failed(name: &str, why: &str) -> String {
-    let response = json!({"subtype": "error", "request_id": name, "error": why});
+pub(crate) fn failed(name: &str, reason: &str) -> String {
+    let response = json!({"subtype": "error", "request_id": name, "error": reason});
     line("control_response", &json!({"response": response}))
 }
 
-pub(crate) fn began(session: &str, model: &str) -> String {
+pub(crate) fn turn_began(session: &str, model: &str) -> String {
     let init = json!({"subtype": "init", "session_id": session, "model": model});
     line("system", &init)
         + &line(
@@ -98,28 +99,28 @@ pub(crate) fn began(session: &str, model: &str) -> String {
         )
 }
 
-/// It lives, and says nothing that concerns anybody.
-pub(crate) fn alive() -> String {
+/// Shows that the agent is alive, and nothing else.
+pub(crate) fn keep_alive() -> String {
     line("keep_alive", &json!({"uuid": null}))
 }
 
-pub(crate) fn typed(text: &str) -> String {
+pub(crate) fn text_delta(text: &str) -> String {
     let delta = json!({"type": "text_delta", "text": text});
     let event = json!({"type": "content_block_delta", "index": 0, "delta": delta});
     line("stream_event", &json!({"event": event}))
 }
 
-pub(crate) fn said(model: &str, text: &str) -> String {
+pub(crate) fn text(model: &str, text: &str) -> String {
     assistant(model, &json!({"type": "text", "text": text}), &Value::Null)
 }
 
-/// The bridge speaks in the model's place, of a failure of this kind.
-pub(crate) fn said_of_failure(kind: &str, text: &str) -> String {
+/// A text of the bridge in the model's place about a failure of this kind.
+pub(crate) fn failure_text(kind: &str, text: &str) -> String {
     let block = json!({"type": "text", "text": text});
     assistant("<synthetic>", &block, &json!(kind))
 }
 
-pub(crate) fn called(model: &str, id: &str, tool: &str, input: &Value) -> String {
+pub(crate) fn tool_call(model: &str, id: &str, tool: &str, input: &Value) -> String {
     let block = json!({"type": "tool_use", "id": id, "name": tool, "input": input});
     assistant(model, &block, &Value::Null)
 }
@@ -133,7 +134,7 @@ fn assistant(model: &str, block: &Value, error: &Value) -> String {
     line("assistant", &rest)
 }
 
-pub(crate) fn returned(id: &str, output: &str, is_error: bool) -> String {
+pub(crate) fn tool_result(id: &str, output: &str, is_error: bool) -> String {
     let block = json!({
         "type": "tool_result", "tool_use_id": id, "content": output, "is_error": is_error,
     });
@@ -141,7 +142,7 @@ pub(crate) fn returned(id: &str, output: &str, is_error: bool) -> String {
     line("user", &json!({"message": message}))
 }
 
-pub(crate) fn ask(name: &str, id: &str, tool: &str, input: &Value) -> String {
+pub(crate) fn permission_request(name: &str, id: &str, tool: &str, input: &Value) -> String {
     let request = json!({
         "subtype": "can_use_tool", "tool_name": tool, "input": input, "tool_use_id": id,
     });
@@ -151,24 +152,24 @@ pub(crate) fn ask(name: &str, id: &str, tool: &str, input: &Value) -> String {
     )
 }
 
-pub(crate) fn withdraw(name: &str) -> String {
+pub(crate) fn cancel_request(name: &str) -> String {
     line("control_cancel_request", &json!({"request_id": name}))
 }
 
-/// The model failed, and the agent asks it again.
-pub(crate) fn retries(attempt: u32, max: u32, status: Option<u16>, why: &str) -> String {
+/// The model failed, and the agent retries.
+pub(crate) fn retry(attempt: u32, max: u32, status: Option<u16>, reason: &str) -> String {
     line(
         "system",
         &json!({
             "subtype": "api_retry", "attempt": attempt, "max_retries": max, "retry_delay_ms": 0,
-            "error_status": status, "error": why,
+            "error_status": status, "error": reason,
         }),
     )
 }
 
-/// How a turn went.
+/// The result of a turn.
 #[derive(Debug, Default)]
-pub(crate) struct Ending<'a> {
+pub(crate) struct TurnResult<'a> {
     pub(crate) subtype: &'a str,
     pub(crate) is_error: bool,
     pub(crate) result: &'a str,
@@ -177,13 +178,13 @@ pub(crate) struct Ending<'a> {
     pub(crate) cost: Option<f64>,
 }
 
-pub(crate) fn ended(session: &str, ending: &Ending<'_>) -> String {
-    let errors: Vec<&str> = ending.error.into_iter().collect();
+pub(crate) fn turn_result(session: &str, result: &TurnResult<'_>) -> String {
+    let errors: Vec<&str> = result.error.into_iter().collect();
     line(
         "result",
         &json!({
-            "subtype": ending.subtype, "is_error": ending.is_error, "result": ending.result,
-            "errors": errors, "api_error_status": ending.status, "total_cost_usd": ending.cost,
+            "subtype": result.subtype, "is_error": result.is_error, "result": result.result,
+            "errors": errors, "api_error_status": result.status, "total_cost_usd": result.cost,
             "session_id": session,
         }),
     )

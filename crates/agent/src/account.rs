@@ -1,4 +1,4 @@
-//! An account of its own for the agent, and how the server touches what belongs to it.
+//! The agent's account, and how the server accesses files that belong to it.
 
 use std::fs;
 use std::io;
@@ -9,28 +9,27 @@ use std::thread;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-/// The account that the CLI runs as, where that is not the server's own.
+/// The account that the CLI runs as, if it is not the server's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Account {
     /// The user id; never 0.
     pub uid: u32,
-    /// The one group.
+    /// Its only group.
     pub gid: u32,
 }
 
 impl Account {
-    /// Gives `path`, which is the server's, to this account with the mode `mode`. A link is given
-    /// away itself, not what it leads to. The directory above must be the server's, so that nobody
-    /// puts another file there meanwhile.
+    /// Makes this account the owner of `path`, and sets its mode. Of a link, the link itself changes its owner.
+    /// The directory above must belong to the server, so that no other file can take its place meanwhile.
     ///
     /// # Errors
-    /// What the file system says.
+    /// The file system's error.
     pub fn own(&self, path: &Path, mode: u32) -> io::Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         lchown(path, Some(self.uid), Some(self.gid))
     }
 
-    /// Whether a file of this owner and mode can be read by the account.
+    /// Whether the account can read a file with this owner and mode.
     #[must_use]
     pub fn may_read(&self, file: &fs::Metadata) -> bool {
         let bit = match (file.uid() == self.uid, file.gid() == self.gid) {
@@ -41,7 +40,7 @@ impl Account {
         file.mode() & bit != 0
     }
 
-    /// The calling thread, for good, sees and changes files as the account would.
+    /// Gives the calling thread the account's rights to files, for good.
     fn assume(self) -> io::Result<()> {
         set_thread_groups(&[])?;
         set_thread_res_gid(None, Gid::from_raw(self.gid), None)?;
@@ -51,11 +50,20 @@ impl Account {
     }
 }
 
-/// Does `work` with the rights of the CLI's account. What lies in the CLI's directories may be a
-/// link that it has put there, and must lead the server nowhere that the CLI itself can't go.
+/// How the server accesses the files of a cell.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CellAccess {
+    /// The account whose rights the server takes on; none for its own rights.
+    pub rights: Option<Account>,
+    /// The owner of the files that the server writes; none if that is the writing account.
+    pub owner: Option<Account>,
+}
+
+/// Does `work` with the rights of `account`. The CLI may have placed links in its directories: they must not lead
+/// the server to anything that the CLI itself can't access.
 ///
 /// # Errors
-/// That of `work`, or why it could not be done that way.
+/// The error of `work`, or the reason why the rights could not be taken on.
 pub fn act_as<T: Send>(
     account: Option<Account>,
     work: impl FnOnce() -> io::Result<T> + Send,
@@ -65,14 +73,14 @@ pub fn act_as<T: Send>(
     };
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("agent-account".to_owned());
-        // Ids are a thread's own on Linux, and end with it.
+        // On Linux each thread has its own ids, and they end with it.
         let acting = thread.spawn_scoped(scope, || {
             account.assume()?;
             work()
         })?;
         acting.join().unwrap_or_else(|_| {
             Err(io::Error::other(
-                "the work for the agent's account broke off",
+                "the work for the agent's account was interrupted",
             ))
         })
     })
@@ -83,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_in_the_accounts_directory_leads_the_server_nowhere() {
+    fn a_link_in_the_accounts_directory_gives_the_server_no_access() {
         assert!(
             rustix::process::getuid().is_root(),
             "only root may act as another account: run the tests as root"

@@ -1,55 +1,56 @@
-//! Which agents there are, and what each needs so that it asks, stays in its cell and tells what fails.
+//! The kinds of agents, and the settings by which a known ACP agent asks for permission, stays in its cell and
+//! reports failures.
 
 use std::path::PathBuf;
 
 use uuid::Uuid;
 
-/// What the agent's program speaks.
+/// The protocol of the agent's program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Kind {
-    /// It is the claude CLI.
+pub enum AgentKind {
+    /// The claude CLI.
     #[default]
     Claude,
-    /// It speaks ACP. `command` and `args` of the options are those of the bridge that speaks stream-json
-    /// for it, `breakglass acp`; the bridge starts it in the same cell.
+    /// An agent that speaks ACP. `command` and `args` of the options belong to its bridge, `breakglass acp`, which
+    /// speaks stream-json for it and starts it in the same cell.
     Acp(AcpAgent),
 }
 
 /// An agent that speaks ACP on its standard streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcpAgent {
-    /// A path, or a name that is looked up like the CLI's.
+    /// A path, or a name that is looked up like the CLI.
     pub command: PathBuf,
     /// Its arguments, such as `acp`.
     pub args: Vec<String>,
 }
 
-/// What is set for one program, known by its file's name.
+/// The settings for one program, identified by its file name.
 #[derive(Debug)]
 struct Preset {
     program: &'static str,
     args: &'static [&'static str],
     env: &'static [(&'static str, &'static str)],
-    /// Variables that hold another random value for each process.
+    /// Variables that get a new random value for each process.
     random: &'static [&'static str],
-    /// An address that it reaches itself by, which no proxy may come between.
+    /// An address by which it reaches itself, without the proxy.
     own_address: Option<&'static str>,
 }
 
-/// Each line is there for one of these reasons: nothing runs unasked but what reads; the model is offered
-/// no tool that leaves the cell by another way than a command; a command may wait ten minutes for the
-/// operator; the log on standard error says when the model does not answer; nothing is fetched or told to
-/// the makers. Known by trying: codex-acp 0.16.0, opencode 1.18.33.
+/// Each setting has one of these purposes: only tools that read run without permission; the model has no tool that
+/// leaves the cell except by a command; a command may wait ten minutes for the operator; the log on standard
+/// error reports that the model does not answer; nothing is downloaded or sent to the vendor. Tested with
+/// codex-acp 0.16.0 and opencode 1.18.33.
 const PRESETS: &[Preset] = &[
     Preset {
         program: "codex-acp",
         args: &[
             "-c",
             "approval_policy=\"untrusted\"",
-            // The cell is the wall; a second one inside it would only fail.
+            // The cell already confines it; a second sandbox inside would fail.
             "-c",
             "sandbox_mode=\"danger-full-access\"",
-            // The vendor's servers would do the search.
+            // The search would run on the vendor's servers.
             "-c",
             "web_search=\"disabled\"",
             "-c",
@@ -75,7 +76,7 @@ const PRESETS: &[Preset] = &[
     },
     Preset {
         program: "opencode",
-        // It talks to itself over HTTP, on an address that no model of one's own has.
+        // It talks to itself over HTTP, on an address that no local model uses.
         args: &[
             "--print-logs",
             "--log-level",
@@ -98,14 +99,14 @@ const PRESETS: &[Preset] = &[
             ("OPENCODE_DISABLE_EXTERNAL_SKILLS", "1"),
             ("NO_COLOR", "1"),
         ],
-        // Where another agent is on the same loopback, it can't give this one orders.
+        // Another agent on the same loopback must not control this one.
         random: &["OPENCODE_SERVER_PASSWORD"],
         own_address: Some("127.0.0.2"),
     },
 ];
 
 impl AcpAgent {
-    /// How it is called in sentences.
+    /// Its name in messages.
     fn name(&self) -> String {
         self.command
             .file_name()
@@ -119,19 +120,20 @@ impl AcpAgent {
         PRESETS.iter().find(|preset| *preset.program == *name)
     }
 
-    /// Its arguments, and after them what is set for it: that holds whatever they say.
+    /// Its configured arguments, then those of its preset, which take precedence.
     pub(crate) fn all_args(&self) -> Vec<String> {
-        let own = self.args.iter().cloned();
-        let set = self.preset().map_or(&[][..], |preset| preset.args);
-        own.chain(set.iter().map(|arg| (*arg).to_owned())).collect()
+        let configured = self.args.iter().cloned();
+        let preset = self.preset().map_or(&[][..], |preset| preset.args);
+        let preset = preset.iter().map(|arg| (*arg).to_owned());
+        configured.chain(preset).collect()
     }
 
-    /// The variables that are set for it beside `others`.
+    /// The variables of its preset, to be added to `others`.
     pub(crate) fn env(&self, others: &[(String, String)]) -> Vec<(String, String)> {
         let Some(preset) = self.preset() else {
             return Vec::new();
         };
-        let set = preset
+        let fixed = preset
             .env
             .iter()
             .map(|(name, value)| (*name, (*value).to_owned()));
@@ -146,17 +148,17 @@ impl AcpAgent {
                 (name, other.unwrap_or_default() + own)
             })
         });
-        let all = set.chain(random).chain(direct);
+        let all = fixed.chain(random).chain(direct);
         all.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }
 
-impl Kind {
-    /// The agent at the beginning of a sentence.
-    pub(crate) fn called(&self) -> String {
+impl AgentKind {
+    /// Its name at the beginning of a sentence.
+    pub(crate) fn display_name(&self) -> String {
         match self {
-            Kind::Claude => "The claude CLI".to_owned(),
-            Kind::Acp(agent) => format!("The agent {}", agent.name()),
+            AgentKind::Claude => "The claude CLI".to_owned(),
+            AgentKind::Acp(agent) => format!("The agent {}", agent.name()),
         }
     }
 }
@@ -166,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_for_an_agent_holds_whatever_its_arguments_say() {
+    fn a_preset_takes_precedence_over_configured_arguments() {
         let command = PathBuf::from("/opt/x/codex-acp");
         let args = vec!["-c".to_owned(), "approval_policy=\"never\"".to_owned()];
         let all = AcpAgent { command, args }.all_args();
@@ -178,18 +180,20 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_is_not_known_gets_nothing_of_its_own() {
+    fn an_unknown_agent_has_no_preset() {
         let command = PathBuf::from("other-agent");
         let args = vec!["acp".to_owned()];
         let agent = AcpAgent { command, args };
         assert_eq!(agent.all_args(), ["acp"]);
         assert!(agent.env(&[]).is_empty());
-        assert_eq!(Kind::Acp(agent).called(), "The agent other-agent");
+        assert_eq!(
+            AgentKind::Acp(agent).display_name(),
+            "The agent other-agent"
+        );
     }
 
     #[test]
-    fn an_agents_own_address_goes_past_the_proxy_beside_others_and_its_password_is_never_the_same()
-    {
+    fn an_own_address_is_added_to_no_proxy_and_a_password_differs_each_time() {
         let command = PathBuf::from("opencode");
         let agent = AcpAgent {
             command,

@@ -1,42 +1,49 @@
-//! The agent: the claude CLI, or a bridge that speaks like it, as one living process per incident, driven
-//! over stream-json.
+//! The agent: the claude CLI, or a bridge that speaks like it, as one running process per incident, driven over
+//! stream-json.
 //!
-//! This crate holds no key and reaches no machine. It starts the CLI in its cell, turns the
-//! operator's prompts into its input and what it prints into events of the incident log.
+//! This crate has no key and reaches no machine. It starts the CLI in its cell, turns the operator's prompts into
+//! the CLI's input, and the CLI's output into events of the incident log.
 
 #![deny(unsafe_code)]
 
 mod account;
 mod agents;
-mod beneath;
+mod bastion_socket;
 mod cell;
 mod child;
+mod confinement;
 mod conversation;
-mod crew;
-mod door;
+mod descriptor;
 mod error;
 mod health;
-mod homes;
 mod kind;
+mod login;
+mod model_name;
 mod options;
+mod plan;
+mod privileges;
 mod refusal;
+mod roster;
 pub mod runner;
+mod safe_dir;
 pub mod sandbox;
-mod ssh_files;
+mod selftest;
 mod start;
-mod trial;
+mod target;
 mod turn;
 pub mod wire;
 
-pub use account::{Account, act_as};
+pub use account::{Account, CellAccess, act_as};
 pub use agents::Agents;
-pub use child::{Family, Stranger, without_privileges};
-pub use conversation::Asked;
-pub use door::{Knocked, hand_over, knock};
+pub use bastion_socket::{BastionAnswer, connect_to_bastion, pass_connection};
+pub use cell::{SshFiles, write_login, write_ssh_files};
+pub use child::{NotInTree, ProcessTree};
+pub use confinement::Confinement;
+pub use conversation::PromptTarget;
 pub use error::PromptError;
 pub use health::AgentHealth;
-pub use homes::give_sign_in;
-pub use kind::{AcpAgent, Kind};
-pub use options::{AgentOptions, RunnerAccess, TargetNames, Walls};
-pub use ssh_files::write_ssh_files;
-pub use trial::{NoAnswer, try_cli, try_inside, try_model};
+pub use kind::{AcpAgent, AgentKind};
+pub use options::{AgentOptions, RunnerAccess};
+pub use privileges::without_privileges;
+pub use selftest::{ModelError, ask_model, check_cli, run_in_sandbox};
+pub use target::TargetNames;

@@ -1,23 +1,23 @@
-//! Why the model's API does not serve this account, and what is done about it here.
+//! Why the model's API refuses the agent's account, and what the operator can do about it.
 //!
-//! The CLI's own words tell of commands that there are not here, such as `/login`; so it is the kind
-//! that counts, and the operator reads our words. Kinds and words are those of version 2.1.197.
+//! The CLI's own messages name commands that don't exist here, such as `/login`; so only the kind of an error is
+//! taken from it, and the operator reads our message. Kinds and messages are those of version 2.1.197.
 
-/// Why the model's API does not serve this account.
+/// Why the model's API refuses the agent's account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// The CLI has no login.
     SignedOut,
-    /// The login is not valid, or not any more; with the HTTP status where there was one.
+    /// The login is invalid or has expired; with the HTTP status if there was one.
     Expired(Option<u16>),
     /// The account's organization does not allow it.
     Organization,
-    /// There is no money in the account.
+    /// The account has no credit.
     NoCredit,
 }
 
-/// What the CLI says in the model's place, in small letters, and what it means.
-const WORDS: &[(&str, Refusal)] = &[
+/// Messages of the CLI in lower case, and their meaning.
+const MESSAGES: &[(&str, Refusal)] = &[
     ("not logged in", Refusal::SignedOut),
     ("credit balance is too low", Refusal::NoCredit),
     ("organization has disabled", Refusal::Organization),
@@ -32,16 +32,16 @@ const WORDS: &[(&str, Refusal)] = &[
 ];
 
 impl Refusal {
-    /// What an error means: its HTTP status, the CLI's word for it, and its words in the model's
-    /// place. None where it is something else.
+    /// Interprets an error by its HTTP status, the CLI's word for its kind, and the CLI's message. None for any
+    /// other error.
     pub(crate) fn of(
         status: Option<u16>,
-        word: Option<&str>,
-        said: Option<&str>,
+        kind: Option<&str>,
+        message: Option<&str>,
     ) -> Option<Refusal> {
-        let said = said.unwrap_or_default().to_lowercase();
-        let by_words = WORDS.iter().find(|(words, _)| said.contains(words));
-        match (by_words.map(|(_, refusal)| *refusal), word, status) {
+        let message = message.unwrap_or_default().to_lowercase();
+        let known = MESSAGES.iter().find(|(text, _)| message.contains(text));
+        match (known.map(|(_, refusal)| *refusal), kind, status) {
             (Some(Refusal::Expired(_)), ..) => Some(Refusal::Expired(status)),
             (Some(refusal), ..) => Some(refusal),
             (None, Some("billing_error"), _) => Some(Refusal::NoCredit),
@@ -53,7 +53,7 @@ impl Refusal {
         }
     }
 
-    /// What code its notice has in the log.
+    /// The code of its notice in the log.
     pub(crate) fn code(self) -> &'static str {
         match self {
             Refusal::SignedOut => "agent_signed_out",
@@ -63,7 +63,7 @@ impl Refusal {
         }
     }
 
-    /// Whether a notice of this code tells of a refusal.
+    /// Whether a notice with this code reports a refusal.
     pub(crate) fn is_code(code: &str) -> bool {
         [
             Refusal::SignedOut,
@@ -75,7 +75,7 @@ impl Refusal {
         .any(|refusal| refusal.code() == code)
     }
 
-    /// What happened and what to do: `remedy` is how a login is renewed here, as a sentence.
+    /// What happened and what to do; `remedy` says how to renew the login here, as a sentence.
     pub(crate) fn sentence(self, remedy: &str) -> String {
         let what = match self {
             Refusal::SignedOut => "The agent is not signed in.".to_owned(),
@@ -87,9 +87,10 @@ impl Refusal {
                 "The agent's login has expired or is not valid: the model's API refuses it \
                  ({status})."
             ),
-            Refusal::Organization => "The organization that the agent's login belongs to does not \
-                                      let it ask the model."
-                .to_owned(),
+            Refusal::Organization => {
+                "The organization of the agent's login does not allow it to use the model."
+                    .to_owned()
+            }
             Refusal::NoCredit => {
                 "The account of the agent's login has no credit left: add credit, \
                                   or use another login."
@@ -105,9 +106,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_refusal_of_the_cli_is_known_by_its_words_or_its_word_or_its_status() {
+    fn each_refusal_is_recognized_by_message_kind_or_status() {
         let expired = |status| Some(Refusal::Expired(status));
-        for (status, word, said, meant) in [
+        for (status, kind, message, expected) in [
             (
                 Some(401),
                 Some("authentication_failed"),
@@ -165,12 +166,16 @@ mod tests {
             ),
             (None, None, "Prompt is too long", None),
         ] {
-            assert_eq!(Refusal::of(status, word, Some(said)), meant, "{said}");
+            assert_eq!(
+                Refusal::of(status, kind, Some(message)),
+                expected,
+                "{message}"
+            );
         }
     }
 
     #[test]
-    fn every_refusal_names_the_way_to_renew_the_login_here() {
+    fn every_refusal_says_how_to_renew_the_login_here() {
         for refusal in [
             Refusal::SignedOut,
             Refusal::Expired(Some(403)),

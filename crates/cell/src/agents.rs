@@ -57,7 +57,7 @@ pub fn build_agents(
             bastion: bastion.clone(),
             outbound,
         };
-        let agents = Agents::several(first, others, log.clone(), Arc::new(gateway));
+        let agents = Agents::with_others(first, others, log.clone(), Arc::new(gateway));
         Ok((agents, bastion))
     });
     built.map_err(|error| {

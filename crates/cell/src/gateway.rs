@@ -6,7 +6,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use breakglass_agent::sandbox::WAYS;
+use breakglass_agent::sandbox::SOCKETS as SANDBOX_SOCKETS;
 use breakglass_bastion::{Bastion, Post};
 use breakglass_model::gateway::{
     AgentGateway, ConversationHandle, Destination, PeerCheck, RunnerCredential, ToolQuestion,
@@ -77,7 +77,7 @@ impl ConversationHandle for Conversation {
             .map(|path| path.display().to_string());
         vec![(
             SOCKETS.to_owned(),
-            sockets.unwrap_or_else(|| WAYS.to_owned()),
+            sockets.unwrap_or_else(|| SANDBOX_SOCKETS.to_owned()),
         )]
     }
 

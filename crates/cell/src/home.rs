@@ -19,7 +19,9 @@ use std::os::unix::fs::{
 };
 use std::path::{Path, PathBuf};
 
-use breakglass_agent::{Account, AgentOptions, Walls, act_as, give_sign_in, write_ssh_files};
+use breakglass_agent::{
+    Account, AgentOptions, CellAccess, Confinement, SshFiles, act_as, write_login, write_ssh_files,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use breakglass_config::Config;
@@ -39,7 +41,7 @@ pub struct Cell {
     root: PathBuf,
     /// Whose the CLI's own directories are, where that is not the server's account.
     account: Option<Account>,
-    /// How its sandbox is made; none for a cell with walls alone.
+    /// How its sandbox is made; none for a cell that is only confined.
     found: Option<Found>,
 }
 
@@ -134,7 +136,13 @@ impl Cell {
             Some(_) => (Path::new(sandbox::CELL), Path::new(sandbox::PROGRAM)),
             None => (self.root.as_path(), program.as_path()),
         };
-        write_ssh_files(&self.shown(), (cell, program), &client_config(), bastion)
+        let files = SshFiles {
+            cell,
+            program,
+            config: &client_config(),
+            known_hosts: bastion,
+        };
+        write_ssh_files(&self.shown(), files)
     }
 
     /// Root makes its sandbox, so that its account need not get there from outside.
@@ -185,9 +193,9 @@ impl Cell {
 
     /// The CLI changes nothing but what is its own, and reads nothing that is the server's: neither
     /// what is `private` nor what is beside the cell.
-    fn walls(&self, private: &[PathBuf]) -> Walls {
+    fn confinement(&self, private: &[PathBuf]) -> Confinement {
         let beside = self.root.parent().map(Path::to_owned);
-        Walls {
+        Confinement {
             private: private.iter().cloned().chain(beside).collect(),
             readable: vec![self.root.clone()],
             writable: vec![self.home(), self.work()],
@@ -206,14 +214,14 @@ impl Cell {
         options.work_dir = self.work();
         options.lock = self.root.join("lock");
         match &self.found {
-            // Walls of the starting thread's would keep the sandbox from being made.
+            // A sandbox can't be made by a confined thread.
             Some(found) => {
                 options.account = found.maker;
                 options.sandbox = Some(found.sandbox(self.shown(), Vec::new())?);
             }
             None => {
                 options.account = self.account;
-                options.walls = Some(self.walls(private));
+                options.confinement = Some(self.confinement(private));
             }
         }
         options.env = self.environment();
@@ -241,11 +249,17 @@ impl Cell {
         let offered = fs::read(source)?;
         let seen = self.root.join("sign-in.seen");
         let has_it = fs::read(&seen).is_ok_and(|seen| seen == offered);
-        let hands = match &self.found {
-            Some(found) => (found.maker, found.account),
-            None => (self.account, None),
+        let access = match &self.found {
+            Some(found) => CellAccess {
+                rights: found.maker,
+                owner: found.account,
+            },
+            None => CellAccess {
+                rights: self.account,
+                owner: None,
+            },
         };
-        give_sign_in(&self.home(), hands, &offered, !has_it)?;
+        write_login(&self.home(), access, &offered, !has_it)?;
         write_private(&seen, &offered)
     }
 

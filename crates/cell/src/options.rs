@@ -38,7 +38,7 @@ fn here(config: &Config, cell: &Cell) -> std::io::Result<AgentOptions> {
     let mut options = cell.options(agent.command.clone(), &config.private, key, url)?;
     options.args.clone_from(&agent.args);
     if let Some(library) = &agent.library {
-        options.lend(library.clone());
+        options.set_library(library.clone());
     }
     Ok(options)
 }
@@ -55,7 +55,7 @@ pub fn other_options(
     let bridge = std::env::current_exe()?;
     let mut options = cell.options(bridge, &config.private, None, None)?;
     options.args = vec!["acp".to_owned()];
-    options.kind = breakglass_agent::Kind::Acp(AcpAgent {
+    options.kind = breakglass_agent::AgentKind::Acp(AcpAgent {
         command: other.command.clone(),
         args: other.args.clone(),
     });
@@ -65,13 +65,13 @@ pub fn other_options(
         options.env.push((variable.clone(), key));
     }
     if let Some(library) = &config.agent.library {
-        options.lend(library.clone());
+        options.set_library(library.clone());
     }
     let mut options = with_bounds(options, config);
     options.name.clone_from(&other.name);
     options.fallback = None;
     options.model.clone_from(&other.model);
-    options.sign_in = other.renew_login();
+    options.login_remedy = other.renew_login();
     Ok(options)
 }
 
@@ -84,7 +84,7 @@ fn with_bounds(mut options: AgentOptions, config: &Config) -> AgentOptions {
     options.turn_limit = agent.turn_limit;
     options.silence_limit = agent.silence_limit;
     options.max_api_retries = agent.max_api_retries;
-    options.sign_in = sentence(agent.renew_login());
+    options.login_remedy = sentence(agent.renew_login());
     let names = |target: &Target| TargetNames {
         guest: target.name.clone(),
         host: target.host_name.clone(),

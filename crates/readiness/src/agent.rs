@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_agent::sandbox::Connected;
-use breakglass_agent::{
-    AgentHealth, AgentOptions, Agents, NoAnswer, RunnerAccess, try_cli, try_model,
-};
+use breakglass_agent::{AgentHealth, AgentOptions, Agents, ModelError, RunnerAccess, check_cli};
 use breakglass_model::gateway::Destination;
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
@@ -109,7 +107,7 @@ pub async fn live(agents: &Result<Agents, NoAgent>, config: &AgentConfig) -> Che
     let silent = || AgentHealth {
         available: false,
         version: None,
-        login: false,
+        login_failed: false,
         message: "The agent's command does not say how it is; try again.".to_owned(),
     };
     judge(&health.unwrap_or_else(|_| silent()), config)
@@ -151,7 +149,7 @@ fn judge(health: &AgentHealth, agent: &AgentConfig) -> Check {
         return Check::green("agent", &health.message);
     }
     let remedy = match &agent.runner {
-        _ if health.login => agent.renew_login(),
+        _ if health.login_failed => agent.renew_login(),
         Some(socket) => format!(
             "see that `breakglass runner --listen {}` runs, with a claude CLI that is signed in",
             socket.display()
@@ -171,18 +169,18 @@ fn judge(health: &AgentHealth, agent: &AgentConfig) -> Check {
 async fn of_cli(config: &Config, mut options: AgentOptions, ask_model: bool) -> Vec<Check> {
     options.model.clone_from(&config.agent.model);
     options.max_api_retries = 1;
-    options.sign_in = sentence(config.agent.renew_login());
-    let mut health = try_cli(&options).await;
+    options.login_remedy = sentence(config.agent.renew_login());
+    let mut health = check_cli(&options).await;
     let mut answer = None;
     if !ask_model {
         answer = Answer::kept(config).map(|answer| answer.check);
     } else if health.available {
-        let model = try_model(&options, reached(config), MODEL_LIMIT).await;
+        let model = breakglass_agent::ask_model(&options, reached(config), MODEL_LIMIT).await;
         // The CLI of a running server may have renewed what it was given a copy of; then only its own
         // turns tell whether its login works.
         let same_login = config.agent.credentials_dir.is_none();
-        if let (Err(NoAnswer::Refused(why)), true) = (&model, same_login) {
-            (health.available, health.login) = (false, true);
+        if let (Err(ModelError::LoginRefused(why)), true) = (&model, same_login) {
+            (health.available, health.login_failed) = (false, true);
             health.message.clone_from(why);
         }
         answer = Some(of_model(&options.model, model, &config.agent));
@@ -201,14 +199,14 @@ async fn of_others(config: &Config) -> Vec<Check> {
             .and_then(|(dir, cell)| Ok((other_options(config, other, &cell)?, dir, cell)));
         let health = match laid_out {
             Ok((options, _dir, cell)) => {
-                let health = try_cli(&options).await;
+                let health = check_cli(&options).await;
                 cell.clear();
                 health
             }
             Err(error) => AgentHealth {
                 available: false,
                 version: None,
-                login: false,
+                login_failed: false,
                 message: format!("Its cell can't be laid out: {error}."),
             },
         };
@@ -232,13 +230,13 @@ pub(crate) fn reached(config: &Config) -> Connected {
 }
 
 /// What its answer to one short question says.
-fn of_model(model: &str, answer: Result<String, NoAnswer>, agent: &AgentConfig) -> Check {
+fn of_model(model: &str, answer: Result<String, ModelError>, agent: &AgentConfig) -> Check {
     let red =
         |why, remedy: String| Check::red(MODEL, format!("{model} gives no answer: {why}"), remedy);
     match answer {
         Ok(said) => Check::green(MODEL, format!("{model} answers: {said:?}.")),
-        Err(NoAnswer::Refused(why)) => red(why, agent.renew_login()),
-        Err(NoAnswer::Other(why)) => red(
+        Err(ModelError::LoginRefused(why)) => red(why, agent.renew_login()),
+        Err(ModelError::Other(why)) => red(
             why,
             "check the login, agent.model and agent.base_url, and that the model's API can be \
              reached from here; power works without it"

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use breakglass_agent::sandbox::Tried;
-use breakglass_agent::{AgentOptions, TargetNames, try_inside};
+use breakglass_agent::sandbox::Attempt;
+use breakglass_agent::{AgentOptions, TargetNames, run_in_sandbox};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
@@ -113,7 +113,7 @@ async fn tried(config: &Config, options: &AgentOptions) -> Check {
         host: target.map_or_else(|| "host".to_owned(), |target| target.host_name.clone()),
     };
     let arguments = arguments(config);
-    let probed = try_inside(options, (&names, &arguments), reached(config), LIMIT).await;
+    let probed = run_in_sandbox(options, &names, &arguments, reached(config), LIMIT).await;
     match probed {
         Ok(lines) => judge(&lines, &names, &config.agent),
         Err(why) => untried(why.trim_end_matches('.')),
@@ -147,7 +147,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 fn judge(lines: &[String], names: &TargetNames, agent: &AgentConfig) -> Check {
-    let all: Vec<Tried> = lines
+    let all: Vec<Attempt> = lines
         .iter()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
@@ -187,7 +187,7 @@ mod tests {
     fn lines(count: usize, refused: bool) -> Vec<String> {
         let refused = refused.then(|| "no".to_owned());
         let what = "read /key".to_owned();
-        let tried = serde_json::to_string(&Tried { what, refused }).unwrap();
+        let tried = serde_json::to_string(&Attempt { what, refused }).unwrap();
         vec![tried; count]
     }
 

@@ -1,397 +1,223 @@
-//! The bridge as a pure function: from a line of either side, to lines for both.
+//! The bridge as a pure function: it turns a line of either side into lines for both.
+//!
+//! This file owns the requests to the agent and the setup of its session; [`prompt`] the prompts, [`updates`] the
+//! agent's text and tool calls, [`permissions`] its questions, [`ending`] the end of a turn.
 
 mod ending;
-mod questions;
+mod permissions;
+mod prompt;
+mod question;
+mod updates;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::calls::Call;
-use crate::fault::{self, Kind, Meaning};
-use crate::open::{Opening, Step};
-use crate::rpc::{self, Fault, Message};
-use crate::told::Told;
+use crate::model_failure::FailureKind;
+use crate::plan::{Plan, Session};
+use crate::rpc::{self, Message, RpcError};
+use crate::setup::{SessionSetup, Step};
 use crate::turn::Turn;
-use crate::wire::{self, Control, Said};
-use questions::Question;
+use crate::wire::{self, Control, ServerLine};
+use question::Question;
 
-/// What the bridge is for.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    /// What is done with the agent.
-    pub session: Session,
-    /// What the server calls the session.
-    pub name: String,
-    /// The agent's name of a model; `default` for its own choice.
-    pub model: String,
-    /// What it is told before the first prompt of a session.
-    pub instructions: String,
-    /// Its working directory.
-    pub directory: String,
-    /// How often it may try again when its model fails.
-    pub max_retries: u32,
-    /// The variables that it has, by which it may sign in.
-    pub variables: Vec<String>,
-}
-
-/// What is done with the agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Session {
-    /// It says its version.
-    None,
-    /// It begins a session.
-    New,
-    /// It goes on with the one that it calls so.
-    Resume(String),
-}
-
-/// What is to be done, in this order.
+/// What the caller has to do, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Said to the server: lines.
-    Say(String),
-    /// Sent to the agent: one message.
+    /// Print these lines for the server.
+    Print(String),
+    /// Send this message to the agent.
     Send(Value),
-    /// To be remembered: what the agent calls this session.
-    Keep(String),
-    /// The bridge ends; the error is a sentence.
+    /// Store the agent's id of this session.
+    StoreSession(String),
+    /// End the bridge; the error is a sentence.
     End(Result<(), String>),
 }
 
 /// What a request to the agent was for.
 #[derive(Debug, PartialEq, Eq)]
 enum Purpose {
-    /// To get ready.
-    Open,
-    /// A prompt.
+    Setup,
     Prompt,
-    /// Another model, which the server asked for by the first name.
-    Model(String, String),
+    /// A change of the model, which the server requested under this name.
+    SetModel {
+        name: String,
+        model: String,
+    },
 }
 
 /// The state between lines.
 #[derive(Debug)]
 pub struct Bridge {
     plan: Plan,
-    opening: Opening,
-    /// How the server calls its request to get ready, until it is answered.
-    greeted: Option<String>,
-    requests: u64,
+    setup: SessionSetup,
+    /// The server's name of its `initialize` request, until it gets its response.
+    initialize: Option<String>,
+    last_request: u64,
     purposes: BTreeMap<u64, Purpose>,
     turn: Option<Turn>,
     questions: BTreeMap<String, Question>,
-    asked: u64,
-    instructed: bool,
+    last_question: u64,
+    has_instructions: bool,
     cost: Option<f64>,
 }
 
 impl Bridge {
-    /// A bridge, and what it does first.
+    /// A bridge, and its first effects.
     #[must_use]
     pub fn new(plan: Plan) -> (Bridge, Vec<Effect>) {
-        let opening = Opening::new(&plan);
-        let instructed = matches!(plan.session, Session::Resume(_));
+        let setup = SessionSetup::new(&plan);
+        let has_instructions = matches!(plan.session, Session::Resume(_));
         let mut bridge = Bridge {
             plan,
-            opening,
-            greeted: None,
-            requests: 0,
+            setup,
+            initialize: None,
+            last_request: 0,
             purposes: BTreeMap::new(),
             turn: None,
             questions: BTreeMap::new(),
-            asked: 0,
-            instructed,
+            last_question: 0,
+            has_instructions,
             cost: None,
         };
-        let first = bridge.opening.begin();
-        let effects = bridge.step(first);
+        let first = bridge.setup.begin();
+        let effects = bridge.setup_step(first);
         (bridge, effects)
     }
 
-    /// The server said `line`.
+    /// Handles a line of the server.
     pub fn from_server(&mut self, line: &[u8]) -> Vec<Effect> {
         match wire::read(line) {
-            Said::Control(name, control) => self.control(name, control),
-            Said::Ruled(name, leave) => self.ruled(&name, leave),
-            Said::Prompt(text) => self.prompt(text),
-            Said::Unknown => Vec::new(),
+            ServerLine::Control(name, control) => self.control(name, control),
+            ServerLine::Permission(name, permission) => self.permission(&name, permission),
+            ServerLine::Prompt(text) => self.prompt(text),
+            ServerLine::Unknown => Vec::new(),
         }
     }
 
-    /// The agent said `line`.
+    /// Handles a line of the agent.
     pub fn from_agent(&mut self, line: &[u8]) -> Vec<Effect> {
         match rpc::read(line) {
-            Message::Answer(id, answer) => self.answered(id, answer),
+            Message::Response(id, response) => self.response(id, response),
             Message::Request(id, method, params) if method == "session/request_permission" => {
                 self.question(id, &params)
             }
             Message::Request(id, ..) => vec![Effect::Send(rpc::refuse(&id))],
-            Message::Notice(method, params) if method == "session/update" => self.update(&params),
-            Message::Notice(..) | Message::Nonsense => Vec::new(),
+            Message::Notification(method, params) if method == "session/update" => {
+                self.update(&params)
+            }
+            Message::Notification(..) | Message::Invalid => Vec::new(),
         }
     }
 
-    /// The agent wrote `line` into its log. Only there some tell that their model does not answer.
-    pub fn from_log(&mut self, line: &str) -> Vec<Effect> {
-        let Some((turn, failed)) = self.turn.as_mut().zip(fault::failed_try(line)) else {
-            return Vec::new();
-        };
-        turn.tries += 1;
-        turn.told_tries = true;
-        let (attempt, max) = failed.count.unwrap_or((turn.tries, self.plan.max_retries));
-        let meaning = Meaning::of(&failed.words);
-        if turn.tries <= self.plan.max_retries || turn.given_up.is_some() {
-            let line = wire::retries(attempt, max, meaning.status, &why(meaning, &failed.words));
-            return vec![Effect::Say(line)];
-        }
-        turn.given_up = Some(failed.words);
-        self.cancel()
-    }
-
-    /// Whether the agent is ready for prompts, or never will be.
+    /// Whether the setup is over: the agent is ready for prompts, or never will be.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.opening.is_over()
+        self.setup.is_over()
     }
 
     fn control(&mut self, name: String, control: Control) -> Vec<Effect> {
         match control {
-            Control::Initialize if self.opening.is_over() => vec![Effect::Say(wire::done(&name))],
+            Control::Initialize if self.setup.is_over() => {
+                vec![Effect::Print(wire::succeeded(&name))]
+            }
             Control::Initialize => {
-                self.greeted = Some(name);
+                self.initialize = Some(name);
                 Vec::new()
             }
-            Control::Interrupt => self.interrupted(&name),
+            Control::Interrupt => self.interrupt(&name),
             Control::SetModel(model) => self.set_model(name, model),
-            Control::Unknown => vec![Effect::Say(wire::failed(&name, "not supported"))],
+            Control::Unknown => vec![Effect::Print(wire::failed(&name, "not supported"))],
         }
     }
 
     fn set_model(&mut self, name: String, model: String) -> Vec<Effect> {
-        match self.opening.choose(&model) {
-            Some((method, params)) => {
-                let (_, send) = self.request(Purpose::Model(name, model), method, &params);
-                vec![send]
-            }
-            None => vec![Effect::Say(wire::failed(
-                &name,
-                "The agent lets no model be chosen.",
-            ))],
-        }
+        let Some((method, params)) = self.setup.model_request(&model) else {
+            let reason = "The agent does not let clients choose a model.";
+            return vec![Effect::Print(wire::failed(&name, reason))];
+        };
+        let purpose = Purpose::SetModel { name, model };
+        vec![self.request(purpose, method, &params)]
     }
 
-    fn request(&mut self, purpose: Purpose, method: &str, params: &Value) -> (u64, Effect) {
-        self.requests += 1;
-        self.purposes.insert(self.requests, purpose);
-        (
-            self.requests,
-            Effect::Send(rpc::request(self.requests, method, params)),
-        )
+    /// Its id is `last_request` then.
+    fn request(&mut self, purpose: Purpose, method: &str, params: &Value) -> Effect {
+        self.last_request += 1;
+        self.purposes.insert(self.last_request, purpose);
+        Effect::Send(rpc::request(self.last_request, method, params))
     }
 
-    fn answered(&mut self, id: u64, answer: Result<Value, Fault>) -> Vec<Effect> {
+    fn response(&mut self, id: u64, response: Result<Value, RpcError>) -> Vec<Effect> {
         match self.purposes.remove(&id) {
-            Some(Purpose::Open) => {
-                let step = self.opening.answered(answer);
-                self.step(step)
+            Some(Purpose::Setup) => {
+                let step = self.setup.response(response);
+                self.setup_step(step)
             }
-            Some(Purpose::Prompt) => self.prompted(id, answer),
-            Some(Purpose::Model(name, model)) => vec![Effect::Say(match answer {
+            Some(Purpose::Prompt) => self.prompt_response(id, response),
+            Some(Purpose::SetModel { name, model }) => vec![Effect::Print(match response {
                 Ok(_) => {
-                    self.opening.chose(model);
-                    wire::done(&name)
+                    self.setup.set_model(model);
+                    wire::succeeded(&name)
                 }
-                Err(fault) => wire::failed(&name, &fault.words),
+                Err(error) => wire::failed(&name, &error.text),
             })],
             None => Vec::new(),
         }
     }
 
-    /// The next step on the way to a session.
-    fn step(&mut self, step: Step) -> Vec<Effect> {
+    fn setup_step(&mut self, step: Step) -> Vec<Effect> {
         match step {
-            Step::Ask(method, params) => {
-                let (_, send) = self.request(Purpose::Open, method, &params);
-                vec![send]
-            }
-            Step::Version(version) => vec![Effect::Say(version + "\n"), Effect::End(Ok(()))],
-            Step::Broken(why) => vec![Effect::End(Err(why))],
-            Step::Open => {
-                let mut effects: Vec<Effect> = self.greet().into_iter().collect();
-                let waiting = self.turn.as_mut().and_then(|turn| turn.waiting.take());
+            Step::Request(method, params) => vec![self.request(Purpose::Setup, method, &params)],
+            Step::Version(version) => vec![Effect::Print(version + "\n"), Effect::End(Ok(()))],
+            Step::Failed(reason) => vec![Effect::End(Err(reason))],
+            Step::Ready => {
+                let mut effects = self.initialized();
+                let waiting = self
+                    .turn
+                    .as_mut()
+                    .and_then(|turn| turn.waiting_prompt.take());
                 effects.extend(waiting.into_iter().flat_map(|text| self.send_prompt(text)));
                 effects
             }
-            Step::SignedOut(words) => {
-                let mut effects: Vec<Effect> = self.greet().into_iter().collect();
+            Step::SignedOut(text) => {
+                let mut effects = self.initialized();
                 if self.turn.is_some() {
-                    let words = format!("Not logged in: {words}");
-                    effects.extend(self.failed(Kind::Login, None, &words));
+                    let text = format!("Not logged in: {text}");
+                    effects.extend(self.failed(FailureKind::Login, None, &text));
                 }
                 effects
             }
         }
     }
 
-    /// The server waits to hear that all is ready.
-    fn greet(&mut self) -> Option<Effect> {
-        let name = self.greeted.take()?;
-        Some(Effect::Say(wire::done(&name)))
+    /// The response to the server's `initialize`, if it is waiting for one.
+    fn initialized(&mut self) -> Vec<Effect> {
+        let name = self.initialize.take();
+        let effect = name.map(|name| Effect::Print(wire::succeeded(&name)));
+        effect.into_iter().collect()
     }
 
-    fn prompt(&mut self, text: String) -> Vec<Effect> {
-        if self.turn.is_some() {
-            return Vec::new();
-        }
-        self.turn = Some(Turn::default());
-        let began = wire::began(&self.plan.name, self.opening.model());
-        let mut effects = vec![Effect::Say(began)];
-        if self.opening.session().is_some() {
-            effects.extend(self.send_prompt(text));
-            return effects;
-        }
-        if let Some(turn) = &mut self.turn {
-            turn.waiting = Some(text);
-        }
-        // Somebody may have signed in meanwhile.
-        if let Some(step) = self.opening.again() {
-            effects.extend(self.step(step));
-        }
-        effects
-    }
-
-    fn send_prompt(&mut self, text: String) -> Vec<Effect> {
-        let Some(session) = self.opening.session().map(str::to_owned) else {
-            return Vec::new();
-        };
-        let told = std::mem::replace(&mut self.instructed, true);
-        let mut effects = Vec::new();
-        let text = if told || self.plan.instructions.is_empty() {
-            text
-        } else {
-            format!(
-                "{}\n\n# The operator's prompt\n\n{text}",
-                self.plan.instructions
-            )
-        };
-        if !told {
-            effects.push(Effect::Keep(session.clone()));
-        }
-        let params = json!({"sessionId": session, "prompt": [{"type": "text", "text": text}]});
-        let (id, send) = self.request(Purpose::Prompt, "session/prompt", &params);
-        effects.push(send);
-        if let Some(turn) = &mut self.turn {
-            turn.request = Some(id);
-        }
-        effects
-    }
-
-    fn update(&mut self, params: &Value) -> Vec<Effect> {
-        let of_session = params["sessionId"].as_str() == self.opening.session();
-        let update = &params["update"];
-        let kind = update["sessionUpdate"].as_str().unwrap_or_default();
-        if kind == "usage_update" && of_session {
-            let cost = &update["cost"];
-            let dollars = cost["amount"]
-                .as_f64()
-                .filter(|_| cost["currency"] == "USD");
-            self.cost = dollars.or(self.cost);
-        }
-        let Some(turn) = self.turn.as_mut().filter(|turn| turn.request.is_some()) else {
-            return Vec::new();
-        };
-        let text = update["content"]["text"].as_str();
-        match (kind, text) {
-            ("agent_message_chunk", Some(text)) if of_session => {
-                let whole = turn.typed(text, update["messageId"].as_str());
-                let whole = whole.map(|text| wire::said(self.opening.model(), &text));
-                let lines = whole.into_iter().chain([wire::typed(text)]);
-                lines.map(Effect::Say).collect()
-            }
-            ("tool_call" | "tool_call_update", _) if of_session => match Told::of(update) {
-                Some(told) => self.told(&told),
-                None => Vec::new(),
-            },
-            _ => vec![Effect::Say(wire::alive())],
-        }
-    }
-
-    fn told(&mut self, told: &Told<'_>) -> Vec<Effect> {
-        let Some(turn) = &mut self.turn else {
-            return Vec::new();
-        };
-        let begun = turn.calls.learn(told, false);
-        let mut effects = match begun {
-            Some(call) => self.announce(told.id, &call),
-            None => vec![Effect::Say(wire::alive())],
-        };
-        if let Some(turn) = self.turn.as_mut().filter(|_| told.is_over())
-            && turn.calls.end(told.id)
-        {
-            let failed = told.status != Some("completed");
-            let (output, is_error) = told.output.clone().unwrap_or((String::new(), failed));
-            effects.push(Effect::Say(wire::returned(told.id, &output, is_error)));
-        }
-        effects
-    }
-
-    fn announce(&mut self, id: &str, call: &Call) -> Vec<Effect> {
-        let (tool, input) = call.tool();
-        let mut effects: Vec<Effect> = self.flush().into_iter().collect();
-        if let Some(turn) = &mut self.turn {
-            turn.alive();
-        }
-        let line = wire::called(self.opening.model(), id, tool, &input);
-        effects.push(Effect::Say(line));
-        effects
-    }
-
-    fn flush(&mut self) -> Option<Effect> {
-        let text = self.turn.as_mut()?.flush()?;
-        Some(Effect::Say(wire::said(self.opening.model(), &text)))
-    }
-
-    fn is_ending(&self) -> bool {
-        let turn = self.turn.as_ref();
-        turn.is_some_and(|turn| turn.stopped || turn.given_up.is_some())
-    }
-
-    fn interrupted(&mut self, name: &str) -> Vec<Effect> {
-        let mut effects = vec![Effect::Say(wire::done(name))];
+    fn interrupt(&mut self, name: &str) -> Vec<Effect> {
+        let mut effects = vec![Effect::Print(wire::succeeded(name))];
         let Some(turn) = &mut self.turn else {
             return effects;
         };
-        turn.stopped = true;
+        turn.is_stopped = true;
         if turn.request.is_none() {
             effects.extend(self.stopped());
-            return effects;
+        } else {
+            effects.extend(self.cancel());
         }
-        effects.extend(self.cancel());
         effects
     }
 
-    /// Asks the agent to end its turn. Its open questions are void.
+    /// Asks the agent to end its turn, and voids its open questions.
     fn cancel(&mut self) -> Vec<Effect> {
         let mut effects = self.void_questions();
-        if let Some(session) = self.opening.session() {
+        if let Some(session) = self.setup.session() {
             let params = json!({"sessionId": session});
-            effects.push(Effect::Send(rpc::notice("session/cancel", &params)));
+            effects.push(Effect::Send(rpc::notification("session/cancel", &params)));
         }
         effects
-    }
-}
-
-/// Why the model did not answer, as the claude CLI would put it: a word, or what was said.
-fn why(meaning: Meaning, words: &str) -> String {
-    let words = rpc::short(words);
-    match (meaning.kind, meaning.status) {
-        (Kind::Login, _) => "authentication_failed".to_owned(),
-        (Kind::Credit, _) => "billing_error".to_owned(),
-        (_, Some(429)) => "rate_limit".to_owned(),
-        (_, Some(529)) => "overloaded".to_owned(),
-        (_, Some(_)) => "server_error".to_owned(),
-        (Kind::Unreachable, None) => "unknown".to_owned(),
-        (Kind::Other, None) => format!("it says: {words}"),
     }
 }

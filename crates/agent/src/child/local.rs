@@ -1,114 +1,112 @@
-//! A process of this machine.
+//! One running child: its standard streams, its end, its sandbox.
 
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::confine::Passage;
-use super::launcher::Launcher;
+use super::exit::Exit;
+use super::pre_exec::SandboxSetup;
+use super::process_tree::ProcessTree;
+use super::spawner::Spawner;
 use super::stderr::Tail;
-use super::{Exit, Family, MARK, mark_of};
-use crate::sandbox::{Boxed, Connected, Inside};
+use super::sweep::{MARK, mark_prefix};
+use crate::sandbox::{Connected, HandoverSockets, RunningSandbox};
 use crate::wire::{Lines, RawLine};
 
-/// How long a child may take to read what it is sent.
-const WRITE_LIMIT: Duration = Duration::from_secs(10);
-/// How long the kernel may take to end a killed process.
-const REAP_LIMIT: Duration = Duration::from_secs(5);
+/// Maximum time for the child to read what it is sent.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time for the kernel to end a killed process.
+const REAP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A child of this process. Its standard streams are pipes.
+/// A child of this process, whose standard streams are pipes.
 #[derive(Debug)]
-pub(crate) struct Local {
+pub(crate) struct LocalChild {
     inner: tokio::process::Child,
     stdin: Option<ChildStdin>,
-    lines: Lines<ChildStdout>,
+    stdout: Lines<ChildStdout>,
     stderr: Tail,
     mark: String,
-    launcher: Launcher,
-    /// Nothing of it is left to be swept up.
-    swept: bool,
-    /// Its sandbox, if it has one.
-    inside: Option<Inside>,
+    spawner: Spawner,
+    is_swept: bool,
+    sandbox: Option<RunningSandbox>,
 }
 
-impl Local {
+/// What a command needs that makes a sandbox.
+pub(crate) struct SandboxedCommand {
+    pub(crate) sockets: HandoverSockets,
+    /// The command keeps the server's capabilities, and drops them once the sandbox is made.
+    pub(crate) privileged: bool,
+    /// Receives the connections that are made inside.
+    pub(crate) connected: Connected,
+}
+
+impl LocalChild {
     /// Starts `command`, whose processes are marked as belonging to `cell`.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub(crate) async fn spawn(
-        launcher: &Launcher,
-        command: Command,
-        cell: &str,
-    ) -> io::Result<Local> {
-        Local::start(launcher, command, cell, Passage::default()).await
-    }
-
-    /// Starts a command in its sandbox, likewise; `connected` takes the connections that are made inside.
-    ///
-    /// # Errors
-    /// What the operating system says.
-    pub(crate) async fn spawn_boxed(
-        launcher: &Launcher,
-        boxed: Boxed,
-        cell: &str,
-        connected: Connected,
-    ) -> io::Result<Local> {
-        let passage = Passage {
-            inherited: Some(boxed.inside.as_raw_fd()),
-            privileged: boxed.privileged,
-        };
-        let mut local = Local::start(launcher, boxed.command, cell, passage).await?;
-        // Ours is closed now: when the sandbox goes, its end of the handover is the last one.
-        drop(boxed.inside);
-        local.inside = Some(Inside::watch(boxed.outside, connected));
-        Ok(local)
-    }
-
-    async fn start(
-        launcher: &Launcher,
+        spawner: &Spawner,
         mut command: Command,
+        sandbox: Option<SandboxedCommand>,
         cell: &str,
-        passage: Passage,
-    ) -> io::Result<Local> {
-        let mark = format!("{}{}", mark_of(cell), uuid::Uuid::new_v4());
+    ) -> io::Result<LocalChild> {
+        let mark = format!("{}{}", mark_prefix(cell), uuid::Uuid::new_v4());
         command.env(MARK, &mark[MARK.len() + 1..]);
-        let mut inner = launcher.spawn(command, passage).await?;
+        let setup = sandbox
+            .as_ref()
+            .map_or_else(SandboxSetup::default, |sandbox| SandboxSetup {
+                inherited: Some(sandbox.sockets.inside.as_raw_fd()),
+                privileged: sandbox.privileged,
+            });
+        let mut inner = spawner.spawn(command, setup).await?;
         let (Some(stdout), Some(stderr)) = (inner.stdout.take(), inner.stderr.take()) else {
             return Err(io::Error::other("the child has no pipes"));
         };
-        Ok(Local {
+        // Closes our copy of the inner socket, so that the outer one ends with the sandbox.
+        let sandbox = sandbox
+            .map(|sandbox| RunningSandbox::serve(sandbox.sockets.outside, sandbox.connected));
+        Ok(LocalChild {
             stdin: inner.stdin.take(),
-            lines: Lines::new(stdout),
+            stdout: Lines::new(stdout),
             stderr: Tail::follow(stderr),
             inner,
             mark,
-            launcher: launcher.clone(),
-            swept: false,
-            inside: None,
+            spawner: spawner.clone(),
+            is_swept: false,
+            sandbox,
         })
     }
 
-    /// Which processes are its own.
+    /// The child with all its descendants.
     ///
     /// # Errors
-    /// When it can't be looked at, or is reaped already.
-    pub(crate) fn family(&self) -> io::Result<Family> {
+    /// If it can't be examined, or has been reaped.
+    pub(crate) fn process_tree(&self) -> io::Result<ProcessTree> {
         let id = self.inner.id().ok_or(io::ErrorKind::NotFound)?;
-        Family::of(id)
+        ProcessTree::of(id)
     }
 
     /// The next line of standard output; none at its end. Cancel-safe.
     ///
     /// # Errors
-    /// What the pipe says.
+    /// The pipe's error.
     pub(crate) async fn next(&mut self) -> io::Result<Option<RawLine<'_>>> {
-        self.lines.next().await
+        self.stdout.next().await
+    }
+
+    /// The next bytes of standard output; empty at its end. Cancel-safe.
+    ///
+    /// # Errors
+    /// The pipe's error.
+    pub(crate) async fn next_chunk(&mut self) -> io::Result<Bytes> {
+        self.stdout.next_chunk().await
     }
 
     /// Writes `bytes` to standard input.
@@ -119,16 +117,16 @@ impl Local {
         let Some(stdin) = &mut self.stdin else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        timeout(WRITE_LIMIT, stdin.write_all(bytes))
+        timeout(WRITE_TIMEOUT, stdin.write_all(bytes))
             .await
             .unwrap_or(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Closes standard input, waits up to `grace` for the child to end by itself, and then makes
-    /// sure that nothing of it is left.
+    /// Closes standard input, waits up to `grace` for the child to exit by itself, and then kills whatever is
+    /// left.
     pub(crate) async fn end(mut self, grace: Duration) -> Exit {
         self.stdin = None;
-        let drained = async { while let Ok(Some(_)) = self.lines.next().await {} };
+        let drained = async { while let Ok(Some(_)) = self.stdout.next().await {} };
         let _ = timeout(grace, drained).await;
         let _ = timeout(grace, self.inner.wait()).await;
         self.kill().await
@@ -136,44 +134,46 @@ impl Local {
 
     /// Kills the child's process group, reaps it, and kills what it started elsewhere.
     pub(crate) async fn kill(mut self) -> Exit {
-        self.signal();
-        let status = timeout(REAP_LIMIT, self.inner.wait())
+        self.kill_group();
+        let status = timeout(REAP_TIMEOUT, self.inner.wait())
             .await
             .ok()
             .and_then(Result::ok);
-        self.launcher.sweep(self.mark.clone(), None).await;
-        self.swept = true;
+        self.spawner.sweep(self.mark.clone(), None).await;
+        self.is_swept = true;
         Exit {
             status,
-            last_words: self.stderr.last_words().await,
-            lost: None,
+            last_words: self.stderr.last_lines().await,
+            unknown_because: None,
         }
     }
 
-    /// Kills everything that the child started and that still runs, but not the child.
+    /// Kills every running process that the child started, but not the child.
     pub(crate) async fn kill_descendants(&self) {
-        if let Some(inside) = &self.inside {
-            return inside.sweep().await;
+        if let Some(sandbox) = &self.sandbox {
+            return sandbox.sweep().await;
         }
-        let keep = self.inner.id().and_then(|id| i32::try_from(id).ok());
-        self.launcher.sweep(self.mark.clone(), keep).await;
+        self.spawner.sweep(self.mark.clone(), self.id()).await;
     }
 
-    /// SIGKILL to the group, unless its leader is reaped and the number may name another.
-    fn signal(&self) {
-        let id = self.inner.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(group) = id.and_then(Pid::from_raw) {
-            // Fails only if the group is gone already, which is what is wanted.
+    /// None once it is reaped: then the number may belong to another process.
+    fn id(&self) -> Option<i32> {
+        self.inner.id().and_then(|id| i32::try_from(id).ok())
+    }
+
+    fn kill_group(&self) {
+        if let Some(group) = self.id().and_then(Pid::from_raw) {
+            // Fails only if the group is gone already.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
 
-impl Drop for Local {
+impl Drop for LocalChild {
     fn drop(&mut self) {
-        self.signal();
-        if !self.swept {
-            self.launcher.sweep_later(self.mark.clone());
+        self.kill_group();
+        if !self.is_swept {
+            self.spawner.sweep_later(self.mark.clone());
         }
     }
 }

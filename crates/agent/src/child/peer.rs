@@ -1,4 +1,4 @@
-//! The process at the other end of a unix socket, held so that its number keeps its meaning.
+//! The process at the other end of a unix socket, held by a descriptor so that its id stays valid.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -6,58 +6,58 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// `SO_PEERPIDFD` of Linux 6.5, as all architectures but PA-RISC and SPARC have it.
-const PEER_PIDFD: libc::c_int = 77;
+/// Since Linux 6.5; the value on all architectures but PA-RISC and SPARC.
+const SO_PEERPIDFD: libc::c_int = 77;
 
 /// The process that connected.
 pub(super) struct Peer {
-    /// Its number, as this process would call it.
+    /// Its process id in this namespace.
     pub(super) pid: i32,
     /// Readable once it has ended.
-    pub(super) held: OwnedFd,
+    pub(super) pidfd: OwnedFd,
 }
 
-/// Who connected `stream`.
+/// The process that connected `stream`.
 ///
 /// # Errors
-/// What the kernel says; ESRCH where the process is in no namespace that this one sees, or has ended.
+/// The kernel's error; `ESRCH` if the process has ended, or is in a namespace that is not visible here.
 pub(super) fn peer(stream: BorrowedFd<'_>) -> io::Result<Peer> {
-    let told = credentials(stream)?;
-    // Of a process in a namespace that this one does not see, the number is 0.
-    let pid = Pid::from_raw(told.pid).ok_or(rustix::io::Errno::SRCH)?;
-    let mut held: RawFd = -1;
-    let held = match option(stream, PEER_PIDFD, &mut held) {
+    let credentials = credentials(stream)?;
+    // 0 stands for a process in a namespace that is not visible here.
+    let pid = Pid::from_raw(credentials.pid).ok_or(rustix::io::Errno::SRCH)?;
+    let mut raw: RawFd = -1;
+    let pidfd = match option(stream, SO_PEERPIDFD, &mut raw) {
         // SAFETY: the kernel has just made this descriptor for the caller, and nothing else knows it.
-        Ok(()) => unsafe { OwnedFd::from_raw_fd(held) },
-        // An older kernel: the number, which another process may have since it connected.
+        Ok(()) => unsafe { OwnedFd::from_raw_fd(raw) },
+        // An older kernel: open it by its id, which may belong to another process by now.
         Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => {
             pidfd_open(pid, PidfdFlags::empty())?
         }
         Err(error) => return Err(error),
     };
     Ok(Peer {
-        pid: told.pid,
-        held,
+        pid: credentials.pid,
+        pidfd,
     })
 }
 
-/// The account of the process at the other end. Of a listening one, the account that it listened with.
+/// The uid of the process at the other end; of a listening process, the uid that it called `listen` with.
 ///
 /// # Errors
-/// What the kernel says.
-pub(crate) fn account_of(stream: BorrowedFd<'_>) -> io::Result<u32> {
-    credentials(stream).map(|told| told.uid)
+/// The kernel's error.
+pub(crate) fn peer_uid(stream: BorrowedFd<'_>) -> io::Result<u32> {
+    credentials(stream).map(|credentials| credentials.uid)
 }
 
-/// Not by rustix, whose `Pid` has no value for a process of another container: the kernel says 0.
+/// Without rustix: its `Pid` can't be 0, as the kernel reports it for a process of another container.
 fn credentials(stream: BorrowedFd<'_>) -> io::Result<libc::ucred> {
-    let mut told = libc::ucred {
+    let mut credentials = libc::ucred {
         pid: 0,
         uid: 0,
         gid: 0,
     };
-    option(stream, libc::SO_PEERCRED, &mut told)?;
-    Ok(told)
+    option(stream, libc::SO_PEERCRED, &mut credentials)?;
+    Ok(credentials)
 }
 
 fn option<T: Copy>(stream: BorrowedFd<'_>, name: libc::c_int, value: &mut T) -> io::Result<()> {
@@ -65,7 +65,7 @@ fn option<T: Copy>(stream: BorrowedFd<'_>, name: libc::c_int, value: &mut T) -> 
     let mut length = libc::socklen_t::try_from(size).map_err(io::Error::other)?;
     // SAFETY: `value` is a plain value of the option's type and `length` its size, so the kernel writes
     // within it; the descriptor is borrowed for the call.
-    let done = unsafe {
+    let result = unsafe {
         libc::getsockopt(
             stream.as_raw_fd(),
             libc::SOL_SOCKET,
@@ -74,8 +74,9 @@ fn option<T: Copy>(stream: BorrowedFd<'_>, name: libc::c_int, value: &mut T) -> 
             &raw mut length,
         )
     };
-    match done {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }

@@ -1,4 +1,4 @@
-//! Finds processes by a mark in their environment and kills them.
+//! Kills processes by a mark in their environment.
 
 use std::fs;
 use std::thread;
@@ -6,24 +6,35 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// A process that forks while it is looked for is found in the next round.
-const ROUNDS: usize = 20;
-const PAUSE: Duration = Duration::from_millis(5);
+/// The variable that marks the processes of a cell.
+pub(crate) const MARK: &str = "BREAKGLASS_CELL";
 
-/// Kills every process whose environment has an entry that begins with `mark`, but not `keep`;
-/// returns when none is left, or after a bounded number of rounds.
+/// Maximum number of searches: a process that forks during one is found in the next.
+const ROUNDS_MAX: usize = 20;
+const ROUND_DELAY: Duration = Duration::from_millis(5);
+
+/// The beginning of the marks of all processes of a cell.
+pub(crate) fn mark_prefix(cell: &str) -> String {
+    format!("{MARK}={cell}#")
+}
+
+/// Kills every process whose environment has an entry that begins with `mark`, except `keep`. Returns when none
+/// is left, or after [`ROUNDS_MAX`].
 pub(super) fn sweep(mark: &str, keep: Option<i32>) {
-    for _ in 0..ROUNDS {
+    for _ in 0..ROUNDS_MAX {
         let found: Vec<i32> = processes()
-            .filter(|id| Some(*id) != keep && marked(*id, mark))
+            .filter(|id| Some(*id) != keep && has_mark(*id, mark))
             .collect();
         if found.is_empty() {
             return;
         }
         found.into_iter().for_each(|id| kill(id, mark));
-        thread::sleep(PAUSE);
+        thread::sleep(ROUND_DELAY);
     }
-    tracing::warn!(mark, "processes of an ended agent are still there");
+    tracing::warn!(
+        mark,
+        "processes of an agent that has ended are still running"
+    );
 }
 
 fn processes() -> impl Iterator<Item = i32> {
@@ -31,8 +42,8 @@ fn processes() -> impl Iterator<Item = i32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// A process that is gone, a zombie, or another user's has no readable environment.
-fn marked(id: i32, mark: &str) -> bool {
+/// False if the environment is not readable: of a process that is gone, a zombie, or another user's.
+fn has_mark(id: i32, mark: &str) -> bool {
     let Ok(environment) = fs::read(format!("/proc/{id}/environ")) else {
         return false;
     };
@@ -41,14 +52,14 @@ fn marked(id: i32, mark: &str) -> bool {
         .any(|entry| entry.starts_with(mark.as_bytes()))
 }
 
-/// The mark is looked at again once the process is held by a file descriptor, so that a number
-/// that was given to another process meanwhile kills nobody.
+/// Checks the mark again with the process held by a descriptor: the number may meanwhile belong to another
+/// process.
 fn kill(id: i32, mark: &str) {
     let Some(pid) = Pid::from_raw(id) else { return };
     let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
         return;
     };
-    if marked(id, mark) {
+    if has_mark(id, mark) {
         let _ = pidfd_send_signal(&process, Signal::KILL);
     }
 }
@@ -60,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sweep_kills_what_carries_the_mark_and_nothing_else() {
+    fn a_sweep_kills_only_processes_with_the_mark() {
         let mark = format!("BREAKGLASS_TEST={}", uuid::Uuid::new_v4());
         let value = mark.split_once('=').unwrap().1;
         let start = |value: &str| {

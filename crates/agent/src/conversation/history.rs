@@ -1,4 +1,4 @@
-//! What the log says of an incident's earlier turns.
+//! An incident's earlier turns, read from the log.
 
 use std::collections::HashMap;
 
@@ -7,43 +7,43 @@ use breakglass_model::{EventBody, IncidentId, TurnNumber};
 use uuid::Uuid;
 
 use super::summary::Summary;
-use crate::crew::Crew;
+use crate::roster::AgentRoster;
 
-/// Events read at once.
-const BLOCK: usize = 2_000;
+/// Number of events per read.
+const READ_EVENTS: usize = 2_000;
 
-/// Whom the incident is about, its last turn, and the session that it ran in.
+/// The incident's target, its last turn, and the sessions of its agents.
 #[derive(Debug, Clone, Default)]
 pub(super) struct History {
     pub(super) target: String,
     pub(super) turn: TurnNumber,
-    /// The agent that had the last turn, where the log names one.
+    /// The agent of the last turn, if the log names one.
     pub(super) agent: Option<String>,
-    /// The last session of each agent; of those that the log names, by their names.
+    /// The last session of each agent by its name; `None` for turns without a named agent.
     sessions: HashMap<Option<String>, Uuid>,
 }
 
 impl History {
-    /// The session of the agent `name`. Where there was one agent alone, the log names none: it is the first.
-    pub(super) fn session_of(&self, name: &str, crew: &Crew) -> Option<Uuid> {
-        let first = crew.first().options.name == name;
-        let unnamed = first.then(|| self.sessions.get(&None)).flatten();
+    /// The session of the agent `name`. The log names no agent if there was only one: that is the first.
+    pub(super) fn session_of(&self, name: &str, roster: &AgentRoster) -> Option<Uuid> {
+        let is_first = roster.first().options.name == name;
+        let unnamed = is_first.then(|| self.sessions.get(&None)).flatten();
         let named = self.sessions.get(&Some(name.to_owned()));
         named.or(unnamed).copied()
     }
 
-    /// Whether the last turn was another agent's than `name`.
-    pub(super) fn is_new_to(&self, name: &str, crew: &Crew) -> bool {
+    /// Whether the last turn belonged to another agent than `name`.
+    pub(super) fn is_new_to(&self, name: &str, roster: &AgentRoster) -> bool {
         let last = self.agent.as_deref();
-        self.turn > 0 && last.unwrap_or(&crew.first().options.name) != name
+        self.turn > 0 && last.unwrap_or(&roster.first().options.name) != name
     }
 
     /// Reads the incident's log.
-    pub(super) async fn read(journal: &Log, incident: IncidentId) -> Result<History, LogError> {
+    pub(super) async fn read(log: &Log, incident: IncidentId) -> Result<History, LogError> {
         let mut history = History::default();
         let mut after = 0;
         loop {
-            let events = journal.events(incident, after, BLOCK).await?;
+            let events = log.events(incident, after, READ_EVENTS).await?;
             let Some(last) = events.last() else {
                 return Ok(history);
             };
@@ -63,31 +63,32 @@ impl History {
     }
 }
 
-/// What is told of the incident's turns before the last one that has begun.
+/// Summarizes the incident's turns before the last one that has begun.
 ///
 /// # Errors
-/// What the log says.
-pub(super) async fn summary(journal: &Log, incident: IncidentId) -> Result<Summary, LogError> {
-    let (mut summary, mut after) = (Summary::default(), 0);
-    let mut begun = None;
+/// The log's error.
+pub(super) async fn summary(log: &Log, incident: IncidentId) -> Result<Summary, LogError> {
+    let mut summary = Summary::default();
+    let mut after = 0;
+    let mut last_prompt = None;
     loop {
-        let events = journal.events(incident, after, BLOCK).await?;
+        let events = log.events(incident, after, READ_EVENTS).await?;
         let Some(last) = events.last() else {
             return Ok(summary);
         };
         after = last.seq;
         for event in &events {
-            // A prompt is a part of what was before only where another one follows.
+            // The last prompt is not part of the summary.
             match &event.body {
                 EventBody::Prompt { .. } => {
-                    if let Some(earlier) = begun.replace(event.body.clone()) {
+                    if let Some(earlier) = last_prompt.replace(event.body.clone()) {
                         summary.add(&earlier);
                     }
                 }
                 EventBody::TurnEnded { .. }
                 | EventBody::Text { .. }
                 | EventBody::CommandStarted { .. } => {
-                    if let Some(earlier) = begun.take() {
+                    if let Some(earlier) = last_prompt.take() {
                         summary.add(&earlier);
                     }
                     summary.add(&event.body);

@@ -1,16 +1,15 @@
-//! The CLI's questions of one turn while they are being decided.
+//! The tool uses of one turn that wait for a decision.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
+use breakglass_model::gateway::{ConversationHandle, ToolQuestion, ToolRuling};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use breakglass_model::gateway::{ConversationHandle, ToolQuestion, ToolRuling};
-
-/// How long withdrawn questions may take to be recorded as void.
-const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+/// Maximum time to record withdrawn questions as void.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Questions {
@@ -21,12 +20,12 @@ pub(super) struct Questions {
 impl Questions {
     pub(super) fn ask(
         &mut self,
-        post: &dyn ConversationHandle,
+        access: &dyn ConversationHandle,
         request: String,
         question: ToolQuestion,
     ) {
         let withdrawn = CancellationToken::new();
-        let decided = post.judge(question, withdrawn.clone());
+        let decided = access.judge(question, withdrawn.clone());
         self.withdrawn.insert(request.clone(), withdrawn);
         self.deciding.spawn(async move { (request, decided.await) });
     }
@@ -43,7 +42,7 @@ impl Questions {
         }
     }
 
-    /// The next question that is decided; waits for ever if none is open. Cancel-safe.
+    /// The next decision; waits for ever if no question is open. Cancel-safe.
     pub(super) async fn next(&mut self) -> (String, ToolRuling) {
         loop {
             match self.deciding.join_next().await {
@@ -51,18 +50,18 @@ impl Questions {
                     self.withdrawn.remove(&request);
                     return (request, ruling);
                 }
-                // It broke off; its question is open until the turn ends.
+                // The task failed; its question stays open until the turn ends.
                 Some(Err(_)) => {}
                 None => std::future::pending().await,
             }
         }
     }
 
-    /// Waits until all that were withdrawn are settled.
+    /// Waits until all questions are settled, after they were withdrawn.
     pub(super) async fn settled(&mut self) {
         let all = async { while self.deciding.join_next().await.is_some() {} };
-        if timeout(SETTLE_LIMIT, all).await.is_err() {
-            tracing::warn!("questions of an ended turn were not settled in time");
+        if timeout(SETTLE_TIMEOUT, all).await.is_err() {
+            tracing::warn!("questions of a turn that has ended were not settled in time");
         }
     }
 }

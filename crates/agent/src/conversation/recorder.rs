@@ -1,3 +1,5 @@
+//! Access to one incident's log, with a time limit.
+
 use std::time::Duration;
 
 use breakglass_log::{Log, LogError};
@@ -9,13 +11,13 @@ use super::history::{self, History};
 use super::summary::Summary;
 use crate::PromptError;
 
-/// How long the log may take to acknowledge an event.
-const LIMIT: Duration = Duration::from_secs(10);
+/// Maximum time for the log to acknowledge an event.
+const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Writes into one incident's log.
+/// Reads and writes one incident's log.
 #[derive(Clone)]
 pub(super) struct Recorder {
-    journal: Log,
+    log: Log,
     incident: IncidentId,
 }
 
@@ -24,15 +26,15 @@ pub(super) struct Recorder {
 pub(super) enum RecordError {
     #[error(transparent)]
     Log(#[from] LogError),
-    #[error("the log did not answer within {} s", LIMIT.as_secs())]
-    Late,
+    #[error("the log did not answer within {} s", LOG_TIMEOUT.as_secs())]
+    Timeout,
 }
 
 impl From<RecordError> for PromptError {
     fn from(error: RecordError) -> PromptError {
         match error {
             RecordError::Log(error) => PromptError::Unrecorded(error),
-            RecordError::Late => PromptError::Unavailable(format!(
+            RecordError::Timeout => PromptError::Unavailable(format!(
                 "The prompt could not be recorded, so the agent was not started: {error}."
             )),
         }
@@ -40,38 +42,38 @@ impl From<RecordError> for PromptError {
 }
 
 impl Recorder {
-    pub(super) fn new(journal: Log, incident: IncidentId) -> Recorder {
-        Recorder { journal, incident }
+    pub(super) fn new(log: Log, incident: IncidentId) -> Recorder {
+        Recorder { log, incident }
     }
 
     /// Appends durably.
     pub(super) async fn append(&self, actor: Actor, body: EventBody) -> Result<(), RecordError> {
-        match timeout(LIMIT, self.journal.append(self.incident, actor, body)).await {
+        match timeout(LOG_TIMEOUT, self.log.append(self.incident, actor, body)).await {
             Ok(appended) => Ok(appended.map(|_| ())?),
-            Err(_) => Err(RecordError::Late),
+            Err(_) => Err(RecordError::Timeout),
         }
     }
 
-    /// Appends if it can, and makes it known if it cannot.
+    /// Appends if possible, and reports it if not.
     pub(super) async fn record(&self, actor: Actor, body: EventBody) {
-        self.journal.record(self.incident, actor, body).await;
+        self.log.record(self.incident, actor, body).await;
     }
 
     pub(super) fn show(&self, frame: Frame) {
-        self.journal.publish(self.incident, frame);
+        self.log.publish(self.incident, frame);
     }
 
     pub(super) async fn summary(&self) -> Result<Summary, RecordError> {
-        match timeout(LIMIT, history::summary(&self.journal, self.incident)).await {
+        match timeout(LOG_TIMEOUT, history::summary(&self.log, self.incident)).await {
             Ok(summary) => Ok(summary?),
-            Err(_) => Err(RecordError::Late),
+            Err(_) => Err(RecordError::Timeout),
         }
     }
 
     pub(super) async fn history(&self) -> Result<History, RecordError> {
-        match timeout(LIMIT, History::read(&self.journal, self.incident)).await {
+        match timeout(LOG_TIMEOUT, History::read(&self.log, self.incident)).await {
             Ok(history) => Ok(history?),
-            Err(_) => Err(RecordError::Late),
+            Err(_) => Err(RecordError::Timeout),
         }
     }
 }

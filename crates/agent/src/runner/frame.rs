@@ -1,4 +1,4 @@
-//! What goes over the connection.
+//! The frames of the connection between server and runner.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -12,22 +12,22 @@ use tokio::io::AsyncRead;
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use crate::child::Exit;
-use crate::start::Plan;
+use crate::plan::Plan;
 
-/// The form of everything here; told first, so that two that don't fit say so.
+/// Version of this protocol. The first frame contains it, so that a mismatch is reported.
 pub(super) const VERSION: u32 = 2;
-/// The longest frame, without its length.
-const MAX_FRAME: usize = 256 * 1024;
-/// How much of a stream goes into one frame.
-pub(super) const CHUNK: usize = 64 * 1024;
+/// Maximum length of a frame without its length field.
+const FRAME_MAX_BYTES: usize = 256 * 1024;
+/// Maximum length of a stream's piece in one frame.
+pub(super) const CHUNK_MAX_BYTES: usize = 64 * 1024;
 
-/// What a process is started with.
+/// How to start a process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Start {
+pub(super) struct StartOrder {
     pub(super) version: u32,
-    /// None to say the version and end.
+    /// None to print the version and exit.
     pub(super) plan: Option<Plan>,
-    /// The agent's instructions, with the names of its machines in them.
+    /// The agent's instructions with the names of its machines.
     pub(super) instructions: String,
     pub(super) ssh_config: String,
     pub(super) known_hosts: String,
@@ -37,22 +37,22 @@ pub(super) struct Start {
 /// From the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Order {
-    Start(Box<Start>),
+    Start(Box<StartOrder>),
     /// Bytes for standard input.
     Input(Bytes),
-    /// Close standard input, give it this long, and see to it that nothing is left.
+    /// Close standard input, wait this long for the process to exit, and kill whatever is left.
     End(Duration),
     Kill,
-    /// Kill what the process has started and that still runs, but not itself.
+    /// Kill every running process that the process started, but not itself.
     Sweep,
 }
 
 /// From the runner.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// It runs; whether it has a login of the model's API.
+    /// The process runs; whether it has a login of the model's API.
     Started(bool),
-    /// It does not; a sentence.
+    /// It was not started; a sentence.
     Refused(String),
     /// Bytes of standard output.
     Output(Bytes),
@@ -64,18 +64,17 @@ pub(super) enum Report {
 }
 
 #[derive(Serialize, Deserialize)]
-struct End {
-    /// As `wait` tells it.
+struct ExitReport {
+    /// As `wait` returns it.
     status: Option<i32>,
     last_words: String,
 }
 
 /// A kind of frame that can be written and read.
 pub(super) trait Frame: Sized {
-    /// The byte that tells the kind, and the rest.
+    /// The byte of its kind, and its payload.
     fn parts(&self) -> io::Result<(u8, Bytes)>;
-    /// The opposite.
-    fn from_parts(kind: u8, rest: Bytes) -> io::Result<Self>;
+    fn from_parts(kind: u8, payload: Bytes) -> io::Result<Self>;
 }
 
 impl Frame for Order {
@@ -92,12 +91,12 @@ impl Frame for Order {
         })
     }
 
-    fn from_parts(kind: u8, mut rest: Bytes) -> io::Result<Order> {
+    fn from_parts(kind: u8, mut payload: Bytes) -> io::Result<Order> {
         match kind {
-            b'S' => Ok(Order::Start(serde_json::from_slice(&rest)?)),
-            b'I' => Ok(Order::Input(rest)),
+            b'S' => Ok(Order::Start(serde_json::from_slice(&payload)?)),
+            b'I' => Ok(Order::Input(payload)),
             b'E' => Ok(Order::End(Duration::from_millis(
-                rest.try_get_u32().map_err(io::Error::other)?.into(),
+                payload.try_get_u32().map_err(io::Error::other)?.into(),
             ))),
             b'K' => Ok(Order::Kill),
             b'W' => Ok(Order::Sweep),
@@ -115,7 +114,7 @@ impl Frame for Report {
             Report::Eof => (b'f', Bytes::new()),
             Report::Swept => (b'w', Bytes::new()),
             Report::Ended(exit) => {
-                let end = End {
+                let end = ExitReport {
                     status: exit.status.map(ExitStatus::into_raw),
                     last_words: exit.last_words.clone(),
                 };
@@ -124,19 +123,19 @@ impl Frame for Report {
         })
     }
 
-    fn from_parts(kind: u8, rest: Bytes) -> io::Result<Report> {
+    fn from_parts(kind: u8, payload: Bytes) -> io::Result<Report> {
         Ok(match kind {
-            b's' => Report::Started(rest.first() == Some(&1)),
-            b'r' => Report::Refused(String::from_utf8_lossy(&rest).into_owned()),
-            b'o' => Report::Output(rest),
+            b's' => Report::Started(payload.first() == Some(&1)),
+            b'r' => Report::Refused(String::from_utf8_lossy(&payload).into_owned()),
+            b'o' => Report::Output(payload),
             b'f' => Report::Eof,
             b'w' => Report::Swept,
             b'e' => {
-                let end: End = serde_json::from_slice(&rest)?;
+                let end: ExitReport = serde_json::from_slice(&payload)?;
                 Report::Ended(Exit {
                     status: end.status.map(ExitStatus::from_raw),
                     last_words: end.last_words,
-                    lost: None,
+                    unknown_because: None,
                 })
             }
             _ => return Err(unknown(kind)),
@@ -148,22 +147,22 @@ fn unknown(kind: u8) -> io::Error {
     io::Error::other(format!("a frame of the unknown kind {kind:#04x}"))
 }
 
-/// The bytes of a frame.
+/// Encodes a frame with its length field.
 ///
 /// # Errors
 /// If it is too long.
 pub(super) fn encode(frame: &impl Frame) -> io::Result<Bytes> {
-    let (kind, rest) = frame.parts()?;
-    let length = rest.len() + 1;
-    if length > MAX_FRAME {
+    let (kind, payload) = frame.parts()?;
+    let length = payload.len() + 1;
+    if length > FRAME_MAX_BYTES {
         return Err(io::Error::other(format!(
-            "a frame of {length} bytes is longer than {MAX_FRAME}"
+            "a frame of {length} bytes is longer than {FRAME_MAX_BYTES}"
         )));
     }
     let mut bytes = Vec::with_capacity(4 + length);
     bytes.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
     bytes.push(kind);
-    bytes.extend_from_slice(&rest);
+    bytes.extend_from_slice(&payload);
     Ok(bytes.into())
 }
 
@@ -173,7 +172,7 @@ pub(super) struct Frames<R>(FramedRead<R, LengthDelimitedCodec>);
 impl<R: AsyncRead + Unpin> Frames<R> {
     pub(super) fn new(input: R) -> Frames<R> {
         let codec = LengthDelimitedCodec::builder()
-            .max_frame_length(MAX_FRAME)
+            .max_frame_length(FRAME_MAX_BYTES)
             .new_codec();
         Frames(FramedRead::new(input, codec))
     }
@@ -181,7 +180,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     /// The next frame; none at the end. Cancel-safe.
     ///
     /// # Errors
-    /// What the connection says, and what is no frame of this kind.
+    /// The connection's error, or an invalid frame.
     pub(super) async fn next<F: Frame>(&mut self) -> io::Result<Option<F>> {
         let Some(frame) = self.0.next().await else {
             return Ok(None);

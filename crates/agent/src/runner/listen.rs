@@ -1,11 +1,9 @@
-//! The runner: listens, looks at who connects, and gives each connection a session.
+//! The runner: listens, checks who connects, and runs a session for each connection.
 
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream as Probe;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,48 +15,27 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::frame::{Report, encode};
-use super::{porter, session};
-use crate::child::{self, Launcher};
-use crate::{AgentOptions, cell};
+use super::options::{RunnerOptions, Shared};
+use super::socket::bind_for_all;
+use super::{bastion_sockets, session};
+use crate::cell;
+use crate::child::{Spawner, mark_prefix};
 
-/// Connections beyond the processes that may live: one asks for the version meanwhile.
-const SPARE: usize = 2;
-/// How long the system may take to have room for another connection.
-const ROOM: Duration = Duration::from_millis(100);
-/// How long a refusal may take to be sent.
-const REFUSAL_LIMIT: Duration = Duration::from_secs(2);
+/// Number of connections beyond the maximum number of processes, for requests of the version.
+const SPARE_CONNECTIONS: usize = 2;
+/// Delay after a connection could not be accepted.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Maximum time to send a refusal.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a runner is started with.
-#[derive(Debug, Clone)]
-pub struct RunnerOptions {
-    /// Where it listens: in a directory that it shares with the server.
-    pub socket: PathBuf,
-    /// The uids that it works for. The kernel tells who connects.
-    pub peers: Vec<u32>,
-    /// The CLI and its cell. The login of the model's API is in `env`; names, models and limits of
-    /// turns are the server's affair.
-    pub agent: AgentOptions,
-    /// Where `ssh_config` and `known_hosts` are put, which come from the server. `{cell}` in them
-    /// stands for this directory, `{program}` for this program.
-    pub ssh_dir: PathBuf,
-}
-
-/// What every session shares.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) options: RunnerOptions,
-    pub(super) launcher: Launcher,
-    pub(super) end: CancellationToken,
-}
-
-/// A runner that listens.
+/// A listening runner.
 pub struct Runner {
     listener: UnixListener,
     shared: Arc<Shared>,
     tasks: TaskTracker,
     slots: Arc<Semaphore>,
-    /// Says that the cell's processes are this runner's.
-    _cell: Option<fs::File>,
+    /// Makes this runner the owner of the cell's processes.
+    _cell_lock: Option<fs::File>,
 }
 
 impl fmt::Debug for Runner {
@@ -68,31 +45,32 @@ impl fmt::Debug for Runner {
 }
 
 impl Runner {
-    /// Listens, and sweeps up what an earlier runner of this cell has left.
+    /// Listens, and kills the leftovers of an earlier runner of this cell.
     ///
     /// # Errors
     /// If another runner listens there, or the socket can't be made.
-    pub fn bind(options: RunnerOptions, end: CancellationToken) -> io::Result<Runner> {
-        let listener = listen(&options)?;
-        // What an earlier runner left there is nobody's.
-        let _gone = fs::remove_dir_all(porter::root(&options.socket));
-        let launcher = Launcher::start(options.agent.account, options.agent.walls.clone());
-        let cell = cell::claim(&options.agent);
-        if cell.is_some() {
-            launcher.sweep_later(child::mark_of(&options.agent.home.to_string_lossy()));
+    pub fn bind(options: RunnerOptions, shutdown: CancellationToken) -> io::Result<Runner> {
+        let listener = listen(&options.socket)?;
+        // The leftovers of an earlier runner; there may be none.
+        let _ = fs::remove_dir_all(bastion_sockets::root(&options.socket));
+        let agent = &options.agent;
+        let spawner = Spawner::start(agent.account, agent.confinement.clone());
+        let cell_lock = cell::lock(agent);
+        if cell_lock.is_some() {
+            spawner.sweep_later(mark_prefix(&agent.home.to_string_lossy()));
         }
-        let slots = Arc::new(Semaphore::new(options.agent.max_processes + SPARE));
+        let slots = Arc::new(Semaphore::new(agent.max_processes + SPARE_CONNECTIONS));
         let shared = Shared {
             options,
-            launcher,
-            end,
+            spawner,
+            shutdown,
         };
         Ok(Runner {
             listener,
             shared: Arc::new(shared),
             tasks: TaskTracker::new(),
             slots,
-            _cell: cell,
+            _cell_lock: cell_lock,
         })
     }
 
@@ -100,14 +78,14 @@ impl Runner {
     pub async fn run(self) {
         loop {
             let accepted = tokio::select! {
-                () = self.shared.end.cancelled() => break,
+                () = self.shared.shutdown.cancelled() => break,
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
                 Ok((stream, _)) => self.admit(stream),
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be taken");
-                    tokio::time::sleep(ROOM).await;
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
@@ -121,14 +99,14 @@ impl Runner {
         let peers = &self.shared.options.peers;
         if !uid.as_ref().is_ok_and(|uid| peers.contains(uid)) {
             tracing::warn!(?uid, ?peers, "a connection was refused: not a peer's uid");
-            let why = "The agent's runner does not work for the account of this server. Start it \
-                       with --peer-uid and the server's uid.";
-            self.tasks.spawn(refuse(stream, why.to_owned()));
+            let reason = "The agent's runner does not work for the account of this server. Start it \
+                          with --peer-uid and the server's uid.";
+            self.tasks.spawn(refuse(stream, reason));
             return;
         }
         let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else {
-            let why = "The agent's runner has all processes at work that it may have.";
-            self.tasks.spawn(refuse(stream, why.to_owned()));
+            let reason = "The agent's runner has all processes at work that it may have.";
+            self.tasks.spawn(refuse(stream, reason));
             return;
         };
         let shared = Arc::clone(&self.shared);
@@ -139,24 +117,19 @@ impl Runner {
     }
 }
 
-/// Says why, and hangs up.
-async fn refuse(mut stream: UnixStream, why: String) {
-    if let Ok(frame) = encode(&Report::Refused(why)) {
-        let _ = timeout(REFUSAL_LIMIT, stream.write_all(&frame)).await;
+async fn refuse(mut stream: UnixStream, reason: &str) {
+    if let Ok(frame) = encode(&Report::Refused(reason.to_owned())) {
+        let _ = timeout(REFUSAL_TIMEOUT, stream.write_all(&frame)).await;
     }
 }
 
-/// Who may come in is told by the peer's uid and by who reaches the directory; so the socket itself
-/// is open to all.
-fn listen(options: &RunnerOptions) -> io::Result<UnixListener> {
-    let path = &options.socket;
-    match Probe::connect(path) {
+/// Replaces a socket on which no process listens any more.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => return Err(io::ErrorKind::AddrInUse.into()),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)?,
-        // There is none yet; what else there may be, binding says.
+        // Usually there is none yet; `bind` reports anything else.
         Err(_) => {}
     }
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-    Ok(listener)
+    bind_for_all(path)
 }

@@ -1,36 +1,37 @@
-//! The CLI in another container: a runner there starts it, and the server reaches it by a socket in
-//! a directory that both share.
+//! The CLI in another container: a runner there starts it, and the server reaches the runner over a socket in a
+//! directory that both share.
 //!
 //! ```text
 //!   server                                runner
-//!     │ ── connects, once a process ────────►│  the peer's uid is looked at
-//!     │ ── Start (JSON; never a secret) ────►│
-//!     │ ◄──────────── Started, or Refused ── │  the CLI runs, in the runner's own cell
+//!     │ ── connects, once per process ──────►│  checks the peer's uid
+//!     │ ── Start (JSON, without secrets) ───►│
+//!     │ ◄──────────── Started or Refused ─── │  the CLI runs in the runner's own cell
 //!     │ ── Input, Sweep ────────────────────►│
 //!     │ ◄────────────── Output, Eof, Swept ──│
 //!     │ ── End or Kill ─────────────────────►│
 //!     │ ◄──────────────────────────── Ended ─│
 //! ```
 //!
-//! Each frame is a length of four bytes, big-endian, a byte that tells its kind, and at most
-//! 256 KiB. The connection is the process's life: when it goes, because the server died, the runner
-//! kills the process and all that it started; when the runner dies, the server sees the connection
-//! go and ends the turn. So neither needs to know anything of the other's earlier life.
+//! A frame is its length (four bytes, big-endian), one byte for its kind, and a payload of at most 256 KiB. The
+//! process lives as long as the connection: if the server dies, the runner kills the process and everything that
+//! it started; if the runner dies, the server ends the turn.
 //!
-//! The bastion's sockets are the server's, which does not see who connects from here; a porter stands at
-//! sockets of the runner's own in front of them.
-//!
-//! The login of the model's API is the runner's alone, and the key of guest and host the server's.
+//! The server can't examine the processes that connect from here, so the runner checks them at sockets of its
+//! own ([`bastion_sockets`]). The login of the model's API stays with the runner, and the key of guest and host
+//! with the server.
 
+mod bastion_sockets;
 mod client;
 mod frame;
 mod listen;
-mod porter;
+mod options;
 mod session;
+mod socket;
 
 #[cfg(test)]
 mod tests;
 
-pub use listen::{Runner, RunnerOptions};
+pub use listen::Runner;
+pub use options::RunnerOptions;
 
-pub(crate) use client::Remote;
+pub(crate) use client::RemoteChild;

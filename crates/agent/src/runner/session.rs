@@ -12,46 +12,55 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::frame::{CHUNK, Frames, Order, Report, Start, VERSION, encode};
-use super::listen::Shared;
-use super::porter::{self, Porter};
-use crate::agents::is_model_name;
-use crate::child::{Exit, Local, MARK};
-use crate::health::has_login;
-use crate::ssh_files::write_ssh_files;
-use crate::start::{Plan, start_here};
-use crate::wire::{RawLine, stub};
+use super::bastion_sockets::{self, BastionSockets};
+use super::frame::{Frames, Order, Report, StartOrder, VERSION, encode};
+use super::options::Shared;
+use crate::cell::{self, Program, SshFiles, write_ssh_files};
+use crate::child::{Exit, LocalChild, MARK};
+use crate::login::has_login;
+use crate::model_name::is_model_name;
+use crate::plan::Plan;
+use crate::sandbox::no_connections;
 
-/// How long the server may take to say what is to be started.
-const START_LIMIT: Duration = Duration::from_secs(10);
-/// How long it may take to read what is left for it.
-const FLUSH_LIMIT: Duration = Duration::from_secs(5);
-/// Frames that wait to be written.
-const QUEUE: usize = 2;
+/// Maximum time for the server to send its start order.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time for the server to read a report.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of frames that wait to be written.
+const REPORT_QUEUE: usize = 2;
+/// Maximum length of a machine's name.
+const NAME_MAX_BYTES: usize = 63;
 
 pub(super) async fn run(stream: UnixStream, shared: &Shared) {
     let (input, output) = stream.into_split();
     let mut frames = Frames::new(input);
-    let (reports, queue) = mpsc::channel(QUEUE);
+    let (reports, queue) = mpsc::channel(REPORT_QUEUE);
     let mut writer = JoinSet::new();
     writer.spawn(write(queue, output));
-    match begin(&mut frames, shared).await {
-        Ok((child, _porter)) => {
-            let signed_in = has_login(&shared.options.agent);
-            report(&reports, &Report::Started(signed_in)).await;
-            let exit = Session::new(frames, child, &reports).run(shared).await;
+    match start(&mut frames, shared).await {
+        Ok((child, _sockets)) => {
+            let has_login = has_login(&shared.options.agent);
+            report(&reports, &Report::Started(has_login)).await;
+            let session = Session {
+                frames,
+                child,
+                reports: &reports,
+                pending: VecDeque::new(),
+                stdout_ended: false,
+            };
+            let exit = session.run(shared).await;
             report(&reports, &Report::Ended(exit)).await;
         }
-        Err(why) => report(&reports, &Report::Refused(why)).await,
+        Err(reason) => report(&reports, &Report::Refused(reason)).await,
     }
     drop(reports);
-    let _ = timeout(FLUSH_LIMIT, writer.join_next()).await;
+    let _ = timeout(REPORT_TIMEOUT, writer.join_next()).await;
 }
 
-/// Queues a frame; the server may be gone.
+/// Queues a frame. Ignore errors: the server may be gone.
 async fn report(reports: &mpsc::Sender<Bytes>, report: &Report) {
     if let Ok(frame) = encode(report) {
-        let _ = timeout(FLUSH_LIMIT, reports.send(frame)).await;
+        let _ = timeout(REPORT_TIMEOUT, reports.send(frame)).await;
     }
 }
 
@@ -63,189 +72,173 @@ async fn write(mut frames: mpsc::Receiver<Bytes>, mut output: OwnedWriteHalf) {
     }
 }
 
-/// Starts what the first frame asks for.
+/// Starts the process that the first frame orders.
 ///
 /// # Errors
 /// A sentence for the server.
-async fn begin(
+async fn start(
     frames: &mut Frames<OwnedReadHalf>,
     shared: &Shared,
-) -> Result<(Local, Option<Porter>), String> {
-    let mut start = match timeout(START_LIMIT, frames.next()).await {
-        Ok(Ok(Some(Order::Start(start)))) => start,
-        Ok(Err(error)) => return Err(misfit(&error.to_string())),
-        _ => return Err(misfit("it did not say what to start")),
+) -> Result<(LocalChild, Option<BastionSockets>), String> {
+    let mut order = match timeout(START_TIMEOUT, frames.next()).await {
+        Ok(Ok(Some(Order::Start(order)))) => order,
+        Ok(Err(error)) => return Err(incompatible(&error.to_string())),
+        _ => return Err(incompatible("it sent no start order")),
     };
-    check(&start)?;
-    let ssh_dir = &shared.options.ssh_dir;
-    // Without keys of machines it reaches none, and what is there is another's who does.
-    if !start.known_hosts.is_empty() {
-        let written = std::env::current_exe().and_then(|program| {
-            let seen = (ssh_dir.as_path(), program.as_path());
-            write_ssh_files(ssh_dir, seen, &start.ssh_config, &start.known_hosts)
-        });
-        written.map_err(|error| {
-            let dir = ssh_dir.display();
-            format!("The runner's directory {dir} can't be written: {error}. Set its owner there.")
-        })?;
+    check(&order)?;
+    // A server that reaches no machine sends no host keys, and must not overwrite those of another one.
+    if !order.known_hosts.is_empty() {
+        write_server_files(&order, shared)?;
     }
     let mut options = shared.options.agent.clone();
-    options.max_api_retries = start.max_api_retries;
-    let porter = match &mut start.plan {
-        Some(plan) => Porter::stand(plan, shared).map_err(|error| no_way(shared, &error))?,
+    options.max_api_retries = order.max_api_retries;
+    let sockets = match &mut order.plan {
+        Some(plan) => {
+            BastionSockets::open(plan, shared).map_err(|error| no_sockets(shared, &error))?
+        }
         None => None,
     };
-    let plan = start
-        .plan
-        .as_ref()
-        .map(|plan| (plan, start.instructions.as_str()));
-    let child = start_here(&options, &shared.launcher, plan).await?;
-    if let Some(porter) = &porter {
-        // One that has ended already needs no way.
-        let _ = child.family().map(|family| porter.open_to(family));
+    let program = order.plan.as_ref().map_or(Program::Version, |plan| {
+        Program::Conversation(plan, &order.instructions)
+    });
+    let child = cell::start(&options, &shared.spawner, program, no_connections()).await?;
+    if let (Some(sockets), Ok(tree)) = (&sockets, child.process_tree()) {
+        sockets.admit(tree);
     }
-    Ok((child, porter))
+    Ok((child, sockets))
 }
 
-fn no_way(shared: &Shared, error: &io::Error) -> String {
-    let dir = porter::root(&shared.options.socket);
+fn write_server_files(order: &StartOrder, shared: &Shared) -> Result<(), String> {
+    let dir = &shared.options.ssh_dir;
+    let written = std::env::current_exe().and_then(|program| {
+        let files = SshFiles {
+            cell: dir,
+            program: &program,
+            config: &order.ssh_config,
+            known_hosts: &order.known_hosts,
+        };
+        write_ssh_files(dir, files)
+    });
+    written.map_err(|error| {
+        let dir = dir.display();
+        format!("The runner's directory {dir} can't be written: {error}. Set its owner there.")
+    })
+}
+
+fn no_sockets(shared: &Shared, error: &io::Error) -> String {
+    let dir = bastion_sockets::root(&shared.options.socket);
     let dir = dir.display();
     format!(
         "The runner's sockets could not be made in {dir}: {error}. Set the owner of the directory above."
     )
 }
 
-fn misfit(why: &str) -> String {
-    format!("The agent's runner does not understand this server: {why}. Run both in one version.")
+fn incompatible(reason: &str) -> String {
+    format!(
+        "The agent's runner does not understand this server: {reason}. Run both in one version."
+    )
 }
 
-/// What is started becomes arguments, a file's name and variables: nothing odd may be in it.
-fn check(start: &Start) -> Result<(), String> {
-    if start.version != VERSION {
-        return Err(misfit(&format!("it speaks version {}", start.version)));
+/// The order becomes arguments, file names and variables, so each part is checked.
+fn check(order: &StartOrder) -> Result<(), String> {
+    if order.version != VERSION {
+        return Err(incompatible(&format!(
+            "it speaks version {}",
+            order.version
+        )));
     }
-    let Some(plan) = &start.plan else {
+    let Some(plan) = &order.plan else {
         return Ok(());
     };
-    let named = [&plan.names.guest, &plan.names.host]
-        .into_iter()
-        .all(|name| is_plain_name(name));
-    if !named || !is_model_name(&plan.model) {
-        return Err(misfit("a name in it is none"));
+    let names = [&plan.names.guest, &plan.names.host];
+    if !names.into_iter().all(|name| is_machine_name(name)) || !is_model_name(&plan.model) {
+        return Err(incompatible("it sent an invalid name"));
     }
-    if let Some(name) = odd_variable(plan) {
-        return Err(misfit(&format!("it sets the variable {name:?}")));
+    if let Some(name) = forbidden_variable(plan) {
+        return Err(incompatible(&format!("it sets the variable {name:?}")));
     }
     Ok(())
 }
 
-fn is_plain_name(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    !name.is_empty() && name.len() <= 63 && !name.starts_with('-') && name.bytes().all(fits)
+fn is_machine_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=NAME_MAX_BYTES).contains(&name.len())
+        && !name.starts_with('-')
+        && name.bytes().all(is_allowed)
 }
 
 /// A variable that could change more than how the agent reaches its machines.
-fn odd_variable(plan: &Plan) -> Option<&str> {
-    let fits = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
-    let mut odd = plan.env.iter().filter(|(name, value)| {
-        let ours = name.starts_with("BREAKGLASS_") && name.bytes().all(fits) && name != MARK;
-        !ours || value.contains('\0')
+fn forbidden_variable(plan: &Plan) -> Option<&str> {
+    let is_allowed = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+    let forbidden = plan.env.iter().find(|(name, value)| {
+        let is_ours =
+            name.starts_with("BREAKGLASS_") && name.bytes().all(is_allowed) && name != MARK;
+        !is_ours || value.contains('\0')
     });
-    odd.next().map(|(name, _)| name.as_str())
+    forbidden.map(|(name, _)| name.as_str())
 }
 
-/// Why a session ends.
-enum Ending {
-    /// By the server's order, after this long for the process to end by itself.
-    Asked(Duration),
+/// How a session stops.
+enum Stop {
+    /// After this grace period for the process to exit by itself.
+    End(Duration),
     Kill,
 }
 
 struct Session<'a> {
     frames: Frames<OwnedReadHalf>,
-    child: Local,
+    child: LocalChild,
     reports: &'a mpsc::Sender<Bytes>,
-    /// Frames that are still to be queued; the next line is read when there is none.
+    /// Frames that are not queued yet. The child's output is read only while there are none.
     pending: VecDeque<Bytes>,
-    /// Standard output has ended.
-    over: bool,
+    stdout_ended: bool,
 }
 
-impl<'a> Session<'a> {
-    fn new(
-        frames: Frames<OwnedReadHalf>,
-        child: Local,
-        reports: &'a mpsc::Sender<Bytes>,
-    ) -> Session<'a> {
-        Session {
-            frames,
-            child,
-            reports,
-            pending: VecDeque::new(),
-            over: false,
-        }
-    }
-
-    /// Relays until the server ends the process or is gone; then nothing of it is left.
+impl Session<'_> {
+    /// Relays until the server ends the process or is gone. Then nothing of the process is left.
     async fn run(mut self, shared: &Shared) -> Exit {
         loop {
             let step = tokio::select! {
                 biased;
-                () = shared.end.cancelled() => Err(Ending::Kill),
+                () = shared.shutdown.cancelled() => Err(Stop::Kill),
                 order = self.frames.next() => self.obey(order).await,
-                room = self.reports.reserve(), if !self.pending.is_empty() => match room {
-                    Ok(room) => {
-                        if let Some(frame) = self.pending.pop_front() {
-                            room.send(frame);
+                permit = self.reports.reserve(), if !self.pending.is_empty() => {
+                    match (permit, self.pending.pop_front()) {
+                        (Ok(permit), Some(frame)) => {
+                            permit.send(frame);
+                            Ok(())
                         }
-                        Ok(())
+                        _ => Err(Stop::Kill),
                     }
-                    Err(_) => Err(Ending::Kill),
-                },
-                line = self.child.next(), if self.pending.is_empty() && !self.over => {
-                    self.pending = match line {
-                        Ok(Some(RawLine::Whole(line))) => chunks(line),
-                        Ok(Some(RawLine::TooLong(outline))) => {
-                            chunks(stub(&outline.line()).as_bytes())
-                        }
-                        Ok(None) | Err(_) => {
-                            self.over = true;
-                            encode(&Report::Eof).into_iter().collect()
-                        }
-                    };
+                }
+                chunk = self.child.next_chunk(), if self.pending.is_empty() && !self.stdout_ended => {
+                    let chunk = chunk.unwrap_or_default();
+                    self.stdout_ended = chunk.is_empty();
+                    let report = if self.stdout_ended { Report::Eof } else { Report::Output(chunk) };
+                    self.pending.extend(encode(&report));
                     Ok(())
                 }
             };
             match step {
                 Ok(()) => {}
-                Err(Ending::Kill) => return self.child.kill().await,
-                Err(Ending::Asked(grace)) => return self.child.end(grace).await,
+                Err(Stop::Kill) => return self.child.kill().await,
+                Err(Stop::End(grace)) => return self.child.end(grace).await,
             }
         }
     }
 
-    async fn obey(&mut self, order: io::Result<Option<Order>>) -> Result<(), Ending> {
+    async fn obey(&mut self, order: io::Result<Option<Order>>) -> Result<(), Stop> {
         match order {
-            // A CLI that takes no input any more is about to end, and that is told.
+            // Ignore the error: a CLI that reads no input is about to end, and that is reported.
             Ok(Some(Order::Input(bytes))) => drop(self.child.send(&bytes).await),
             Ok(Some(Order::Sweep)) => {
                 self.child.kill_descendants().await;
                 self.pending.extend(encode(&Report::Swept));
             }
-            Ok(Some(Order::End(grace))) => return Err(Ending::Asked(grace)),
-            // A second start, an end and an unreadable frame alike: this server is no more.
-            Ok(Some(Order::Kill | Order::Start(_)) | None) | Err(_) => return Err(Ending::Kill),
+            Ok(Some(Order::End(grace))) => return Err(Stop::End(grace)),
+            // The server kills the process, is gone, or sends nonsense.
+            Ok(Some(Order::Kill | Order::Start(_)) | None) | Err(_) => return Err(Stop::Kill),
         }
         Ok(())
     }
-}
-
-/// A line, with its newline, in as many frames as it needs.
-fn chunks(line: &[u8]) -> VecDeque<Bytes> {
-    let mut all: VecDeque<Bytes> = line
-        .chunks(CHUNK)
-        .filter_map(|chunk| encode(&Report::Output(Bytes::copy_from_slice(chunk))).ok())
-        .collect();
-    all.extend(encode(&Report::Output(Bytes::from_static(b"\n"))));
-    all
 }

@@ -1,4 +1,4 @@
-//! The connection, seen from a server that is not one of ours.
+//! The runner's protocol, driven by a test in the place of the server.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,13 +13,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::frame::{Frame, Frames, Order, Report, Start, VERSION, encode};
+use super::frame::{Frame, Frames, Order, Report, StartOrder, VERSION, encode};
 use super::{Runner, RunnerOptions};
-use crate::cell::Session;
-use crate::start::Plan;
+use crate::plan::{CliSession, Plan};
 use crate::{AgentOptions, TargetNames};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A runner whose CLI is a shell script.
 struct Scene {
@@ -40,7 +39,7 @@ impl Scene {
         std::fs::set_permissions(&command, std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut agent = AgentOptions::new(command, dir.path().join("home"));
         agent.env = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
-        agent.lend("/runbooks".into());
+        agent.set_library("/runbooks".into());
         let options = RunnerOptions {
             socket: dir.path().join("sock"),
             peers,
@@ -66,7 +65,7 @@ impl Scene {
 
     async fn end(self) {
         self.end.cancel();
-        timeout(LIMIT, self.running).await.unwrap().unwrap();
+        timeout(DEADLINE, self.running).await.unwrap().unwrap();
     }
 }
 
@@ -84,7 +83,10 @@ impl Server {
     }
 
     async fn next(&mut self) -> Option<Report> {
-        timeout(LIMIT, self.frames.next()).await.unwrap().unwrap()
+        timeout(DEADLINE, self.frames.next())
+            .await
+            .unwrap()
+            .unwrap()
     }
 
     async fn refusal(&mut self) -> String {
@@ -94,9 +96,9 @@ impl Server {
         }
     }
 
-    /// Starts what the scene's script does.
+    /// Starts the scene's script.
     async fn start(&mut self) {
-        self.send(Order::Start(Box::new(start()))).await;
+        self.send(Order::Start(Box::new(start_order()))).await;
         let report = self.next().await;
         assert!(matches!(report, Some(Report::Started(false))), "{report:?}");
     }
@@ -114,17 +116,17 @@ impl Server {
     }
 }
 
-fn start() -> Start {
+fn start_order() -> StartOrder {
     let (guest, host) = ("devvm".to_owned(), "pve".to_owned());
-    Start {
+    StartOrder {
         version: VERSION,
         plan: Some(Plan {
             names: TargetNames { guest, host },
             conversation: "one".to_owned(),
-            session: Session::New(Uuid::nil()),
+            session: CliSession::New(Uuid::nil()),
             model: "sonnet".to_owned(),
             env: vec![("BREAKGLASS_BASTION".to_owned(), "/run/x".to_owned())],
-            pass: None,
+            credential: None,
         }),
         instructions: "Be brief.".to_owned(),
         ssh_config: "UserKnownHostsFile \"{cell}/known_hosts\"\n".to_owned(),
@@ -135,25 +137,25 @@ fn start() -> Start {
 
 async fn until_gone(id: i32) {
     let gone = async {
-        while lives(id) {
+        while is_alive(id) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(LIMIT, gone).await.expect("the process is gone");
+    timeout(DEADLINE, gone).await.expect("the process is gone");
 }
 
 /// Whether a process is there and not a zombie.
-fn lives(id: i32) -> bool {
+fn is_alive(id: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     stat.rsplit_once(") ")
         .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-/// Prints its own id, and leaves a process in a session of its own behind.
-const STRAY: &str = "setsid sleep 61 & echo $!; cat";
+/// Prints the id of a process that it leaves behind in another session.
+const LEAVE_PROCESS: &str = "setsid sleep 61 & echo $!; cat";
 
 #[tokio::test]
-async fn a_process_gets_its_files_variables_and_input_and_its_end_is_told() {
+async fn a_process_gets_its_files_variables_and_input_and_its_exit_is_reported() {
     let scene = Scene::start(
         "cat \"$HOME/.claude/agents/breakglass-devvm.md\"; echo; echo $BREAKGLASS_BASTION; \
          read line; echo \"heard $line\"; echo gone wrong >&2; exit 3",
@@ -170,8 +172,8 @@ async fn a_process_gets_its_files_variables_and_input_and_its_end_is_told() {
         }
     }
     let text = String::from_utf8(text).unwrap();
-    let (told, rest) = text.split_once("\n# The library\n").unwrap();
-    assert_eq!(told, "Be brief.");
+    let (instructions, rest) = text.split_once("\n# The library\n").unwrap();
+    assert_eq!(instructions, "Be brief.");
     assert!(rest.contains("`/runbooks`"), "the runner's own: {rest}");
     assert!(rest.ends_with("\n/run/x\nheard hello\n"), "{rest}");
     server.send(Order::Kill).await;
@@ -189,8 +191,8 @@ async fn a_process_gets_its_files_variables_and_input_and_its_end_is_told() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_takes_its_process_and_what_that_started_along() {
-    let scene = Scene::start(STRAY);
+async fn the_process_and_its_descendants_are_killed_when_the_server_disconnects() {
+    let scene = Scene::start(LEAVE_PROCESS);
     let mut server = scene.connect().await;
     server.start().await;
     let stray = server.pid().await;
@@ -200,29 +202,29 @@ async fn a_server_that_is_gone_takes_its_process_and_what_that_started_along() {
 }
 
 #[tokio::test]
-async fn a_runner_that_ends_leaves_no_process_and_no_socket() {
-    let scene = Scene::start(STRAY);
+async fn a_runner_that_shuts_down_leaves_no_process_and_no_socket() {
+    let scene = Scene::start(LEAVE_PROCESS);
     let mut server = scene.connect().await;
     server.start().await;
     let stray = server.pid().await;
     let socket = scene.path("sock");
     scene.end().await;
-    assert!(!lives(stray) && !socket.exists());
+    assert!(!is_alive(stray) && !socket.exists());
 }
 
 #[tokio::test]
-async fn a_flood_that_nobody_reads_waits_in_the_pipe_and_can_be_killed() {
+async fn a_process_whose_output_is_not_read_can_be_killed() {
     let scene = Scene::start("yes");
     let mut server = scene.connect().await;
     server.start().await;
     server.send(Order::Kill).await;
     let ended = async { while !matches!(server.next().await, Some(Report::Ended(_))) {} };
-    timeout(LIMIT, ended).await.unwrap();
+    timeout(DEADLINE, ended).await.unwrap();
     scene.end().await;
 }
 
 #[tokio::test]
-async fn a_stranger_is_refused_before_it_is_listened_to() {
+async fn a_connection_of_another_uid_is_refused_before_it_is_read() {
     let scene = Scene::for_peers("exit 0", vec![4_242_424]);
     let mut server = scene.connect().await;
     let why = server.refusal().await;
@@ -232,9 +234,9 @@ async fn a_stranger_is_refused_before_it_is_listened_to() {
 }
 
 #[tokio::test]
-async fn what_could_become_an_option_a_path_or_another_variable_is_refused() {
+async fn a_plan_with_an_option_a_path_or_a_foreign_variable_is_refused() {
     let scene = Scene::start("exit 0");
-    let changes: [fn(&mut Start, &mut Plan); 6] = [
+    let changes: [fn(&mut StartOrder, &mut Plan); 6] = [
         |start, _| start.version = 99,
         |_, plan| plan.model = "--dangerously-skip-permissions".to_owned(),
         |_, plan| plan.names.guest = "../../x".to_owned(),
@@ -243,7 +245,7 @@ async fn what_could_become_an_option_a_path_or_another_variable_is_refused() {
         |_, plan| plan.env = vec![("BREAKGLASS_A".to_owned(), "a\0b".to_owned())],
     ];
     for change in changes {
-        let mut odd = start();
+        let mut odd = start_order();
         let mut plan = odd.plan.take().unwrap();
         change(&mut odd, &mut plan);
         odd.plan = Some(plan);
@@ -256,8 +258,8 @@ async fn what_could_become_an_option_a_path_or_another_variable_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_frame_ends_the_connection_and_nothing_else() {
-    let scene = Scene::start(STRAY);
+async fn an_invalid_frame_only_ends_its_connection() {
+    let scene = Scene::start(LEAVE_PROCESS);
     for garbage in [
         &b"\xff\xff\xff\xffS"[..],
         b"\0\0\0\0",
@@ -277,7 +279,7 @@ async fn what_is_no_frame_ends_the_connection_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn more_processes_than_may_live_are_refused() {
+async fn processes_beyond_the_maximum_are_refused() {
     let scene = Scene::start("cat");
     let mut servers = Vec::new();
     for _ in 0..6 {
@@ -291,7 +293,7 @@ async fn more_processes_than_may_live_are_refused() {
 }
 
 #[tokio::test]
-async fn a_socket_that_was_left_behind_is_replaced_and_a_living_one_is_not() {
+async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     let scene = Scene::start("cat");
     let options = RunnerOptions {
         socket: scene.path("sock"),
@@ -308,15 +310,15 @@ async fn a_socket_that_was_left_behind_is_replaced_and_a_living_one_is_not() {
 }
 
 #[test]
-fn a_frame_that_is_too_long_is_never_written() {
+fn a_frame_that_is_too_long_is_not_encoded() {
     let error = encode(&Order::Input(vec![0; 300_000].into())).unwrap_err();
     assert!(error.to_string().contains("longer than"), "{error}");
 }
 
 #[tokio::test]
-async fn every_frame_is_read_as_it_was_written() {
+async fn every_frame_is_decoded_as_it_was_encoded() {
     let orders = [
-        Order::Start(Box::new(start())),
+        Order::Start(Box::new(start_order())),
         Order::Input(b"a\nb"[..].into()),
         Order::End(Duration::from_millis(1500)),
         Order::Kill,

@@ -1,20 +1,23 @@
-//! What is inside a sandbox, as arguments of `bwrap`. Nothing in them is a secret.
+//! The contents of a sandbox as arguments of `bwrap`. They contain no secret.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::path::{Path, PathBuf};
 
-use super::{CELL, Contents, HOME, LIBRARY, PROGRAM, Sandbox, WAYS, WORK};
+use tokio::process::Command;
+
+use super::handover::HandoverSockets;
+use super::options::{CELL, Contents, HOME, LIBRARY, PROGRAM, SOCKETS, Sandbox, WORK};
 use crate::Account;
 
-/// Where programs and libraries are, besides `/usr`: links into it, or directories of their own.
-const SYSTEM: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
-/// What programs read of `/etc`: certificates, where libraries are, which program has a name, and
-/// the time zone. Nothing that an administrator writes secrets into.
-const SETTINGS: [&str; 8] = [
+/// Directories of programs and libraries besides `/usr`; usually links into it.
+const SYSTEM_DIRS: [&str; 6] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+/// The visible part of `/etc`: certificates, library paths, alternatives and the time zone; nothing that
+/// administrators put secrets into.
+const ETC_FILES: [&str; 8] = [
     "/etc/alternatives",
     "/etc/ca-certificates",
     "/etc/ld.so.cache",
@@ -24,11 +27,11 @@ const SETTINGS: [&str; 8] = [
     "/etc/pki",
     "/etc/ssl",
 ];
-/// Accounts, host names and where to look them up: files in the cell, not the machine's.
-const OWN_SETTINGS: [&str; 4] = ["group", "hosts", "nsswitch.conf", "passwd"];
+/// Accounts, host names and how to look them up: the cell's files instead of the machine's.
+const OWN_ETC_FILES: [&str; 4] = ["group", "hosts", "nsswitch.conf", "passwd"];
 
-/// What `/proc` tells of the machine rather than of processes: hidden.
-const OF_THE_MACHINE: [&str; 26] = [
+/// Entries of `/proc` about the machine instead of processes; they are hidden.
+const HIDDEN_PROC_ENTRIES: [&str; 26] = [
     "acpi",
     "asound",
     "bus",
@@ -57,18 +60,34 @@ const OF_THE_MACHINE: [&str; 26] = [
     "vmallocinfo",
 ];
 
-/// Largest sum of all files in `/tmp`, in bytes.
+/// Maximum size of `/tmp`.
 const TMP_MAX_BYTES: u64 = 512 << 20;
-/// Largest sum of all shared memory, in bytes.
+/// Maximum size of all shared memory.
 const SHARED_MEMORY_MAX_BYTES: u64 = 64 << 20;
-/// Largest sum of all files beside the sockets of guest and host, in bytes.
-const WAYS_MAX_BYTES: u64 = 1 << 20;
+/// Maximum size of the directory of the sockets of guest and host.
+const SOCKETS_DIR_MAX_BYTES: u64 = 1 << 20;
 
-/// All arguments of `bwrap`, which inherits the inner end of the handover under the number `handover`.
+impl Sandbox {
+    /// The command that runs `contents.command` in a sandbox, once; it inherits the inner socket.
+    ///
+    /// # Errors
+    /// The operating system's error.
+    pub(crate) fn wrap(&self, contents: &Contents<'_>) -> io::Result<(Command, HandoverSockets)> {
+        let sockets = HandoverSockets::pair()?;
+        let mut command = Command::new(&self.bwrap);
+        command.args(arguments(self, contents, sockets.inside.as_raw_fd())?);
+        command.env_clear();
+        let variables = contents.command.as_std().get_envs();
+        command.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+        Ok((command, sockets))
+    }
+}
+
+/// All arguments of `bwrap`, which inherits the socket to the server under the number `handover`.
 ///
 /// # Errors
-/// When the CLI is not there.
-pub(super) fn arguments(
+/// If the CLI does not exist.
+fn arguments(
     sandbox: &Sandbox,
     contents: &Contents<'_>,
     handover: RawFd,
@@ -78,13 +97,13 @@ pub(super) fn arguments(
     arguments.namespaces(sandbox);
     arguments.system(sandbox);
     arguments.read_only(&package_of(&program), None);
-    if let Some(behind) = contents.behind {
-        arguments.read_only(&package_of(behind), None);
+    if let Some(program) = &contents.bridged_program {
+        arguments.read_only(&package_of(program), None);
     }
     for path in &sandbox.readable {
         arguments.read_only(path, None);
     }
-    arguments.own(sandbox, contents);
+    arguments.conversation(sandbox, contents);
     for path in ["/dev", "/"] {
         arguments.flag("--remount-ro", [path]);
     }
@@ -106,8 +125,8 @@ pub(super) fn arguments(
     Ok(arguments.all)
 }
 
-/// What of the file system the CLI needs to run: the directory that `npm` has put its packages into, or
-/// the one file.
+/// The part of the file system that the CLI needs: the directory of the `npm` packages around it, or the one
+/// file.
 fn package_of(program: &Path) -> PathBuf {
     let modules = program
         .ancestors()
@@ -119,7 +138,7 @@ fn package_of(program: &Path) -> PathBuf {
 #[derive(Default)]
 struct Arguments {
     all: Vec<OsString>,
-    /// Directories that are there.
+    /// Directories that exist inside.
     made: HashSet<PathBuf>,
 }
 
@@ -149,7 +168,7 @@ impl Arguments {
         }
         self.flag("--cap-drop", ["ALL"]);
         if sandbox.account.is_some() {
-            // By which the first process becomes that account, in a user namespace of its own.
+            // The first process needs them to become that account, in its own user namespace.
             self.flag("--cap-add", ["CAP_SETUID"]);
             self.flag("--cap-add", ["CAP_SETGID"]);
         } else {
@@ -160,28 +179,28 @@ impl Arguments {
 
     fn system(&mut self, sandbox: &Sandbox) {
         self.read_only(Path::new("/usr"), None);
-        for path in SYSTEM {
+        for path in SYSTEM_DIRS {
             match fs::read_link(path) {
                 Ok(target) => self.flag("--symlink", [target.as_os_str(), OsStr::new(path)]),
                 Err(_) => self.read_only(Path::new(path), None),
             }
         }
-        for path in SETTINGS {
+        for path in ETC_FILES {
             self.read_only(Path::new(path), None);
         }
-        for name in OWN_SETTINGS {
+        for name in OWN_ETC_FILES {
             let path = PathBuf::from("/etc").join(name);
             self.read_only(&sandbox.cell.join(name), Some(&path));
         }
         self.flag("--proc", ["/proc"]);
-        self.hide_the_machine();
+        self.hide_machine();
         self.flag("--dev", ["/dev"]);
         self.in_memory("/dev/shm", "1777", SHARED_MEMORY_MAX_BYTES);
         self.in_memory("/tmp", "1777", TMP_MAX_BYTES);
     }
 
-    fn hide_the_machine(&mut self) {
-        for name in OF_THE_MACHINE {
+    fn hide_machine(&mut self) {
+        for name in HIDDEN_PROC_ENTRIES {
             let path = Path::new("/proc").join(name);
             match fs::metadata(&path) {
                 Ok(found) if found.is_dir() => {
@@ -194,8 +213,8 @@ impl Arguments {
         }
     }
 
-    /// What is the conversation's own.
-    fn own(&mut self, sandbox: &Sandbox, contents: &Contents<'_>) {
+    /// The conversation's own directories.
+    fn conversation(&mut self, sandbox: &Sandbox, contents: &Contents<'_>) {
         for (path, inside) in [(contents.home, HOME), (contents.work, WORK)] {
             self.make_parents(Path::new(inside));
             self.flag("--bind", [path.as_os_str(), OsStr::new(inside)]);
@@ -205,10 +224,10 @@ impl Arguments {
         if let Some(library) = contents.library {
             self.read_only(library, Some(Path::new(LIBRARY)));
         }
-        self.in_memory(WAYS, "0755", WAYS_MAX_BYTES);
+        self.in_memory(SOCKETS, "0755", SOCKETS_DIR_MAX_BYTES);
     }
 
-    /// Directories above, open to every account inside: those that `bwrap` makes by itself may not be.
+    /// Makes the parent directories accessible to every account inside: `bwrap` itself may make them private.
     fn make_parents(&mut self, path: &Path) {
         let parents: Vec<PathBuf> = path.ancestors().skip(1).map(Path::to_owned).collect();
         for parent in parents
@@ -222,7 +241,7 @@ impl Arguments {
         }
     }
 
-    /// What is not there stays away.
+    /// Does nothing if the path does not exist.
     fn read_only(&mut self, path: &Path, inside: Option<&Path>) {
         let words = [path, inside.unwrap_or(path)];
         self.make_parents(words[1]);

@@ -1,4 +1,4 @@
-//! How the first process of a sandbox that root has made becomes the agent's account.
+//! How the first process of a sandbox that root made becomes the agent's account.
 
 use std::fs;
 use std::io;
@@ -12,32 +12,32 @@ use rustix::thread::{
 };
 
 use crate::Account;
-use crate::child::forget_privileges;
+use crate::privileges::drop_privileges;
 
-/// Takes on `account` for good, in a user namespace where the kernel lets it make one. Called while there is
-/// one thread.
+/// Takes on `account` for good, in its own user namespace if the kernel allows one. To be called while the
+/// process has one thread.
 ///
 /// # Errors
-/// What the operating system says.
-pub(super) fn become_one(account: Account) -> io::Result<()> {
+/// The operating system's error.
+pub(super) fn take_on(account: Account) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
     set_thread_groups(&[])?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
     set_no_new_privs(true)?;
-    // The change took it away, and without it the maps below are root's.
+    // The change of ids cleared it, and without it the maps below belong to root.
     set_dumpable_behavior(DumpableBehavior::Dumpable)?;
-    // All other walls stand without it, too.
-    let _ = namespace(account);
-    forget_privileges(None)?;
-    // The kernel forgot it when the account changed. The parent is `bwrap`, which the server holds.
+    // Everything else protects without it, too.
+    let _ = enter_user_namespace(account);
+    drop_privileges(None)?;
+    // The change of ids cleared it. The parent is `bwrap`, which dies with the server.
     Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
-/// A user namespace in which this account is the only one.
+/// Enters a user namespace in which this account is the only one.
 #[allow(unsafe_code)]
-fn namespace(account: Account) -> io::Result<()> {
-    // SAFETY: no file descriptors are unshared, which is what makes the call unsafe.
+fn enter_user_namespace(account: Account) -> io::Result<()> {
+    // SAFETY: the call is unsafe only for unsharing file descriptors, which this one does not.
     unsafe { unshare_unsafe(UnshareFlags::NEWUSER)? };
     let Account { uid, gid } = account;
     fs::write("/proc/self/setgroups", "deny")?;

@@ -1,6 +1,6 @@
-//! The first process inside a sandbox: it listens where the CLI expects its ways out, hands each
-//! connection to the server, reaps, watches the bounds, and ends with the CLI. With its own end the
-//! kernel ends everything inside, and nothing inside can signal it.
+//! The first process inside a sandbox: it listens where the CLI expects guest, host and model, passes each
+//! connection to the server, reaps zombies, watches the limits, and ends with the CLI. When it ends, the kernel
+//! kills everything inside. Nothing inside can signal it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,38 +15,37 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use breakglass_model::gateway::Destination;
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{
     DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, kill_process, set_dumpable_behavior,
     wait,
 };
 
-use super::handover::{hand_out, report_swept, wait_for_order};
-use super::{HOME, MODEL_PROXY, WAYS, WORK};
-use super::{bounds, identity, seccomp};
+use super::handover::{pass_connection, report_swept, wait_for_sweep_order};
+use super::options::{HOME, MODEL_PROXY, SOCKETS, WORK};
+use super::{identity, limits, seccomp};
 use crate::Account;
-use crate::child::shut_in;
-use crate::options::Walls;
-use breakglass_model::gateway::Destination;
+use crate::confinement::{Confinement, confine_thread};
 
-/// Pause after a connection that could not be accepted.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-/// How often a sweep looks again for what forked meanwhile, and how long it pauses between.
-const SWEEP_ROUNDS: usize = 50;
-const SWEEP_PAUSE: Duration = Duration::from_millis(5);
-/// What a shell adds to a signal's number to make an exit code.
-const SIGNALLED: i32 = 128;
+/// Delay after a connection could not be accepted.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+/// Maximum number of searches of one sweep: a process that forks during one is found in the next.
+const SWEEP_ROUNDS_MAX: usize = 50;
+const SWEEP_ROUND_DELAY: Duration = Duration::from_millis(5);
+/// Exit codes of killed processes, as shells have them: this plus the signal's number.
+const SIGNAL_EXIT_BASE: i32 = 128;
 
-/// What the first process is told.
+/// The first process's options.
 #[derive(Debug, Clone)]
 pub struct InitOptions {
-    /// The number of the inherited socket over which connections are handed out.
+    /// The number of the inherited socket to the server.
     pub handover: RawFd,
-    /// The account to become, where root made the sandbox.
+    /// The account to take on, if root made the sandbox.
     pub account: Option<Account>,
-    /// The guest's name; none when no machine is to be reached.
+    /// The guest's name; none if the CLI can reach no machine.
     pub guest: Option<String>,
-    /// The host's name, likewise.
+    /// The host's name; none if the CLI can reach no machine.
     pub host: Option<String>,
     /// The CLI and its arguments.
     pub command: Vec<OsString>,
@@ -55,13 +54,13 @@ pub struct InitOptions {
 /// Runs the CLI until it ends; returns its exit code.
 ///
 /// # Errors
-/// What the operating system says. Nothing runs then.
+/// The operating system's error. Then nothing runs.
 pub fn run(options: &InitOptions) -> io::Result<i32> {
-    let outside = Arc::new(inherited(options.handover)?);
+    let outside = Arc::new(inherited_socket(options.handover)?);
     let listeners = Listeners::bind(options)?;
     confine(options.account, || {
         std::env::set_current_dir(WORK)?;
-        bounds::make_room();
+        limits::make_room();
         Ok(())
     })?;
     listeners.serve(&outside)?;
@@ -72,56 +71,56 @@ pub fn run(options: &InitOptions) -> io::Result<i32> {
     let child = Command::new(program).args(arguments).spawn()?.id();
     let kept = [std::process::id(), child];
     spawn(move || {
-        while wait_for_order(&outside) {
+        while wait_for_sweep_order(&outside) {
             sweep(kept);
             report_swept(&outside);
         }
         end_with_server();
     })?;
-    spawn(|| bounds::watch(others))?;
+    spawn(|| limits::watch(others))?;
     reap(child)
 }
 
-/// Shuts this process in as the first one of a sandbox is, and nothing else: to try whether that can be done.
+/// Only confines this process as the first one of a sandbox, to find out whether that is possible.
 ///
 /// # Errors
-/// What the operating system says.
-pub fn try_walls(account: Option<Account>) -> io::Result<()> {
+/// The operating system's error.
+pub fn confine_as_init(account: Option<Account>) -> io::Result<()> {
     confine(account, || Ok(()))
 }
 
-/// Becomes the agent's account, with its bounds, does `work` with that, and loses what it will not need.
+/// Takes on the agent's account and its limits, does `work`, and gives up what it will not need.
 fn confine(account: Option<Account>, work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     if let Some(account) = account {
-        identity::become_one(account)?;
+        identity::take_on(account)?;
     }
-    bounds::set();
+    limits::set();
     work()?;
-    // The CLI and its tools have the same account: this keeps them from this process's memory.
+    // Protects this process's memory from the CLI and its tools, which have the same account.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    // All threads and children inherit both. A kernel without Landlock leaves the other walls.
-    shut_in(&walls())?;
+    // All threads and children inherit both. Without Landlock, the namespaces still protect.
+    confine_thread(&confinement())?;
     seccomp::apply()
 }
 
-/// Where the ways out begin inside.
+/// The listening sockets inside.
 struct Listeners {
     machines: Vec<(Destination, UnixListener)>,
     model: TcpListener,
 }
 
 impl Listeners {
-    /// Binds them; where root does, nothing inside can put another in the place of one.
+    /// If root binds them, nothing inside can replace one.
     fn bind(options: &InitOptions) -> io::Result<Listeners> {
         let named = [
             (Destination::Guest, &options.guest),
             (Destination::Host, &options.host),
         ];
         let mut machines = vec![];
-        for (way, name) in named {
+        for (destination, name) in named {
             if let Some(name) = name {
-                let path = Path::new(WAYS).join(name);
-                machines.push((way, UnixListener::bind(&path)?));
+                let path = Path::new(SOCKETS).join(name);
+                machines.push((destination, UnixListener::bind(&path)?));
                 fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
             }
         }
@@ -130,31 +129,34 @@ impl Listeners {
     }
 
     fn serve(self, outside: &Arc<OwnedFd>) -> io::Result<()> {
-        for (way, listener) in self.machines {
+        for (destination, listener) in self.machines {
             let outside = Arc::clone(outside);
-            spawn(move || accept_all(&outside, way, || Ok(listener.accept()?.0)))?;
+            spawn(move || accept_all(&outside, destination, || Ok(listener.accept()?.0)))?;
         }
-        let (outside, model) = (Arc::clone(outside), self.model);
+        let outside = Arc::clone(outside);
+        let model = self.model;
         spawn(move || accept_all(&outside, Destination::Model, || Ok(model.accept()?.0)))
     }
 }
 
 #[allow(unsafe_code)]
-fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+fn inherited_socket(number: RawFd) -> io::Result<OwnedFd> {
     if number <= 2 {
-        return Err(io::Error::other("a standard stream is no handover"));
+        return Err(io::Error::other(
+            "a standard stream cannot be the socket to the server",
+        ));
     }
-    // SAFETY: the number was given by who started this program and left the socket open for it;
-    // nothing else here has opened anything yet, and it is taken once.
+    // SAFETY: the parent passed the number of a socket that it left open; this process has opened nothing yet
+    // and takes the socket once.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
     // The CLI does not inherit it.
     fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
     Ok(socket)
 }
 
-/// The sockets that lead to guest and host stand already: nothing inside puts others in their place.
-fn walls() -> Walls {
-    Walls {
+/// The sockets of guest and host exist already and are not writable: nothing inside can replace them.
+fn confinement() -> Confinement {
+    Confinement {
         private: vec![],
         readable: vec![],
         writable: [HOME, WORK, "/tmp"].map(PathBuf::from).to_vec(),
@@ -165,28 +167,36 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().spawn(work).map(drop)
 }
 
-fn accept_all<S: AsFd>(outside: &OwnedFd, way: Destination, accept: impl Fn() -> io::Result<S>) {
+fn accept_all<S: AsFd>(
+    outside: &OwnedFd,
+    destination: Destination,
+    accept: impl Fn() -> io::Result<S>,
+) {
     loop {
         match accept() {
-            // One that can't be handed out is closed, which its client sees.
-            Ok(stream) => drop(hand_out(outside.as_fd(), way, stream.as_fd())),
-            Err(_) => thread::sleep(ACCEPT_RETRY),
+            // If it can't be passed on, it is closed, and the client notices.
+            Ok(stream) => drop(pass_connection(
+                outside.as_fd(),
+                destination,
+                stream.as_fd(),
+            )),
+            Err(_) => thread::sleep(ACCEPT_RETRY_DELAY),
         }
     }
 }
 
-/// With the first process of a namespace the kernel ends all others; there is nothing to tidy up.
+/// Needs no cleanup: when the first process of a namespace ends, the kernel kills all others.
 #[allow(clippy::disallowed_methods)]
 fn end_with_server() {
-    std::process::exit(SIGNALLED);
+    std::process::exit(SIGNAL_EXIT_BASE);
 }
 
-/// Reaps whatever ends, as the first process of a namespace has to, until `child` does.
+/// Reaps every process that ends, as the first process of a namespace has to, until `child` ends.
 fn reap(child: u32) -> io::Result<i32> {
     loop {
         match wait(WaitOptions::empty()) {
             Ok(Some((id, status))) if id.as_raw_nonzero().get().unsigned_abs() == child => {
-                return Ok(code(status));
+                return Ok(exit_code(status));
             }
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -194,29 +204,36 @@ fn reap(child: u32) -> io::Result<i32> {
     }
 }
 
-fn code(status: WaitStatus) -> i32 {
-    let signalled = || status.terminating_signal().map(|signal| SIGNALLED + signal);
-    status.exit_status().or_else(signalled).unwrap_or(SIGNALLED)
+fn exit_code(status: WaitStatus) -> i32 {
+    let signalled = || {
+        status
+            .terminating_signal()
+            .map(|signal| SIGNAL_EXIT_BASE + signal)
+    };
+    status
+        .exit_status()
+        .or_else(signalled)
+        .unwrap_or(SIGNAL_EXIT_BASE)
 }
 
-/// Kills every process inside but those that are `kept`.
+/// Kills every process inside except `kept`.
 fn sweep(kept: [u32; 2]) {
-    for _ in 0..SWEEP_ROUNDS {
-        let left: Vec<Pid> = others()
+    for _ in 0..SWEEP_ROUNDS_MAX {
+        let remaining: Vec<Pid> = others()
             .filter(|id| !kept.contains(id))
             .filter_map(|id| Pid::from_raw(i32::try_from(id).ok()?))
             .collect();
-        if left.is_empty() {
+        if remaining.is_empty() {
             return;
         }
-        for one in left {
-            let _ = kill_process(one, Signal::KILL);
+        for process in remaining {
+            let _ = kill_process(process, Signal::KILL);
         }
-        thread::sleep(SWEEP_PAUSE);
+        thread::sleep(SWEEP_ROUND_DELAY);
     }
 }
 
-/// The numbers of all processes inside but this one that are no zombies.
+/// The ids of all other processes inside that are not zombies.
 fn others() -> impl Iterator<Item = u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());

@@ -1,5 +1,5 @@
-//! A probe: tries from inside a sandbox what nothing inside is to get, and says what became of each. What it
-//! tries does no harm where it succeeds.
+//! Attempts from inside a sandbox to reach what must not be reachable, and reports each result. An attempt that
+//! succeeds does no harm.
 #![allow(unsafe_code)]
 
 use std::fs::{self, File};
@@ -11,72 +11,73 @@ use std::time::Duration;
 use rustix::process::{Pid, test_kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::MODEL_PROXY;
+use super::options::MODEL_PROXY;
 
-/// How long one connection may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(2);
-/// How long the proxy may take to answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// An address of documentation, which no machine has.
-const OUTSIDE: &str = "192.0.2.1:9";
-/// A name that is on no list, and that resolves wherever names do.
-const NAME: (&str, u16) = ("example.com", 443);
-/// A file that is made and removed where it can be.
-const FOREIGN_FILE: &str = "/usr/.breakglass-probe";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const PROXY_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// An address that is reserved for documentation.
+const OUTSIDE_ADDRESS: &str = "192.0.2.1:9";
+/// A host that is not on the list, but resolves wherever DNS works.
+const UNLISTED_HOST: (&str, u16) = ("example.com", 443);
+/// A file that is removed again if it can be created.
+const SYSTEM_FILE: &str = "/usr/.breakglass-probe";
 
-/// What a probe knows of the server. Nothing in it is a secret.
+/// What a probe needs to know about the server; no secret.
 #[derive(Debug, Clone, Default)]
 pub struct Probe {
-    /// Files that are the server's alone.
+    /// The server's private files.
     pub files: Vec<PathBuf>,
-    /// Where it listens.
+    /// The server's listening addresses.
     pub addresses: Vec<SocketAddr>,
-    /// Its process.
+    /// The server's process id.
     pub process: Option<u32>,
 }
 
-/// One attempt, and what refused it.
+/// One attempt and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tried {
-    /// What was tried, as in "it can …".
+pub struct Attempt {
+    /// What was attempted, as in "it can …".
     pub what: String,
-    /// The kernel's or the proxy's word; none where it succeeded.
+    /// The error of the kernel or the proxy; none if the attempt succeeded.
     pub refused: Option<String>,
 }
 
 impl Probe {
-    /// Tries everything, one by one. Blocks for some seconds at most.
+    /// Makes all attempts, one by one. Blocks for some seconds at most.
     #[must_use]
-    pub fn run(&self) -> Vec<Tried> {
+    pub fn run(&self) -> Vec<Attempt> {
         let mut all = vec![];
         for file in &self.files {
-            all.push(tried(format!("read {}", file.display()), File::open(file)));
+            all.push(attempt(
+                format!("read {}", file.display()),
+                File::open(file),
+            ));
         }
         for address in &self.addresses {
-            let connected = TcpStream::connect_timeout(address, CONNECT_LIMIT);
-            all.push(tried(format!("reach the server at {address}"), connected));
+            let connected = TcpStream::connect_timeout(address, CONNECT_TIMEOUT);
+            all.push(attempt(format!("reach the server at {address}"), connected));
         }
         if let Some(process) = self.process {
             let what = format!("send the server's process {process} a signal");
-            all.push(tried(what, signal(process)));
+            all.push(attempt(what, signal(process)));
         }
-        all.push(tried("see processes of others", only_own()));
-        all.push(tried("keep a capability", without_capabilities()));
+        all.push(attempt("see processes of others", only_own()));
+        all.push(attempt("keep a capability", without_capabilities()));
         all.extend(network());
-        all.extend(calls());
-        let made = File::create_new(FOREIGN_FILE);
+        all.extend(system_calls());
+        let made = File::create_new(SYSTEM_FILE);
         if made.is_ok() {
-            let _ = fs::remove_file(FOREIGN_FILE);
+            let _ = fs::remove_file(SYSTEM_FILE);
         }
-        all.push(tried("write to /usr", made));
+        all.push(attempt("write to /usr", made));
         all
     }
 }
 
-fn tried<T>(what: impl Into<String>, done: io::Result<T>) -> Tried {
-    Tried {
+fn attempt<T>(what: impl Into<String>, result: io::Result<T>) -> Attempt {
+    Attempt {
         what: what.into(),
-        refused: done.err().map(|error| error.to_string()),
+        refused: result.err().map(|error| error.to_string()),
     }
 }
 
@@ -84,13 +85,13 @@ fn signal(process: u32) -> io::Result<()> {
     let id = i32::try_from(process).ok().and_then(Pid::from_raw);
     let id = id.ok_or(io::ErrorKind::InvalidInput)?;
     if Path::new("/proc").join(process.to_string()).exists() {
-        // Numbers begin anew inside; what is seen there is judged by its name.
-        return Err(io::Error::other("that number is another process here"));
+        // Process ids are counted separately inside; `only_own` examines the processes there.
+        return Err(io::Error::other("that id belongs to another process here"));
     }
     Ok(test_kill_process(id)?)
 }
 
-/// Whether there is a process that is neither the first one nor this one.
+/// Succeeds if another process is visible besides the first one and this one.
 fn only_own() -> io::Result<()> {
     let own = std::process::id();
     for entry in fs::read_dir("/proc")?.flatten() {
@@ -99,49 +100,53 @@ fn only_own() -> io::Result<()> {
             continue;
         };
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let first = id == 1 && holds(&command, b"cell-init");
-        if id != own && !first {
+        let is_init = id == 1 && contains(&command, b"cell-init");
+        if id != own && !is_init {
             return Ok(());
         }
     }
     Err(io::Error::other("there are none"))
 }
 
-fn holds(text: &[u8], word: &[u8]) -> bool {
+fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part == word)
 }
 
 fn without_capabilities() -> io::Result<()> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let of = |name: &str| {
+    let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.map(str::trim)
     };
     let none = ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"]
         .into_iter()
-        .all(|set| of(set).is_some_and(|held| held.bytes().all(|byte| byte == b'0')));
-    match none && of("NoNewPrivs:") == Some("1") {
-        true => Err(io::Error::other("none is left, and none can be gained")),
-        false => Ok(()),
+        .all(|set| field(set).is_some_and(|held| held.bytes().all(|byte| byte == b'0')));
+    if none && field("NoNewPrivs:") == Some("1") {
+        Err(io::Error::other("none is left, and none can be gained"))
+    } else {
+        Ok(())
     }
 }
 
-fn network() -> Vec<Tried> {
-    // Connecting sends nothing: it tells whether there is a way.
-    let route = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect(OUTSIDE));
+fn network() -> Vec<Attempt> {
+    // Connecting a UDP socket sends nothing: it only needs a route.
+    let route = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.connect(OUTSIDE_ADDRESS));
     vec![
-        tried("send to an address outside", route),
-        tried("look a name up", NAME.to_socket_addrs()),
-        tried("reach a host that is not listed, by the proxy", by_proxy()),
+        attempt("send to an address outside", route),
+        attempt("look a name up", UNLISTED_HOST.to_socket_addrs()),
+        attempt(
+            "reach a host that is not listed, through the proxy",
+            through_proxy(),
+        ),
     ]
 }
 
 /// Asks the proxy for a host that is not on the list.
-fn by_proxy() -> io::Result<()> {
+fn through_proxy() -> io::Result<()> {
     let proxy: SocketAddr = MODEL_PROXY.parse().map_err(io::Error::other)?;
-    let mut stream = TcpStream::connect_timeout(&proxy, CONNECT_LIMIT)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    let (host, port) = NAME;
+    let mut stream = TcpStream::connect_timeout(&proxy, CONNECT_TIMEOUT)?;
+    stream.set_read_timeout(Some(PROXY_ANSWER_TIMEOUT))?;
+    let (host, port) = UNLISTED_HOST;
     write!(
         stream,
         "CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}\r\n\r\n"
@@ -150,14 +155,15 @@ fn by_proxy() -> io::Result<()> {
     let count = stream.read(&mut answer)?;
     let line = String::from_utf8_lossy(&answer[..count]);
     let line = line.lines().next().unwrap_or_default().to_owned();
-    match line.starts_with("HTTP/1.1 2") {
-        true => Ok(()),
-        false => Err(io::Error::other(format!("the proxy says {line:?}"))),
+    if line.starts_with("HTTP/1.1 2") {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("the proxy answered {line:?}")))
     }
 }
 
-/// Calls of the kernel that are not there inside. Each changes this process alone where it is.
-fn calls() -> Vec<Tried> {
+/// System calls that do not exist inside. Each would only change this process.
+fn system_calls() -> Vec<Attempt> {
     let all: [(&str, libc::c_long, [libc::c_long; 4]); 9] = [
         ("mount a file system", libc::SYS_mount, [0, 0, 0, 0]),
         ("trace a process", libc::SYS_ptrace, [0, 0, 0, 0]),
@@ -187,19 +193,13 @@ fn calls() -> Vec<Tried> {
     ];
     all.into_iter()
         .map(|(what, number, [a, b, c, d])| {
-            // SAFETY: every pointer among the arguments is null, so the kernel touches no memory; what a
-            // call makes is this process's own, which ends soon.
+            // SAFETY: every pointer among the arguments is null, so the kernel touches no memory; a call can only
+            // affect this process, which ends soon.
             let result = unsafe { libc::syscall(number, a, b, c, d, 0) };
-            let done = match result {
-                -1 => Err(io::Error::last_os_error()),
-                _ => Ok(()),
-            };
-            // An address that is not there is looked at only after the right to.
-            let done = match done {
-                Err(error) if error.raw_os_error() == Some(libc::EFAULT) => Ok(()),
-                done => done,
-            };
-            tried(what, done)
+            let error = (result == -1).then(io::Error::last_os_error);
+            // The kernel rejects a null pointer only after it has allowed the call.
+            let error = error.filter(|error| error.raw_os_error() != Some(libc::EFAULT));
+            attempt(what, error.map_or(Ok(()), Err))
         })
         .collect()
 }

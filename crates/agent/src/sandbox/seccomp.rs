@@ -1,5 +1,5 @@
-//! Which system calls exist inside the sandbox. Whatever is not listed here does not (`ENOSYS`), so a
-//! call that a newer kernel adds is not there either.
+//! The system calls that exist inside the sandbox. All others fail with `ENOSYS`, including those that a newer
+//! kernel adds.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,8 +9,8 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-/// Calls that are there, whatever their arguments: files, memory, processes and threads of one's own,
-/// time, and what a resolver and a runtime need.
+/// Calls that are allowed with any arguments: files, memory, own processes and threads, time, and the needs of
+/// resolvers and runtimes.
 #[rustfmt::skip]
 const CALLS: &[i64] = &[
     libc::SYS_accept, libc::SYS_accept4, libc::SYS_bind, libc::SYS_brk, libc::SYS_capget,
@@ -64,7 +64,7 @@ const CALLS: &[i64] = &[
     libc::SYS_utimensat, libc::SYS_wait4, libc::SYS_waitid, libc::SYS_write, libc::SYS_writev,
 ];
 
-/// The older calls of this architecture that do the same.
+/// Older calls of this architecture for the same purposes.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 const OLDER_CALLS: &[i64] = &[
@@ -80,23 +80,24 @@ const OLDER_CALLS: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER_CALLS: &[i64] = &[];
 
-/// Every flag of `clone` that makes a namespace.
+/// All flags of `clone` that make a namespace.
 const NEW_NAMESPACES: u64 = 0x7E02_0080;
-/// Requests that put characters into a terminal's input, or read another's screen.
+/// `TIOCSTI` and `TIOCLINUX`, which insert characters into a terminal's input.
 const TERMINAL_INJECTION: [u64; 2] = [0x5412, 0x541C];
-/// The part of a socket's type that is not a flag, and the two kinds of it that are there.
-const SOCKET_TYPE: u64 = 0xF;
+/// The bits of a socket's type that are not flags, and the allowed families and types.
+const SOCKET_TYPE_MASK: u64 = 0xF;
 const SOCKET_FAMILIES: [i32; 3] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
 const SOCKET_TYPES: [i32; 3] = [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_SEQPACKET];
 
-/// The flags of a mapping that is shared and has no file: its pages are no process's, so nothing counts them.
-const SHARED: u64 = 0x01;
-const WITHOUT_FILE: u64 = 0x20;
+/// The flags of a mapping. One that is both shared and anonymous is forbidden: its pages belong to no process, so
+/// no limit counts them.
+const MAP_SHARED: u64 = 0x01;
+const MAP_ANONYMOUS: u64 = 0x20;
 
-/// From now on nothing else exists for all threads of this process and all that it starts.
+/// Applies the filter to all threads of this process and everything that it starts.
 ///
 /// # Errors
-/// When there is no filter for this architecture, or the kernel takes none.
+/// If there is no filter for this architecture, or the kernel does not accept it.
 pub(super) fn apply() -> io::Result<()> {
     let program = compile().map_err(io::Error::other)?;
     seccompiler::apply_filter_all_threads(&program).map_err(io::Error::other)
@@ -105,7 +106,7 @@ pub(super) fn apply() -> io::Result<()> {
 fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
     let calls = CALLS.iter().chain(OLDER_CALLS);
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = calls.map(|call| (*call, vec![])).collect();
-    // `clone3` is not there, so that a library falls back to `clone`, whose flags can be looked at.
+    // Without `clone3`, libraries fall back to `clone`, whose flags a filter can examine.
     rules.insert(
         libc::SYS_clone,
         vec![all(vec![masked(0, NEW_NAMESPACES, 0)?])?],
@@ -115,7 +116,7 @@ fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
             let (family, kind) = (family.unsigned_abs(), kind.unsigned_abs());
             all(vec![
                 equal(0, family.into())?,
-                masked(1, SOCKET_TYPE, kind.into())?,
+                masked(1, SOCKET_TYPE_MASK, kind.into())?,
             ])
         })
     });
@@ -125,19 +126,19 @@ fn compile() -> Result<BpfProgram, seccompiler::BackendError> {
         .map(|request| unequal(1, *request))
         .collect::<Result<_, _>>()?;
     rules.insert(libc::SYS_ioctl, vec![all(harmless)?]);
-    let mappings =
-        [0, SHARED, WITHOUT_FILE].map(|flags| all(vec![masked(3, SHARED | WITHOUT_FILE, flags)?]));
+    let mappings = [0, MAP_SHARED, MAP_ANONYMOUS]
+        .map(|flags| all(vec![masked(3, MAP_SHARED | MAP_ANONYMOUS, flags)?]));
     rules.insert(
         libc::SYS_mmap,
         mappings.into_iter().collect::<Result<_, _>>()?,
     );
-    // Limits of one's own process alone: 0 stands for it.
+    // Only for the calling process: 0.
     rules.insert(libc::SYS_prlimit64, vec![all(vec![equal(0, 0)?])?]);
-    // The ordinary personality, or a question for it; others switch protections off.
-    let asks = [0, 0xFFFF_FFFF].map(|persona| all(vec![equal(0, persona)?]));
+    // The default personality, or a query; others switch off protections.
+    let personalities = [0, 0xFFFF_FFFF].map(|persona| all(vec![equal(0, persona)?]));
     rules.insert(
         libc::SYS_personality,
-        asks.into_iter().collect::<Result<_, _>>()?,
+        personalities.into_iter().collect::<Result<_, _>>()?,
     );
     let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let architecture = TargetArch::try_from(std::env::consts::ARCH)?;

@@ -1,22 +1,22 @@
-//! What the agent's commands are run with: the call that each belongs to.
+//! Marks each command of the agent with the tool call that it belongs to.
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use breakglass_model::gateway::CALL_VARIABLE;
 
-/// Longest id of a call that a variable can hold.
-const MAX_ID: usize = 128;
+/// Maximum length of a call's id.
+const CALL_ID_MAX_BYTES: usize = 128;
 
-/// `input` of a call of Bash, whose command says for itself and for all that it starts which call it
-/// belongs to. Where that can't be said, `input` itself.
-pub(super) fn named(input: Box<RawValue>, call: &str) -> Box<RawValue> {
-    with_name(&input, call).unwrap_or(input)
+/// The `input` of a Bash call with a command that exports the call's id to everything that it starts. Returns
+/// `input` unchanged if it has no command or the id is unusual.
+pub(super) fn with_call_id(input: Box<RawValue>, call: &str) -> Box<RawValue> {
+    mark(&input, call).unwrap_or(input)
 }
 
-fn with_name(input: &RawValue, call: &str) -> Option<Box<RawValue>> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    if call.is_empty() || call.len() > MAX_ID || !call.bytes().all(plain) {
+fn mark(input: &RawValue, call: &str) -> Option<Box<RawValue>> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    if call.is_empty() || call.len() > CALL_ID_MAX_BYTES || !call.bytes().all(is_plain) {
         return None;
     }
     let mut input: Map<String, Value> = serde_json::from_str(input.get()).ok()?;
@@ -32,22 +32,22 @@ fn with_name(input: &RawValue, call: &str) -> Option<Box<RawValue>> {
 mod tests {
     use super::*;
 
-    fn name(input: &str, call: &str) -> String {
+    fn marked(input: &str, call: &str) -> String {
         let input = serde_json::value::to_raw_value(&serde_json::from_str::<Value>(input).unwrap());
-        named(input.unwrap(), call).get().to_owned()
+        with_call_id(input.unwrap(), call).get().to_owned()
     }
 
     #[test]
-    fn a_command_says_which_call_it_belongs_to_and_is_else_what_it_was() {
+    fn a_command_exports_its_call_and_is_otherwise_unchanged() {
         let input = r#"{"command":"cat <<'X'\nit's\nX","timeout":5}"#;
         let expected =
             r#"{"command":"export BREAKGLASS_CALL=toolu_1\ncat <<'X'\nit's\nX","timeout":5}"#;
-        assert_eq!(name(input, "toolu_1"), expected);
+        assert_eq!(marked(input, "toolu_1"), expected);
     }
 
     #[test]
-    fn an_id_that_no_shell_could_hold_and_an_input_without_a_command_stay_as_they_are() {
-        let long = "x".repeat(MAX_ID + 1);
+    fn an_unusual_id_and_an_input_without_a_command_change_nothing() {
+        let long = "x".repeat(CALL_ID_MAX_BYTES + 1);
         for (input, call) in [
             (r#"{"command":"df"}"#, "a; reboot"),
             (r#"{"command":"df"}"#, ""),
@@ -56,7 +56,7 @@ mod tests {
             (r#"{"file_path":"/x"}"#, "t"),
             ("[]", "t"),
         ] {
-            assert_eq!(name(input, call), input);
+            assert_eq!(marked(input, call), input);
         }
     }
 }

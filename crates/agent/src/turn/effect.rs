@@ -1,3 +1,5 @@
+//! The inputs and effects of a turn.
+
 use std::time::Duration;
 
 use breakglass_model::{Actor, EventBody, Frame};
@@ -5,51 +7,45 @@ use breakglass_model::{Actor, EventBody, Frame};
 use crate::wire::Line;
 use breakglass_model::gateway::ToolQuestion;
 
-/// What can happen to a turn.
+/// Something that happens to a turn.
 #[derive(Debug)]
 pub(crate) enum Input<'a> {
     /// The CLI printed a line.
     Line(Line<'a>),
-    /// The operator wants it to stop.
+    /// The operator stops the turn.
     Stop(Actor),
-    /// It has taken as long as it may.
+    /// The turn has reached its maximum duration.
     TimeLimit(Duration),
     /// The CLI has printed nothing for `so_far`, and will be ended at `limit`.
-    Silent {
-        /// How long it has been silent.
-        so_far: Duration,
-        /// How long it may be.
-        limit: Duration,
-    },
-    /// It was decided whether a tool may be used.
+    Silent { so_far: Duration, limit: Duration },
+    /// The decision about a tool use.
     Ruled {
-        /// The CLI's question.
+        /// Id of the CLI's request.
         request: String,
-        /// If not, a sentence for the agent.
-        leave: Result<(), String>,
+        /// The error is a sentence for the agent.
+        permission: Result<(), String>,
     },
-    /// The process is no more; why, as a sentence.
+    /// The process is gone; the reason is a sentence.
     Gone(String),
 }
 
-/// What is to be done. An effect is tried only if the ones before it succeeded.
+/// What the caller has to do. An effect is carried out only if those before it succeeded.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Effect {
-    /// Append to the incident's log.
+    /// Append to the incident log.
     Record(Actor, EventBody),
-    /// Show to whoever is attached now.
+    /// Show to the clients that are attached now.
     Show(Frame),
-    /// Have it decided whether a tool may be used.
+    /// Decide whether a tool may be used.
     Judge {
-        /// The CLI's question.
+        /// Id of the CLI's request.
         request: String,
-        /// What it is about.
         question: ToolQuestion,
     },
-    /// The CLI no longer asks this.
+    /// The CLI has withdrawn this request.
     Withdraw(String),
     /// Write this line to the CLI.
     Send(String),
-    /// Ask the CLI to end the turn, and end the CLI if it does not.
+    /// Ask the CLI to end the turn, and kill the CLI if it does not.
     Interrupt,
 }

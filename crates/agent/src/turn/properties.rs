@@ -1,4 +1,4 @@
-//! What holds for every turn, whatever the CLI prints and whoever interferes when.
+//! Properties of every turn, whatever the CLI prints and whatever else happens.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::wire;
 
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Lines of the CLI in no order that it would print them, and what else can happen.
+/// Lines of the CLI in any order, and other inputs.
 #[derive(Debug, Clone)]
 enum Step {
     Line(String),
@@ -52,7 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..40)
 }
 
-fn take(turn: &mut Turn, step: &Step) -> Vec<Effect> {
+fn apply(turn: &mut Turn, step: &Step) -> Vec<Effect> {
     let input = match step {
         Step::Line(line) => Input::Line(wire::decode(line).expect("the line is well-formed")),
         Step::Stop => Input::Stop(Actor::System),
@@ -63,21 +63,21 @@ fn take(turn: &mut Turn, step: &Step) -> Vec<Effect> {
         },
         Step::Ruled(request, yes) => Input::Ruled {
             request: request.clone(),
-            leave: yes.then_some(()).ok_or_else(|| "no".to_owned()),
+            permission: yes.then_some(()).ok_or_else(|| "no".to_owned()),
         },
         Step::Gone => Input::Gone("gone".to_owned()),
     };
     turn.step(input, LIMIT)
 }
 
-/// All effects of a turn that in the end loses its CLI, as every turn may.
+/// All effects of a turn whose CLI dies at the end.
 fn effects(steps: &[Step]) -> Vec<Effect> {
     let mut turn = Turn::new(1, 0.0);
     let mut all: Vec<Effect> = steps
         .iter()
-        .flat_map(|step| take(&mut turn, step))
+        .flat_map(|step| apply(&mut turn, step))
         .collect();
-    all.extend(take(&mut turn, &Step::Gone));
+    all.extend(apply(&mut turn, &Step::Gone));
     all
 }
 
@@ -115,9 +115,10 @@ proptest! {
     #[test]
     fn nothing_is_allowed_unrecorded_or_after_a_stop(steps in steps()) {
         let mut turn = Turn::new(1, 0.0);
-        let (mut recorded, mut ending) = (false, false);
+        let mut recorded = false;
+        let mut ending = false;
         for step in &steps {
-            for effect in take(&mut turn, step) {
+            for effect in apply(&mut turn, step) {
                 match effect {
                     Effect::Record(_, EventBody::ToolStarted { .. }) => recorded = true,
                     Effect::Send(line) if line.contains(r#""behavior":"allow""#) => {
@@ -134,12 +135,12 @@ proptest! {
     }
 
     #[test]
-    fn every_question_is_answered_at_once_or_when_it_is_ruled_on(steps in steps()) {
+    fn every_question_gets_a_response_at_once_or_with_its_ruling(steps in steps()) {
         let mut turn = Turn::new(1, 0.0);
         let mut open = BTreeSet::new();
         for step in &steps {
             let running = turn.outcome().is_none();
-            let effects = take(&mut turn, step);
+            let effects = apply(&mut turn, step);
             let sent = effects.iter().filter(|e| matches!(e, Effect::Send(_))).count();
             let judged = effects.iter().find_map(|effect| match effect {
                 Effect::Judge { request, .. } => Some(request.clone()),

@@ -1,27 +1,29 @@
+//! The tool uses of a turn that wait for a decision.
+
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-/// Questions of one turn that may be open at once; a further one is denied.
-const MAX_OPEN: usize = 64;
+/// Maximum number of open questions of one turn; more are denied.
+const OPEN_QUESTIONS_MAX: usize = 64;
 
-/// The CLI's open questions: each with its call, and its input, which the answer has to repeat.
+/// By request id, the call and its input, which the response has to repeat.
 #[derive(Debug, Default)]
 pub(super) struct Questions(BTreeMap<String, (String, Box<RawValue>)>);
 
 impl Questions {
-    /// Notes a question; false if there is no room for it.
-    pub(super) fn ask(&mut self, request: &str, call: &str, input: &RawValue) -> bool {
-        let room = self.0.len() < MAX_OPEN;
-        if room {
-            let asked = (call.to_owned(), input.to_owned());
-            self.0.insert(request.to_owned(), asked);
+    /// Adds a question; false if there are too many.
+    pub(super) fn add(&mut self, request: &str, call: &str, input: &RawValue) -> bool {
+        let has_room = self.0.len() < OPEN_QUESTIONS_MAX;
+        if has_room {
+            let question = (call.to_owned(), input.to_owned());
+            self.0.insert(request.to_owned(), question);
         }
-        room
+        has_room
     }
 
-    /// Takes out a question, if it is open.
-    pub(super) fn settle(&mut self, request: &str) -> Option<(String, Box<RawValue>)> {
+    /// Removes a question and returns it, if it is open.
+    pub(super) fn remove(&mut self, request: &str) -> Option<(String, Box<RawValue>)> {
         self.0.remove(request)
     }
 }

@@ -5,7 +5,7 @@ use breakglass_model::{Actor, EventBody, Frame, TurnOutcome};
 use super::{Effect, Input, Turn};
 use crate::wire;
 
-mod ends;
+mod endings;
 
 const WITH_TOOL: &str = include_str!("../../tests/recordings/turn-with-tool.jsonl");
 const OVERLOADED: &str = include_str!("../../tests/recordings/api-overloaded.jsonl");
@@ -15,7 +15,7 @@ const INTERRUPTED: &str = include_str!("../../tests/recordings/interrupted-at-ap
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A line, and yes to what is asked by it.
+/// Feeds a line, and allows the tool use that it asks for.
 fn feed(turn: &mut Turn, line: &str) -> Vec<Effect> {
     let mut effects = ask(turn, line);
     for request in judged(&effects) {
@@ -28,9 +28,15 @@ fn ask(turn: &mut Turn, line: &str) -> Vec<Effect> {
     turn.step(Input::Line(wire::decode(line).unwrap()), SECOND)
 }
 
-fn rule(turn: &mut Turn, request: &str, leave: Result<(), String>) -> Vec<Effect> {
+fn rule(turn: &mut Turn, request: &str, permission: Result<(), String>) -> Vec<Effect> {
     let request = request.to_owned();
-    turn.step(Input::Ruled { request, leave }, SECOND)
+    turn.step(
+        Input::Ruled {
+            request,
+            permission,
+        },
+        SECOND,
+    )
 }
 
 fn judged(effects: &[Effect]) -> Vec<String> {
@@ -41,7 +47,7 @@ fn judged(effects: &[Effect]) -> Vec<String> {
     questions.collect()
 }
 
-/// The CLI asks about one call of Bash.
+/// The CLI asks for permission to run one Bash call.
 fn bash(request: &str, call: &str) -> String {
     format!(
         r#"{{"type":"control_request","request_id":"{request}","request":{{"subtype":"can_use_tool",
@@ -93,7 +99,7 @@ fn notices(effects: &[Effect]) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn a_turn_with_a_tool_is_text_tool_text_end() {
+fn a_turn_with_a_tool_records_text_tool_text_and_end() {
     let effects = played(WITH_TOOL);
     let expected = [
         "text",
@@ -107,22 +113,22 @@ fn a_turn_with_a_tool_is_text_tool_text_end() {
 }
 
 #[test]
-fn every_delta_is_shown_before_its_text_is_recorded() {
+fn text_deltas_are_shown_before_their_text_is_recorded() {
     let effects = played(WITH_TOOL);
     let shown = |effect: &Effect| matches!(effect, Effect::Show(Frame::TextDelta { .. }));
     assert_eq!(effects.iter().take_while(|effect| shown(effect)).count(), 8);
 }
 
 #[test]
-fn each_try_of_an_overloaded_api_is_told_in_words() {
+fn each_retry_of_an_overloaded_api_is_a_notice() {
     let effects = played(OVERLOADED);
-    let told = notices(&effects);
-    assert_eq!(told.len(), 3);
+    let notices = notices(&effects);
+    assert_eq!(notices.len(), 3);
     assert_eq!(
-        told[2],
+        notices[2],
         (
             "model_unreachable",
-            "The model does not answer (529 overloaded): try 3 of 3. Power and checks work without it."
+            "The model does not answer (529 overloaded): attempt 3 of 3. Power and checks work without it."
         )
     );
     let (_, outcome, reason) = end(&effects);
@@ -131,12 +137,12 @@ fn each_try_of_an_overloaded_api_is_told_in_words() {
 }
 
 #[test]
-fn what_the_cli_says_in_the_models_place_is_no_text_of_the_agent() {
+fn text_of_the_cli_is_not_recorded_as_text_of_the_agent() {
     assert!(!kinds(&played(OVERLOADED)).contains(&"text"));
 }
 
 #[test]
-fn an_expired_login_is_told_once_and_is_the_reason() {
+fn an_expired_login_is_one_notice_and_the_reason() {
     let effects = played(UNAUTHORIZED);
     assert_eq!(notices(&effects).len(), 1);
     assert_eq!(notices(&effects)[0].0, "agent_login_expired");
@@ -156,7 +162,7 @@ fn a_tool_is_recorded_before_it_is_allowed() {
 }
 
 #[test]
-fn a_tool_that_is_not_the_agents_is_denied_and_recorded() {
+fn a_forbidden_tool_is_denied_and_recorded() {
     let effects = feed(
         &mut Turn::new(1, 0.0),
         r#"{"type":"control_request","request_id":"r","request":{"subtype":"can_use_tool",
@@ -167,7 +173,7 @@ fn a_tool_that_is_not_the_agents_is_denied_and_recorded() {
 }
 
 #[test]
-fn a_call_is_answered_as_it_was_ruled_and_only_once() {
+fn a_call_gets_its_ruling_once() {
     let mut turn = Turn::new(1, 0.0);
     ask(&mut turn, &bash("r", "t"));
     let effects = rule(&mut turn, "r", Err("Not tonight.".to_owned()));
@@ -176,7 +182,7 @@ fn a_call_is_answered_as_it_was_ruled_and_only_once() {
 }
 
 #[test]
-fn a_question_that_the_cli_takes_back_is_not_answered_any_more() {
+fn a_withdrawn_question_gets_no_response() {
     let mut turn = Turn::new(1, 0.0);
     ask(&mut turn, &bash("r", "t"));
     let line = r#"{"type":"control_cancel_request","request_id":"r"}"#;
@@ -195,7 +201,7 @@ fn result_of(call: &str) -> String {
 }
 
 #[test]
-fn of_several_calls_those_run_that_were_allowed_and_have_no_result_yet() {
+fn calls_run_from_their_permission_to_their_result() {
     let mut turn = Turn::new(1, 0.0);
     ask(&mut turn, &bash("r1", "t1"));
     ask(&mut turn, &bash("r2", "t2"));
@@ -209,7 +215,7 @@ fn of_several_calls_those_run_that_were_allowed_and_have_no_result_yet() {
 }
 
 #[test]
-fn a_call_that_the_cli_does_not_ask_about_runs_where_no_other_does() {
+fn a_call_without_a_question_counts_as_running_if_no_other_does() {
     let mut turn = Turn::new(1, 0.0);
     let call = r#"{"type":"assistant","message":{"content":[{"type":"tool_use","id":"t0","name":"Bash","input":{"command":"df"}}]}}"#;
     ask(&mut turn, call);
@@ -219,15 +225,15 @@ fn a_call_that_the_cli_does_not_ask_about_runs_where_no_other_does() {
 }
 
 #[test]
-fn an_allowed_command_says_which_call_it_belongs_to() {
+fn an_allowed_command_exports_its_call() {
     let mut turn = Turn::new(1, 0.0);
     let effects = feed(&mut turn, &bash("r", "toolu_1"));
-    let sent = |effect: &Effect| matches!(effect, Effect::Send(line) if line.contains(r"export BREAKGLASS_CALL=toolu_1\nssh devvm reboot"));
-    assert!(effects.iter().any(sent), "{effects:?}");
+    let is_marked = |effect: &Effect| matches!(effect, Effect::Send(line) if line.contains(r"export BREAKGLASS_CALL=toolu_1\nssh devvm reboot"));
+    assert!(effects.iter().any(is_marked), "{effects:?}");
 }
 
 #[test]
-fn a_sub_agents_call_is_finished_by_its_own_result() {
+fn a_call_of_a_sub_agent_finishes_with_its_result() {
     let mut turn = Turn::new(1, 0.0);
     feed(&mut turn, &bash("r", "t"));
     let result = result_of("t").replace(
@@ -238,14 +244,14 @@ fn a_sub_agents_call_is_finished_by_its_own_result() {
 }
 
 #[test]
-fn a_question_of_an_unknown_kind_is_answered() {
+fn a_control_request_of_an_unknown_kind_gets_a_response() {
     let line = r#"{"type":"control_request","request_id":"r","request":{"subtype":"new"}}"#;
     let effects = feed(&mut Turn::new(1, 0.0), line);
     assert!(matches!(&effects[..], [Effect::Send(line)] if line.contains("error")));
 }
 
 #[test]
-fn a_stop_interrupts_once_and_ends_in_the_operators_name() {
+fn a_stop_interrupts_once_and_the_operator_is_the_actor() {
     let mut turn = Turn::new(1, 0.0);
     let ana = Actor::Operator("ana".to_owned());
     assert_eq!(
@@ -261,7 +267,7 @@ fn a_stop_interrupts_once_and_ends_in_the_operators_name() {
 }
 
 #[test]
-fn a_question_that_comes_after_the_stop_is_denied() {
+fn a_question_after_a_stop_is_denied() {
     let mut turn = Turn::new(1, 0.0);
     turn.step(Input::Stop(Actor::System), SECOND);
     let effects = play(&mut turn, INTERRUPTED);
@@ -271,14 +277,14 @@ fn a_question_that_comes_after_the_stop_is_denied() {
 }
 
 #[test]
-fn a_cli_that_dies_under_a_tool_closes_the_tool_and_the_turn() {
+fn the_death_of_the_cli_closes_the_tool_and_the_turn() {
     let mut turn = Turn::new(1, 0.0);
     let until_tool: Vec<&str> = ALLOWED
         .lines()
         .take_while(|line| !line.contains("_result"))
         .collect();
     play(&mut turn, &until_tool.join("\n"));
-    assert!(turn.tool_runs());
+    assert!(turn.is_tool_running());
     let effects = turn.step(Input::Gone("It died.".to_owned()), SECOND);
     assert_eq!(kinds(&effects), ["tool_finished", "turn_ended"]);
     assert_eq!(
@@ -288,7 +294,7 @@ fn a_cli_that_dies_under_a_tool_closes_the_tool_and_the_turn() {
 }
 
 #[test]
-fn a_turn_that_outlives_its_limit_is_timed_out_even_if_the_cli_must_be_killed() {
+fn a_turn_past_its_limit_is_timed_out_even_if_the_cli_is_killed() {
     let mut turn = Turn::new(1, 0.0);
     assert_eq!(
         turn.step(Input::TimeLimit(90 * SECOND), SECOND),
@@ -301,7 +307,7 @@ fn a_turn_that_outlives_its_limit_is_timed_out_even_if_the_cli_must_be_killed() 
 }
 
 #[test]
-fn a_turns_cost_is_what_the_process_cost_more() {
+fn the_cost_of_a_turn_is_the_increase_of_the_process_cost() {
     let mut turn = Turn::new(2, 0.25);
     let line = r#"{"type":"result","is_error":false,"total_cost_usd":0.75}"#;
     let effects = feed(&mut turn, line);
@@ -315,7 +321,7 @@ fn a_turns_cost_is_what_the_process_cost_more() {
 }
 
 #[test]
-fn hostile_output_is_kept_visible_and_bounded() {
+fn hostile_output_is_made_visible_and_bounded() {
     let mut turn = Turn::new(1, 0.0);
     feed(
         &mut turn,

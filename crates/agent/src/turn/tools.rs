@@ -1,90 +1,95 @@
+//! The tool calls of a turn: each is recorded once when it starts and once when it finishes.
+
 use std::collections::BTreeMap;
 
 use breakglass_model::{Actor, EventBody, TurnNumber};
 use serde_json::Value;
 
-use super::{Effect, words};
+use super::effect::Effect;
+use super::messages;
 use crate::wire::ToolResult;
 
-/// What is kept of one output or text, in bytes.
-const MAX_KEPT: usize = 64 * 1024;
-/// The longest summary, in characters.
-const MAX_SUMMARY: usize = 300;
-/// Calls of one turn past which a further one is not recorded as new; a turn has a few dozen.
-const MAX_CALLS: usize = 10_000;
+/// Maximum size of a recorded output or text.
+const TEXT_MAX_BYTES: usize = 64 * 1024;
+const SUMMARY_MAX_CHARS: usize = 300;
+/// Maximum number of calls that are recorded in one turn; usual are a few dozen.
+const CALLS_MAX: usize = 10_000;
 
 /// Whether the agent may use this tool.
-pub(super) fn allowed(tool: &str) -> bool {
+pub(super) fn is_allowed(tool: &str) -> bool {
     matches!(tool, "Bash" | "Read" | "Grep" | "Glob")
 }
 
-/// The calls of a turn by id.
+/// The calls of a turn, by id.
 #[derive(Debug, Default)]
-pub(super) struct OpenTools {
+pub(super) struct ToolCalls {
     calls: BTreeMap<String, Call>,
 }
 
 #[derive(Debug)]
 struct Call {
-    open: bool,
+    is_open: bool,
     is_command: bool,
-    leave: Leave,
+    permission: Permission,
 }
 
-/// Whether the CLI asked about a call before it runs it.
+/// Whether the CLI asked for permission to run a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leave {
-    /// Not yet, and perhaps it does not: some commands it runs unasked.
-    Unasked,
-    /// It waits for the answer.
-    Asked,
-    /// It may run, and so it does.
-    Given,
+enum Permission {
+    /// Not yet, or never: it runs some commands without asking.
+    NotRequested,
+    /// It waits for the decision.
+    Requested,
+    /// The call was allowed and runs.
+    Granted,
 }
 
-impl OpenTools {
-    pub(super) fn any(&self) -> bool {
-        self.calls.values().any(|call| call.open)
+impl ToolCalls {
+    pub(super) fn is_any_open(&self) -> bool {
+        self.calls.values().any(|call| call.is_open)
     }
 
-    /// The CLI asks about this call.
-    pub(super) fn asked(&mut self, id: &str) {
-        self.set(id, Leave::Asked);
+    /// The CLI asks for permission to run this call.
+    pub(super) fn permission_requested(&mut self, id: &str) {
+        self.set_permission(id, Permission::Requested);
     }
 
-    /// It was let run.
-    pub(super) fn given(&mut self, id: &str) {
-        self.set(id, Leave::Given);
+    /// The call was allowed.
+    pub(super) fn permission_granted(&mut self, id: &str) {
+        self.set_permission(id, Permission::Granted);
     }
 
-    fn set(&mut self, id: &str, leave: Leave) {
+    fn set_permission(&mut self, id: &str, permission: Permission) {
         if let Some(call) = self.calls.get_mut(id) {
-            call.leave = leave;
+            call.permission = permission;
         }
     }
 
-    /// The calls that run a command now: those that were let run; where there is none, those that may run
-    /// unasked.
+    /// The calls that run a command now: those that were allowed, or if there are none, those that may run without
+    /// asking.
     pub(super) fn running(&self) -> Vec<&str> {
-        let with = |leave: Leave| {
-            let of = move |call: &Call| call.open && call.is_command && call.leave == leave;
-            let calls = self.calls.iter().filter(move |(_, call)| of(call));
-            calls.map(|(id, _)| id.as_str()).collect::<Vec<_>>()
-        };
-        let given = with(Leave::Given);
-        if given.is_empty() {
-            with(Leave::Unasked)
+        let granted = self.commands_with(Permission::Granted);
+        if granted.is_empty() {
+            self.commands_with(Permission::NotRequested)
         } else {
-            given
+            granted
         }
     }
 
-    /// Whether the log knows this call.
-    pub(super) fn recorded(&self, id: &str) -> bool {
+    fn commands_with(&self, permission: Permission) -> Vec<&str> {
+        let calls = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.is_open && call.is_command && call.permission == permission);
+        calls.map(|(id, _)| id.as_str()).collect()
+    }
+
+    /// Whether this call is in the log.
+    pub(super) fn is_recorded(&self, id: &str) -> bool {
         self.calls.contains_key(id)
     }
 
-    /// Records a call, unless it is known: the CLI announces it, and then may ask about it.
+    /// Records a call once: the CLI may announce it, and then ask for permission.
     pub(super) fn start(
         &mut self,
         turn: TurnNumber,
@@ -92,13 +97,13 @@ impl OpenTools {
         tool: &str,
         input: Value,
     ) -> Option<Effect> {
-        if self.calls.contains_key(id) || self.calls.len() >= MAX_CALLS {
+        if self.calls.contains_key(id) || self.calls.len() >= CALLS_MAX {
             return None;
         }
         let call = Call {
-            open: true,
+            is_open: true,
             is_command: input.get("command").is_some_and(Value::is_string),
-            leave: Leave::Unasked,
+            permission: Permission::NotRequested,
         };
         self.calls.insert(id.to_owned(), call);
         let summary = summary(&input);
@@ -107,20 +112,20 @@ impl OpenTools {
             EventBody::ToolStarted {
                 turn,
                 tool_call: id.to_owned(),
-                tool: words::bounded_line(tool),
+                tool: messages::bounded_line(tool),
                 summary,
                 input: bounded_input(input),
             },
         ))
     }
 
-    /// Records the end of a call that runs; of any other, nothing.
+    /// Records the end of a call, if it is open.
     pub(super) fn finish(&mut self, turn: TurnNumber, result: &ToolResult<'_>) -> Option<Effect> {
         let call = self.calls.get_mut(&*result.id)?;
-        if !std::mem::replace(&mut call.open, false) {
+        if !std::mem::replace(&mut call.is_open, false) {
             return None;
         }
-        let (output, omitted) = kept(&result.output);
+        let (output, omitted) = bounded_text(&result.output);
         let omitted_bytes = omitted + result.omitted;
         Some(finished(
             turn,
@@ -131,12 +136,12 @@ impl OpenTools {
         ))
     }
 
-    /// Records the end of every call that still runs.
-    pub(super) fn close(&mut self, turn: TurnNumber, why: &str) -> Vec<Effect> {
+    /// Records the end of every open call.
+    pub(super) fn close(&mut self, turn: TurnNumber, reason: &str) -> Vec<Effect> {
         let open = std::mem::take(&mut self.calls)
             .into_iter()
-            .filter(|(_, call)| call.open);
-        open.map(|(id, _)| finished(turn, id, true, why.to_owned(), 0))
+            .filter(|(_, call)| call.is_open);
+        open.map(|(id, _)| finished(turn, id, true, reason.to_owned(), 0))
             .collect()
     }
 }
@@ -158,38 +163,38 @@ fn finished(
     Effect::Record(Actor::Agent, body)
 }
 
-/// `text` as it is kept: control sequences visible, head and tail where it is long; and how many
-/// bytes were left out.
-pub(super) fn kept(text: &str) -> (String, u64) {
-    breakglass_model::bounded(&breakglass_model::visible(text), MAX_KEPT)
+/// `text` for the log: with visible control sequences, and only head and tail if it is long. Also returns the
+/// number of omitted bytes.
+pub(super) fn bounded_text(text: &str) -> (String, u64) {
+    breakglass_model::bounded(&breakglass_model::visible(text), TEXT_MAX_BYTES)
 }
 
-/// One line for people: the command, the file, the pattern.
+/// One line for people: the command, the file or the pattern.
 fn summary(input: &Value) -> String {
-    let word = ["command", "file_path", "pattern"]
+    let main = ["command", "file_path", "pattern"]
         .iter()
         .find_map(|key| input.get(key)?.as_str());
-    let text = word.map_or_else(|| input.to_string(), str::to_owned);
+    let text = main.map_or_else(|| input.to_string(), str::to_owned);
     let line = text
         .lines()
         .find(|line| !line.trim().is_empty())
         .unwrap_or_default();
     let mut short: String = breakglass_model::visible(line.trim())
         .chars()
-        .take(MAX_SUMMARY)
+        .take(SUMMARY_MAX_CHARS)
         .collect();
-    if short.chars().count() >= MAX_SUMMARY || text.trim().lines().count() > 1 {
+    if short.chars().count() >= SUMMARY_MAX_CHARS || text.trim().lines().count() > 1 {
         short.push('…');
     }
     short
 }
 
-/// An input is kept whole unless it is absurdly long; then its text is, as head and tail.
+/// Keeps only head and tail of a very long input, as text.
 fn bounded_input(input: Value) -> Value {
     let text = input.to_string();
-    if text.len() <= MAX_KEPT {
+    if text.len() <= TEXT_MAX_BYTES {
         input
     } else {
-        Value::String(kept(&text).0)
+        Value::String(bounded_text(&text).0)
     }
 }

@@ -1,19 +1,20 @@
+//! Decodes one line of the CLI: its envelope first, then the one part that its kind needs.
+
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::at_once;
-use super::lenient;
-use super::types::{Block, Line, Question, Text, ToolResult};
+use super::turn_result;
+use super::types::{Block, Line, Text, ToolResult, ToolUseRequest};
 
 /// A line that is not JSON, or a known kind in an unknown shape.
 #[derive(Debug, Error)]
 #[error("a line of the CLI could not be read: {0}")]
 pub struct BadLine(#[from] serde_json::Error);
 
-/// The outside of every line: what kind it is, and the parts that some kind needs, unread.
+/// The fields that decide how a line is read; the parts that only some kinds need stay raw JSON.
 #[derive(Deserialize)]
 struct Envelope<'a> {
     #[serde(rename = "type", borrow)]
@@ -22,10 +23,10 @@ struct Envelope<'a> {
     subtype: Option<Text<'a>>,
     #[serde(default, borrow)]
     session_id: Option<Text<'a>>,
-    /// Set on what a sub-agent says.
+    /// Set on the lines of a sub-agent.
     #[serde(default, borrow)]
     parent_tool_use_id: Option<Text<'a>>,
-    /// A word, where the CLI speaks of a failure; of another shape where another kind has one.
+    /// A word if the CLI reports a failure; other kinds of lines use other shapes.
     #[serde(default, borrow)]
     error: Option<&'a RawValue>,
     #[serde(default, borrow)]
@@ -40,38 +41,39 @@ struct Envelope<'a> {
     response: Option<&'a RawValue>,
 }
 
-/// Reads one line, without its newline.
+/// Decodes one line without its newline.
 ///
 /// # Errors
 /// [`BadLine`] if it is not JSON, or not in the shape of its kind.
 pub fn decode<L: AsRef<[u8]> + ?Sized>(line: &L) -> Result<Line<'_>, BadLine> {
     let line = line.as_ref();
-    at_once::decode(line).map_or_else(|| decode_with_care(line), Ok)
-}
-
-/// Reads a line of any kind and shape, its outside first.
-pub(super) fn decode_with_care(line: &[u8]) -> Result<Line<'_>, BadLine> {
     let envelope: Envelope<'_> = match serde_json::from_slice(line) {
         Ok(envelope) => envelope,
-        // A turn that ended must end here too.
-        Err(error) => return lenient::result(line).map(Line::Ended).ok_or(error.into()),
+        // A turn that has ended must end here too.
+        Err(error) => {
+            return turn_result::read(line)
+                .map(Line::TurnResult)
+                .ok_or(error.into());
+        }
     };
-    // What a sub-agent says is not the agent's word; what its tools did is known by their calls.
+    // A sub-agent's text is not the agent's; the results of its tools are matched by their calls.
     if envelope.parent_tool_use_id.is_some() && &*envelope.kind != "user" {
-        return Ok(Line::Quiet);
+        return Ok(Line::Ignored);
     }
     match &*envelope.kind {
-        "stream_event" => part(envelope.event, typed),
-        "assistant" => part(envelope.message, |raw| said(raw, envelope.error)),
+        "stream_event" => part(envelope.event, text_delta),
+        "assistant" => part(envelope.message, |raw| assistant(raw, envelope.error)),
         "user" => part(envelope.message, tool_results),
         "system" => system(line, envelope),
-        "result" => Ok(lenient::result(line).map_or(Line::Unknown, Line::Ended)),
-        "control_request" => part(envelope.request, |raw| asked(envelope.request_id, raw)),
-        "control_response" => part(envelope.response, answered),
+        "result" => Ok(turn_result::read(line).map_or(Line::Unknown, Line::TurnResult)),
+        "control_request" => part(envelope.request, |raw| {
+            control_request(envelope.request_id, raw)
+        }),
+        "control_response" => part(envelope.response, control_response),
         "control_cancel_request" => Ok(envelope
             .request_id
-            .map_or(Line::Unknown, |request| Line::AskCancelled { request })),
-        "rate_limit_event" | "keep_alive" | "tool_progress" => Ok(Line::Quiet),
+            .map_or(Line::Unknown, |request| Line::ControlCancelled { request })),
+        "rate_limit_event" | "keep_alive" | "tool_progress" => Ok(Line::Ignored),
         _ => Ok(Line::Unknown),
     }
 }
@@ -88,12 +90,12 @@ fn system<'a>(line: &'a [u8], envelope: Envelope<'a>) -> Result<Line<'a>, BadLin
         (Some("init"), Some(session)) => Ok(Line::Init { session }),
         (Some("api_retry"), _) => Ok(Line::ApiRetry(serde_json::from_slice(line)?)),
         (Some("status"), _) => Ok(Line::Status(serde_json::from_slice(line)?)),
-        _ => Ok(Line::Quiet),
+        _ => Ok(Line::Ignored),
     }
 }
 
-/// `stream_event`: of the model's raw events only typed text is news.
-fn typed(raw: &str) -> Result<Line<'_>, BadLine> {
+/// `stream_event`: of the model's raw events, only text matters.
+fn text_delta(raw: &str) -> Result<Line<'_>, BadLine> {
     #[derive(Deserialize)]
     struct Event<'a> {
         #[serde(rename = "type", borrow)]
@@ -113,16 +115,16 @@ fn typed(raw: &str) -> Result<Line<'_>, BadLine> {
         .delta
         .filter(|_| &*event.kind == "content_block_delta")
     else {
-        return Ok(Line::Quiet);
+        return Ok(Line::Ignored);
     };
     let delta: Delta<'_> = serde_json::from_str(delta.get())?;
     Ok(match (delta.kind.as_deref(), delta.text) {
         (Some("text_delta"), Some(text)) => Line::TextDelta(text),
-        _ => Line::Quiet,
+        _ => Line::Ignored,
     })
 }
 
-fn said<'a>(raw: &'a str, error: Option<&'a RawValue>) -> Result<Line<'a>, BadLine> {
+fn assistant<'a>(raw: &'a str, error: Option<&'a RawValue>) -> Result<Line<'a>, BadLine> {
     #[derive(Deserialize)]
     struct Message<'a> {
         #[serde(default, borrow)]
@@ -133,14 +135,14 @@ fn said<'a>(raw: &'a str, error: Option<&'a RawValue>) -> Result<Line<'a>, BadLi
     let message: Message<'_> = serde_json::from_str(raw)?;
     let model = message.model.unwrap_or(Text(Cow::Borrowed("")));
     let word = |raw: &'a RawValue| serde_json::from_str(raw.get()).ok();
-    Ok(Line::Said {
+    Ok(Line::Assistant {
         model,
         error: error.and_then(word),
         blocks: message.content,
     })
 }
 
-/// `user`: results of tools; what else the CLI writes in the user's name is of no concern.
+/// `user`: results of tools; the CLI's other lines of this kind don't matter.
 fn tool_results(raw: &str) -> Result<Line<'_>, BadLine> {
     #[derive(Deserialize)]
     struct Message<'a> {
@@ -158,7 +160,7 @@ fn tool_results(raw: &str) -> Result<Line<'_>, BadLine> {
     }
     let message: Message<'_> = serde_json::from_str(raw)?;
     if !message.content.get().starts_with('[') {
-        return Ok(Line::Quiet);
+        return Ok(Line::Ignored);
     }
     let items: Vec<Item<'_>> = serde_json::from_str(message.content.get())?;
     let mut results = Vec::with_capacity(items.len());
@@ -175,13 +177,13 @@ fn tool_results(raw: &str) -> Result<Line<'_>, BadLine> {
         });
     }
     Ok(if results.is_empty() {
-        Line::Quiet
+        Line::Ignored
     } else {
         Line::ToolResults(results)
     })
 }
 
-/// A tool's output: a string, or a list of parts of which some are text.
+/// A tool's output: a string, or a list of parts, some of which are text.
 fn output(raw: &str) -> Result<Cow<'_, str>, BadLine> {
     #[derive(Deserialize)]
     struct Part<'a> {
@@ -202,7 +204,7 @@ fn output(raw: &str) -> Result<Cow<'_, str>, BadLine> {
     }
 }
 
-fn asked<'a>(request: Option<Text<'a>>, raw: &'a str) -> Result<Line<'a>, BadLine> {
+fn control_request<'a>(request: Option<Text<'a>>, raw: &'a str) -> Result<Line<'a>, BadLine> {
     #[derive(Deserialize)]
     struct Kind<'a> {
         #[serde(borrow)]
@@ -212,14 +214,14 @@ fn asked<'a>(request: Option<Text<'a>>, raw: &'a str) -> Result<Line<'a>, BadLin
         return Ok(Line::Unknown);
     };
     let kind: Kind<'_> = serde_json::from_str(raw)?;
-    let question = match &*kind.subtype {
-        "can_use_tool" => Some(serde_json::from_str::<Question<'_>>(raw)?),
+    let tool_use = match &*kind.subtype {
+        "can_use_tool" => Some(serde_json::from_str::<ToolUseRequest<'_>>(raw)?),
         _ => None,
     };
-    Ok(Line::Ask { request, question })
+    Ok(Line::ControlRequest { request, tool_use })
 }
 
-fn answered(raw: &str) -> Result<Line<'_>, BadLine> {
+fn control_response(raw: &str) -> Result<Line<'_>, BadLine> {
     #[derive(Deserialize)]
     struct Response<'a> {
         #[serde(borrow)]
@@ -238,7 +240,7 @@ fn answered(raw: &str) -> Result<Line<'_>, BadLine> {
                 .unwrap_or(Text(Cow::Borrowed("no reason given"))),
         ),
     };
-    Ok(Line::Answer {
+    Ok(Line::ControlResponse {
         request: response.request_id,
         error,
     })

@@ -1,22 +1,27 @@
+//! Reads lines of bounded length.
+
 use std::io;
 
+use bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
-use super::outline::Outline;
+use super::excerpt::Excerpt;
 
-/// The longest line that is kept, in bytes; of a longer one an [`Outline`] is.
-pub const MAX_LINE: usize = 8 * 1024 * 1024;
+/// Maximum length of a line that is kept whole; a longer one is reduced to an [`Excerpt`].
+pub const MAX_LINE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Buffers that grew past this are given back after the line that needed them.
-const KEEP: usize = 256 * 1024;
+/// A line buffer that grew beyond this is shrunk after the line.
+const BUFFER_KEPT_BYTES: usize = 256 * 1024;
+/// Size of the read buffer.
+const READ_BUFFER_BYTES: usize = 64 * 1024;
 
 /// One line, without its newline.
 #[derive(Debug)]
 pub enum RawLine<'a> {
     /// The line.
     Whole(&'a [u8]),
-    /// The line was longer than [`MAX_LINE`].
-    TooLong(&'a Outline),
+    /// The line was longer than [`MAX_LINE_BYTES`].
+    TooLong(&'a Excerpt),
 }
 
 /// Reads lines of bounded length. Dropping the future of [`Lines::next`] loses nothing.
@@ -25,32 +30,43 @@ pub struct Lines<R> {
     input: BufReader<R>,
     line: Vec<u8>,
     complete: bool,
-    /// Of a line that is too long.
-    outline: Option<Box<Outline>>,
+    /// The line's excerpt, once it is too long.
+    excerpt: Option<Box<Excerpt>>,
     max: usize,
+    rejects_long_lines: bool,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     /// Reads from `input`.
     pub fn new(input: R) -> Lines<R> {
-        Lines::with_max(input, MAX_LINE)
+        Lines::with_max(input, MAX_LINE_BYTES)
     }
 
     pub(crate) fn with_max(input: R, max: usize) -> Lines<R> {
-        let input = BufReader::with_capacity(64 * 1024, input);
+        let input = BufReader::with_capacity(READ_BUFFER_BYTES, input);
         Lines {
             input,
             line: Vec::new(),
             complete: false,
-            outline: None,
+            excerpt: None,
             max,
+            rejects_long_lines: false,
         }
     }
 
-    /// The next line; none at the end. A last line without a newline counts.
+    /// Reads from `input`, and fails with [`io::ErrorKind::InvalidData`] once a line is longer than
+    /// [`MAX_LINE_BYTES`], even if the line never ends.
+    pub fn rejecting_long_lines(input: R) -> Lines<R> {
+        Lines {
+            rejects_long_lines: true,
+            ..Lines::new(input)
+        }
+    }
+
+    /// The next line; none at the end of the input. A last line without a newline counts.
     ///
     /// # Errors
-    /// What the reader says.
+    /// The reader's error.
     pub async fn next(&mut self) -> io::Result<Option<RawLine<'_>>> {
         if self.complete {
             self.reset();
@@ -58,19 +74,22 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         loop {
             let chunk = self.input.fill_buf().await?;
             if chunk.is_empty() {
-                if self.line.is_empty() && self.outline.is_none() {
+                if self.line.is_empty() && self.excerpt.is_none() {
                     return Ok(None);
                 }
                 break;
             }
             let end = memchr::memchr(b'\n', chunk);
             let part = &chunk[..end.unwrap_or(chunk.len())];
-            if self.outline.is_none() && self.line.len() + part.len() > self.max {
+            if self.excerpt.is_none() && self.line.len() + part.len() > self.max {
+                if self.rejects_long_lines {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
                 let line = std::mem::take(&mut self.line);
-                self.outline = Some(Box::new(Outline::of(&line)));
+                self.excerpt = Some(Box::new(Excerpt::of(&line)));
             }
-            match &mut self.outline {
-                Some(outline) => outline.take(part),
+            match &mut self.excerpt {
+                Some(excerpt) => excerpt.push(part),
                 None => self.line.extend_from_slice(part),
             }
             let used = part.len() + usize::from(end.is_some());
@@ -80,17 +99,27 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             }
         }
         self.complete = true;
-        Ok(Some(match &self.outline {
-            Some(outline) => RawLine::TooLong(outline),
+        Ok(Some(match &self.excerpt {
+            Some(excerpt) => RawLine::TooLong(excerpt),
             None => RawLine::Whole(&self.line),
         }))
     }
 
+    /// The next bytes, for a caller that passes them on and does not read lines; empty at the end of the input.
+    ///
+    /// # Errors
+    /// The reader's error.
+    pub(crate) async fn next_chunk(&mut self) -> io::Result<Bytes> {
+        let chunk = Bytes::copy_from_slice(self.input.fill_buf().await?);
+        self.input.consume(chunk.len());
+        Ok(chunk)
+    }
+
     fn reset(&mut self) {
         self.line.clear();
-        self.line.shrink_to(KEEP);
+        self.line.shrink_to(BUFFER_KEPT_BYTES);
         self.complete = false;
-        self.outline = None;
+        self.excerpt = None;
     }
 }
 

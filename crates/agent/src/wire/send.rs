@@ -1,11 +1,11 @@
-//! What we say to the CLI: one JSON object a line, newline included.
+//! The lines that we send to the CLI: one JSON object each, newline included.
 
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
 fn line(value: &impl Serialize) -> String {
-    // None of the shapes below can fail to serialize: no map with keys that are not strings.
+    // Cannot fail: every map below has string keys.
     let mut text = serde_json::to_string(value).unwrap_or_default();
     text.push('\n');
     text
@@ -15,7 +15,7 @@ fn control(request: &str, body: &serde_json::Value) -> String {
     line(&json!({"type": "control_request", "request_id": request, "request": body}))
 }
 
-/// The first line: asks the CLI to get ready and to say so.
+/// The first line: the CLI responds to it when it is ready.
 #[must_use]
 pub fn initialize(request: &str) -> String {
     control(request, &json!({"subtype": "initialize"}))
@@ -27,13 +27,13 @@ pub fn interrupt(request: &str) -> String {
     control(request, &json!({"subtype": "interrupt"}))
 }
 
-/// Makes `model` answer from the next prompt on.
+/// Uses `model` from the next prompt on.
 #[must_use]
 pub fn set_model(request: &str, model: &str) -> String {
     control(request, &json!({"subtype": "set_model", "model": model}))
 }
 
-/// The operator's words.
+/// The operator's prompt.
 #[must_use]
 pub fn prompt(text: &str) -> String {
     line(&json!({
@@ -44,7 +44,7 @@ pub fn prompt(text: &str) -> String {
     }))
 }
 
-/// Lets a tool run with `input`, which is the question's own.
+/// Lets a tool run; `input` is the request's own.
 #[must_use]
 pub fn allow(request: &str, input: &RawValue) -> String {
     #[derive(Serialize)]
@@ -53,7 +53,7 @@ pub fn allow(request: &str, input: &RawValue) -> String {
         #[serde(rename = "updatedInput")]
         updated_input: &'a RawValue,
     }
-    answer(
+    respond(
         request,
         &Allow {
             behavior: "allow",
@@ -62,13 +62,13 @@ pub fn allow(request: &str, input: &RawValue) -> String {
     )
 }
 
-/// Forbids a tool to run; the model is told `message`.
+/// Forbids a tool to run; the model gets `message` as its result.
 #[must_use]
 pub fn deny(request: &str, message: &str) -> String {
-    answer(request, &json!({"behavior": "deny", "message": message}))
+    respond(request, &json!({"behavior": "deny", "message": message}))
 }
 
-/// Answers a question of a kind that is not known here, so that the CLI need not wait.
+/// Responds to a request of an unknown kind, so that the CLI does not wait.
 #[must_use]
 pub fn refuse(request: &str) -> String {
     line(&json!({
@@ -77,9 +77,9 @@ pub fn refuse(request: &str) -> String {
     }))
 }
 
-fn answer(request: &str, response: &impl Serialize) -> String {
+fn respond(request: &str, response: &impl Serialize) -> String {
     #[derive(Serialize)]
-    struct Answer<'a, R> {
+    struct Response<'a, R> {
         r#type: &'static str,
         response: Body<'a, R>,
     }
@@ -89,7 +89,7 @@ fn answer(request: &str, response: &impl Serialize) -> String {
         request_id: &'a str,
         response: &'a R,
     }
-    line(&Answer {
+    line(&Response {
         r#type: "control_response",
         response: Body {
             subtype: "success",

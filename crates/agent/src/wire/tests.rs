@@ -1,4 +1,4 @@
-//! The decoder against what the CLI printed in earnest (version 2.1.197).
+//! The decoder against recordings of the real CLI (version 2.1.197).
 
 use std::collections::BTreeMap;
 
@@ -28,13 +28,13 @@ fn counted(recording: &str) -> BTreeMap<&'static str, usize> {
             Line::ApiRetry(_) => "retry",
             Line::Status(_) => "status",
             Line::TextDelta(_) => "delta",
-            Line::Said { .. } => "said",
+            Line::Assistant { .. } => "assistant",
             Line::ToolResults(_) => "results",
-            Line::Ask { .. } => "ask",
-            Line::AskCancelled { .. } => "cancelled",
-            Line::Answer { .. } => "answer",
-            Line::Ended(_) => "ended",
-            Line::Quiet => "quiet",
+            Line::ControlRequest { .. } => "request",
+            Line::ControlCancelled { .. } => "cancelled",
+            Line::ControlResponse { .. } => "response",
+            Line::TurnResult(_) => "result",
+            Line::Ignored => "ignored",
             Line::Unknown => "unknown",
         };
         *counts.entry(name).or_default() += 1;
@@ -43,7 +43,7 @@ fn counted(recording: &str) -> BTreeMap<&'static str, usize> {
 }
 
 #[test]
-fn no_recorded_line_is_of_an_unknown_kind_and_each_turn_ends_once() {
+fn every_recorded_line_is_known_and_each_turn_ends_once() {
     for recording in [
         WITH_TOOL,
         OVERLOADED,
@@ -54,41 +54,41 @@ fn no_recorded_line_is_of_an_unknown_kind_and_each_turn_ends_once() {
     ] {
         let counts = counted(recording);
         assert!(!counts.contains_key("unknown"), "{counts:?}");
-        assert_eq!(counts["ended"], 1, "{counts:?}");
+        assert_eq!(counts["result"], 1, "{counts:?}");
         assert_eq!(counts["init"], 1, "{counts:?}");
         assert_eq!(
-            counts["answer"],
+            counts["response"],
             1 + usize::from(counts.contains_key("cancelled"))
         );
     }
 }
 
 #[test]
-fn the_deltas_of_a_block_are_its_text() {
-    let mut typed = String::new();
-    let mut said = String::new();
+fn text_deltas_add_up_to_the_text_of_their_block() {
+    let mut text_of_deltas = String::new();
+    let mut text_of_blocks = String::new();
     for line in lines(WITH_TOOL) {
         match line {
-            Line::TextDelta(text) => typed.push_str(&text),
-            Line::Said { blocks, .. } => {
+            Line::TextDelta(text) => text_of_deltas.push_str(&text),
+            Line::Assistant { blocks, .. } => {
                 for block in blocks {
                     if let Block::Text { text } = block {
-                        said.push_str(&text);
+                        text_of_blocks.push_str(&text);
                     }
                 }
             }
             _ => {}
         }
     }
-    assert_eq!(typed, said);
-    assert!(said.starts_with("Checking the box now."), "{said}");
+    assert_eq!(text_of_deltas, text_of_blocks);
+    assert!(text_of_blocks.starts_with("Checking the box now."));
 }
 
 #[test]
-fn a_tool_call_and_its_result_carry_the_same_id() {
+fn a_tool_call_and_its_result_have_the_same_id() {
     let all = lines(WITH_TOOL);
     let call = all.iter().find_map(|line| match line {
-        Line::Said { blocks, .. } => blocks.iter().find_map(|block| match block {
+        Line::Assistant { blocks, .. } => blocks.iter().find_map(|block| match block {
             Block::ToolUse { id, name, input } => Some((id, name, input)),
             _ => None,
         }),
@@ -105,7 +105,7 @@ fn a_tool_call_and_its_result_carry_the_same_id() {
 }
 
 #[test]
-fn a_retry_tells_the_status_and_which_try() {
+fn a_retry_has_its_status_and_attempt() {
     let retry = lines(OVERLOADED).into_iter().find_map(|line| match line {
         Line::ApiRetry(retry) => Some(retry),
         _ => None,
@@ -119,32 +119,33 @@ fn a_retry_tells_the_status_and_which_try() {
 }
 
 #[test]
-fn a_question_is_answered_with_its_own_input_word_for_word() {
-    let asked = lines(ALLOWED).into_iter().find_map(|line| match line {
-        Line::Ask { request, question } => Some((request, question.unwrap())),
+fn an_allowed_tool_use_repeats_its_input_unchanged() {
+    let found = lines(ALLOWED).into_iter().find_map(|line| match line {
+        Line::ControlRequest { request, tool_use } => Some((request, tool_use.unwrap())),
         _ => None,
     });
-    let (request, question) = asked.unwrap();
-    let answer: serde_json::Value = serde_json::from_str(&allow(&request, question.input)).unwrap();
-    assert_eq!(answer["response"]["request_id"], *request);
-    let input: serde_json::Value = serde_json::from_str(question.input.get()).unwrap();
-    assert_eq!(answer["response"]["response"]["updatedInput"], input);
-    assert_eq!(answer["response"]["response"]["behavior"], "allow");
+    let (request, tool_use) = found.unwrap();
+    let response: serde_json::Value =
+        serde_json::from_str(&allow(&request, tool_use.input)).unwrap();
+    assert_eq!(response["response"]["request_id"], *request);
+    let input: serde_json::Value = serde_json::from_str(tool_use.input.get()).unwrap();
+    assert_eq!(response["response"]["response"]["updatedInput"], input);
+    assert_eq!(response["response"]["response"]["behavior"], "allow");
 }
 
 #[test]
-fn an_error_of_the_api_ends_the_turn_with_its_status() {
-    let end = lines(UNAUTHORIZED).into_iter().find_map(|line| match line {
-        Line::Ended(ending) => Some(ending),
+fn an_api_error_ends_the_turn_with_its_status() {
+    let result = lines(UNAUTHORIZED).into_iter().find_map(|line| match line {
+        Line::TurnResult(result) => Some(result),
         _ => None,
     });
-    let end = end.unwrap();
-    assert!(end.is_error);
-    assert_eq!(end.api_error_status, Some(401));
+    let result = result.unwrap();
+    assert!(result.is_error);
+    assert_eq!(result.api_error_status, Some(401));
 }
 
 #[test]
-fn a_kind_that_came_later_is_unknown_and_a_known_one_in_another_shape_is_a_bad_line() {
+fn a_new_kind_is_unknown_and_a_known_kind_in_another_shape_is_a_bad_line() {
     assert!(matches!(
         decode(r#"{"type":"telepathy","strength":9}"#),
         Ok(Line::Unknown)
@@ -161,38 +162,22 @@ fn a_kind_that_came_later_is_unknown_and_a_known_one_in_another_shape_is_a_bad_l
 }
 
 #[test]
-fn a_result_in_another_shape_still_ends_the_turn() {
+fn a_result_with_odd_fields_still_ends_the_turn() {
     let line = decode(r#"{"type":"result","is_error":"maybe"}"#).unwrap();
-    assert!(matches!(line, Line::Ended(Ending { is_error: true, .. })));
+    assert!(matches!(
+        line,
+        Line::TurnResult(TurnResult { is_error: true, .. })
+    ));
 }
 
 #[test]
-fn what_is_read_at_once_is_read_with_care_alike() {
-    let recordings = [WITH_TOOL, OVERLOADED, ALLOWED, DENIED, INTERRUPTED];
-    let mut at_once = 0;
-    for line in recordings.iter().flat_map(|recording| recording.lines()) {
-        let Some(quick) = super::at_once::decode(line.as_bytes()) else {
-            continue;
-        };
-        at_once += 1;
-        let careful = super::decode::decode_with_care(line.as_bytes()).unwrap();
-        assert_eq!(format!("{quick:?}"), format!("{careful:?}"), "{line}");
-    }
-    let (deltas, results) = (counted(WITH_TOOL)["delta"], counted(WITH_TOOL)["results"]);
-    assert!(
-        at_once >= deltas + results,
-        "{at_once} of {deltas} and {results}"
-    );
-}
-
-#[test]
-fn what_a_sub_agent_says_is_not_the_agents_word() {
+fn the_text_of_a_sub_agent_is_ignored() {
     let line = r#"{"type":"assistant","parent_tool_use_id":"toolu_1","message":{"content":[]}}"#;
-    assert!(matches!(decode(line), Ok(Line::Quiet)));
+    assert!(matches!(decode(line), Ok(Line::Ignored)));
 }
 
 #[test]
-fn output_in_parts_is_joined_and_escapes_are_read() {
+fn output_in_parts_is_joined_and_unescaped() {
     let line = r#"{"type":"user","message":{"content":[{"type":"tool_result","tool_use_id":"a",
         "content":[{"type":"text","text":"x\ty"},{"type":"image"},{"type":"text","text":"z"}]}]}}"#;
     let Ok(Line::ToolResults(results)) = decode(line) else {

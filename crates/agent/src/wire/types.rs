@@ -1,3 +1,5 @@
+//! The lines of the CLI as types. They borrow from the line wherever they can.
+
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::time::Duration;
@@ -5,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::lenient;
+use super::lenient_numbers;
 
 /// A JSON string, borrowed from the line unless it holds an escape.
 ///
@@ -22,7 +24,7 @@ impl Deref for Text<'_> {
     }
 }
 
-/// What one line of the CLI says, as far as it concerns a turn.
+/// One line of the CLI, as far as it concerns a turn.
 #[derive(Debug)]
 pub enum Line<'a> {
     /// The CLI took a prompt.
@@ -30,70 +32,70 @@ pub enum Line<'a> {
         /// Its session.
         session: Text<'a>,
     },
-    /// The model's API failed and will be asked again.
+    /// A request to the model's API failed, and the CLI will repeat it.
     ApiRetry(ApiRetry<'a>),
     /// What the CLI itself is busy with.
     Status(Status<'a>),
-    /// The model typed.
+    /// The next piece of the model's text.
     TextDelta(Text<'a>),
     /// Finished blocks of the model's answer.
-    Said {
-        /// The model, or `<synthetic>` where the CLI speaks in its place.
+    Assistant {
+        /// The model, or `<synthetic>` if the CLI wrote the text in its place.
         model: Text<'a>,
-        /// What failed, as one of the CLI's words, where it speaks of a failure of the model's API.
+        /// The CLI's word for a failure of the model's API, if the text reports one.
         error: Option<Text<'a>>,
         /// The blocks.
         blocks: Vec<Block<'a>>,
     },
-    /// Tools ended.
+    /// Tools have finished.
     ToolResults(Vec<ToolResult<'a>>),
-    /// The CLI asks, and waits for the answer to `request`.
-    Ask {
-        /// Names the question.
+    /// The CLI asks something and waits for a response.
+    ControlRequest {
+        /// The request's id.
         request: Text<'a>,
-        /// The question; none if it is of a kind unknown here.
-        question: Option<Question<'a>>,
+        /// The tool that the CLI asks about; none for a kind of request that is not known here.
+        tool_use: Option<ToolUseRequest<'a>>,
     },
-    /// The CLI no longer waits for the answer to this question.
-    AskCancelled {
-        /// Names the question.
+    /// The CLI no longer waits for a response to this request.
+    ControlCancelled {
+        /// The request's id.
         request: Text<'a>,
     },
-    /// The answer to a request of ours.
-    Answer {
-        /// Names the request.
+    /// The response to one of our requests.
+    ControlResponse {
+        /// The request's id.
         request: Text<'a>,
-        /// What went wrong, if anything did.
+        /// The error, if the request failed.
         error: Option<Text<'a>>,
     },
     /// A turn is over: the operator's, or one that the CLI began by itself.
-    Ended(Ending<'a>),
-    /// A known kind that says nothing about the turn.
-    Quiet,
+    TurnResult(TurnResult<'a>),
+    /// A known kind that does not concern the turn.
+    Ignored,
     /// A kind that is not known here.
     Unknown,
 }
 
-/// `system/api_retry`. What is missing or odd in it is 0 or none: it is told in any case.
+/// `system/api_retry`. A missing or odd field is 0 or none: the retry is reported in any case.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct ApiRetry<'a> {
-    /// Which try failed, from 1.
-    #[serde(default, deserialize_with = "lenient::whole")]
+    /// Number of the attempt that failed, from 1.
+    #[serde(default, deserialize_with = "lenient_numbers::count")]
     pub attempt: u32,
-    /// How many there will be.
-    #[serde(default, deserialize_with = "lenient::whole")]
+    /// Maximum number of retries.
+    #[serde(default, deserialize_with = "lenient_numbers::count")]
     pub max_retries: u32,
-    /// How long the CLI waits before the next one.
+    /// Delay before the next attempt.
     #[serde(
         default,
         rename = "retry_delay_ms",
-        deserialize_with = "lenient::milliseconds"
+        deserialize_with = "lenient_numbers::milliseconds"
     )]
     pub delay: Duration,
-    /// The HTTP status; none if there was no answer.
-    #[serde(default, deserialize_with = "lenient::status")]
+    /// The HTTP status; none if there was no response.
+    #[serde(default, deserialize_with = "lenient_numbers::http_status")]
     pub error_status: Option<u16>,
-    /// A word, such as `overloaded`.
+    /// The CLI's word for the error, such as `overloaded`.
     #[serde(default, borrow)]
     pub error: Option<Text<'a>>,
 }
@@ -101,19 +103,19 @@ pub struct ApiRetry<'a> {
 /// `system/status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Status<'a> {
-    /// `requesting`, `compacting`, a word that came later, or none: nothing any more.
+    /// `requesting`, `compacting`, a later word, or none when the CLI is no longer busy.
     #[serde(default, borrow)]
     pub status: Option<Text<'a>>,
-    /// How shortening the conversation went: `success` or `failed`.
+    /// The result of a compaction: `success` or `failed`.
     #[serde(default, borrow)]
     pub compact_result: Option<Text<'a>>,
-    /// Why it failed.
+    /// Why the compaction failed.
     #[serde(default, borrow)]
     pub compact_error: Option<Text<'a>>,
 }
 
 impl Status<'_> {
-    /// Whether the CLI has the model shorten the conversation, which prints nothing.
+    /// Whether the CLI is compacting the conversation, during which it prints nothing.
     #[must_use]
     pub fn is_compacting(&self) -> bool {
         self.status.as_deref() == Some("compacting")
@@ -124,15 +126,15 @@ impl Status<'_> {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Block<'a> {
-    /// Words, in Markdown.
+    /// Text.
     Text {
-        /// The words.
+        /// Markdown.
         #[serde(borrow)]
         text: Text<'a>,
     },
-    /// A call of a tool.
+    /// A tool call.
     ToolUse {
-        /// Names the call.
+        /// The call's id.
         #[serde(borrow)]
         id: Text<'a>,
         /// The tool.
@@ -146,64 +148,62 @@ pub enum Block<'a> {
     Other,
 }
 
-/// What a tool gave back.
+/// The result of a tool call.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ToolResult<'a> {
-    /// Names the call.
+    /// The call's id.
     pub id: Text<'a>,
-    /// What it printed; parts that are not text are left out.
+    /// The tool's output without the parts that are not text.
     pub output: Cow<'a, str>,
-    /// Whether it failed.
+    /// Whether the tool failed.
     pub is_error: bool,
-    /// How many bytes of the line are not in `output`.
+    /// Number of bytes of the line that are not in `output`.
     pub omitted: u64,
 }
 
-/// `can_use_tool`: may this tool run?
+/// `can_use_tool`: the CLI asks whether a tool may run.
 #[derive(Debug, Deserialize)]
-pub struct Question<'a> {
+pub struct ToolUseRequest<'a> {
     /// The tool.
     #[serde(borrow)]
     pub tool_name: Text<'a>,
-    /// Its input, exactly as the answer has to repeat it.
+    /// Its input, which the response has to repeat unchanged.
     #[serde(borrow)]
     pub input: &'a RawValue,
-    /// Names the call.
+    /// The call's id.
     #[serde(default, borrow)]
     pub tool_use_id: Option<Text<'a>>,
 }
 
-/// `result`: how a turn went.
+/// `result`: how a turn ended.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Ending<'a> {
-    /// A word: `success`, `error_max_turns`, `error_during_execution`, ….
+pub struct TurnResult<'a> {
+    /// `success`, `error_max_turns`, `error_during_execution`, ….
     pub subtype: Option<Text<'a>>,
-    /// Whether it says that it failed. See [`Ending::failed`].
+    /// The CLI's own flag. [`TurnResult::failed`] is the one to use.
     pub is_error: bool,
-    /// The last words, or the error in words.
+    /// The last text of the answer, or the error as text.
     pub result: Option<Text<'a>>,
-    /// What went wrong, a sentence each.
+    /// The errors, one sentence each.
     pub errors: Vec<String>,
-    /// The HTTP status of the model's API, where that is what failed.
+    /// The HTTP status, if the model's API failed.
     pub api_error_status: Option<u16>,
-    /// What the process has cost so far, in US dollars.
+    /// Cost of the process so far, in US dollars.
     pub total_cost_usd: Option<f64>,
-    /// What began the turn, where that was no person: `task-notification`, ….
+    /// What began the turn, if it was not a person: `task-notification`, ….
     pub origin: Option<Text<'a>>,
 }
 
-impl Ending<'_> {
-    /// Whether the turn failed, by whatever the line says of it.
+impl TurnResult<'_> {
+    /// Whether the turn failed by any of the line's fields.
     #[must_use]
     pub fn failed(&self) -> bool {
-        let by_word = self.subtype.as_deref();
-        self.is_error
-            || by_word.is_some_and(|word| word.starts_with("error"))
-            || !self.errors.is_empty()
+        let subtype = self.subtype.as_deref().unwrap_or_default();
+        self.is_error || subtype.starts_with("error") || !self.errors.is_empty()
     }
 
-    /// Whether it ends the turn of the operator's prompt. The CLI begins turns by itself as well, as
-    /// when a task in the background has ended, and names what began them.
+    /// Whether this ends the turn of the operator's prompt. The CLI also begins turns by itself, for example
+    /// when a background task has ended, and names their origin.
     #[must_use]
     pub fn is_of_prompt(&self) -> bool {
         self.origin.as_deref().is_none_or(|kind| kind == "human")

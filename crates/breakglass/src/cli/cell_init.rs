@@ -5,17 +5,17 @@ use std::io;
 use std::process::ExitCode;
 
 use breakglass_agent::Account;
-use breakglass_agent::sandbox::{InitOptions, run_init, try_walls};
+use breakglass_agent::sandbox::{InitOptions, confine_as_init, run_init};
 use clap::Args;
 
 use super::{Exit, Failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct CellInitArgs {
-    /// The number of the inherited socket over which connections are handed out.
+    /// The number of the inherited socket to the server.
     #[arg(long, value_name = "FD", default_value_t = -1)]
     handover: i32,
-    /// Try the walls, and run nothing.
+    /// Only confine this process, and run nothing.
     #[arg(long)]
     trial: bool,
     /// The account to become.
@@ -40,7 +40,7 @@ pub(crate) fn run(args: CellInitArgs) -> Result<ExitCode, Failure> {
     let account = args.uid.zip(args.gid);
     let account = account.map(|(uid, gid)| Account { uid, gid });
     if args.trial {
-        return try_walls(account)
+        return confine_as_init(account)
             .map(|()| ExitCode::SUCCESS)
             .map_err(|error| broken(&error));
     }

@@ -1,11 +1,11 @@
-//! The `ProxyCommand` of the agent's SSH client: connects to a socket of the bastion, waits to be let in,
-//! and hands the connection to the client (`ProxyUseFdpass yes`), so that no process stands between the two.
+//! The `ProxyCommand` of the agent's SSH client: connects to a socket of the bastion, waits until it is accepted,
+//! and passes the connection to the client (`ProxyUseFdpass yes`), so that no process sits between the two.
 
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
-use breakglass_agent::{Knocked, hand_over, knock};
+use breakglass_agent::{BastionAnswer, connect_to_bastion, pass_connection};
 use clap::Args;
 
 use super::{Exit, Failure};
@@ -28,10 +28,12 @@ pub(crate) fn run(args: &ConnectArgs) -> Result<Exit, Failure> {
         };
         Failure::new(Exit::Unreachable, format!("{name} can't be reached: {why}"))
     };
-    match knock(&args.socket).map_err(failed)? {
+    match connect_to_bastion(&args.socket).map_err(failed)? {
         // Standard output is a socket of the client's, which waits for a descriptor.
-        Knocked::In(connection) => hand_over(io::stdout().as_fd(), &connection).map_err(failed)?,
-        Knocked::Refused(words) => {
+        BastionAnswer::Accepted(connection) => {
+            pass_connection(io::stdout().as_fd(), &connection).map_err(failed)?;
+        }
+        BastionAnswer::Refused(words) => {
             return Err(Failure::new(Exit::Unreachable, turned_away(&words)));
         }
     }

@@ -104,7 +104,7 @@ fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
         )
         .map_err(|error| Failure::new(Exit::Usage, format!("the agent's cell: {error}")))?;
     if let Some(library) = &args.library {
-        agent.lend(library.clone());
+        agent.set_library(library.clone());
     }
     Ok(RunnerOptions {
         socket: args.listen.clone(),

@@ -395,7 +395,7 @@ async fn a_sandbox_that_fills_the_kernel_with_sockets_is_ended_and_says_so() {
         });
         assert_eq!(end["outcome"], "interrupted", "{end}");
         let reason = end["reason"].as_str().unwrap();
-        assert!(reason.contains("sockets open"), "{reason}");
+        assert!(reason.contains("open sockets"), "{reason}");
     });
 }
 
@@ -422,7 +422,7 @@ async fn a_sandbox_whose_files_fill_their_room_is_ended_and_the_next_prompt_find
             let (_, end) = ended(client.ask(&incident, "Fill it."));
             assert_eq!(end["outcome"], "interrupted", "{end}");
             let reason = end["reason"].as_str().unwrap();
-            assert!(reason.contains("fill more than"), "{reason}");
+            assert!(reason.contains("use more than"), "{reason}");
             machine.scene.model.then(Reply::bash("ls /work | wc -l"));
             machine.scene.model.then(Reply::text("Empty."));
             let mut events = client.events(&incident, 0);

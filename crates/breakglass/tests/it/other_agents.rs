@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use breakglass_agent::sandbox::Sandbox;
-use breakglass_agent::{Account, AcpAgent, AgentOptions, Kind, try_cli};
+use breakglass_agent::{Account, AcpAgent, AgentKind, AgentOptions, check_cli};
 use breakglass_rig::acp;
 use tempfile::TempDir;
 
@@ -31,7 +31,7 @@ fn options(dir: &TempDir, command: PathBuf, args: &[&str]) -> AgentOptions {
     options.work_dir = dir.path().join("work");
     options.model = "default".to_owned();
     let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-    options.kind = Kind::Acp(AcpAgent { command, args });
+    options.kind = AgentKind::Acp(AcpAgent { command, args });
     options.env = vec![("PATH".to_owned(), std::env::var("PATH").unwrap())];
     options.sandbox = Some(Sandbox {
         bwrap: "/usr/bin/bwrap".into(),
@@ -53,7 +53,7 @@ async fn both_tested_agents_start_in_the_sandbox() {
         (acp::opencode(), &["acp"][..], "OpenCode 1.18.33"),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let health = try_cli(&options(&dir, command, args)).await;
+        let health = check_cli(&options(&dir, command, args)).await;
         assert!(health.available, "{health:?}");
         assert_eq!(health.version.unwrap(), format!("{name} (ACP 1)"));
     }
@@ -62,7 +62,7 @@ async fn both_tested_agents_start_in_the_sandbox() {
 #[tokio::test]
 async fn an_agent_that_is_missing_is_told_from_inside_the_sandbox() {
     let dir = tempfile::tempdir().unwrap();
-    let health = try_cli(&options(&dir, "no-such-agent".into(), &[])).await;
+    let health = check_cli(&options(&dir, "no-such-agent".into(), &[])).await;
     assert!(!health.available);
     assert!(
         health.message.contains("there is no no-such-agent"),

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use breakglass_agent::{Asked, PromptError};
+use breakglass_agent::{PromptError, PromptTarget};
 use breakglass_control::CloseRefusal;
 use breakglass_log::{IncidentSummary, LogError};
 use breakglass_model::{IncidentId, TurnNumber};
@@ -200,11 +200,15 @@ pub(super) async fn prompt(
 }
 
 /// Which agent is asked: one that there is, and by a model of its own. A model alone is the first agent's.
-fn asked(state: &AppState, agent: Option<String>, model: Option<String>) -> Result<Asked, Problem> {
+fn asked(
+    state: &AppState,
+    agent: Option<String>,
+    model: Option<String>,
+) -> Result<PromptTarget, Problem> {
     let agents = &state.about.agents;
     let Some(name) = agent.or_else(|| model.as_ref().and(agents.first()).map(|it| it.name.clone()))
     else {
-        return Ok(Asked::default());
+        return Ok(PromptTarget::default());
     };
     let Some(choice) = agents.iter().find(|choice| choice.name == name) else {
         let problem = Problem::unacceptable(format!("There is no agent {name:?} here."));
@@ -218,7 +222,7 @@ fn asked(state: &AppState, agent: Option<String>, model: Option<String>) -> Resu
         return Err(problem.allowed(choice.models.iter().cloned()));
     }
     let agent = Some(name);
-    Ok(Asked { agent, model })
+    Ok(PromptTarget { agent, model })
 }
 
 fn prompt_problem(error: PromptError) -> Problem {

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_agent::Family;
+use breakglass_agent::ProcessTree;
 use breakglass_bastion::Rules;
 use breakglass_bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
 use breakglass_control::ssh::{HostKeyPolicy, generate_key};
@@ -238,9 +238,9 @@ impl Scene {
 
 /// The clients here are this test's own processes.
 fn begin(post: &Post) {
-    let family = Family::of(std::process::id()).unwrap();
+    let tree = ProcessTree::of(std::process::id()).unwrap();
     post.admit(Box::new(move |peer| {
-        family.admits(peer).map_err(|stranger| stranger.to_string())
+        tree.check_peer(peer).map_err(|process| process.to_string())
     }));
     post.turn_began(TURN);
 }

@@ -45,7 +45,7 @@ pub fn exhaustion() -> List {
         attempt("2 MiB in /dev", "dd if=/dev/zero of=/dev/x bs=1M count=2"),
         attempt(
             "2 MiB beside the sockets",
-            "dd if=/dev/zero of=/run/breakglass/ways/x bs=1M count=2",
+            "dd if=/dev/zero of=/run/breakglass/sockets/x bs=1M count=2",
         ),
         attempt(
             "a file of 100 GiB",
@@ -100,5 +100,5 @@ pub fn exhaustion() -> List {
 /// Six hundred half-open connections for a few seconds, then a word from one more: it is the bound's.
 const CONNECTIONS: &str = "perl -MIO::Socket::INET -e 'my @s; for (1 .. 600) { my $s = IO::Socket::INET->new(PeerAddr => \"127.0.0.1\", PeerPort => 3128, Timeout => 2) or last; push @s, $s } \
 sleep 4; my $open = 0; for my $s (@s) { $s->blocking(0); my $n = sysread($s, my $b, 1); $open++ if !defined $n } print \"$open of \", scalar(@s), \" stay open\\n\"; exit($open > 100 ? 0 : 1)'";
-const GUEST_CONNECTIONS: &str = "perl -MIO::Socket::UNIX -e 'my @s; for (1 .. 600) { my $s = IO::Socket::UNIX->new(Peer => \"/run/breakglass/ways/devvm\") or last; push @s, $s } \
+const GUEST_CONNECTIONS: &str = "perl -MIO::Socket::UNIX -e 'my @s; for (1 .. 600) { my $s = IO::Socket::UNIX->new(Peer => \"/run/breakglass/sockets/devvm\") or last; push @s, $s } \
 sleep 4; my $open = 0; for my $s (@s) { $s->blocking(0); my $n; while ($n = sysread($s, my $b, 4096)) {} $open++ if !defined $n } print \"$open of \", scalar(@s), \" stay open\\n\"; exit($open > 300 ? 0 : 1)'";

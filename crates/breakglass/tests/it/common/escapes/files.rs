@@ -99,15 +99,15 @@ pub(super) fn files(prey: &Prey<'_>) -> Vec<Attempt> {
         attempt("the program removed", "rm -f /run/breakglass/program"),
         attempt(
             "a file beside the sockets",
-            "touch /run/breakglass/ways/escaped",
+            "touch /run/breakglass/sockets/escaped",
         ),
         attempt(
             "another socket in the guest's place",
-            "rm -f /run/breakglass/ways/devvm",
+            "rm -f /run/breakglass/sockets/devvm",
         ),
         attempt(
             "the guest's socket moved away",
-            "mv /run/breakglass/ways/devvm /tmp/devvm",
+            "mv /run/breakglass/sockets/devvm /tmp/devvm",
         ),
         attempt(
             "a runbook",

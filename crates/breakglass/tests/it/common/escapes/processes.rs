@@ -155,16 +155,16 @@ pub(super) fn sockets(prey: &Prey<'_>) -> Vec<Attempt> {
         ),
         attempt(
             "a machine of another name at the bastion",
-            connects("/run/breakglass/ways/other"),
+            connects("/run/breakglass/sockets/other"),
         ),
         attempt(
             "what listens beside guest and host",
-            "ls /run/breakglass/ways | grep -vE '^(devvm|pve)$'",
+            "ls /run/breakglass/sockets | grep -vE '^(devvm|pve)$'",
         ),
         attempt(
             "the guest's socket taken over",
             perl(
-                "unlink \"/run/breakglass/ways/devvm\"; IO::Socket::UNIX->new(Local => \"/run/breakglass/ways/devvm\", Listen => 1)",
+                "unlink \"/run/breakglass/sockets/devvm\"; IO::Socket::UNIX->new(Local => \"/run/breakglass/sockets/devvm\", Listen => 1)",
             ),
         ),
         attempt(
