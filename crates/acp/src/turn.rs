@@ -86,8 +86,8 @@ impl Turn {
         self.continuations += 1;
         let reasons = std::mem::take(&mut self.denials).join("\n");
         Some(format!(
-            "This was not run: {reasons}\nContinue without it. Do not try the same in another form: say what you \
-             wanted and why, or use a command that only reads."
+            "This was not run: {reasons}\nGo on without it. Do not try the same in other words: say what you \
+             wanted and why, or find a way that only reads."
         ))
     }
 }
