@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use breakglass_agent::ProcessTree;
 use breakglass_bastion::Rules;
-use breakglass_bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
+use breakglass_bastion::{Bastion, BastionConversation, BastionOptions, HOST_KEY_ALIAS};
 use breakglass_control::ssh::load_key;
 use breakglass_control::{Control, Endpoint, HostKeyPolicy, Pictures, SshOptions, Target};
 use breakglass_log::{Log, Options};
@@ -129,7 +129,7 @@ struct Scene {
     direct: PathBuf,
     /// Directly to the guest over one shared connection.
     shared: PathBuf,
-    post: Post,
+    post: BastionConversation,
     cancel: CancellationToken,
     _guest: Sshd,
     _dir: TempDir,
@@ -204,7 +204,7 @@ async fn open(
     guest: &Sshd,
     on_disk: bool,
     cancel: CancellationToken,
-) -> (Bastion, Post) {
+) -> (Bastion, BastionConversation) {
     let log = Log::open(if on_disk {
         Options::at(dir.join("record.db"))
     } else {

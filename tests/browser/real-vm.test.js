@@ -87,7 +87,7 @@ describe('a silent guest that writes nothing', { concurrency: true }, () => {
     await lab.inflict('freeze');
     await vital(page, 'SSH', 'dead').waitFor(SLOW);
     await vital(page, 'VM', 'good').waitFor(SLOW);
-    await finding(page, /the processor rests .* an I\/O stall/).waitFor(SLOW);
+    await finding(page, /the processor is idle .* an I\/O stall/).waitFor(SLOW);
     await screenshot(page, 'real-vm-frozen');
     await openPower(page);
     await hold(page, 'reset');

@@ -1,34 +1,33 @@
 //! Questions to the operator: asked once, answered once, void when their turn ends.
 //!
 //! ```text
-//!   ask ── recorded ──▶ open ──▶ decided (allow, deny) ── recorded ──▶ taken: it took effect
+//!   ask ── recorded ──▶ open ──▶ decided (allow, deny) ── recorded ──▶ in effect
 //!                        │
-//!                        └─────▶ void: the turn ended, or who asked went away
+//!                        └─────▶ void: the turn ended, or the agent stopped waiting
 //! ```
-//! Whoever takes a question out of the table settles it; so no question is settled twice, and none
-//! that was decided is void.
+//! Removing a question from the table settles it, so no question is settled twice, and none is both decided
+//! and void.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use breakglass_log::{Log, LogError};
 use breakglass_model::{Actor, Decision, EventBody, IncidentId, visible};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// Questions of one incident that may be open at once.
-const OPEN: usize = 64;
-/// How long an answer may take to take effect: a dial to a machine in trouble is in it.
-const EFFECT_LIMIT: Duration = Duration::from_secs(20);
+use crate::history::{self, CELL};
 
-/// Longest look into the log before a question is asked.
-const LOOK_LIMIT: Duration = Duration::from_millis(500);
-/// The place of what would run in the agent's cell.
-pub(crate) const CELL: &str = "cell";
+/// Maximum number of open questions of one incident.
+const OPEN_QUESTIONS_MAX: usize = 64;
+/// Timeout for a decision to take effect; it includes dialling a machine in trouble.
+const EFFECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What is asked.
+/// Timeout for reading the log before a question is asked.
+const LOG_TIMEOUT: Duration = Duration::from_millis(500);
+/// A question to the operator.
 #[derive(Debug, Clone)]
 pub(crate) struct Question {
     pub(crate) turn: breakglass_model::TurnNumber,
@@ -38,31 +37,31 @@ pub(crate) struct Question {
     pub(crate) touches: String,
 }
 
-/// What became of a question.
+/// The result of a question.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// Do it, and tell by the sender when it is done.
+    /// Allowed; report through the sender when it has taken effect.
     Allowed(oneshot::Sender<()>),
-    /// Don't; the note is for the agent.
+    /// Denied, with a note for the agent.
     Denied(Option<String>, oneshot::Sender<()>),
-    /// Nobody decided; the sentence says why.
+    /// Not decided, with the reason.
     Void(String),
 }
 
-/// Why a decision was not taken.
+/// Why a decision was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecideError {
-    /// No such question is or was open.
+    /// There never was such a question.
     #[error("there is no question {0} in this incident")]
     Unknown(String),
     /// It was settled before.
     #[error("this question was settled before: {0}")]
     Settled(String),
-    /// The log did not take the decision, so it was not carried out, and the question is void.
+    /// The log did not accept the decision, so it was not carried out, and the question is void.
     #[error(transparent)]
     Unrecorded(#[from] LogError),
-    /// It was recorded, and whoever asked did not take it in time.
-    #[error("the decision is recorded, and did not take effect within 20 s; look at the command")]
+    /// It was recorded, but did not take effect in time.
+    #[error("the decision is recorded, but did not take effect within 20 s; check the command")]
     NoEffect,
 }
 
@@ -70,13 +69,13 @@ pub enum DecideError {
 pub(crate) struct Approvals {
     log: Log,
     incident: IncidentId,
-    open: Mutex<HashMap<String, oneshot::Sender<Told>>>,
+    open: Mutex<HashMap<String, oneshot::Sender<OperatorAnswer>>>,
 }
 
-struct Told {
+struct OperatorAnswer {
     decision: Decision,
     note: Option<String>,
-    taken: oneshot::Sender<()>,
+    effect: oneshot::Sender<()>,
 }
 
 impl Approvals {
@@ -89,21 +88,21 @@ impl Approvals {
         }
     }
 
-    /// Asks, and waits for the answer or for `gone`, whose result says why nobody waits any more.
+    /// Asks, and waits for the answer or for `gone`, whose result is the reason why the agent stopped waiting.
     pub(crate) async fn ask(
         &self,
         question: Question,
         gone: impl Future<Output = String>,
     ) -> Result<Answer, LogError> {
         let id = Uuid::now_v7().to_string();
-        let (tell, mut told) = oneshot::channel();
+        let (reply, mut answer) = oneshot::channel();
         let expires_at = self.expiry(&question).await;
-        if self.open().len() >= OPEN {
+        if self.open().len() >= OPEN_QUESTIONS_MAX {
             return Ok(Answer::Void(format!(
-                "{OPEN} questions are open already; answer or deny those first"
+                "{OPEN_QUESTIONS_MAX} questions are open already; decide on those first"
             )));
         }
-        self.open().insert(id.clone(), tell);
+        self.open().insert(id.clone(), reply);
         let asked = self.record(Actor::Agent, requested(id.clone(), question, expires_at));
         if let Err(error) = asked.await {
             self.open().remove(&id);
@@ -111,26 +110,26 @@ impl Approvals {
         }
         tokio::select! {
             biased;
-            told = &mut told => Ok(Answer::of(told.ok())),
+            answer = &mut answer => Ok(Answer::of(answer.ok())),
             why = gone => {
                 if self.open().remove(&id).is_some() {
                     return self.void(id, why).await;
                 }
-                // Somebody is just deciding.
-                Ok(Answer::of(told.await.ok()))
+                // A decision is being recorded.
+                Ok(Answer::of(answer.await.ok()))
             }
         }
     }
 
-    /// When the one who asks is ended, as far as the log can tell in time. In the cell, the CLI itself
-    /// waits, for as long as its turn.
+    /// When the waiting tool call ends, if the log knows it in time. In the cell the CLI itself waits, for
+    /// its whole turn.
     async fn expiry(&self, question: &Question) -> Option<String> {
         let call = question.tool_call.as_deref()?;
         if question.place == CELL {
             return None;
         }
-        let ends = crate::history::call_ends(&self.log, self.incident, call);
-        timeout(LOOK_LIMIT, ends).await.ok()?.ok()?
+        let ends = history::call_ends(&self.log, self.incident, call);
+        timeout(LOG_TIMEOUT, ends).await.ok()?.ok()?
     }
 
     /// Settles a question. Returns when the decision took effect.
@@ -141,7 +140,7 @@ impl Approvals {
         note: Option<String>,
         actor: Actor,
     ) -> Result<(), DecideError> {
-        let Some(tell) = self.open().remove(id) else {
+        let Some(reply) = self.open().remove(id) else {
             return Err(settled(&self.log, self.incident, id).await);
         };
         let decided = EventBody::ApprovalDecided {
@@ -149,16 +148,16 @@ impl Approvals {
             decision,
             note: note.clone(),
         };
-        // Where this fails, whoever asked hears it by the dropped sender.
+        // If this fails, dropping the sender reports it to the waiting command.
         self.record(actor, decided).await?;
-        let (taken, effect) = oneshot::channel();
-        let told = Told {
+        let (effect, in_effect) = oneshot::channel();
+        let answer = OperatorAnswer {
             decision,
             note,
-            taken,
+            effect,
         };
-        let _asker_left = tell.send(told);
-        match timeout(EFFECT_LIMIT, effect).await {
+        let _agent_is_gone = reply.send(answer);
+        match timeout(EFFECT_TIMEOUT, in_effect).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(DecideError::NoEffect),
         }
@@ -185,20 +184,20 @@ impl Approvals {
         self.open().len()
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<Told>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open(&self) -> MutexGuard<'_, HashMap<String, oneshot::Sender<OperatorAnswer>>> {
+        self.open.lock()
     }
 }
 
 impl Answer {
-    fn of(told: Option<Told>) -> Answer {
-        match told {
-            Some(Told {
+    fn of(answer: Option<OperatorAnswer>) -> Answer {
+        match answer {
+            Some(OperatorAnswer {
                 decision: Decision::Allow,
-                taken,
+                effect,
                 ..
-            }) => Answer::Allowed(taken),
-            Some(Told { note, taken, .. }) => Answer::Denied(note, taken),
+            }) => Answer::Allowed(effect),
+            Some(OperatorAnswer { note, effect, .. }) => Answer::Denied(note, effect),
             None => Answer::Void("the decision could not be recorded".to_owned()),
         }
     }
@@ -206,7 +205,7 @@ impl Answer {
 
 /// Why a question that is not open can't be decided.
 pub(crate) async fn settled(log: &Log, incident: IncidentId, id: &str) -> DecideError {
-    match crate::history::decision(log, incident, id).await {
+    match history::decision(log, incident, id).await {
         Ok(Some(how)) => DecideError::Settled(how),
         Ok(None) => DecideError::Unknown(id.to_owned()),
         Err(error) => DecideError::Unrecorded(error),

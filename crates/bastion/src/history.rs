@@ -1,21 +1,22 @@
-//! What an incident's log says of the agent's leave: it outlives the server.
+//! Reads the agent's permissions from an incident's log, which survives a restart of the server.
 
 use breakglass_log::{IncidentSummary, Log, LogError};
 use breakglass_model::{Autonomy, Decision, Event, EventBody, IncidentId, clock};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::approvals::CELL;
+/// The place of approvals for commands in the agent's own cell.
+pub(crate) const CELL: &str = "cell";
 
-/// Events read at once.
-const BLOCK: usize = 2_000;
+/// Number of events read at once.
+const EVENTS_PER_READ: usize = 2_000;
 
-/// Earlier incidents of a target that are looked at. Each takes over what was chosen before it.
-const EARLIER: usize = 8;
+/// Maximum number of earlier incidents to read. Each of them has adopted the choice from before it.
+const EARLIER_INCIDENTS_MAX: usize = 8;
 
-/// The settings that were last made in an incident.
+/// The latest settings of an incident.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// None: as configured.
+    /// `None`: as configured.
     pub(crate) autonomy: Option<Autonomy>,
     pub(crate) cut_off: bool,
 }
@@ -32,8 +33,8 @@ pub(crate) async fn settings(log: &Log, incident: IncidentId) -> Result<Settings
     Ok(settings)
 }
 
-/// What was chosen last for the agent of this incident's target when the incident was opened, in those
-/// that were opened before it; none where nothing was. What came from another record does not count.
+/// The last choice for the agent on this incident's target before the incident was opened, from earlier
+/// incidents; `None` if there was none. Imported incidents do not count.
 pub(crate) async fn chosen_before(
     log: &Log,
     incident: IncidentId,
@@ -51,7 +52,7 @@ pub(crate) async fn chosen_before(
     let mut earlier: Vec<&IncidentSummary> = all.iter().filter(before).collect();
     earlier.sort_by(|one, other| other.opened_at.cmp(&one.opened_at));
     let mut last: Option<(String, Autonomy)> = None;
-    for other in earlier.into_iter().take(EARLIER) {
+    for other in earlier.into_iter().take(EARLIER_INCIDENTS_MAX) {
         let chosen = chosen_in(log, other.incident, &own.opened_at).await?;
         last = last
             .into_iter()
@@ -61,7 +62,7 @@ pub(crate) async fn chosen_before(
     Ok(last.map(|(_, autonomy)| autonomy))
 }
 
-/// The last choice in one incident that is not later than `until`, and when it was.
+/// The last choice in one incident up to `until`, with its time.
 async fn chosen_in(
     log: &Log,
     incident: IncidentId,
@@ -84,7 +85,7 @@ async fn chosen_in(
     }
 }
 
-/// How a question was settled, as a few words; none if the log does not know it or it is open.
+/// How a question was settled, in a few words; `None` if it is open or not in the log.
 pub(crate) async fn decision(
     log: &Log,
     incident: IncidentId,
@@ -100,7 +101,9 @@ pub(crate) async fn decision(
             let how = match decision {
                 Decision::Allow => "allowed",
                 Decision::Deny => "denied",
-                Decision::Void => "void, since its turn had ended or nobody waited for it",
+                Decision::Void => {
+                    "void, because its turn ended or the agent stopped waiting for it"
+                }
             };
             found = Some(how.to_owned());
         }
@@ -109,13 +112,13 @@ pub(crate) async fn decision(
     Ok(found)
 }
 
-/// The kinds of events that tell when a tool call ends at the latest.
-const CALLS: &[&str] = &["tool_started", "approval_requested", "approval_decided"];
-/// How long the CLI lets a command of its Bash tool run, unless the call says less: as it is started with.
-const BASH_MS: u64 = 600_000;
+/// The kinds of events that decide when a tool call ends at the latest.
+const CALL_EVENTS: &[&str] = &["tool_started", "approval_requested", "approval_decided"];
+/// The CLI's timeout for a command of its Bash tool, as set when it is started; a call can set a shorter one.
+const BASH_TIMEOUT_MS: u64 = 600_000;
 
-/// When the CLI ends the call of a tool, RFC 3339: its time runs from its start, or from the moment
-/// when the operator let it begin. None where the log does not know the call, or it has no end of its own.
+/// When the CLI ends a tool call, RFC 3339: its timeout starts with the call, or with the operator's
+/// approval of it. `None` if the log does not contain the call, or the call has no timeout.
 pub(crate) async fn call_ends(
     log: &Log,
     incident: IncidentId,
@@ -123,7 +126,7 @@ pub(crate) async fn call_ends(
 ) -> Result<Option<String>, LogError> {
     let (mut after, mut known) = (0, Call::default());
     loop {
-        let selection = log.select(incident, after, CALLS).await?;
+        let selection = log.select(incident, after, CALL_EVENTS).await?;
         selection
             .events
             .iter()
@@ -135,12 +138,12 @@ pub(crate) async fn call_ends(
     }
 }
 
-/// What the log says of one tool call.
+/// One tool call, as far as it is in the log.
 #[derive(Default)]
 struct Call {
-    begun: Option<String>,
+    started: Option<String>,
     limit_ms: Option<u64>,
-    /// The question whether it may begin.
+    /// The question whether it may start.
     question: Option<String>,
 }
 
@@ -153,10 +156,10 @@ impl Call {
                 input,
                 ..
             } if tool_call == call && tool == "Bash" => {
-                self.begun = Some(event.at.clone());
+                self.started = Some(event.at.clone());
                 let background = input["run_in_background"].as_bool() == Some(true);
                 let limit = input["timeout"].as_f64().filter(|limit| *limit > 0.0);
-                let limit = limit.map_or(BASH_MS, whole).min(BASH_MS);
+                let limit = limit.map_or(BASH_TIMEOUT_MS, whole).min(BASH_TIMEOUT_MS);
                 self.limit_ms = (!background).then_some(limit);
             }
             EventBody::ApprovalRequested {
@@ -168,24 +171,24 @@ impl Call {
             EventBody::ApprovalDecided { approval, .. }
                 if self.question.as_ref() == Some(approval) =>
             {
-                self.begun = Some(event.at.clone());
+                self.started = Some(event.at.clone());
             }
             _ => {}
         }
     }
 
     fn ends(&self) -> Option<String> {
-        let begun: Timestamp = self.begun.as_ref()?.parse().ok()?;
+        let started: Timestamp = self.started.as_ref()?.parse().ok()?;
         let limit = SignedDuration::from_millis(i64::try_from(self.limit_ms?).ok()?);
-        Some(clock::written(begun.checked_add(limit).ok()?))
+        Some(clock::written(started.checked_add(limit).ok()?))
     }
 }
 
-/// A number of milliseconds as JSON has it.
+/// Milliseconds from a JSON number.
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "it is positive, and what is too large is cut by the cast"
+    reason = "it is positive, and the cast saturates"
 )]
 fn whole(milliseconds: f64) -> u64 {
     milliseconds as u64
@@ -198,7 +201,7 @@ async fn walk(
 ) -> Result<(), LogError> {
     let mut after = 0;
     loop {
-        let events = log.events(incident, after, BLOCK).await?;
+        let events = log.events(incident, after, EVENTS_PER_READ).await?;
         let Some(last) = events.last() else {
             return Ok(());
         };
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_ends_by_its_own_time_out_or_the_clis() {
+    fn call_ends_by_its_own_timeout_or_the_clis() {
         for (tool, input, end) in [
             (
                 "Bash",
@@ -269,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_waited_for_its_own_approval_begins_with_the_answer() {
+    fn call_that_waited_for_approval_starts_with_the_answer() {
         let asked = EventBody::ApprovalRequested {
             approval: "q".to_owned(),
             turn: 1,

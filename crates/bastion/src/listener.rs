@@ -1,5 +1,5 @@
-//! The sockets of one incident: one for the guest, one for the host, in a directory of its own. The
-//! name of the socket is the name of the machine, so that a client can't ask for another.
+//! The sockets of one incident, and the connections to them: one socket for the guest, one for the host, in a
+//! directory of its own. Each socket has the name of its machine, so a client can't ask for another one.
 
 use std::collections::HashMap;
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_model::{Actor, EventBody, Level};
+use breakglass_model::{Actor, EventBody, Level, Side};
 use russh::server::Config;
 use rustix::net::Shutdown;
 use tokio::io::AsyncWriteExt as _;
@@ -20,21 +20,19 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Seats;
-use crate::crowd::{CONNECTIONS, Crowd, Ticket};
-use crate::guard::{Guard, Refused, words};
-use crate::seat::Seat;
-use crate::session::Client;
-use breakglass_model::Side;
+use crate::connection_limit::{CONNECTIONS_MAX, CommandCount, ConnectionLimit};
+use crate::peer_auth::{PeerAuth, PeerRefusal, refusal_line};
+use crate::session::{BastionSession, SessionTable};
+use crate::ssh_server::AgentConnection;
 
-/// How long a client may take to be let in, all in all.
-const LOGIN: Duration = Duration::from_secs(10);
-/// How long a client may leave a refusal unread.
-const GOODBYE: Duration = Duration::from_secs(2);
-/// How soon is tried again to accept a connection when the system had none to give.
-const AGAIN: Duration = Duration::from_millis(100);
+/// Timeout for a client's whole login.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for a refusal that the client does not read.
+const REFUSAL_SEND_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pause after a connection could not be accepted.
+const ACCEPT_RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The directory of one incident's sockets; removed by Drop.
+/// The directory of one incident's sockets; removed when it is dropped.
 pub(crate) struct Sockets(pub(crate) PathBuf);
 
 impl Drop for Sockets {
@@ -43,32 +41,41 @@ impl Drop for Sockets {
     }
 }
 
-/// Serves the connections of one incident.
+/// Serves the connections of one conversation.
 #[derive(Clone)]
 pub(crate) struct Service {
-    seat: Arc<Seat>,
-    /// All seats: a stranger here may be another's agent.
-    seats: Seats,
+    session: Arc<BastionSession>,
+    /// All sessions: a refused process may be the agent of another incident.
+    sessions: SessionTable,
     config: Arc<Config>,
-    /// The only account that may connect, besides root.
+    /// The only account that may connect, besides our own.
     peer: u32,
-    pub(crate) guard: Arc<Guard>,
-    crowd: Arc<Crowd>,
-    /// Ends it.
+    pub(crate) peer_auth: Arc<PeerAuth>,
+    limit: Arc<ConnectionLimit>,
+    /// Ends all connections.
     pub(crate) cancel: CancellationToken,
     tasks: TaskTracker,
+}
+
+/// One connection.
+struct Incoming {
+    stream: UnixStream,
+    side: Side,
+    is_authenticated: bool,
+    cancel: CancellationToken,
+    commands: CommandCount,
 }
 
 fn bind(path: &Path, peer: u32) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    give(path, peer)?;
+    give_to(path, peer)?;
     Ok(listener)
 }
 
-/// Makes `path` the peer's. A server that may not give anything away, as in a container without
-/// privileges, opens it to all instead: who connects is looked at in any case.
-fn give(path: &Path, peer: u32) -> io::Result<()> {
+/// Makes `peer` the owner of `path`. If the server may not do that, as in a container without privileges, all
+/// accounts may open it instead: peers are checked in any case.
+fn give_to(path: &Path, peer: u32) -> io::Result<()> {
     if rustix::process::geteuid().as_raw() == peer {
         return Ok(());
     }
@@ -81,203 +88,214 @@ fn give(path: &Path, peer: u32) -> io::Result<()> {
 }
 
 impl Service {
-    pub(crate) fn new(seat: &Arc<Seat>, seats: Seats, config: Arc<Config>, peer: u32) -> Service {
-        let guard = Arc::new(Guard::new());
-        seat.guard_by(&guard);
+    pub(crate) fn new(
+        session: &Arc<BastionSession>,
+        sessions: SessionTable,
+        config: Arc<Config>,
+        peer: u32,
+    ) -> Service {
+        let peer_auth = Arc::new(PeerAuth::new());
+        session.set_peer_auth(&peer_auth);
         Service {
-            seat: Arc::clone(seat),
-            seats,
+            session: Arc::clone(session),
+            sessions,
             config,
             peer,
-            guard,
-            crowd: Arc::default(),
-            cancel: seat.target.shutdown().child_token(),
-            tasks: seat.target.tasks().clone(),
+            peer_auth,
+            limit: Arc::default(),
+            cancel: session.target.shutdown().child_token(),
+            tasks: session.target.tasks().clone(),
         }
     }
 
-    /// Serves on sockets in `directory`, which is made. It stays the server's, so that nobody puts another
-    /// socket in the place of one.
+    /// Creates `directory` and serves on sockets in it. The directory belongs to the server, so that nobody
+    /// can replace a socket.
     pub(crate) fn listen(&self, directory: &Path) -> io::Result<Sockets> {
         fs::DirBuilder::new().mode(0o711).create(directory)?;
         let sockets = Sockets(directory.to_owned());
-        for place in [Side::Guest, Side::Host] {
-            let name = self.seat.target.config().name_of(place);
+        for side in [Side::Guest, Side::Host] {
+            let name = self.session.target.config().name_of(side);
             let listener = bind(&directory.join(name), self.peer)?;
-            self.tasks.spawn(self.clone().accept(listener, place));
+            let service = self.clone();
+            self.tasks.spawn(async move {
+                let cancel = service.cancel.clone();
+                cancel
+                    .run_until_cancelled(service.accept(listener, side))
+                    .await;
+            });
         }
         Ok(sockets)
     }
 
-    async fn accept(self, listener: UnixListener, place: Side) {
-        let cancel = self.cancel.clone();
-        cancel
-            .run_until_cancelled(self.accept_all(listener, place))
-            .await;
-    }
-
-    async fn accept_all(self, listener: UnixListener, place: Side) {
+    async fn accept(self, listener: UnixListener, side: Side) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) if self.knows(&stream) => self.receive(stream, place).await,
-                Ok(_) => tracing::warn!("a process of another account was turned away"),
+                Ok((stream, _)) if self.is_allowed_account(&stream) => {
+                    self.authenticate(stream, side).await;
+                }
+                Ok(_) => tracing::warn!("a process of another account was refused"),
                 Err(error) => {
                     tracing::warn!(%error, "the bastion could not accept a connection");
-                    tokio::time::sleep(AGAIN).await;
+                    tokio::time::sleep(ACCEPT_RETRY_INTERVAL).await;
                 }
             }
         }
     }
 
-    /// A proof is asked at once and here, so that strangers take no place and a flood of them waits in
-    /// the kernel's queue.
-    async fn receive(&self, stream: UnixStream, place: Side) {
-        if !self.guard.asks_for_proof() {
-            return self.converse_apart(stream, place, false);
+    /// Checks the process before it gets a task or a connection slot, so that a flood of refused processes
+    /// waits in the kernel's queue.
+    async fn authenticate(&self, stream: UnixStream, side: Side) {
+        if !self.peer_auth.has_check() {
+            return self.spawn(stream, side, false);
         }
-        match self.guard.prove(&stream).await {
-            Ok(()) => self.converse_apart(stream, place, true),
-            Err(refused) => {
-                let shared = self.clone();
+        match self.peer_auth.check_peer(&stream).await {
+            Ok(()) => self.spawn(stream, side, true),
+            Err(refusal) => {
+                let service = self.clone();
                 self.tasks.spawn(async move {
-                    shared.turn_away(stream, place, refused).await;
+                    service.refuse(stream, side, refusal).await;
                 });
             }
         }
     }
 
     /// Serves a connection that is known to be the agent's. Does not wait.
-    pub(crate) fn take_in(&self, stream: UnixStream, place: Side) {
-        self.converse_apart(stream, place, true);
+    pub(crate) fn serve(&self, stream: UnixStream, side: Side) {
+        self.spawn(stream, side, true);
     }
 
-    fn converse_apart(&self, stream: UnixStream, place: Side, proved: bool) {
-        let connection = self.cancel.child_token();
-        let shared = self.clone();
-        match self.crowd.enter(&connection) {
-            Some(ticket) => drop(self.tasks.spawn(async move {
-                shared
-                    .converse(stream, (place, proved), (connection, ticket))
-                    .await;
-            })),
-            None => drop(self.tasks.spawn(async move {
-                let why = format!("commands run over all {CONNECTIONS} connections; wait for one");
-                say(stream, &why).await;
-            })),
-        }
+    fn spawn(&self, stream: UnixStream, side: Side, is_authenticated: bool) {
+        let cancel = self.cancel.child_token();
+        let service = self.clone();
+        let Some(slot) = self.limit.enter(&cancel) else {
+            self.tasks.spawn(async move {
+                let reason =
+                    format!("commands run over all {CONNECTIONS_MAX} connections; wait for one");
+                send_refusal(stream, &reason).await;
+            });
+            return;
+        };
+        self.tasks.spawn(async move {
+            let incoming = Incoming {
+                stream,
+                side,
+                is_authenticated,
+                cancel,
+                commands: slot.commands.clone(),
+            };
+            service.run(incoming).await;
+            drop(slot);
+        });
     }
 
-    fn knows(&self, stream: &UnixStream) -> bool {
+    fn is_allowed_account(&self, stream: &UnixStream) -> bool {
         let own = rustix::process::geteuid().as_raw();
         stream
             .peer_cred()
             .is_ok_and(|peer| peer.uid() == self.peer || peer.uid() == own)
     }
 
-    async fn converse(
-        self,
-        stream: UnixStream,
-        (place, proved): (Side, bool),
-        (connection, ticket): (CancellationToken, Ticket),
-    ) {
-        // The library's session is a task of its own, which ends with its stream.
-        let Ok(line) = stream.as_fd().try_clone_to_owned() else {
+    async fn run(&self, incoming: Incoming) {
+        // The library runs the session in a task of its own, which ends with its stream.
+        let Ok(stream) = incoming.stream.as_fd().try_clone_to_owned() else {
             return;
         };
-        let serving = self.serve_one(stream, (place, proved), (&connection, &ticket));
-        connection.run_until_cancelled(serving).await;
-        connection.cancel();
-        let _closed = rustix::net::shutdown(&line, Shutdown::Both);
+        let cancel = incoming.cancel.clone();
+        cancel.run_until_cancelled(self.run_ssh(incoming)).await;
+        cancel.cancel();
+        let _closed = rustix::net::shutdown(&stream, Shutdown::Both);
     }
 
-    async fn serve_one(
-        &self,
-        mut stream: UnixStream,
-        (place, proved): (Side, bool),
-        (connection, ticket): (&CancellationToken, &Ticket),
-    ) {
-        let deadline = Instant::now() + LOGIN;
-        if !proved {
-            match timeout_at(deadline, self.guard.ask_for_pass(&mut stream)).await {
+    async fn run_ssh(&self, incoming: Incoming) {
+        let Incoming {
+            mut stream,
+            side,
+            is_authenticated,
+            cancel,
+            commands,
+        } = incoming;
+        let deadline = Instant::now() + LOGIN_TIMEOUT;
+        if !is_authenticated {
+            match timeout_at(deadline, self.peer_auth.read_credential(&mut stream)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(refused)) => return self.turn_away(stream, place, refused).await,
+                Ok(Err(refusal)) => return self.refuse(stream, side, refusal).await,
                 Err(_) => return,
             }
         }
-        let entered = Arc::new(Notify::new());
-        let client = Client {
-            seat: Arc::clone(&self.seat),
-            place,
+        let logged_in = Arc::new(Notify::new());
+        let connection = AgentConnection {
+            incident_session: Arc::clone(&self.session),
+            side,
             tasks: self.tasks.clone(),
-            entered: Arc::clone(&entered),
-            connection: connection.clone(),
-            work: ticket.work.clone(),
-            doors: HashMap::new(),
-            told: 0,
+            logged_in: Arc::clone(&logged_in),
+            connection: cancel,
+            commands,
+            channels: HashMap::new(),
+            refusals: 0,
         };
-        let greeting = russh::server::run_stream(Arc::clone(&self.config), stream, client);
-        let Ok(Ok(mut session)) = timeout_at(deadline, greeting).await else {
+        let greeting = russh::server::run_stream(Arc::clone(&self.config), stream, connection);
+        let Ok(Ok(mut ssh)) = timeout_at(deadline, greeting).await else {
             return;
         };
-        let entering = timeout_at(deadline, entered.notified());
+        let logging_in = timeout_at(deadline, logged_in.notified());
         tokio::select! {
-            _ = &mut session => return,
-            entered = entering => if entered.is_err() { return },
+            _ = &mut ssh => return,
+            logged_in = logging_in => if logged_in.is_err() { return },
         }
-        if let Err(error) = session.await {
-            tracing::debug!(%error, "a client of the bastion left");
+        if let Err(error) = ssh.await {
+            tracing::debug!(%error, "a client of the bastion disconnected");
         }
     }
 
-    /// Records who tried, here and where it belongs, and says so.
-    async fn turn_away(&self, stream: UnixStream, place: Side, refused: Refused) {
-        let (who, by_runner) = match refused {
-            Refused::Stranger(who) => (who, false),
-            Refused::ByRunner(who) => (who, true),
+    /// Records the refusal, also in the incident whose agent it is, and reports it to the client.
+    async fn refuse(&self, stream: UnixStream, side: Side, refusal: PeerRefusal) {
+        let (process, is_reported) = match refusal {
+            PeerRefusal::NotTheAgent(process) => (process, false),
+            PeerRefusal::ByRunner(process) => (process, true),
         };
-        if self.guard.tells() {
-            let machine = self.seat.target.config().name_of(place);
+        if self.peer_auth.should_record() {
+            let machine = self.session.target.config().name_of(side);
             let message = format!(
-                "A process that is none of this incident's agent tried the agent's way to {machine} \
-                 and was refused ({who})."
+                "A process that does not belong to this incident's agent tried to connect to {machine} \
+                 and was refused ({process})."
             );
-            notice(&self.seat, Actor::System, "stranger_refused", message).await;
-            if let Some(other) = self.home_of(&stream) {
+            notice(&self.session, Actor::System, "stranger_refused", message).await;
+            if let Some(other) = self.session_of(&stream) {
                 let message = format!(
-                    "The agent tried another incident's way to {machine} and was refused ({who})."
+                    "The agent tried to connect to {machine} through another incident and was refused \
+                     ({process})."
                 );
                 notice(&other, Actor::Agent, "other_way_refused", message).await;
             }
         }
-        if !by_runner {
-            say(stream, &who).await;
+        if !is_reported {
+            send_refusal(stream, &process).await;
         }
     }
 
-    /// The incident whose agent is at the other end.
-    fn home_of(&self, stream: &UnixStream) -> Option<Arc<Seat>> {
-        let seats = self.seats.all();
-        let mut others = seats
-            .into_iter()
-            .filter(|seat| !Arc::ptr_eq(seat, &self.seat));
-        others.find(|seat| {
-            seat.guard()
-                .is_some_and(|guard| guard.knows(stream.as_fd()).is_ok())
+    /// The session of the incident whose agent is at the other end.
+    fn session_of(&self, stream: &UnixStream) -> Option<Arc<BastionSession>> {
+        let mut sessions = self.sessions.all().into_iter();
+        sessions.find(|session| {
+            !Arc::ptr_eq(session, &self.session)
+                && session
+                    .peer_auth()
+                    .is_some_and(|auth| auth.is_agent(stream.as_fd()).is_ok())
         })
     }
 }
 
-async fn notice(seat: &Seat, actor: Actor, code: &str, message: String) {
+async fn notice(session: &BastionSession, actor: Actor, code: &str, message: String) {
     let notice = EventBody::Notice {
         level: Level::Warning,
         code: code.to_owned(),
         message,
     };
-    seat.log().record(seat.incident, actor, notice).await;
+    session.log().record(session.incident, actor, notice).await;
 }
 
-/// Says why and hangs up.
-async fn say(mut stream: UnixStream, why: &str) {
-    let words = words(why);
-    let _ = timeout(GOODBYE, stream.write_all(words.as_bytes())).await;
+/// Sends the reason and hangs up.
+async fn send_refusal(mut stream: UnixStream, reason: &str) {
+    let line = refusal_line(reason);
+    let _ = timeout(REFUSAL_SEND_TIMEOUT, stream.write_all(line.as_bytes())).await;
 }

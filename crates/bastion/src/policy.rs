@@ -1,21 +1,21 @@
-//! What the agent may do: decided purely, from how much it may do without asking and what it wants.
+//! Decides whether the agent may run an action: a pure function of its autonomy and the action.
 
 use breakglass_model::Autonomy;
 use breakglass_verbs::Verb;
 
 use crate::rules::{Judgement, Rules, hands_over};
 
-/// What the agent wants to do.
+/// Something that the agent wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish<'a> {
+pub(crate) enum Action<'a> {
     /// A verb of the host's gate.
     Verb(Verb),
     /// A command on the guest.
     Command(&'a [u8]),
-    /// A command on the guest with a terminal, on which programs that only read start a pager, from
-    /// which others can be run.
+    /// A command on the guest with a terminal: there even a program that only reads can start a pager, and the
+    /// pager can run other programs.
     OnTerminal,
-    /// A shell on the guest: everything that is typed into it.
+    /// An interactive shell on the guest.
     Shell,
     /// A subsystem of the guest's SSH server, such as `sftp`.
     Subsystem(&'a str),
@@ -26,64 +26,63 @@ pub(crate) enum Wish<'a> {
 /// The decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ruling {
-    /// Do it.
+    /// Allowed.
     Allow,
-    /// Ask the operator; the sentence says what it touches.
+    /// Ask the operator; the sentence describes what it touches.
     Ask(String),
-    /// Don't; the sentence says why.
+    /// Denied; the sentence is the reason.
     Deny(String),
 }
 
-/// Decides on `wish`.
-pub(crate) fn rule(autonomy: Autonomy, wish: Wish<'_>, rules: &Rules) -> Ruling {
+/// Decides on `action`.
+pub(crate) fn rule(autonomy: Autonomy, action: Action<'_>, rules: &Rules) -> Ruling {
     if autonomy == Autonomy::Autonomous {
         return Ruling::Allow;
     }
-    let touches = match touches(wish, rules) {
-        None => return Ruling::Allow,
-        Some(touches) => touches,
+    let Some(touches) = touches(action, rules) else {
+        return Ruling::Allow;
     };
     match autonomy {
         Autonomy::ReadOnly => Ruling::Deny(format!(
-            "the agent may only read in this incident, and this is more: {touches}"
+            "the agent may only read in this incident, and this does more: {touches}"
         )),
         Autonomy::Autonomous | Autonomy::ApproveMutations => Ruling::Ask(touches),
     }
 }
 
-/// What a wish touches beyond reading, as a sentence; none if it only reads.
-fn touches(wish: Wish<'_>, rules: &Rules) -> Option<String> {
-    match wish {
-        Wish::Verb(verb) if verb.is_mutating() => Some(format!(
+/// What an action touches beyond reading, as a sentence; `None` if it only reads.
+fn touches(action: Action<'_>, rules: &Rules) -> Option<String> {
+    match action {
+        Action::Verb(verb) if verb.is_mutating() => Some(format!(
             "{verb}, for the guest's machine. {}",
             verb.describe()
         )),
-        Wish::Verb(_) => None,
-        Wish::Command(command) => match rules.judge(command) {
+        Action::Verb(_) => None,
+        Action::Command(command) => match rules.judge(command) {
             Judgement::Reads(_) => None,
             Judgement::Changes(why) => Some(format!(
-                "The guest, with all that its account may do there. Not known to only read: {why}"
+                "The guest, with all permissions of its account. Not known to only read: {why}"
             )),
         },
-        Wish::OnTerminal => Some(
-            "The guest, with all that its account may do there: on a terminal a program may start a \
-             pager, from which anything can be run."
+        Action::OnTerminal => Some(
+            "The guest, with all permissions of its account: on a terminal a program may start a \
+             pager, which can run anything."
                 .to_owned(),
         ),
-        Wish::Shell => Some(
-            "The guest: a shell, so everything that is typed into it, as long as it is open."
+        Action::Shell => Some(
+            "The guest: a shell, which runs everything that is typed into it until it is closed."
                 .to_owned(),
         ),
-        Wish::Subsystem(name) => Some(format!(
-            "The guest, by its subsystem {name}: files there can be read, written and removed, as \
-             long as it is open."
+        Action::Subsystem(name) => Some(format!(
+            "The guest, through its subsystem {name}: it can read, write and remove files there until \
+             it is closed."
         )),
-        Wish::Cell(command) => cell(command, rules),
+        Action::Cell(command) => cell(command, rules),
     }
 }
 
-/// What a command in the agent's own cell touches. One that hands a command over to the bastion is judged
-/// where that arrives, expanded.
+/// What a command in the agent's own cell touches. A command that is only passed on to the bastion is judged
+/// there, after expansion.
 fn cell(command: &str, rules: &Rules) -> Option<String> {
     let handed = hands_over(command);
     let judged = rules.judge(command.as_bytes());
@@ -93,8 +92,8 @@ fn cell(command: &str, rules: &Rules) -> Option<String> {
         (_, Judgement::Changes(why)) => why,
     };
     Some(format!(
-        "The agent's own cell, which holds no key; what it sends to guest or host is asked about on its \
-         own. Not known to be harmless: {why}"
+        "The agent's own cell, which contains no key; commands that it sends to guest or host are asked about \
+         separately. Not known to be harmless: {why}"
     ))
 }
 
@@ -107,40 +106,43 @@ mod tests {
     }
 
     #[test]
-    fn autonomy_verb_and_command_make_the_ruling() {
+    fn ruling_follows_from_autonomy_and_action() {
         use Autonomy::{ApproveMutations, Autonomous, ReadOnly};
         let rules = rules();
-        let (reads, changes) = (Wish::Command(b"df -h"), Wish::Command(b"rm -rf /var/cache"));
+        let (reads, changes) = (
+            Action::Command(b"df -h"),
+            Action::Command(b"rm -rf /var/cache"),
+        );
         let rows = [
-            (Autonomous, Wish::Verb(Verb::Cycle), "allow"),
+            (Autonomous, Action::Verb(Verb::Cycle), "allow"),
             (Autonomous, changes, "allow"),
-            (Autonomous, Wish::Shell, "allow"),
-            (ApproveMutations, Wish::Verb(Verb::Status), "allow"),
-            (ApproveMutations, Wish::Verb(Verb::Cycle), "ask"),
+            (Autonomous, Action::Shell, "allow"),
+            (ApproveMutations, Action::Verb(Verb::Status), "allow"),
+            (ApproveMutations, Action::Verb(Verb::Cycle), "ask"),
             (ApproveMutations, reads, "allow"),
             (ApproveMutations, changes, "ask"),
-            (ApproveMutations, Wish::Shell, "ask"),
-            (ApproveMutations, Wish::OnTerminal, "ask"),
-            (ApproveMutations, Wish::Subsystem("sftp"), "ask"),
-            (ReadOnly, Wish::Verb(Verb::Forensics), "allow"),
-            (ReadOnly, Wish::Verb(Verb::Start), "deny"),
+            (ApproveMutations, Action::Shell, "ask"),
+            (ApproveMutations, Action::OnTerminal, "ask"),
+            (ApproveMutations, Action::Subsystem("sftp"), "ask"),
+            (ReadOnly, Action::Verb(Verb::Forensics), "allow"),
+            (ReadOnly, Action::Verb(Verb::Start), "deny"),
             (ReadOnly, reads, "allow"),
             (ReadOnly, changes, "deny"),
-            (ReadOnly, Wish::Shell, "deny"),
-            (ReadOnly, Wish::Subsystem("sftp"), "deny"),
+            (ReadOnly, Action::Shell, "deny"),
+            (ReadOnly, Action::Subsystem("sftp"), "deny"),
         ];
-        for (autonomy, wish, expected) in rows {
-            let word = match rule(autonomy, wish, &rules) {
+        for (autonomy, action, expected) in rows {
+            let word = match rule(autonomy, action, &rules) {
                 Ruling::Allow => "allow",
                 Ruling::Ask(_) => "ask",
                 Ruling::Deny(_) => "deny",
             };
-            assert_eq!(word, expected, "{autonomy} {wish:?}");
+            assert_eq!(word, expected, "{autonomy} {action:?}");
         }
     }
 
     #[test]
-    fn the_cells_shell_hands_a_command_over_or_reads_and_is_asked_about_all_else() {
+    fn cell_command_is_allowed_if_it_only_reads_or_is_passed_on() {
         use Autonomy::{ApproveMutations, ReadOnly};
         let rules = rules();
         for (command, asks) in [
@@ -150,7 +152,7 @@ mod tests {
             ("ssh -E log devvm uptime", true),
             ("rm x", true),
         ] {
-            let cell = Wish::Cell(command);
+            let cell = Action::Cell(command);
             let asked = matches!(rule(ApproveMutations, cell, &rules), Ruling::Ask(_));
             let denied = matches!(rule(ReadOnly, cell, &rules), Ruling::Deny(_));
             assert_eq!((asked, denied), (asks, asks), "{command}");

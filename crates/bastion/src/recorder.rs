@@ -1,25 +1,26 @@
-//! One command's record. What passes is booked at once and written behind it; where the log does
-//! not take it, the command is cut off: the agent is never trusted unrecorded.
+//! Records one command. Output is captured at once and written to the log afterwards. If the log does not
+//! accept it, the command is ended: the agent may do nothing unrecorded.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use breakglass_log::{Log, LogError};
 use breakglass_model::{
     Actor, CommandMode, CommandStream, EventBody, IncidentId, Level, TurnNumber,
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::book::{Book, Entry};
+use crate::capture::{CapturedRun, StreamCapture};
 
-/// The least time between two writes of one command, so that a drip of bytes makes few events.
-const PACE: Duration = Duration::from_millis(40);
+/// Minimum interval between two writes of one command, so that a slow stream makes few events.
+const WRITE_INTERVAL_MIN: Duration = Duration::from_millis(40);
 
-/// What is recorded before anything of a command runs.
+/// What is recorded before a command starts.
 #[derive(Debug, Clone)]
 pub(crate) struct Opening {
     pub(crate) turn: TurnNumber,
@@ -38,7 +39,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// With an exit code and a reason of the bastion's own.
+    /// Ended by the bastion, with a reason.
     pub(crate) fn because(exit_code: i32, message: impl Into<String>) -> Ended {
         Ended {
             exit_code: Some(exit_code),
@@ -48,7 +49,7 @@ impl Ended {
     }
 }
 
-/// The record of a command that was begun.
+/// Records a command that was started.
 pub(crate) struct Recorder {
     shared: Arc<Shared>,
     writer: JoinHandle<Result<(), LogError>>,
@@ -59,21 +60,21 @@ struct Shared {
     log: Log,
     incident: IncidentId,
     command: Uuid,
-    book: Mutex<Book>,
+    capture: Mutex<StreamCapture>,
     wake: Notify,
-    /// Not all of the output can be kept, and nobody was told yet.
-    bounded: AtomicBool,
-    /// No more will be booked.
+    /// Output was omitted, and that is not recorded yet.
+    has_new_omission: AtomicBool,
+    /// Nothing more will be captured.
     ended: CancellationToken,
-    /// The log does not take it.
+    /// The log did not accept the output.
     failed: CancellationToken,
 }
 
 impl Recorder {
-    /// Records that `command` is about to begin.
+    /// Records that `command` is about to start.
     ///
     /// # Errors
-    /// When the log does not take it: then it must not begin.
+    /// When the log does not accept it: then the command must not start.
     pub(crate) async fn begin(
         log: Log,
         incident: IncidentId,
@@ -100,9 +101,9 @@ impl Recorder {
             log,
             incident,
             command,
-            book: Mutex::new(Book::new()),
+            capture: Mutex::new(StreamCapture::new()),
             wake: Notify::new(),
-            bounded: AtomicBool::new(false),
+            has_new_omission: AtomicBool::new(false),
             ended: CancellationToken::new(),
             failed: CancellationToken::new(),
         });
@@ -114,29 +115,29 @@ impl Recorder {
         })
     }
 
-    /// Books what passed. Never waits.
-    pub(crate) fn take(&self, stream: CommandStream, bytes: &[u8]) {
-        if self.shared.book().take(stream, bytes) {
-            self.shared.bounded.store(true, Ordering::Relaxed);
+    /// Captures bytes. Never waits.
+    pub(crate) fn add(&self, stream: CommandStream, bytes: &[u8]) {
+        if self.shared.capture().take(stream, bytes) {
+            self.shared.has_new_omission.store(true, Ordering::Relaxed);
         }
         self.shared.wake.notify_one();
     }
 
-    /// Resolves when the log does not take what was booked.
+    /// Returns when the log has failed to accept the output.
     pub(crate) async fn failed(&self) {
         self.shared.failed.cancelled().await;
     }
 
-    /// Records the rest and the end.
+    /// Records the rest of the output, and the end.
     ///
     /// # Errors
-    /// When the log did not take all of it.
+    /// When the log did not accept all of it.
     pub(crate) async fn finish(mut self, ended: Ended) -> Result<(), LogError> {
         self.shared.ended.cancel();
         let written = (&mut self.writer).await;
-        self.shared.tell_if_bounded().await;
+        self.shared.report_omission().await;
         let (rest, omitted_bytes) =
-            std::mem::replace(&mut *self.shared.book(), Book::new()).close();
+            std::mem::replace(&mut *self.shared.capture(), StreamCapture::new()).close();
         self.shared.append(rest).await?;
         let finished = EventBody::CommandFinished {
             command: self.shared.command,
@@ -159,8 +160,8 @@ impl Drop for Recorder {
 }
 
 impl Shared {
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn capture(&self) -> MutexGuard<'_, StreamCapture> {
+        self.capture.lock()
     }
 
     async fn write(self: Arc<Shared>) -> Result<(), LogError> {
@@ -169,21 +170,21 @@ impl Shared {
                 () = self.ended.cancelled() => return Ok(()),
                 () = self.wake.notified() => {}
             }
-            let ready = self.book().ready();
+            let ready = self.capture().ready();
             if let Err(error) = self.append(ready).await {
                 self.failed.cancel();
                 return Err(error);
             }
-            self.tell_if_bounded().await;
+            self.report_omission().await;
             tokio::select! {
                 () = self.ended.cancelled() => return Ok(()),
-                () = tokio::time::sleep(PACE) => {}
+                () = tokio::time::sleep(WRITE_INTERVAL_MIN) => {}
             }
         }
     }
 
-    async fn append(&self, entries: Vec<Entry>) -> Result<(), LogError> {
-        for Entry { stream, text, raw } in entries {
+    async fn append(&self, runs: Vec<CapturedRun>) -> Result<(), LogError> {
+        for CapturedRun { stream, text, raw } in runs {
             let command = self.command;
             let body = EventBody::CommandOutput {
                 command,
@@ -196,16 +197,17 @@ impl Shared {
         Ok(())
     }
 
-    async fn tell_if_bounded(&self) {
-        if !self.bounded.swap(false, Ordering::Relaxed) {
+    async fn report_omission(&self) {
+        if !self.has_new_omission.swap(false, Ordering::Relaxed) {
             return;
         }
         let notice = EventBody::Notice {
             level: Level::Info,
             code: "command_output_bounded".to_owned(),
-            message: "A command prints more than is kept: from here on only its last 32 KiB are \
-                      kept, and what is between is counted."
-                .to_owned(),
+            message:
+                "A command prints more than the log keeps: from here on only its last 32 KiB are \
+                      kept, and the bytes between are counted."
+                    .to_owned(),
         };
         self.log.record(self.incident, Actor::System, notice).await;
     }

@@ -1,124 +1,128 @@
-//! Carries one errand to the guest and back, as if the bastion were not there.
+//! Relays one request to the guest and its output back, as if the client were connected directly.
 //!
 //! ```text
-//!   client ── down: data, end, size, signal ──▶ guest      each direction waits for its reader,
-//!          ◀── up: output, error, status ──────            and the SSH windows carry that back
+//!   client ── to_guest: data, end, window size, signal ──▶ guest     each direction waits for its reader,
+//!          ◀── to_client: output, exit status ────────────           by way of the SSH windows
 //! ```
-//! Whatever passes is booked first. It ends when the guest ends it; when the client goes away; and when
-//! its token is cancelled or the record fails: then what runs on the guest is ended too, and looked for.
+//! Everything is captured before it is passed on. The relay ends when the guest ends it, or the client
+//! disconnects, or its token is cancelled or the log fails; in the last two cases the processes on the guest are
+//! ended, too.
 
 use std::pin::pin;
 use std::time::Duration;
 
+use breakglass_control::ssh::channel::STDERR;
+use breakglass_control::ssh::{MarkSupport, OpenSession, SshError, Upstream};
 use breakglass_model::CommandStream;
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::time::timeout;
 
-use super::remote;
-use crate::caller::{self, Caller, FAILED, STDERR};
-use crate::errand::Errand;
+use crate::channel_request::ChannelRequest;
+use crate::cleanup;
+use crate::client_channel::{ClientChannel, FAILED, signal_name};
+use crate::execution::{EarlySession, EffectSender, Execution};
 use crate::recorder::{Ended, Recorder};
-use crate::work::{Opened, Taken, Work};
-use breakglass_control::ssh::SshError;
-use breakglass_control::ssh::{Marks, OpenSession, Upstream};
 
-/// How long the guest may take to answer a request on a fresh session.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// How long the end of the output waits for the exit status: passed on alone, it makes OpenSSH's
-/// ControlMaster forget the status.
-const STATUS_LIMIT: Duration = Duration::from_millis(250);
-/// Longest wait for a signal or a goodbye to be sent.
-const SEND_LIMIT: Duration = Duration::from_secs(2);
+/// Timeout for the guest's answer to a request on a new session.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the end of the output waits for the exit status: OpenSSH's ControlMaster forgets the status if
+/// the end arrives alone.
+const EXIT_STATUS_TIMEOUT: Duration = Duration::from_millis(250);
+/// Timeout for sending a signal or closing a channel.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What ended a relay.
-enum End {
-    Itself(Ended),
-    ClientGone,
+/// Why a relay ended.
+enum RelayEnd {
+    Exited(Ended),
+    ClientClosed,
     Cancelled,
     Unrecorded,
 }
 
 pub(crate) async fn run(
-    work: &Work<'_>,
+    execution: &Execution<'_>,
     client: &mut ChannelReadHalf,
-    (opened, taken): (Opened, Taken),
+    early_session: EarlySession,
+    effect: EffectSender,
 ) -> Ended {
     let opening = async {
-        match opened {
+        match early_session {
             Some(opened) => opened,
-            None => open(work).await,
+            None => open(execution).await,
         }
     };
     let opening = tokio::select! {
         biased;
         opened = opening => opened,
-        () = work.admitted.token.cancelled() => return Ended::because(FAILED, cancelled(work)),
-        () = work.caller.gone.cancelled() => return Ended::because(FAILED, "the agent no longer waits for it"),
+        () = execution.admitted.token.cancelled() => return Ended::because(FAILED, cancelled(execution)),
+        () = execution.client.closed.cancelled() => return Ended::because(FAILED, "the agent no longer waits for it"),
     };
     let session = match opening {
         Ok(session) => session,
         Err(error) => return Ended::because(FAILED, error.to_string()),
     };
     let (mut reading, writing) = session.channel.split();
-    if let Err(why) = start(work, &mut reading, &writing).await {
-        let _ = timeout(SEND_LIMIT, writing.close()).await;
+    if let Err(why) = start(execution, &mut reading, &writing).await {
+        let _ = timeout(SEND_TIMEOUT, writing.close()).await;
         return Ended::because(FAILED, why);
     }
-    if let Some(taken) = taken {
-        let _decider_left = taken.send(());
+    if let Some(effect) = effect {
+        let _decider_is_gone = effect.send(());
     }
-    let end = carry(work, client, &mut reading, &writing).await;
+    let end = relay(execution, client, &mut reading, &writing).await;
     let ended = match end {
-        End::Itself(ended) => ended,
-        End::ClientGone => {
-            work.seat.leave(work.admitted.command);
+        RelayEnd::Exited(ended) => ended,
+        RelayEnd::ClientClosed => {
+            execution.session.detach(execution.admitted.command);
             let message = format!(
-                "the agent's client went away; what it started may run on on {}",
-                work.seat.target.config().name
+                "the agent's client disconnected; its processes may still be running on {}",
+                execution.session.target.config().name
             );
             Ended::because(FAILED, message)
         }
-        End::Cancelled => cut(work, &writing, &cancelled(work)).await,
-        End::Unrecorded => cut(work, &writing, "the record does not take what it does").await,
+        RelayEnd::Cancelled => cut(execution, &writing, &cancelled(execution)).await,
+        RelayEnd::Unrecorded => {
+            cut(execution, &writing, "the log does not accept its output").await
+        }
     };
-    let _ = timeout(SEND_LIMIT, writing.close()).await;
+    let _ = timeout(SEND_TIMEOUT, writing.close()).await;
     ended
 }
 
-/// A session on the guest; who has to wait for one is told what for.
-async fn open(work: &Work<'_>) -> Result<OpenSession, SshError> {
-    let upstream = &work.seat.target.guest();
+/// Opens a session on the guest; reports a wait to the client.
+async fn open(execution: &Execution<'_>) -> Result<OpenSession, SshError> {
+    let upstream = &execution.session.target.guest();
     match upstream.open_at_once().await {
         Ok(opened) => opened,
         Err(granted) => {
-            let machine = &work.seat.target.config().name;
+            let machine = &execution.session.target.config().name;
             let why =
-                format!("the sshd of {machine} grants {granted}: waiting for a command to end");
-            work.caller.say(&why).await;
+                format!("the sshd of {machine} allows {granted}: waiting for a command to end");
+            execution.client.message(&why).await;
             upstream.open().await
         }
     }
 }
 
-fn cancelled(work: &Work<'_>) -> String {
-    if work.seat.is_cut_off() {
+fn cancelled(execution: &Execution<'_>) -> String {
+    if execution.session.is_cut_off() {
         "the operator cut the agent off".to_owned()
     } else {
         "its turn was ended".to_owned()
     }
 }
 
-/// Prepares the session as the client prepared its own, and starts the errand in it.
+/// Prepares the session as the client prepared its own, and sends the request.
 async fn start(
-    work: &Work<'_>,
+    execution: &Execution<'_>,
     reading: &mut ChannelReadHalf,
     writing: &ChannelWriteHalf<Msg>,
 ) -> Result<(), String> {
-    let upstream = &work.seat.target.guest();
+    let upstream = &execution.session.target.guest();
     let endpoint = &upstream.endpoint;
     let lost = |_| format!("the connection to {endpoint} broke before the command was sent");
-    if let Some(terminal) = work.terminal {
+    if let Some(terminal) = execution.terminal {
         let (width, height) = terminal.pixels;
         let (columns, rows) = (terminal.columns, terminal.rows);
         let asked = writing.request_pty(
@@ -132,50 +136,50 @@ async fn start(
         );
         asked.await.map_err(lost)?;
     }
-    for (name, value) in work.variables.iter() {
+    for (name, value) in execution.variables.iter() {
         let set = writing.set_env(false, name.as_str(), value.as_str());
         set.await.map_err(lost)?;
     }
-    let mark = remote::mark(work.admitted.command);
+    let mark = cleanup::mark(execution.admitted.command);
     let marked = set_mark(upstream, reading, writing, &mark).await?;
-    match work.errand {
-        Errand::Exec(command) => {
+    match execution.request {
+        ChannelRequest::Exec(command) => {
             let command = if marked {
                 command.clone()
             } else {
-                let mut with_mark = format!("export {}={mark}\n", remote::VARIABLE).into_bytes();
+                let mut with_mark = format!("export {}={mark}\n", cleanup::VARIABLE).into_bytes();
                 with_mark.extend_from_slice(command);
                 with_mark
             };
             writing.exec(true, command).await.map_err(lost)
         }
-        Errand::Shell => writing.request_shell(true).await.map_err(lost),
-        Errand::Subsystem(name) => writing
+        ChannelRequest::Shell => writing.request_shell(true).await.map_err(lost),
+        ChannelRequest::Subsystem(name) => writing
             .request_subsystem(true, name.as_str())
             .await
             .map_err(lost),
     }
 }
 
-/// Gives the session its mark. Whether the guest's sshd takes it is asked once.
+/// Sets the mark of the session. Whether the guest's sshd accepts it is tried once.
 async fn set_mark(
     upstream: &Upstream,
     reading: &mut ChannelReadHalf,
     writing: &ChannelWriteHalf<Msg>,
     mark: &str,
 ) -> Result<bool, String> {
-    let ask = match upstream.marks() {
-        Marks::Refused => return Ok(false),
-        Marks::Taken => false,
-        Marks::Unknown => true,
+    let ask = match upstream.mark_support() {
+        MarkSupport::Refused => return Ok(false),
+        MarkSupport::Accepted => false,
+        MarkSupport::Unknown => true,
     };
     let lost = || {
         format!(
-            "{} does not answer on a fresh session; ask status, then try again",
+            "{} does not answer on a new session; run status, then try again",
             upstream.endpoint
         )
     };
-    let set = writing.set_env(ask, remote::VARIABLE, mark);
+    let set = writing.set_env(ask, cleanup::VARIABLE, mark);
     set.await.map_err(|_| lost())?;
     if !ask {
         return Ok(true);
@@ -190,42 +194,43 @@ async fn set_mark(
         }
         None
     };
-    let taken = timeout(ANSWER_LIMIT, answer)
+    let taken = timeout(REQUEST_TIMEOUT, answer)
         .await
         .ok()
         .flatten()
         .ok_or_else(lost)?;
-    upstream.learn_marks(taken);
+    upstream.set_mark_support(taken);
     Ok(taken)
 }
 
-async fn carry(
-    work: &Work<'_>,
+async fn relay(
+    execution: &Execution<'_>,
     client: &mut ChannelReadHalf,
     reading: &mut ChannelReadHalf,
     writing: &ChannelWriteHalf<Msg>,
-) -> End {
-    let mut down = pin!(down(work.recorder, client, writing));
-    let mut up = pin!(up(work, reading));
-    let mut client_speaks = true;
+) -> RelayEnd {
+    let mut to_guest = pin!(to_guest(execution.recorder, client, writing));
+    let mut to_client = pin!(to_client(execution, reading));
+    let mut client_sends = true;
     loop {
         tokio::select! {
-            ended = &mut up => return End::Itself(ended),
-            closed = &mut down, if client_speaks => {
+            ended = &mut to_client => return RelayEnd::Exited(ended),
+            closed = &mut to_guest, if client_sends => {
                 if closed {
-                    return End::ClientGone;
+                    return RelayEnd::ClientClosed;
                 }
-                client_speaks = false;
+                client_sends = false;
             }
-            () = work.admitted.token.cancelled() => return End::Cancelled,
-            () = work.recorder.failed() => return End::Unrecorded,
-            () = work.caller.gone.cancelled() => return End::ClientGone,
+            () = execution.admitted.token.cancelled() => return RelayEnd::Cancelled,
+            () = execution.recorder.failed() => return RelayEnd::Unrecorded,
+            () = execution.client.closed.cancelled() => return RelayEnd::ClientClosed,
         }
     }
 }
 
-/// Client to guest. True when the client closed the channel, false when the guest reads no more.
-async fn down(
+/// Relays from client to guest. Returns true if the client closed the channel, false if the guest no longer
+/// reads.
+async fn to_guest(
     recorder: &Recorder,
     client: &mut ChannelReadHalf,
     writing: &ChannelWriteHalf<Msg>,
@@ -233,7 +238,7 @@ async fn down(
     while let Some(message) = client.wait().await {
         let sent = match message {
             ChannelMsg::Data { data } => {
-                recorder.take(CommandStream::Stdin, &data);
+                recorder.add(CommandStream::Stdin, &data);
                 writing.data_bytes(data).await
             }
             ChannelMsg::Eof => writing.eof().await,
@@ -258,17 +263,17 @@ async fn down(
     true
 }
 
-/// Guest to client, until the guest has said all.
-async fn up(work: &Work<'_>, reading: &mut ChannelReadHalf) -> Ended {
-    let caller = work.caller;
+/// Relays from guest to client, to the end of the output.
+async fn to_client(execution: &Execution<'_>, reading: &mut ChannelReadHalf) -> Ended {
+    let client = execution.client;
     let mut ended: Option<Ended> = None;
-    let mut silent = false;
+    let mut output_ended = false;
     loop {
-        let message = if silent && ended.is_none() {
-            match timeout(STATUS_LIMIT, reading.wait()).await {
+        let message = if output_ended && ended.is_none() {
+            match timeout(EXIT_STATUS_TIMEOUT, reading.wait()).await {
                 Ok(message) => message,
                 Err(_) => {
-                    let _ = caller.writing.eof().await;
+                    let _ = client.writing.eof().await;
                     reading.wait().await
                 }
             }
@@ -277,8 +282,8 @@ async fn up(work: &Work<'_>, reading: &mut ChannelReadHalf) -> Ended {
         };
         match message {
             None => break,
-            Some(ChannelMsg::Eof) => silent = true,
-            Some(ChannelMsg::Failure) => return Ended::because(FAILED, refused(work)),
+            Some(ChannelMsg::Eof) => output_ended = true,
+            Some(ChannelMsg::Failure) => return Ended::because(FAILED, refused(execution)),
             Some(ChannelMsg::ExitStatus { exit_status }) => {
                 let exit_code = i32::try_from(exit_status).ok();
                 ended = Some(Ended {
@@ -286,67 +291,78 @@ async fn up(work: &Work<'_>, reading: &mut ChannelReadHalf) -> Ended {
                     ..Ended::default()
                 });
             }
-            Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
-                let signal = Some(caller::name(&signal_name));
+            Some(ChannelMsg::ExitSignal {
+                signal_name: signal,
+                ..
+            }) => {
+                let signal = Some(signal_name(&signal));
                 ended = Some(Ended {
                     signal,
                     ..Ended::default()
                 });
             }
-            Some(message) => pass(message, work.recorder, caller).await,
+            Some(message) => pass(message, execution.recorder, client).await,
         }
-        if silent && ended.is_some() {
+        if output_ended && ended.is_some() {
             break;
         }
     }
     ended.unwrap_or_else(|| {
-        let endpoint = &work.seat.target.guest().endpoint;
+        let endpoint = &execution.session.target.guest().endpoint;
         let message = format!(
-            "the connection to {endpoint} broke while it ran; it may still be running there"
+            "the connection to {endpoint} broke while the command was running; it may still be running there"
         );
-        work.seat.leave(work.admitted.command);
+        execution.session.detach(execution.admitted.command);
         Ended::because(FAILED, message)
     })
 }
 
-/// Books and passes on what was printed. A client that does not take it is noticed elsewhere.
-async fn pass(message: ChannelMsg, recorder: &Recorder, caller: &Caller) {
+/// Captures output and passes it on. `relay` notices a client that has disconnected.
+async fn pass(message: ChannelMsg, recorder: &Recorder, client: &ClientChannel) {
     match message {
         ChannelMsg::Data { data } => {
-            recorder.take(CommandStream::Stdout, &data);
-            let _ = caller.out(data).await;
+            recorder.add(CommandStream::Stdout, &data);
+            let _ = client.out(data).await;
         }
         ChannelMsg::ExtendedData { data, ext: STDERR } => {
-            recorder.take(CommandStream::Stderr, &data);
-            let _ = caller.err(data).await;
+            recorder.add(CommandStream::Stderr, &data);
+            let _ = client.err(data).await;
         }
         _ => {}
     }
 }
 
-fn refused(work: &Work<'_>) -> String {
-    let endpoint = &work.seat.target.guest().endpoint;
-    match work.errand {
-        Errand::Subsystem(_) => format!("{endpoint} has no such subsystem"),
-        Errand::Exec(_) | Errand::Shell => {
+fn refused(execution: &Execution<'_>) -> String {
+    let endpoint = &execution.session.target.guest().endpoint;
+    match execution.request {
+        ChannelRequest::Subsystem(_) => format!("{endpoint} has no such subsystem"),
+        ChannelRequest::Exec(_) | ChannelRequest::Shell => {
             format!("{endpoint} does not run commands for this account")
         }
     }
 }
 
-/// Ends what runs on the guest, and says what was found.
-async fn cut(work: &Work<'_>, writing: &ChannelWriteHalf<Msg>, why: &str) -> Ended {
-    let _ = timeout(SEND_LIMIT, writing.signal(Sig::TERM)).await;
-    let name = &work.seat.target.config().name;
-    let found = remote::end(&work.seat.target.guest(), &[work.admitted.command]).await;
-    let proof = match found {
-        Ok(remote::Found { left: 0, .. }) => format!("no process of it is left on {name}"),
-        Ok(remote::Found { left, .. }) => format!("{left} of its processes do not die on {name}"),
-        Err(error) => format!("whether it is gone on {name} is not known: {error}"),
+/// Ends the command's processes on the guest, and reports the result.
+async fn cut(execution: &Execution<'_>, writing: &ChannelWriteHalf<Msg>, why: &str) -> Ended {
+    let _ = timeout(SEND_TIMEOUT, writing.signal(Sig::TERM)).await;
+    let name = &execution.session.target.config().name;
+    let found = cleanup::end(
+        &execution.session.target.guest(),
+        &[execution.admitted.command],
+    )
+    .await;
+    let result = match found {
+        Ok(cleanup::CleanupResult { left: 0, .. }) => {
+            format!("none of its processes is left on {name}")
+        }
+        Ok(cleanup::CleanupResult { left, .. }) => {
+            format!("{left} of its processes on {name} could not be ended")
+        }
+        Err(error) => format!("whether it is still running on {name} is unknown: {error}"),
     };
     Ended {
         exit_code: None,
         signal: Some("TERM".to_owned()),
-        message: Some(format!("{why}; {proof}")),
+        message: Some(format!("{why}; {result}")),
     }
 }

@@ -1,276 +1,316 @@
-//! One client of the bastion: an SSH session on the agent's unix socket. Who it is was proved before its
-//! first byte; what it may do is decided per command.
+//! The bastion's state of one incident: the agent's autonomy, the running turn with its tool calls, and the
+//! running commands.
+//!
+//! ```text
+//!             turn_began                    stopped, cut off, turn over
+//!   no turn ─────────────▶ turn n ────────────────────────────────────▶ no turn
+//!   (refused)              (admits)   every command's token is cancelled
+//! ```
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use breakglass_model::{Actor, EventBody, Level};
-use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Session};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
-use tokio::sync::Notify;
+use breakglass_log::Log;
+use breakglass_model::{Autonomy, IncidentId, TurnNumber};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use uuid::Uuid;
 
-use super::crowd;
-use crate::errand::{Errand, Terminal, Variables};
-use crate::seat::Seat;
-use crate::work::Job;
-use breakglass_model::Side;
+use crate::approvals::Approvals;
+use crate::peer_auth::PeerAuth;
+use crate::policy::{Action, Ruling, rule};
+use crate::rules::Rules;
+use breakglass_control::AgentTarget;
 
-/// Channels of one connection: OpenSSH's ControlMaster, where the agent sets it up, puts all commands on one.
-const CHANNELS: usize = 80;
-/// Refused requests of one connection that are recorded; the next ones are only refused.
-const TOLD: usize = 8;
+/// Maximum number of running commands of one incident.
+const COMMANDS_MAX: usize = 64;
+/// Maximum number of tool calls to track per turn; a turn has a few dozen.
+const CALLS_PER_TURN_MAX: usize = 4096;
+/// Maximum number of sessions to keep; those without a conversation are forgotten first.
+const SESSIONS_MAX: usize = 256;
+/// Maximum number of detached commands to track; far more than one turn leaves behind.
+const DETACHED_COMMANDS_MAX: usize = 64;
 
-/// One connection's client.
-pub(crate) struct Client {
-    pub(crate) seat: Arc<Seat>,
-    pub(crate) place: Side,
-    pub(crate) tasks: TaskTracker,
-    /// Tells that the client was let in.
-    pub(crate) entered: Arc<Notify>,
-    /// Cancelled when the connection is over.
-    pub(crate) connection: CancellationToken,
-    pub(crate) work: crowd::Work,
-    pub(crate) doors: HashMap<ChannelId, Door>,
-    pub(crate) told: usize,
+/// The bastion's state of one incident.
+pub(crate) struct BastionSession {
+    pub(crate) incident: IncidentId,
+    pub(crate) target: AgentTarget,
+    pub(crate) approvals: Approvals,
+    rules: Arc<Rules>,
+    /// Of the latest conversation.
+    peer_auth: Mutex<Weak<PeerAuth>>,
+    state: Mutex<State>,
+    /// The number of running commands.
+    running: watch::Sender<usize>,
 }
 
-/// One channel, until its errand begins and as long as it lives.
-pub(crate) struct Door {
-    channel: Option<Channel<Msg>>,
-    variables: Variables,
-    terminal: Option<Terminal>,
-    gone: CancellationToken,
+struct State {
+    autonomy: Autonomy,
+    cut_off: bool,
+    /// Cancelled when the agent is cut off; replaced when that is lifted.
+    open: CancellationToken,
+    turn: Option<Turn>,
+    commands: HashMap<Uuid, CancellationToken>,
+    /// Commands of this turn that lost their client and may still be running.
+    detached: Vec<Uuid>,
 }
 
-impl Client {
-    /// Refuses what no agent gets, and records the attempt.
-    async fn refuse(&mut self, what: &str) {
-        self.told += 1;
-        if self.told > TOLD {
-            return;
+struct Turn {
+    number: TurnNumber,
+    /// The tool calls so far; the first few thousand.
+    calls: BTreeSet<String>,
+    running: Vec<String>,
+    /// Cancelled when the turn is over.
+    over: CancellationToken,
+}
+
+impl Turn {
+    /// The tool call of a command: the one that it names, if that belongs to this turn, or else the only
+    /// running one. Unknown if several are running.
+    fn call_of(&self, named: Option<&str>) -> Option<String> {
+        let known = named.filter(|id| self.calls.contains(*id));
+        match (known, named, &self.running[..]) {
+            (Some(id), ..) => Some(id.to_owned()),
+            (None, None, [only]) => Some(only.clone()),
+            _ => None,
         }
-        let host = self.seat.target.config().name_of(self.place);
-        let notice = EventBody::Notice {
-            level: Level::Warning,
-            code: "forwarding_refused".to_owned(),
-            message: format!(
-                "The agent asked for {what} to {host} and was refused: it gets commands there, \
-                 and no forwarding of any kind."
-            ),
-        };
-        let log = self.seat.log();
-        log.record(self.seat.incident, Actor::Agent, notice).await;
-    }
-
-    fn begin(
-        &mut self,
-        id: ChannelId,
-        errand: Errand,
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        let door = self.doors.get_mut(&id);
-        let Some((channel, door)) = door.and_then(|door| Some((door.channel.take()?, door))) else {
-            return session.channel_failure(id);
-        };
-        session.channel_success(id)?;
-        let job = Job {
-            seat: Arc::clone(&self.seat),
-            place: self.place,
-            errand,
-            variables: std::mem::take(&mut door.variables),
-            terminal: door.terminal.take(),
-            channel,
-            handle: session.handle(),
-            gone: door.gone.clone(),
-        };
-        let running = self.work.begin();
-        self.tasks.spawn(async move {
-            job.run().await;
-            drop(running);
-        });
-        Ok(())
     }
 }
 
-impl Drop for Client {
+/// Permission for one command to run. Its slot is released when this is dropped.
+pub(crate) struct Admitted {
+    pub(crate) command: Uuid,
+    pub(crate) turn: TurnNumber,
+    pub(crate) tool_call: Option<String>,
+    /// Cancelled when the command must end.
+    pub(crate) token: CancellationToken,
+    session: Arc<BastionSession>,
+}
+
+impl Drop for Admitted {
     fn drop(&mut self) {
-        self.connection.cancel();
+        let mut state = self.session.state();
+        state.commands.remove(&self.command);
+        let running = state.commands.len();
+        drop(state);
+        self.session.running.send_replace(running);
     }
 }
 
-impl Handler for Client {
-    type Error = russh::Error;
-
-    async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
-        self.entered.notify_one();
-        Ok(Auth::Accept)
-    }
-
-    async fn channel_open_session(
-        &mut self,
-        channel: Channel<Msg>,
-        reply: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        // The library does not tell of a close that answers our own.
-        self.doors.retain(|_, door| !door.gone.is_cancelled());
-        if self.doors.len() >= CHANNELS {
-            reply.reject(ChannelOpenFailure::ResourceShortage).await;
-            return Ok(());
-        }
-        let id = channel.id();
-        let door = Door {
-            channel: Some(channel),
-            variables: Variables::default(),
-            terminal: None,
-            gone: self.connection.child_token(),
-        };
-        self.doors.insert(id, door);
-        reply.accept().await;
-        Ok(())
-    }
-
-    async fn exec_request(
-        &mut self,
-        id: ChannelId,
-        command: &[u8],
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        self.begin(id, Errand::Exec(command.to_vec()), session)
-    }
-
-    async fn shell_request(
-        &mut self,
-        id: ChannelId,
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        self.begin(id, Errand::Shell, session)
-    }
-
-    async fn subsystem_request(
-        &mut self,
-        id: ChannelId,
-        name: &str,
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        self.begin(id, Errand::Subsystem(name.to_owned()), session)
-    }
-
-    async fn env_request(
-        &mut self,
-        id: ChannelId,
-        name: &str,
-        value: &str,
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        let door = self.doors.get_mut(&id);
-        if door.is_some_and(|door| door.variables.set(name, value)) {
-            session.channel_success(id)
-        } else {
-            session.channel_failure(id)
+impl BastionSession {
+    pub(crate) fn new(
+        incident: IncidentId,
+        target: AgentTarget,
+        rules: Arc<Rules>,
+        autonomy: Autonomy,
+        cut_off: bool,
+    ) -> BastionSession {
+        BastionSession {
+            incident,
+            approvals: Approvals::new(target.log().clone(), incident),
+            target,
+            rules,
+            peer_auth: Mutex::default(),
+            state: Mutex::new(State {
+                autonomy,
+                cut_off,
+                open: opened(cut_off),
+                turn: None,
+                commands: HashMap::new(),
+                detached: Vec::new(),
+            }),
+            running: watch::Sender::new(0),
         }
     }
 
-    async fn pty_request(
-        &mut self,
-        id: ChannelId,
-        term: &str,
-        columns: u32,
-        rows: u32,
-        width: u32,
-        height: u32,
-        modes: &[(Pty, u32)],
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        let Some(door) = self.doors.get_mut(&id).filter(|_| term.len() <= 256) else {
-            return session.channel_failure(id);
+    pub(crate) fn log(&self) -> &Log {
+        self.target.log()
+    }
+
+    /// Sets the authentication of the current conversation.
+    pub(crate) fn set_peer_auth(&self, peer_auth: &Arc<PeerAuth>) {
+        *self.peer_auth.lock() = Arc::downgrade(peer_auth);
+    }
+
+    pub(crate) fn peer_auth(&self) -> Option<Arc<PeerAuth>> {
+        let peer_auth = self.peer_auth.lock();
+        peer_auth.upgrade()
+    }
+
+    /// Admits one more command, which may name its tool call. The error is the reason for the agent.
+    pub(crate) fn admit(
+        self: &Arc<BastionSession>,
+        named: Option<&str>,
+    ) -> Result<Admitted, String> {
+        let mut state = self.state();
+        let Some(turn) = &state.turn else {
+            return Err("no turn is running, and the agent may act only during a turn".to_owned());
         };
-        door.terminal = Some(Terminal {
-            term: term.to_owned(),
-            columns,
-            rows,
-            pixels: (width, height),
-            modes: modes.to_vec(),
+        if state.cut_off {
+            return Err(
+                "the operator has cut the agent off: it reaches neither guest nor host until \
+                 that is lifted"
+                    .to_owned(),
+            );
+        }
+        if state.commands.len() >= COMMANDS_MAX {
+            return Err(format!(
+                "{COMMANDS_MAX} commands are running already; wait for one of them to end"
+            ));
+        }
+        let command = Uuid::now_v7();
+        let admitted = Admitted {
+            command,
+            turn: turn.number,
+            tool_call: turn.call_of(named),
+            token: turn.over.child_token(),
+            session: Arc::clone(self),
+        };
+        state.commands.insert(command, admitted.token.clone());
+        self.running.send_replace(state.commands.len());
+        Ok(admitted)
+    }
+
+    pub(crate) fn autonomy(&self) -> Autonomy {
+        self.state().autonomy
+    }
+
+    /// The running turn, and the tool call of a command that is recorded without being admitted.
+    pub(crate) fn current(&self, named: Option<&str>) -> (TurnNumber, Option<String>) {
+        match &self.state().turn {
+            Some(turn) => (turn.number, turn.call_of(named)),
+            None => (0, None),
+        }
+    }
+
+    pub(crate) fn rule(&self, action: Action<'_>) -> Ruling {
+        rule(self.state().autonomy, action, &self.rules)
+    }
+
+    pub(crate) fn set_autonomy(&self, autonomy: Autonomy) {
+        self.state().autonomy = autonomy;
+    }
+
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.state().cut_off
+    }
+
+    /// Cuts off the agent, which ends its commands, or lifts that.
+    pub(crate) fn set_cut_off(&self, cut_off: bool) {
+        let mut state = self.state();
+        state.cut_off = cut_off;
+        if cut_off {
+            state.open.cancel();
+            state.commands.values().for_each(CancellationToken::cancel);
+        } else if state.open.is_cancelled() {
+            state.open = CancellationToken::new();
+        }
+    }
+
+    /// Cancelled while the agent is cut off.
+    pub(crate) fn until_cut_off(&self) -> CancellationToken {
+        self.state().open.clone()
+    }
+
+    pub(crate) fn turn_began(&self, number: TurnNumber) {
+        let mut state = self.state();
+        if let Some(earlier) = state.turn.take() {
+            earlier.over.cancel();
+        }
+        state.detached.clear();
+        state.turn = Some(Turn {
+            number,
+            calls: BTreeSet::new(),
+            running: Vec::new(),
+            over: CancellationToken::new(),
         });
-        session.channel_success(id)
     }
 
-    async fn channel_close(&mut self, id: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
-        if let Some(door) = self.doors.remove(&id) {
-            door.gone.cancel();
+    /// Sets the running tool calls.
+    pub(crate) fn tools_run(&self, calls: &[&str]) {
+        let Some(turn) = &mut self.state().turn else {
+            return;
+        };
+        turn.running = calls.iter().map(|id| (*id).to_owned()).collect();
+        let room = CALLS_PER_TURN_MAX.saturating_sub(turn.calls.len());
+        let new = turn.running.iter().take(room).cloned();
+        turn.calls.extend(new);
+    }
+
+    /// Refuses further commands of the turn and starts to end the running ones.
+    pub(crate) fn end_turn(&self) {
+        if let Some(turn) = self.state().turn.take() {
+            turn.over.cancel();
         }
-        Ok(())
     }
 
-    async fn x11_request(
-        &mut self,
-        id: ChannelId,
-        _: bool,
-        _: &str,
-        _: &str,
-        _: u32,
-        session: &mut Session,
-    ) -> Result<(), russh::Error> {
-        self.refuse("X11 forwarding").await;
-        session.channel_failure(id)
+    /// Cancelled when the running turn is over; already cancelled if there is none.
+    pub(crate) fn turn_over(&self) -> CancellationToken {
+        match &self.state().turn {
+            Some(turn) => turn.over.clone(),
+            None => {
+                let over = CancellationToken::new();
+                over.cancel();
+                over
+            }
+        }
     }
 
-    async fn agent_request(&mut self, _: ChannelId, _: &mut Session) -> Result<bool, russh::Error> {
-        self.refuse("agent forwarding").await;
-        Ok(false)
+    /// Records a command that lost its client and may still be running.
+    pub(crate) fn detach(&self, command: Uuid) {
+        let mut state = self.state();
+        if state.detached.len() < DETACHED_COMMANDS_MAX {
+            state.detached.push(command);
+        }
     }
 
-    async fn channel_open_direct_tcpip(
-        &mut self,
-        _: Channel<Msg>,
-        to: &str,
-        port: u32,
-        _: &str,
-        _: u32,
-        reply: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        let to: String = to.chars().filter(char::is_ascii_graphic).take(64).collect();
-        self.refuse(&format!("a connection onwards to {to}:{port}"))
-            .await;
-        reply
-            .reject(ChannelOpenFailure::AdministrativelyProhibited)
-            .await;
-        Ok(())
+    /// Removes and returns the detached commands.
+    pub(crate) fn take_detached(&self) -> Vec<Uuid> {
+        std::mem::take(&mut self.state().detached)
     }
 
-    async fn channel_open_direct_streamlocal(
-        &mut self,
-        _: Channel<Msg>,
-        _: &str,
-        reply: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), russh::Error> {
-        self.refuse("a connection onwards to a unix socket").await;
-        reply
-            .reject(ChannelOpenFailure::AdministrativelyProhibited)
-            .await;
-        Ok(())
+    /// Waits at most `limit` until no command is running; returns how many still are.
+    pub(crate) async fn quiet(&self, limit: Duration) -> usize {
+        let mut running = self.running.subscribe();
+        let _ = timeout(limit, running.wait_for(|count| *count == 0)).await;
+        *self.running.borrow()
     }
 
-    async fn tcpip_forward(
-        &mut self,
-        _: &str,
-        _: &mut u32,
-        _: &mut Session,
-    ) -> Result<bool, russh::Error> {
-        self.refuse("a listening port").await;
-        Ok(false)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}
+
+fn opened(cut_off: bool) -> CancellationToken {
+    let open = CancellationToken::new();
+    if cut_off {
+        open.cancel();
+    }
+    open
+}
+
+/// The sessions of all incidents. Clones share the same sessions.
+#[derive(Clone, Default)]
+pub(crate) struct SessionTable(Arc<Mutex<HashMap<IncidentId, Arc<BastionSession>>>>);
+
+impl SessionTable {
+    pub(crate) fn get(&self, incident: IncidentId) -> Option<Arc<BastionSession>> {
+        self.0.lock().get(&incident).map(Arc::clone)
     }
 
-    async fn streamlocal_forward(
-        &mut self,
-        _: &str,
-        _: &mut Session,
-    ) -> Result<bool, russh::Error> {
-        self.refuse("a listening unix socket").await;
-        Ok(false)
+    pub(crate) fn all(&self) -> Vec<Arc<BastionSession>> {
+        self.0.lock().values().cloned().collect()
+    }
+
+    /// Adds a session. If there are many, those without a conversation are forgotten.
+    pub(crate) fn insert(&self, session: &Arc<BastionSession>) {
+        let mut sessions = self.0.lock();
+        if sessions.len() >= SESSIONS_MAX {
+            sessions.retain(|_, session| Arc::strong_count(session) > 1);
+        }
+        sessions.insert(session.incident, Arc::clone(session));
     }
 }

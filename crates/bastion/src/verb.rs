@@ -1,17 +1,17 @@
-//! A verb of the agent: enters the same queue as the button, and what the gate says comes back.
+//! Runs a verb for the agent through the same admission as the button, and sends the gate's output back.
 
 use breakglass_model::{OperationId, OutputStream, VerbOutcome, visible};
 use breakglass_verbs::Verb;
 use bytes::Bytes;
 
-use crate::caller::{Caller, FAILED};
-use crate::errand::Errand;
+use crate::channel_request::ChannelRequest;
+use crate::client_channel::{ClientChannel, FAILED};
+use crate::execution::{EffectSender, Execution};
 use crate::recorder::Ended;
-use crate::work::{Taken, Work};
 use breakglass_control::Refusal;
 use breakglass_control::power::Operation;
 
-/// What the gate exits with, by outcome; what stock `ssh` exits with where it was not reached.
+/// The exit code for the agent's client: the gate's own, or that of OpenSSH's client if the gate was not reached.
 const fn exit_code(outcome: Option<VerbOutcome>) -> i32 {
     match outcome {
         Some(VerbOutcome::Done) => 0,
@@ -21,18 +21,18 @@ const fn exit_code(outcome: Option<VerbOutcome>) -> i32 {
     }
 }
 
-/// The verb that `errand` is, whole, or a refusal that says what is allowed.
-pub(crate) fn parse(errand: &Errand) -> Result<Verb, String> {
-    let asked = match errand {
-        Errand::Exec(text) => match std::str::from_utf8(text).ok().and_then(Verb::parse) {
+/// Parses the request as exactly one verb. The error is a refusal that lists the allowed verbs.
+pub(crate) fn parse(request: &ChannelRequest) -> Result<Verb, String> {
+    let asked = match request {
+        ChannelRequest::Exec(text) => match std::str::from_utf8(text).ok().and_then(Verb::parse) {
             Some(verb) => return Ok(verb),
             None => {
                 let text: String = String::from_utf8_lossy(text).chars().take(120).collect();
-                format!("{:?} is no verb", visible(&text))
+                format!("{:?} is not a verb", visible(&text))
             }
         },
-        Errand::Shell => "there is no shell".to_owned(),
-        Errand::Subsystem(_) => "there are no subsystems".to_owned(),
+        ChannelRequest::Shell => "there is no shell".to_owned(),
+        ChannelRequest::Subsystem(_) => "there are no subsystems".to_owned(),
     };
     Err(format!(
         "refused: {asked}, and nothing was run. allowed: {}",
@@ -40,11 +40,15 @@ pub(crate) fn parse(errand: &Errand) -> Result<Verb, String> {
     ))
 }
 
-/// Runs `verb`, or attaches to the run of the same verb that is on its way.
-pub(crate) async fn run(work: &Work<'_>, verb: Verb, taken: Taken) -> Ended {
-    let submitted = work.seat.target.submit(verb, work.seat.incident).await;
-    if let Some(taken) = taken {
-        let _decider_left = taken.send(());
+/// Runs `verb`, or follows an operation that is already running the same verb.
+pub(crate) async fn run(execution: &Execution<'_>, verb: Verb, effect: EffectSender) -> Ended {
+    let submitted = execution
+        .session
+        .target
+        .submit(verb, execution.session.incident)
+        .await;
+    if let Some(effect) = effect {
+        let _decider_is_gone = effect.send(());
     }
     let operation = match submitted {
         Ok(accepted) => accepted.operation,
@@ -53,51 +57,55 @@ pub(crate) async fn run(work: &Work<'_>, verb: Verb, taken: Taken) -> Ended {
             verb: running,
             ..
         }) if running == verb => {
-            let attached = format!("{verb} is running already; this is what it says");
-            work.caller.say(&attached).await;
+            let attached = format!("{verb} is running already; this is its output");
+            execution.client.message(&attached).await;
             operation
         }
         Err(refusal) => return Ended::because(2, refusal.to_string()),
     };
-    follow(work, verb, operation).await
+    follow(execution, verb, operation).await
 }
 
-async fn follow(work: &Work<'_>, verb: Verb, operation: OperationId) -> Ended {
-    let Some(operation) = work.seat.target.operation(operation) else {
-        return Ended::because(FAILED, format!("{verb} has ended; ask status"));
+async fn follow(execution: &Execution<'_>, verb: Verb, operation: OperationId) -> Ended {
+    let Some(operation) = execution.session.target.operation(operation) else {
+        return Ended::because(FAILED, format!("{verb} has ended; run status"));
     };
     tokio::select! {
-        ended = listen(&operation, work.caller) => ended,
-        () = work.admitted.token.cancelled() => goes_on(verb),
-        () = work.caller.gone.cancelled() => goes_on(verb),
+        ended = listen(&operation, execution.client) => ended,
+        () = execution.admitted.token.cancelled() => continues(verb),
+        () = execution.client.closed.cancelled() => continues(verb),
     }
 }
 
-fn goes_on(verb: Verb) -> Ended {
+fn continues(verb: Verb) -> Ended {
     Ended::because(
         FAILED,
-        format!("{verb} goes on: a verb that was begun is not cut off half-way"),
+        format!("{verb} continues: a verb that was started is not interrupted"),
     )
 }
 
-async fn listen(operation: &Operation, caller: &Caller) -> Ended {
+async fn listen(operation: &Operation, client: &ClientChannel) -> Ended {
     let mut seen = 0;
     loop {
-        let over = operation.grew(seen).await;
+        let has_ended = operation.more_output(seen).await;
         let (total, lines) = operation.lines_since(seen);
         let missed = total - seen - lines.len() as u64;
         seen = total;
         if missed > 0 {
-            caller.say(&format!("{missed} lines were too fast")).await;
+            client
+                .message(&format!(
+                    "{missed} lines were printed too fast and are missing here"
+                ))
+                .await;
         }
         for line in lines {
             let text = Bytes::from(format!("{}\n", line.line));
             let _ = match line.stream {
-                OutputStream::Stdout => caller.out(text).await,
-                OutputStream::Stderr => caller.err(text).await,
+                OutputStream::Stdout => client.out(text).await,
+                OutputStream::Stderr => client.err(text).await,
             };
         }
-        if over {
+        if has_ended {
             break;
         }
     }
@@ -115,8 +123,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_but_a_whole_verb_is_one() {
-        assert_eq!(parse(&Errand::Exec(b"cycle".to_vec())), Ok(Verb::Cycle));
+    fn only_an_exact_verb_is_accepted() {
+        assert_eq!(
+            parse(&ChannelRequest::Exec(b"cycle".to_vec())),
+            Ok(Verb::Cycle)
+        );
         for other in [
             "status; id",
             " status",
@@ -125,10 +136,10 @@ mod tests {
             "stat\u{202e}us",
             "id",
         ] {
-            let refusal = parse(&Errand::Exec(other.into())).unwrap_err();
+            let refusal = parse(&ChannelRequest::Exec(other.into())).unwrap_err();
             assert!(refusal.contains("allowed: status, "), "{refusal}");
         }
-        assert!(parse(&Errand::Shell).is_err());
-        assert!(parse(&Errand::Subsystem("sftp".into())).is_err());
+        assert!(parse(&ChannelRequest::Shell).is_err());
+        assert!(parse(&ChannelRequest::Subsystem("sftp".into())).is_err());
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use breakglass_agent::sandbox::SOCKETS as SANDBOX_SOCKETS;
-use breakglass_bastion::{Bastion, Post};
+use breakglass_bastion::{Bastion, BastionConversation};
 use breakglass_model::gateway::{
     AgentGateway, ConversationHandle, Destination, PeerCheck, RunnerCredential, ToolQuestion,
     ToolRuling,
@@ -29,7 +29,7 @@ pub(crate) struct Gateway {
 
 /// One conversation's access.
 struct Conversation {
-    bastion: Arc<Post>,
+    bastion: Arc<BastionConversation>,
     egress: Egress,
     outbound: Outbound,
     /// Notified whenever the agent connects to its model.

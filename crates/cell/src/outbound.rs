@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as PlainUnix;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use breakglass_bastion::Post;
+use breakglass_bastion::BastionConversation;
 use breakglass_log::Log;
 use breakglass_model::Side;
 use breakglass_model::gateway::Destination;
@@ -79,7 +79,7 @@ impl Outbound {
         &self,
         destination: Destination,
         stream: OwnedFd,
-        bastion: &Post,
+        bastion: &BastionConversation,
         egress: &Egress,
     ) {
         let taken = match destination {

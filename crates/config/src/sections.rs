@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::http::HeaderName;
 use breakglass_bastion::{Rules, RulesError};
-use breakglass_control::{Endpoint, HostKeyPolicy, Target};
+use breakglass_control::{Endpoint, HostKeyPolicy, SshOptions, Target};
 use breakglass_log::Retention;
 use breakglass_model::Autonomy;
 use ipnet::IpNet;
@@ -222,8 +222,16 @@ fn ssh(section: &mut Section<'_>, data_dir: &Path) -> Option<SshConfig> {
     let known_hosts = section
         .path_value("known_hosts")
         .map_or_else(|| data_dir.join("known_hosts"), |found| found.value);
-    let connect_timeout = Duration::from_secs(section.integer("connect_timeout_s", 5, 1..=60));
-    let keepalive = Duration::from_secs(section.integer("keepalive_s", 5, 1..=300));
+    let connect_timeout = Duration::from_secs(section.integer(
+        "connect_timeout_s",
+        SshOptions::DEFAULT_CONNECT_TIMEOUT.as_secs(),
+        1..=60,
+    ));
+    let keepalive = Duration::from_secs(section.integer(
+        "keepalive_s",
+        SshOptions::DEFAULT_KEEPALIVE.as_secs(),
+        1..=300,
+    ));
     if matches!(host_keys, HostKeyPolicy::Pin) && !known_hosts.exists() {
         let problem = format!(
             "no host key is pinned: {} does not exist",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use breakglass_control::SshOptions;
-use breakglass_control::ssh::{Dials, PrivateKey};
+use breakglass_control::ssh::{DialMetrics, PrivateKey};
 
 use crate::Config;
 
@@ -16,6 +16,6 @@ pub fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
         known_hosts: config.ssh.known_hosts.clone(),
         connect_timeout: config.ssh.connect_timeout,
         keepalive: config.ssh.keepalive,
-        dials: Dials::of(&config.targets),
+        metrics: DialMetrics::new(&config.targets),
     }
 }

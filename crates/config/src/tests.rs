@@ -169,6 +169,15 @@ fn the_least_configuration_is_whole_and_its_defaults_are_safe() {
 }
 
 #[test]
+fn ssh_defaults_are_those_of_the_ssh_client() {
+    let (config, _) = Secrets::new().load(LEAST, &[]).unwrap();
+    let defaults = breakglass_control::SshOptions::DEFAULT_CONNECT_TIMEOUT;
+    assert_eq!(config.ssh.connect_timeout, defaults);
+    let defaults = breakglass_control::SshOptions::DEFAULT_KEEPALIVE;
+    assert_eq!(config.ssh.keepalive, defaults);
+}
+
+#[test]
 fn variables_alone_are_a_configuration_and_win_over_the_file() {
     let secrets = Secrets::new();
     let env = [

@@ -1,7 +1,7 @@
-//! What the bastion does at a target for the agent: connections of the agent's own to the guest, and verbs.
+//! The bastion's access to targets on behalf of the agent: connections of the agent's own to the guest, and verbs.
 //!
-//! [`Control::new`](crate::Control::new) makes one [`AgentPort`] and no other is made, so the bastion that owns
-//! it is the only maker of permits for the agent.
+//! [`Control::new`](crate::Control::new) makes the only [`AgentPort`], so the bastion that owns it is the only
+//! place where permits for the agent are made.
 
 use std::sync::Arc;
 
@@ -11,9 +11,11 @@ use breakglass_verbs::Verb;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::control::{Control, Station};
-use crate::permit::{Permit, Refusal};
-use crate::power::{Accepted, Operation};
+use crate::control::Control;
+use crate::handle::TargetHandle;
+use crate::permit::Permit;
+use crate::power::{Accepted, Operation, OperationRequest};
+use crate::refusal::Refusal;
 use crate::ssh::Upstream;
 use crate::target::Target;
 
@@ -28,7 +30,7 @@ impl AgentPort {
     /// The log of everything that happens at the targets.
     #[must_use]
     pub fn log(&self) -> &Log {
-        &self.0.inner.log
+        &self.0.shared.log
     }
 
     /// The agent's access to the target called `name`.
@@ -37,7 +39,7 @@ impl AgentPort {
     /// [`Refusal::UnknownTarget`].
     pub fn target(&self, name: &str) -> Result<AgentTarget, Refusal> {
         Ok(AgentTarget {
-            station: Arc::clone(self.0.station(name)?),
+            target: Arc::clone(self.0.target(name)?),
             control: self.0.clone(),
         })
     }
@@ -47,38 +49,38 @@ impl AgentPort {
 #[derive(Clone)]
 pub struct AgentTarget {
     control: Control,
-    station: Arc<Station>,
+    target: Arc<TargetHandle>,
 }
 
 impl AgentTarget {
     /// The target's configuration.
     #[must_use]
     pub fn config(&self) -> &Target {
-        &self.station.target
+        &self.target.config
     }
 
     /// The agent's own connections to the guest.
     #[must_use]
     pub fn guest(&self) -> &Arc<Upstream> {
-        &self.station.upstream
+        &self.target.upstream
     }
 
     /// The log of the target's incidents.
     #[must_use]
     pub fn log(&self) -> &Log {
-        &self.control.inner.log
+        &self.control.shared.log
     }
 
     /// Cancelled when the server shuts down.
     #[must_use]
     pub fn shutdown(&self) -> &CancellationToken {
-        &self.control.inner.cancel
+        &self.control.shared.shutdown
     }
 
     /// Owns the tasks that the server waits for when it shuts down.
     #[must_use]
     pub fn tasks(&self) -> &TaskTracker {
-        &self.control.inner.tracker
+        &self.control.shared.tasks
     }
 
     /// Starts `verb` for the agent in `incident` and returns at once; the caller has ruled on it.
@@ -88,15 +90,19 @@ impl AgentTarget {
     pub async fn submit(&self, verb: Verb, incident: IncidentId) -> Result<Accepted, Refusal> {
         let permit = Permit {
             actor: Actor::Agent,
-            station: Arc::clone(&self.station),
-            verb,
+            target: Arc::clone(&self.target),
+            action: verb.into(),
         };
-        self.control.submit(permit, Some(incident), None).await
+        let request = OperationRequest {
+            incident: Some(incident),
+            ..OperationRequest::new(permit)
+        };
+        self.control.submit(request).await
     }
 
-    /// The operation, if it runs or is among the last that ended.
+    /// The operation, if it is running or among the last that ended.
     #[must_use]
     pub fn operation(&self, operation: OperationId) -> Option<Arc<Operation>> {
-        self.control.inner.table.get(operation)
+        self.control.shared.operations.get(operation)
     }
 }

@@ -1,413 +1,192 @@
+//! The interface of this crate: permits, operations, vital signs, pictures of the screen.
+
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use breakglass_log::Log;
-use breakglass_model::{Actor, IncidentId, OperationId, Vitals, clock};
-use breakglass_verbs::Verb;
+use breakglass_model::{Actor, OperationId, Vitals, clock};
 use prometheus_client::registry::Registry;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::agent_port::AgentPort;
-use crate::checks::Check;
-use crate::permit::{Permit, Refusal};
-use crate::pictures::{Pictures, aside};
-use crate::power::queue::{Admission, Queue, Request, What};
+use crate::handle::TargetHandle;
+use crate::permit::Permit;
+use crate::pictures::spawn_file_task;
+use crate::power::admission::Admission;
 use crate::power::runner::Run;
-use crate::power::table::{Operation, Stage, Table};
-use crate::power::{Accepted, IdempotencyKey, OperationKind, OperationState, OperationView};
-use crate::screen::{self, NoPicture};
-use crate::ssh::lanes::{Lanes, PEOPLE};
-use crate::ssh::pool::Urgency;
-use crate::ssh::upstream::Upstream;
-use crate::ssh::{Dials, SshOptions};
+use crate::power::table::Progress;
+use crate::power::{Accepted, OperationAction, OperationRequest, OperationView};
+use crate::refusal::Refusal;
+use crate::screenshot::{self, NoPicture};
+use crate::shared::Shared;
+use crate::ssh::warm::Priority;
 use crate::target::Target;
-use crate::vitals;
 
-/// Longest wait for the incident of an operation that another request began.
-const PLACE_LIMIT: Duration = Duration::from_secs(3);
-/// Longest wait for the screen, by somebody who looks at the page.
-const SCREEN_LIMIT: Duration = Duration::from_secs(15);
+/// Longest wait for the incident of an operation that an earlier request started.
+const PLACEMENT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout for a picture that an operator asks for.
+const SCREENSHOT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Everything that acts on targets. Cheap to clone; every clone is the same control.
+/// Everything that acts on targets. Clones share the same state.
 #[derive(Clone)]
 pub struct Control {
-    pub(crate) inner: Arc<Inner>,
-}
-
-/// What all operations share.
-pub(crate) struct Inner {
-    pub(crate) stations: Vec<Arc<Station>>,
-    pub(crate) log: Log,
-    pub(crate) pictures: Pictures,
-    pub(crate) table: Table,
-    pub(crate) tracker: TaskTracker,
-    pub(crate) cancel: CancellationToken,
-    dials: Dials,
-    queue: Mutex<Queue>,
-}
-
-impl Inner {
-    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One target with all that belongs to it.
-pub(crate) struct Station {
-    pub(crate) target: Target,
-    pub(crate) guest: Lanes,
-    pub(crate) host: Lanes,
-    /// Held while an operation finds or opens its incident, and while one is closed.
-    pub(crate) opening: tokio::sync::Mutex<()>,
-    /// The agent's own connections to the guest.
-    pub(crate) upstream: Arc<Upstream>,
-    pub(crate) vitals: vitals::Board,
-    /// Wakes the watchers of the guest and of its machine.
-    pub(crate) wake: [Notify; 2],
-    /// When a mutating verb last ended.
-    changed: Mutex<Option<Instant>>,
-}
-
-impl std::fmt::Debug for Station {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Station")
-            .field("target", &self.target)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Station {
-    fn new(target: Target, ssh: &Arc<SshOptions>, pins: &Arc<crate::ssh::HostKeys>) -> Station {
-        let lanes = |endpoint: &crate::target::Endpoint| {
-            Lanes::new(endpoint.clone(), Arc::clone(ssh), Arc::clone(pins), PEOPLE)
-        };
-        Station {
-            guest: lanes(&target.guest),
-            host: lanes(&target.host),
-            opening: tokio::sync::Mutex::default(),
-            upstream: Arc::new(Upstream::new(
-                target.guest.clone(),
-                Arc::clone(ssh),
-                Arc::clone(pins),
-            )),
-            vitals: vitals::Board::new(&target.name),
-            wake: [Notify::new(), Notify::new()],
-            changed: Mutex::default(),
-            target,
-        }
-    }
-
-    /// Has the watchers look now; `changed`: because a mutating verb has ended.
-    pub(crate) fn look_again(&self, changed: bool) {
-        if changed {
-            *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        }
-        for watcher in &self.wake {
-            watcher.notify_one();
-        }
-    }
-
-    /// How long ago a mutating verb last ended.
-    pub(crate) fn since_change(&self) -> Option<Duration> {
-        let changed = *self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        changed.map(|at| at.elapsed())
-    }
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Control {
-    /// Control over `targets`; `pictures` has the screen of before each verb. Watchers run on `tracker` and end with `cancel`. Operations run
-    /// there too, and go on: see [`Control::drain`]. Must be called inside a tokio runtime.
-    #[must_use]
-    pub fn new(
-        targets: Vec<Target>,
-        ssh: SshOptions,
-        log: Log,
-        pictures: Pictures,
-        cancel: CancellationToken,
-        tracker: TaskTracker,
-    ) -> (Control, AgentPort) {
-        let (pins, dials) = (ssh.pins(), ssh.dials.clone());
-        let ssh = Arc::new(ssh);
-        let station = |target| Arc::new(Station::new(target, &ssh, &pins));
-        let stations = targets.into_iter().map(station).collect();
-        let (table, queue) = (Table::default(), Mutex::default());
-        let inner = Arc::new(Inner {
-            stations,
-            log,
-            pictures,
-            table,
-            tracker,
-            cancel,
-            dials,
-            queue,
-        });
-        for station in &inner.stations {
-            vitals::watch(&inner, station, &inner.cancel);
-        }
-        let control = Control { inner };
-        let port = AgentPort::new(control.clone());
-        (control, port)
-    }
-
-    /// Lists what was dialled in `metrics`.
-    pub fn register(&self, metrics: &mut Registry) {
-        self.inner.dials.register(metrics);
+    /// Adds the metrics of SSH connection attempts to `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.shared.dial_metrics.register(registry);
     }
 
     /// The configured targets.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
-        self.inner.stations.iter().map(|station| &station.target)
+        self.shared.targets.iter().map(|target| &target.config)
     }
 
-    /// Leave for `actor` to run `verb` on `target`.
+    /// Permission for `actor` to run `action`, a verb or a diagnosis, on `target`.
     ///
     /// # Errors
-    /// [`Refusal::UnknownTarget`]; [`Refusal::PastTheBastion`] for the agent.
-    pub fn permit(&self, actor: &Actor, target: &str, verb: Verb) -> Result<Permit, Refusal> {
-        if *actor == Actor::Agent {
-            return Err(Refusal::PastTheBastion);
-        }
-        let station = self.station(target)?;
-        Ok(Permit {
-            actor: actor.clone(),
-            station: Arc::clone(station),
-            verb,
-        })
-    }
-
-    /// Begins what `permit` allows and returns at once; the run goes on whatever becomes of the
-    /// caller. Events go to `incident`, else to the target's open one, else to a new one.
-    ///
-    /// # Errors
-    /// When it was not begun, and why; see [`Refusal`].
-    pub async fn submit(
-        &self,
-        permit: Permit,
-        incident: Option<IncidentId>,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Accepted, Refusal> {
-        let Permit {
-            actor,
-            station,
-            verb,
-        } = permit;
-        let key = key.map(|key| key.scoped(&actor));
-        self.begin(Wish {
-            station,
-            actor,
-            what: What::Verb(verb),
-            incident,
-            key,
-        })
-        .await
-    }
-
-    /// Begins a read-only diagnosis of the guest; otherwise like [`Control::submit`].
-    ///
-    /// # Errors
-    /// When it was not begun, and why.
-    pub async fn check(
+    /// [`Refusal::UnknownTarget`]; [`Refusal::BypassesBastion`] for the agent.
+    pub fn permit(
         &self,
         actor: &Actor,
         target: &str,
-        check: Check,
-        incident: Option<IncidentId>,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Accepted, Refusal> {
-        let station = Arc::clone(self.station(target)?);
-        let key = key.map(|key| key.scoped(actor));
-        let what = What::Check(check);
-        self.begin(Wish {
-            station,
-            actor: actor.clone(),
-            what,
-            incident,
-            key,
-        })
-        .await
-    }
-
-    /// One operation: running, or one of the last that ended.
-    #[must_use]
-    pub fn operation(&self, operation: OperationId) -> Option<OperationView> {
-        self.inner
-            .table
-            .get(operation)
-            .map(|operation| operation.view())
-    }
-
-    /// The mutating verb that runs on `target`, if one does.
-    #[must_use]
-    pub fn running(&self, target: &str) -> Option<OperationView> {
-        let operation = self.inner.queue().mutating(target)?;
-        self.operation(operation)
-    }
-
-    /// Waits until the operation has ended, at most `limit`, and gives it as it then stands.
-    pub async fn wait(&self, operation: OperationId, limit: Duration) -> Option<OperationView> {
-        let operation = self.inner.table.get(operation)?;
-        operation.reached(Stage::Ended, limit).await;
-        Some(operation.view())
-    }
-
-    /// The latest vital signs of `target`; `None` for an unknown target.
-    #[must_use]
-    pub fn vitals(&self, target: &str) -> Option<Vitals> {
-        Some(self.station(target).ok()?.vitals.read())
-    }
-
-    /// The screen of `target` as it is now: a PNG of at most 4 MiB. Asked of the host's gate, over
-    /// the warm connection; nothing is recorded.
-    ///
-    /// # Errors
-    /// When there is none, and why; see [`NoPicture`].
-    pub async fn screenshot(&self, target: &str) -> Result<Vec<u8>, NoPicture> {
-        let unknown = |_| NoPicture::UnknownTarget(target.to_owned());
-        let station = self.station(target).map_err(unknown)?;
-        screen::fetch(station, SCREEN_LIMIT, Urgency::Now).await
-    }
-
-    /// The screen as it was just before `operation`: a PNG of at most 4 MiB. `None` where none was
-    /// to be had then, and where newer ones have taken its place.
-    ///
-    /// # Errors
-    /// When it is kept and can't be read.
-    pub async fn picture(&self, operation: OperationId) -> io::Result<Option<Vec<u8>>> {
-        let inner = Arc::clone(&self.inner);
-        let reading = aside(move || inner.pictures.read(operation));
-        reading.await.map_err(io::Error::other)?
-    }
-
-    /// Waits, at most `limit`, until no operation runs; gives how many still do.
-    pub async fn drain(&self, limit: Duration) -> usize {
-        let end = Instant::now() + limit;
-        for operation in self.inner.table.running() {
-            operation
-                .reached(Stage::Ended, end.saturating_duration_since(Instant::now()))
-                .await;
+        action: impl Into<OperationAction>,
+    ) -> Result<Permit, Refusal> {
+        if *actor == Actor::Agent {
+            return Err(Refusal::BypassesBastion);
         }
-        self.inner.table.running().len()
+        Ok(Permit {
+            actor: actor.clone(),
+            target: Arc::clone(self.target(target)?),
+            action: action.into(),
+        })
     }
 
-    async fn begin(&self, wish: Wish) -> Result<Accepted, Refusal> {
-        let inner = &self.inner;
-        if inner.cancel.is_cancelled() {
+    /// Starts the operation and returns at once; it continues even if the caller goes away.
+    ///
+    /// # Errors
+    /// The reason why it was not started; see [`Refusal`].
+    pub async fn submit(&self, request: OperationRequest) -> Result<Accepted, Refusal> {
+        let shared = &self.shared;
+        if shared.shutdown.is_cancelled() {
             return Err(Refusal::ShuttingDown);
         }
-        let (id, now) = (Uuid::now_v7(), clock::now());
-        let request = Request {
-            operation: id,
-            target: &wish.station.target.name,
-            what: wish.what,
-            key: wish.key.as_deref(),
-            now: &now,
-        };
-        // The guard ends before anything is awaited; the operation is in the table before it ends.
+        let id = Uuid::now_v7();
+        let now = clock::now();
+        // The lock is released before any await; the operation is in the table before it can end.
         let admitted = {
-            let mut queue = inner.queue();
-            match queue.admit(&request) {
-                Admission::Admitted => Ok(inner.table.begin(wish.view(id, &now))),
+            let mut admission = shared.admission.lock();
+            match admission.admit(id, &request, &now) {
+                Admission::Admitted => Ok(shared.operations.start(request.view(id, &now))),
                 Admission::Refused(refusal) => return Err(refusal),
                 Admission::Replayed(earlier) => Err(earlier),
             }
         };
         let operation = match admitted {
             Ok(operation) => operation,
-            Err(earlier) => return Ok(self.replayed(earlier).await),
+            Err(earlier) => return Ok(self.replay(earlier).await),
         };
-        // From here on the task owns it: this future may be dropped, the operation goes on.
-        let (tell, told) = oneshot::channel();
-        inner
-            .tracker
-            .spawn(wish.run(Arc::clone(inner), operation).run(tell));
-        let untold = Ok(Accepted {
+        // From here on the task owns the operation, which continues if this future is dropped.
+        let (reply, accepted) = oneshot::channel();
+        let run = Run {
+            shared: Arc::clone(shared),
+            operation,
+            request,
+        };
+        shared.tasks.spawn(Arc::new(run).run(reply));
+        accepted.await.unwrap_or(Ok(Accepted {
             operation: id,
             incident: None,
             replayed: false,
-        });
-        told.await.unwrap_or(untold)
+        }))
     }
 
-    async fn replayed(&self, earlier: OperationId) -> Accepted {
+    async fn replay(&self, operation: OperationId) -> Accepted {
         let mut incident = None;
-        if let Some(operation) = self.inner.table.get(earlier) {
-            operation.reached(Stage::Placed, PLACE_LIMIT).await;
-            incident = operation.view().incident;
+        if let Some(earlier) = self.shared.operations.get(operation) {
+            earlier.reached(Progress::Placed, PLACEMENT_TIMEOUT).await;
+            incident = earlier.view().incident;
         }
         Accepted {
-            operation: earlier,
+            operation,
             incident,
             replayed: true,
         }
     }
 
-    pub(crate) fn station(&self, target: &str) -> Result<&Arc<Station>, Refusal> {
-        let stations = &self.inner.stations;
-        stations
-            .iter()
-            .find(|station| station.target.name == target)
+    /// An operation that is running or among the last that ended.
+    #[must_use]
+    pub fn operation(&self, operation: OperationId) -> Option<OperationView> {
+        let operation = self.shared.operations.get(operation)?;
+        Some(operation.view())
+    }
+
+    /// The mutating verb that is running on `target`, if any.
+    #[must_use]
+    pub fn running(&self, target: &str) -> Option<OperationView> {
+        let operation = self.shared.admission.lock().mutating(target)?;
+        self.operation(operation)
+    }
+
+    /// Waits at most `timeout` for the operation to end, and returns its state after that.
+    pub async fn wait(&self, operation: OperationId, timeout: Duration) -> Option<OperationView> {
+        let operation = self.shared.operations.get(operation)?;
+        operation.reached(Progress::Ended, timeout).await;
+        Some(operation.view())
+    }
+
+    /// The latest vital signs of `target`; `None` for an unknown target.
+    #[must_use]
+    pub fn vitals(&self, target: &str) -> Option<Vitals> {
+        Some(self.target(target).ok()?.vitals.read())
+    }
+
+    /// The current screen of `target` as a PNG of at most 4 MiB. Comes from the host's gate over the warm
+    /// connection; nothing is recorded.
+    ///
+    /// # Errors
+    /// See [`NoPicture`].
+    pub async fn screenshot(&self, target: &str) -> Result<Vec<u8>, NoPicture> {
+        let target = self
+            .target(target)
+            .map_err(|_| NoPicture::UnknownTarget(target.to_owned()))?;
+        screenshot::fetch(target, SCREENSHOT_TIMEOUT, Priority::Interactive).await
+    }
+
+    /// The screen just before `operation`, as a PNG of at most 4 MiB. `None` if no picture was available
+    /// then, or newer ones have replaced it.
+    ///
+    /// # Errors
+    /// When the picture is kept and can't be read.
+    pub async fn picture(&self, operation: OperationId) -> io::Result<Option<Vec<u8>>> {
+        let shared = Arc::clone(&self.shared);
+        let reading = spawn_file_task(move || shared.pictures.read(operation));
+        reading.await.map_err(io::Error::other)?
+    }
+
+    /// Waits at most `timeout` until no operation is running; returns how many still are.
+    pub async fn drain(&self, timeout: Duration) -> usize {
+        let deadline = Instant::now() + timeout;
+        for operation in self.shared.operations.running() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            operation.reached(Progress::Ended, left).await;
+        }
+        self.shared.operations.running().len()
+    }
+
+    pub(crate) fn target(&self, name: &str) -> Result<&Arc<TargetHandle>, Refusal> {
+        let mut targets = self.shared.targets.iter();
+        targets
+            .find(|target| target.config.name == name)
             .ok_or_else(|| {
                 let known: Vec<&str> = self.targets().map(|target| target.name.as_str()).collect();
                 Refusal::UnknownTarget {
-                    target: target.to_owned(),
+                    target: name.to_owned(),
                     known: known.join(", "),
                 }
             })
-    }
-}
-
-/// What somebody who may wants done.
-struct Wish {
-    station: Arc<Station>,
-    actor: Actor,
-    what: What,
-    incident: Option<IncidentId>,
-    key: Option<String>,
-}
-
-impl Wish {
-    fn view(&self, operation: OperationId, now: &str) -> OperationView {
-        OperationView {
-            operation,
-            incident: self.incident,
-            target: self.station.target.name.clone(),
-            kind: match self.what {
-                What::Verb(_) => OperationKind::Verb,
-                What::Check(_) => OperationKind::Check,
-            },
-            verb: self.what.as_str().to_owned(),
-            actor: self.actor.clone(),
-            state: OperationState::Running,
-            outcome: None,
-            verdict: None,
-            message: None,
-            started_at: now.to_owned(),
-            duration_ms: None,
-            lines: Vec::new(),
-        }
-    }
-
-    fn run(self, inner: Arc<Inner>, operation: Arc<Operation>) -> Run {
-        let Wish {
-            station,
-            actor,
-            what,
-            incident,
-            key,
-        } = self;
-        Run {
-            inner,
-            station,
-            operation,
-            what,
-            actor,
-            incident,
-            key,
-        }
     }
 }

@@ -1,35 +1,35 @@
-//! The guest's screen as it was just before a verb changed it: one PNG for each operation, in a
-//! directory that never outgrows its bounds.
+//! Stores the guest's screen as it was just before a verb changed it: one PNG per operation, in a
+//! directory of bounded size.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use breakglass_model::OperationId;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
-/// Most pictures that are kept.
-const MOST: usize = 200;
-/// Most bytes that all of them have together.
-const MOST_BYTES: u64 = 64 << 20;
-/// How a picture's name ends.
-const ENDING: &str = "png";
-/// How a name ends whose content is not whole yet.
-const UNFINISHED: &str = "part";
+/// Maximum number of pictures.
+const PICTURES_MAX: usize = 200;
+/// Maximum total size of the pictures.
+const PICTURES_MAX_BYTES: u64 = 64 << 20;
+/// File extension of a picture.
+const EXTENSION: &str = "png";
+/// File extension of a picture that is still being written.
+const PARTIAL_EXTENSION: &str = "part";
 
-/// Keeps pictures by the operation before which they were taken. Calls block on the disk.
+/// Stores pictures by the operation before which they were taken. Calls block on the disk.
 #[derive(Debug)]
 pub struct Pictures {
     dir: Option<PathBuf>,
-    /// Held while one is written and the oldest go.
+    /// Locked while a picture is written and the oldest are removed.
     writing: Mutex<()>,
 }
 
 impl Pictures {
-    /// Keeps at most 200 pictures and 64 MiB in `dir`, which is made when the first one comes. For
-    /// this user alone.
+    /// Keeps at most 200 pictures and 64 MiB in `dir`, which is created with the first picture and
+    /// accessible to this user alone.
     #[must_use]
     pub fn under(dir: impl Into<PathBuf>) -> Pictures {
         Pictures {
@@ -38,7 +38,7 @@ impl Pictures {
         }
     }
 
-    /// Keeps none.
+    /// Keeps no pictures.
     #[must_use]
     pub fn none() -> Pictures {
         Pictures {
@@ -51,32 +51,32 @@ impl Pictures {
         self.dir.is_some()
     }
 
-    /// Keeps `picture`; the oldest make room for it. Says whether it is there now.
+    /// Stores `picture` and removes the oldest if necessary. Returns whether it is stored now.
     pub(crate) fn keep(&self, operation: OperationId, picture: &[u8]) -> bool {
         let Some(dir) = &self.dir else { return false };
-        let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.writing.lock();
         let kept = write(dir, operation, picture).and_then(|()| make_room(dir));
         if let Err(error) = &kept {
-            tracing::warn!(%operation, %error, dir = %dir.display(), "a picture of the screen was not kept");
+            tracing::warn!(%operation, %error, dir = %dir.display(), "a picture of the screen could not be stored");
         }
         kept.is_ok() && path(dir, operation).exists()
     }
 
-    /// Lets the picture of `operation` go, if one is kept.
+    /// Removes the picture of `operation`, if there is one.
     pub fn forget(&self, operation: OperationId) {
         let Some(dir) = &self.dir else { return };
         match fs::remove_file(path(dir, operation)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%operation, %error, dir = %dir.display(), "a picture of a removed incident is still there");
+                tracing::warn!(%operation, %error, dir = %dir.display(), "the picture of a removed incident could not be removed");
             }
             _ => {}
         }
     }
 
-    /// The picture that is kept for `operation`, if one is.
+    /// The picture of `operation`, if there is one.
     ///
     /// # Errors
-    /// When it is there and can't be read.
+    /// When it exists and can't be read.
     pub(crate) fn read(&self, operation: OperationId) -> io::Result<Option<Vec<u8>>> {
         let Some(dir) = &self.dir else {
             return Ok(None);
@@ -88,46 +88,48 @@ impl Pictures {
     }
 }
 
-/// Does `work` with the pictures where it may wait for the disk. Whoever asks for it awaits it.
+/// Runs `work` on a thread that may wait for the disk. The caller awaits it.
 #[allow(
     clippy::disallowed_methods,
-    reason = "one short piece of file work per request or verb; no child is spawned there"
+    reason = "one short piece of file work per request or verb; no child process is spawned there"
 )]
-pub(crate) fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+pub(crate) fn spawn_file_task<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> JoinHandle<T> {
     tokio::task::spawn_blocking(work)
 }
 
 fn path(dir: &Path, operation: OperationId) -> PathBuf {
-    dir.join(operation.to_string()).with_extension(ENDING)
+    dir.join(operation.to_string()).with_extension(EXTENSION)
 }
 
-/// Under another name first, so that what has its name is whole.
+/// Writes under another name first, so that a file with the final name is complete.
 fn write(dir: &Path, operation: OperationId, picture: &[u8]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let whole = path(dir, operation);
-    let unfinished = whole.with_extension(UNFINISHED);
+    let complete = path(dir, operation);
+    let partial = complete.with_extension(PARTIAL_EXTENSION);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&unfinished)?;
+    let mut file = options.open(&partial)?;
     file.write_all(picture)?;
     file.sync_all()?;
-    fs::rename(unfinished, whole)
+    fs::rename(partial, complete)
 }
 
-/// Removes what goes beyond the bounds, the oldest first, and what a crash left unfinished.
-/// Operations are named in the order in which they began.
+/// Removes the oldest pictures above the limits, and partial files that a crash left.
+/// Operation ids sort in the order in which the operations started.
 fn make_room(dir: &Path) -> io::Result<()> {
     let mut pictures = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
         let path = entry.path();
-        match path.extension().and_then(|ending| ending.to_str()) {
-            Some(ENDING) => match entry.metadata() {
-                // It was forgotten in this moment.
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some(EXTENSION) => match entry.metadata() {
+                // It was removed at this moment.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 found => pictures.push((path, found?.len())),
             },
-            Some(UNFINISHED) => fs::remove_file(path)?,
+            Some(PARTIAL_EXTENSION) => fs::remove_file(path)?,
             _ => {}
         }
     }
@@ -135,7 +137,7 @@ fn make_room(dir: &Path) -> io::Result<()> {
     let mut bytes = 0;
     for (index, (path, size)) in pictures.iter().rev().enumerate() {
         bytes += size;
-        if index >= MOST || bytes > MOST_BYTES {
+        if index >= PICTURES_MAX || bytes > PICTURES_MAX_BYTES {
             fs::remove_file(path)?;
         }
     }
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_comes_back_and_nobody_else_may_read_it() {
+    fn stored_picture_is_readable_by_its_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("pictures");
         let pictures = Pictures::under(&place);
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_picture_is_gone_and_its_neighbour_is_not() {
+    fn forgetting_a_picture_removes_no_other() {
         let dir = tempfile::tempdir().unwrap();
         let pictures = Pictures::under(dir.path());
         for number in 1..3 {
@@ -184,25 +186,25 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_make_room_by_count() {
+    fn oldest_pictures_above_the_maximum_number_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let pictures = Pictures::under(dir.path());
         fs::write(dir.path().join("left.part"), b"of a crash").unwrap();
-        for number in 0..MOST as u128 + 3 {
+        for number in 0..PICTURES_MAX as u128 + 3 {
             assert!(pictures.keep(operation(number), b"png"));
         }
-        assert_eq!(names(dir.path()), MOST);
+        assert_eq!(names(dir.path()), PICTURES_MAX);
         assert_eq!(pictures.read(operation(2)).unwrap(), None);
         assert!(pictures.read(operation(3)).unwrap().is_some());
     }
 
     #[test]
-    fn the_oldest_make_room_by_size() {
+    fn oldest_pictures_above_the_maximum_size_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let pictures = Pictures::under(dir.path());
         for number in 0..3 {
             let file = fs::File::create(path(dir.path(), operation(number))).unwrap();
-            file.set_len(MOST_BYTES / 3).unwrap();
+            file.set_len(PICTURES_MAX_BYTES / 3).unwrap();
         }
         assert!(pictures.keep(operation(9), &[0; 1024]));
         assert_eq!(pictures.read(operation(0)).unwrap(), None);
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_can_t_be_written_keeps_nothing_and_says_so() {
+    fn unwritable_directory_stores_nothing_and_reports_it() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a-file");
         fs::write(&file, b"").unwrap();

@@ -1,8 +1,10 @@
+//! A target: one guest and the host that it runs on.
+
 use std::fmt;
 
 use breakglass_model::Side;
 
-/// Where an SSH server is and as whom it is entered.
+/// The address of an SSH server, and the account to log in as.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// An address rather than a name: in an incident there may be no DNS.
@@ -19,18 +21,18 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// One machine to be saved: a guest, and the host that it runs on.
+/// A guest, and the host that it runs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Its name, such as `devvm`; also what the agent calls the guest.
     pub name: String,
     /// What the agent calls the host, such as `pve`.
     pub host_name: String,
-    /// The machine itself.
+    /// The guest.
     pub guest: Endpoint,
-    /// The hypervisor, where the key reaches the gate and nothing else.
+    /// The hypervisor. The key reaches only the gate there.
     pub host: Endpoint,
-    /// Whether this is a simulated machine: its incidents are rehearsals and say so.
+    /// Whether this is a simulated machine: its incidents are marked as drills.
     pub drill: bool,
 }
 
@@ -44,6 +46,15 @@ impl Target {
             guest,
             host,
             drill: false,
+        }
+    }
+
+    /// The address of the guest or the host.
+    #[must_use]
+    pub fn endpoint(&self, side: Side) -> &Endpoint {
+        match side {
+            Side::Guest => &self.guest,
+            Side::Host => &self.host,
         }
     }
 

@@ -1,7 +1,7 @@
 //! That the forced command holds: everything that a thief of the key would try is tried, and has to be
 //! refused.
 
-use breakglass_control::ssh::{Answer, Probe, SshError};
+use breakglass_control::ssh::{CommandOutput, Probe, SshError};
 use breakglass_control::{SshOptions, Target};
 
 use super::check::Check;
@@ -48,7 +48,12 @@ pub(crate) async fn checks(target: &Target, probe: &Probe, options: &SshOptions)
 }
 
 /// Refused in the gate's words, or not begun at all.
-fn by_the_gate(name: String, what: &str, tried: Result<Answer, SshError>, remedy: &str) -> Check {
+fn by_the_gate(
+    name: String,
+    what: &str,
+    tried: Result<CommandOutput, SshError>,
+    remedy: &str,
+) -> Check {
     let answer = match tried {
         Ok(answer) => answer,
         Err(error) => return not_known(name, what, &error, remedy),

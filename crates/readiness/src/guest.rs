@@ -1,6 +1,6 @@
 //! The guest: reached, entered, able to run commands, with leave to repair, and with the right time.
 
-use breakglass_control::ssh::{Answer, Framed, Probe, Script, SshError};
+use breakglass_control::ssh::{CommandOutput, Framed, Probe, Script, SshError};
 use breakglass_control::{SshOptions, Target};
 
 use super::check::{Check, State};
@@ -53,7 +53,7 @@ fn name(target: &Target, check: &str) -> String {
 }
 
 /// That the account's login shell runs a command, and prints nothing beside it.
-fn shell(target: &Target, tried: Result<(Framed, Answer), SshError>) -> Check {
+fn shell(target: &Target, tried: Result<(Framed, CommandOutput), SshError>) -> Check {
     let (name, user) = (name(target, "shell"), &target.guest.user);
     let (framed, answer) = match tried {
         Ok(tried) => tried,
@@ -68,12 +68,15 @@ fn shell(target: &Target, tried: Result<(Framed, Answer), SshError>) -> Check {
         return Check::red(name, "sshd runs no command for this account.", remedy);
     }
     let Some(0) = framed.code() else {
-        let evidence = format!("A command does not run: {}.", framed.instead(answer.code));
+        let evidence = format!(
+            "A command does not run: {}.",
+            framed.failure_reason(answer.code)
+        );
         return Check::red(name, evidence, cure(target, &framed, answer.code));
     };
-    let path = framed.stdout.front().map_or("", String::as_str);
+    let path = framed.stdout().front().map_or("", String::as_str);
     let base = path.rsplit('/').next().unwrap_or_default();
-    if let Some(said) = framed.noise.first() {
+    if let Some(said) = framed.noise().first() {
         let evidence = format!("A login prints before the command does: {said:?}.");
         let remedy = format!(
             "on the guest, let {user}'s shell print for a terminal only: in its .bashrc, .zshenv, .cshrc or \
@@ -94,7 +97,7 @@ fn shell(target: &Target, tried: Result<(Framed, Answer), SshError>) -> Check {
 /// What to do where no command runs, by what came in its place.
 fn cure(target: &Target, framed: &Framed, code: Option<u32>) -> String {
     let user = &target.guest.user;
-    let said = framed.noise.join("\n");
+    let said = framed.noise().join("\n");
     let restricted = said.contains("restricted");
     // nologin and false run nothing and fail with 1; what succeeds has run something else.
     if restricted || code == Some(1) {
@@ -126,8 +129,8 @@ async fn sudo(target: &Target, probe: &Probe) -> Check {
             );
         }
         Ok((framed, answer)) => {
-            let said = framed.stderr.back().cloned();
-            let said = said.unwrap_or_else(|| framed.instead(answer.code));
+            let said = framed.stderr().back().cloned();
+            let said = said.unwrap_or_else(|| framed.failure_reason(answer.code));
             format!("{user} does not become root: {said}.")
         }
         Err(error) => format!("{error}."),
@@ -143,7 +146,7 @@ async fn clock(target: &Target, probe: &Probe) -> Check {
     let name = name(target, "clock");
     let asked = Asked::now();
     let told = match probe.framed(DATE).await {
-        Ok((framed, _)) => framed.stdout.front().and_then(|said| Told::by_date(said)),
+        Ok((framed, _)) => framed.stdout().front().and_then(|said| Told::by_date(said)),
         Err(_) => None,
     };
     match told {

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use breakglass_control::power::OperationView;
+use breakglass_control::power::{Accepted, OperationView};
 use breakglass_model::VerbOutcome;
 use breakglass_verbs::Verb;
 use clap::Args;
 use serde::Deserialize;
 
-use super::follow::{self, Accepted, Patience};
+use super::follow::{self, Patience};
 use super::remote::Remote;
 use super::{Exit, Failure, ServerArgs, direct, say_error, say_json};
 

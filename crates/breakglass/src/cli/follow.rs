@@ -4,19 +4,11 @@
 use std::io::BufRead;
 use std::time::{Duration, Instant};
 
-use breakglass_control::power;
-use breakglass_model::{Event, EventBody, IncidentId, OperationId, OutputStream};
-use serde::Deserialize;
+use breakglass_control::power::{self, Accepted};
+use breakglass_model::{Event, EventBody, OutputStream};
 
 use super::remote::Remote;
 use super::{Exit, Failure, say, say_error};
-
-/// An operation that the server took.
-#[derive(Debug, Deserialize)]
-pub(super) struct Accepted {
-    pub(super) operation: OperationId,
-    pub(super) incident: Option<IncidentId>,
-}
 
 /// What is waited for, and how long.
 #[derive(Debug, Clone, Copy)]
@@ -32,10 +24,9 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// As long as the server allows its longest verb, and what it may take around it: connecting, the
-    /// picture of before, the last words.
+    /// As long as the longest verb may take.
     pub(super) const USUAL: Patience = Patience {
-        whole: Duration::from_secs(power::LONGEST.as_secs() + 90),
+        whole: power::VERB_FOLLOW_TIMEOUT,
         lost: Duration::from_secs(120),
         lines: Duration::from_secs(30),
         pause: Duration::from_millis(500),
@@ -195,13 +186,13 @@ mod tests {
         Accepted {
             operation: uuid::Uuid::nil(),
             incident: incident.then(uuid::Uuid::nil),
+            replayed: false,
         }
     }
 
     #[test]
     fn a_verb_is_followed_for_as_long_as_the_server_lets_it_run() {
-        assert!(Patience::USUAL.whole > power::LONGEST);
-        assert!(power::LONGEST >= Duration::from_secs(540));
+        assert!(Patience::USUAL.whole > power::VERB_TIMEOUT_MAX);
     }
 
     #[test]

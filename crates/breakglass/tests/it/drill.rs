@@ -138,7 +138,7 @@ fn a_report_tells_the_agents_changes_and_ends_with_what_was_measured_last() {
     assert_eq!(close.status, 204);
     let closed = report();
     assert!(
-        closed.contains("`Measured last before the closing: SSH answers"),
+        closed.contains("`Last measured before the incident was closed: SSH answers"),
         "{closed}"
     );
     assert!(closed.contains("; machine running"), "{closed}");

@@ -1,10 +1,11 @@
-//! What the evidence says, by rule: no model, no guessing.
+//! Findings: what the evidence means, by fixed rules, without any model.
 //!
-//! A rule decides on typed signs that were seen twice and have lasted. It never recommends to end a
-//! guest whose SSH answers, nor what a lock, a task or a missing way back forbids.
+//! A rule decides on typed signs that two probes saw and that have lasted. It never recommends to stop a
+//! guest whose SSH answers, nor a verb that a lock, a task or a missing way to start again forbids.
 
 mod signature;
 mod signs;
+mod stall;
 #[cfg(test)]
 mod tests;
 
@@ -14,29 +15,18 @@ use breakglass_model::{EventBody, Machine, SignsFinding};
 use breakglass_verbs::Verb;
 
 pub(crate) use signature::Signature;
-pub(crate) use signs::{Guest, Host, Lasting, Sign, Standing, Told};
+pub(crate) use signs::{GuestSign, HostSign, MachineReport, Sign, Tracked};
 
-use signs::RunState;
+use signs::{RunState, VmState};
+use stall::{DiskActivity, stall};
 
-/// How long a guest must have been silent before its silence means something.
-const SILENCE: u64 = 20;
-/// How long the disks must have stood still before a silent guest counts as stalled: an idle one
-/// writes now and then.
-const STALL: u64 = 60;
-/// The same where the guest's processor is busy meanwhile, which no idle guest's is: a boot may not
-/// write for a while.
-const SPIN: u64 = 30;
-/// A guest that takes less of a processor than this, in percent, rests. Waiting for a disk takes
-/// next to nothing, answering who tries to log in a little.
-const RESTS: u64 = 20;
-/// One that takes this much is busy. A panicked Linux spins on one processor, of which a host that
-/// is short of them does not give all.
-const BUSY: u64 = 40;
-/// How long a guest is given to come up after a mutating verb.
-const BOOT: Duration = Duration::from_secs(90);
-/// Signs that are further apart are not put together. While no incident is open the guest is asked
-/// every 30 s, and the host as soon as the guest does not answer; the rest is for slow answers.
-const FRESH: Duration = Duration::from_secs(45);
+/// How long a guest must have been silent before its silence has a meaning.
+const SILENCE_MIN_S: u64 = 20;
+/// How long a guest may take to boot after a mutating verb.
+const BOOT_TIME: Duration = Duration::from_secs(90);
+/// Older signs are not combined. While no incident is open the guest is probed every 30 s, and the host as
+/// soon as the guest does not answer; the rest is for slow answers.
+const SIGN_MAX_AGE: Duration = Duration::from_secs(45);
 
 /// One conclusion.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +38,10 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    /// As an event; `check` is the one that found it, none where the vital signs say it.
-    pub(crate) fn body(self, check: Option<&str>) -> EventBody {
+    /// The event; `diagnosis` is the one that found it, `None` if the vital signs did.
+    pub(crate) fn into_event(self, diagnosis: Option<&str>) -> EventBody {
         EventBody::Finding {
-            check: check.map(str::to_owned),
+            check: diagnosis.map(str::to_owned),
             signature: self.signature.as_str().to_owned(),
             summary: self.summary,
             evidence: self.evidence,
@@ -59,8 +49,8 @@ impl Finding {
         }
     }
 
-    /// As part of the vital signs that say it.
-    pub(crate) fn of_signs(self) -> SignsFinding {
+    /// The finding as a part of the vital signs.
+    pub(crate) fn into_vitals(self) -> SignsFinding {
         SignsFinding {
             signature: self.signature.as_str().to_owned(),
             summary: self.summary,
@@ -70,136 +60,137 @@ impl Finding {
     }
 }
 
-/// All that a rule may look at.
+/// The input of the rules.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Signs<'a> {
-    pub(crate) guest: Sign<Guest>,
-    pub(crate) host: Sign<Host>,
-    /// What the gate measured at the host's last look.
+    pub(crate) guest: Sign<GuestSign>,
+    pub(crate) host: Sign<HostSign>,
+    /// What the gate measured in the last probe.
     pub(crate) machine: Option<&'a Machine>,
-    /// How long its disks have written nothing, in seconds; none where they do, or it can't be told.
-    pub(crate) still: Option<u64>,
-    /// The gate asked and could not tell whether high availability manages the guest.
+    /// Seconds for which the disks have written nothing; `None` if they write, or it is unknown.
+    pub(crate) no_writes_s: Option<u64>,
+    /// The gate failed to find out whether high availability manages the guest.
     pub(crate) ha_unknown: bool,
-    /// The words of both signs.
-    pub(crate) words: [&'a str; 2],
-    /// How long ago a mutating verb ended.
+    /// The texts of both vital signs, as evidence.
+    pub(crate) ssh_text: &'a str,
+    pub(crate) vm_text: &'a str,
+    /// Time since a mutating verb ended.
     pub(crate) since_change: Option<Duration>,
 }
 
 impl Signs<'_> {
-    /// Whether both signs are of the same time.
+    /// Whether both signs are recent.
     pub(crate) fn are_fresh(&self) -> bool {
-        self.guest.age <= FRESH && self.host.age <= FRESH
+        self.guest.age <= SIGN_MAX_AGE && self.host.age <= SIGN_MAX_AGE
     }
 
-    /// What they say together.
+    /// What the signs mean together.
     pub(crate) fn finding(&self) -> Option<Finding> {
-        let boots = self.since_change.is_some_and(|ago| ago < BOOT);
-        let Host::Told(told) = self.host.what else {
+        let is_booting = self.since_change.is_some_and(|ago| ago < BOOT_TIME);
+        let HostSign::Reported(report) = self.host.value else {
             return None;
         };
-        if boots || !self.are_fresh() {
+        if is_booting || !self.are_fresh() {
             return None;
         }
-        let claim = self.claim(told)?;
+        let claim = self.claim(report)?;
+        let min_s = claim.signature.row().lasts;
         self.host
-            .holds(claim.signature.row().lasts)
-            .then(|| self.put(claim))
+            .has_lasted(min_s)
+            .then(|| self.into_finding(claim))
     }
 
-    fn claim(&self, told: Told) -> Option<Claim> {
+    fn claim(&self, report: MachineReport) -> Option<Claim> {
         let guest = self.guest;
-        let answers = guest.what.answers() && guest.holds(0);
-        let silent = guest.what.is_silent() && guest.holds(SILENCE);
-        if told.elsewhere && (answers || silent) {
-            return Some(Claim::of(Signature::NotHere, None));
+        let answers = guest.value.answers() && guest.has_lasted(0);
+        let is_silent = guest.value.is_silent() && guest.has_lasted(SILENCE_MIN_S);
+        if !answers && !is_silent {
+            return None;
         }
-        if told.frozen && (answers || silent) {
-            return Some(Claim::of(Signature::GuestFrozen, None));
+        if report.is_elsewhere {
+            return Some(Claim::new(Signature::NotHere, None));
         }
-        match (answers, silent) {
-            (true, _) => beside_an_answer(told),
-            (_, true) if told.held => Some(self.busy()),
-            (_, true) => self.in_silence(told),
-            _ => None,
+        if report.is_frozen {
+            return Some(Claim::new(Signature::GuestFrozen, None));
+        }
+        match (answers, report.is_busy) {
+            (true, true) => None,
+            (true, false) => with_answering_guest(report),
+            (false, true) => Some(self.busy()),
+            (false, false) => self.with_silent_guest(report),
         }
     }
 
     fn busy(&self) -> Claim {
-        let machine = self.machine;
-        let lock = machine.and_then(|machine| machine.lock.as_ref());
-        let job = machine.and_then(|machine| machine.job.as_ref());
-        let holders = [
-            lock.map(|lock| format!("the lock {lock} holds it")),
-            job.map(|job| format!("{job} works on it")),
+        let lock = self.machine.and_then(|machine| machine.lock.as_ref());
+        let job = self.machine.and_then(|machine| machine.job.as_ref());
+        let reasons = [
+            lock.map(|lock| format!("it is locked by {lock}")),
+            job.map(|job| format!("{job} is working on it")),
         ];
-        let holders: Vec<String> = holders.into_iter().flatten().collect();
-        let claim = Claim::of(Signature::Busy, None);
-        match holders.is_empty() {
-            true => claim,
-            false => Claim {
-                summary: format!("Busy: {}. {}", holders.join("; "), claim.summary),
-                ..claim
-            },
+        let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+        let mut claim = Claim::new(Signature::Busy, None);
+        if !reasons.is_empty() {
+            claim.summary = format!("Busy: {}. {}", reasons.join("; "), claim.summary);
         }
+        claim
     }
 
-    /// What a machine means whose guest is silent and on which nothing works.
-    fn in_silence(&self, told: Told) -> Option<Claim> {
-        let by_run = told.run.and_then(stopped_by_qemu);
-        match (told.standing, by_run) {
-            (Standing::Stopped, _) => Some(Claim::of(Signature::VmStopped, Some(Verb::Start))),
-            (Standing::Unkillable, _) => Some(Claim::of(Signature::Unkillable, None)),
-            (Standing::MonitorDead, _) => {
-                Some(Claim::of(Signature::MonitorDead, Some(Verb::Cycle)))
+    /// What the state of the machine means if its guest is silent and nothing is working on it.
+    fn with_silent_guest(&self, report: MachineReport) -> Option<Claim> {
+        let by_run_state = report.run_state.and_then(stopped_by_qemu);
+        match (report.vm, by_run_state) {
+            (VmState::Stopped, _) => Some(Claim::new(Signature::VmStopped, Some(Verb::Start))),
+            (VmState::Unkillable, _) => Some(Claim::new(Signature::Unkillable, None)),
+            (VmState::MonitorDead, _) => {
+                Some(Claim::new(Signature::MonitorDead, Some(Verb::Cycle)))
             }
             (_, Some(claim)) => Some(claim),
-            (Standing::Running, None) => Some(self.running()),
-            (Standing::Locked | Standing::HaManaged | Standing::Unknown, None) => None,
+            (VmState::Running, None) => Some(self.running()),
+            (VmState::Locked | VmState::HaManaged | VmState::Unknown, None) => None,
         }
     }
 
     fn running(&self) -> Claim {
-        // A kernel that refuses a connection neither spins nor waits for a disk with sshd.
-        if self.guest.what == Guest::Refused {
-            return Claim::of(Signature::SshRefused, None);
+        // A kernel that refuses a connection neither spins nor waits for a disk.
+        if self.guest.value == GuestSign::Refuses {
+            return Claim::new(Signature::SshRefused, None);
         }
-        match still(Disk::of(self), Processor::of(self)) {
+        match stall(self.disk(), self.cpu_percent()) {
             Some((signature, summary)) => Claim {
+                signature,
                 summary,
-                ..Claim::of(signature, Some(Verb::Cycle))
+                verb: Some(Verb::Cycle),
             },
-            None => Claim::of(Signature::GuestSilent, Some(Verb::Cycle)),
+            None => Claim::new(Signature::GuestSilent, Some(Verb::Cycle)),
         }
     }
 
-    /// The claim with its evidence, and without the verb that something forbids.
-    fn put(&self, claim: Claim) -> Finding {
+    /// The claim with its evidence, and without a verb that something forbids.
+    fn into_finding(self, claim: Claim) -> Finding {
         let Claim {
             signature,
             mut summary,
-            wants,
+            verb: mut recommend,
         } = claim;
-        let way_back = self
-            .machine
-            .and_then(|machine| machine.no_way_back.as_ref());
-        let recommend = match way_back {
-            Some(why) if wants.is_some() => {
-                summary.push_str(&format!(
-                    " But not now, since it could not be started again: {why}"
-                ));
-                None
-            }
-            _ => wants,
-        };
-        if let Some(said) = recommend.and(self.high_availability()) {
-            summary.push_str(said);
+        let machine = self.machine;
+        let no_way_back = machine.and_then(|machine| machine.no_way_back.as_ref());
+        if let (Some(reason), Some(_)) = (no_way_back, recommend) {
+            summary.push_str(&format!(
+                " But not now, since the guest could not be started again: {reason}"
+            ));
+            recommend = None;
         }
-        let [ssh, vm] = self.words;
-        let mut evidence = vec![format!("guest SSH: {ssh}"), format!("VM: {vm}")];
-        evidence.extend(Disk::of(self).evidence());
-        evidence.extend(Processor::of(self).evidence());
+        if recommend.is_some() {
+            summary.push_str(self.high_availability());
+        }
+        let mut evidence = vec![
+            format!("guest SSH: {}", self.ssh_text),
+            format!("VM: {}", self.vm_text),
+        ];
+        evidence.extend(self.disk().evidence());
+        let cpu = self.cpu_percent();
+        evidence.extend(cpu.map(|percent| format!("processor time: {percent} % of one")));
         Finding {
             signature,
             summary,
@@ -208,56 +199,68 @@ impl Signs<'_> {
         }
     }
 
-    fn high_availability(&self) -> Option<&'static str> {
+    fn disk(&self) -> DiskActivity {
+        let rate = self.machine.and_then(|machine| machine.writes_per_s);
+        match (self.no_writes_s, rate) {
+            (Some(seconds), _) => DiskActivity::NoWritesFor(seconds),
+            (None, Some(rate)) => DiskActivity::WritesPerSecond(rate),
+            (None, None) => DiskActivity::Unknown,
+        }
+    }
+
+    /// The processor time of QEMU, in percent of one processor.
+    fn cpu_percent(&self) -> Option<u64> {
+        self.machine.and_then(|machine| machine.cpu_percent)
+    }
+
+    fn high_availability(&self) -> &'static str {
         match self.machine.and_then(|machine| machine.ha_managed) {
-            Some(true) => Some(
+            Some(true) => {
                 " High availability manages the guest: start and stop are requests to it, and take \
-                 longer.",
-            ),
-            None if self.ha_unknown => {
-                Some(" Whether high availability manages the guest is not known.")
+                 longer."
             }
-            _ => None,
+            None if self.ha_unknown => " Whether high availability manages the guest is unknown.",
+            _ => "",
         }
     }
 }
 
-/// What a rule says, before anything forbids it.
+/// A rule's conclusion, before anything forbids its verb.
 struct Claim {
     signature: Signature,
     summary: String,
-    wants: Option<Verb>,
+    verb: Option<Verb>,
 }
 
 impl Claim {
-    fn of(signature: Signature, wants: Option<Verb>) -> Claim {
+    fn new(signature: Signature, verb: Option<Verb>) -> Claim {
         Claim {
             signature,
             summary: signature.sentence(),
-            wants,
+            verb,
         }
     }
 }
 
-/// A guest whose SSH answers is never ended: what its machine means then.
-fn beside_an_answer(told: Told) -> Option<Claim> {
-    match told.standing {
-        _ if told.held => None,
-        Standing::Stopped => Some(Claim::of(Signature::AddressTaken, None)),
-        Standing::MonitorDead => Some(Claim {
+/// What the state of the machine means if the guest's SSH answers. Such a guest is never stopped.
+fn with_answering_guest(report: MachineReport) -> Option<Claim> {
+    match report.vm {
+        VmState::Stopped => Some(Claim::new(Signature::AddressTaken, None)),
+        VmState::MonitorDead => Some(Claim {
+            signature: Signature::MonitorDead,
             summary: "QEMU's monitor is dead, but the guest runs and its SSH answers: no verb is \
-                      needed now. Save what matters, and end it in a quiet hour; until then backup, \
-                      migration and the screen do not work."
+                      needed now. Save important data, and cycle the guest at a quiet time; until then \
+                      backup, migration and the screen do not work."
                 .to_owned(),
-            ..Claim::of(Signature::MonitorDead, None)
+            verb: None,
         }),
         _ => None,
     }
 }
 
 /// What a run state means in which QEMU is up and the guest does not run.
-fn stopped_by_qemu(run: RunState) -> Option<Claim> {
-    let (signature, wants) = match run {
+fn stopped_by_qemu(run_state: RunState) -> Option<Claim> {
+    let (signature, verb) = match run_state {
         RunState::Panicked => (Signature::GuestPanicked, Verb::Cycle),
         RunState::IoError => (Signature::QemuIoError, Verb::Start),
         RunState::InternalError => (Signature::QemuInternalError, Verb::Cycle),
@@ -265,103 +268,9 @@ fn stopped_by_qemu(run: RunState) -> Option<Claim> {
         RunState::Suspended => (Signature::VmSuspended, Verb::Start),
         RunState::ShutDown => (Signature::VmShutDown, Verb::Cycle),
         RunState::Prelaunch => (Signature::VmPrelaunch, Verb::Start),
-        RunState::Running | RunState::Moving | RunState::Moved | RunState::Other => return None,
+        RunState::Running | RunState::Migrating | RunState::Migrated | RunState::Other => {
+            return None;
+        }
     };
-    Some(Claim::of(signature, Some(wants)))
-}
-
-/// What it means that a silent guest whose monitor answers writes nothing: signature and summary.
-///
-/// A panicked kernel and a stalled disk both write nothing. The panicked one spins; a guest that
-/// waits for its disk rests. Where neither is seen neither is claimed.
-fn still(disk: Disk, processor: Processor) -> Option<(Signature, String)> {
-    match (disk, processor) {
-        (Disk::Still(seconds @ SPIN..), Processor::Takes(percent @ BUSY..)) => Some((
-            Signature::GuestSpins,
-            format!(
-                "Disk writes 0 for {} and the processor is busy ({percent} %), while SSH is \
-                 silent: the kernel spins, as after a panic, and does not wait for a disk. The \
-                 screen shows why. Cycle boots it afresh.",
-                span(seconds)
-            ),
-        )),
-        (Disk::Still(seconds @ STALL..), Processor::Takes(percent @ ..RESTS)) => Some((
-            Signature::IoStall,
-            format!(
-                "Disk writes 0 for {} and the processor rests ({percent} %), while the monitor \
-                 answers and SSH is silent: an I/O stall; after a panic the processor would be \
-                 busy. Cycle; reset will not help.",
-                span(seconds)
-            ),
-        )),
-        (Disk::Still(seconds @ STALL..), _) => Some((
-            Signature::IoStall,
-            format!(
-                "Disk writes 0 for {} while the monitor answers and the guest does not answer SSH: \
-                 an I/O stall, unless the screen shows a panic. Cycle; reset will not help.",
-                span(seconds)
-            ),
-        )),
-        _ => None,
-    }
-}
-
-/// What the guest's disks do, by what the gate measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Disk {
-    /// It can't be told.
-    Unknown,
-    /// They write this many times a second.
-    Writes(u64),
-    /// Nothing has been written for this many seconds.
-    Still(u64),
-}
-
-impl Disk {
-    fn of(signs: &Signs<'_>) -> Disk {
-        let rate = signs.machine.and_then(|machine| machine.writes_per_s);
-        match (signs.still, rate) {
-            (Some(seconds), _) => Disk::Still(seconds),
-            (None, Some(rate)) => Disk::Writes(rate),
-            (None, None) => Disk::Unknown,
-        }
-    }
-
-    fn evidence(self) -> Option<String> {
-        match self {
-            Disk::Unknown => None,
-            Disk::Writes(rate) => Some(format!("disk writes: {rate} per second")),
-            Disk::Still(seconds) => Some(format!("disk writes: 0 for {}", span(seconds))),
-        }
-    }
-}
-
-/// What the guest's processors do, by what the gate measured of QEMU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Processor {
-    /// It can't be told.
-    Unknown,
-    /// They take this much time, in percent of one.
-    Takes(u64),
-}
-
-impl Processor {
-    fn of(signs: &Signs<'_>) -> Processor {
-        let percent = signs.machine.and_then(|machine| machine.cpu_percent);
-        percent.map_or(Processor::Unknown, Processor::Takes)
-    }
-
-    fn evidence(self) -> Option<String> {
-        match self {
-            Processor::Unknown => None,
-            Processor::Takes(percent) => Some(format!("processor time: {percent} % of one")),
-        }
-    }
-}
-
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        _ => format!("{} min", seconds / 60),
-    }
+    Some(Claim::new(signature, Some(verb)))
 }

@@ -1,4 +1,4 @@
-//! What the rules decide on: typed, with how long it has lasted and how often it was seen.
+//! The signs that the rules decide on: typed, with how long each has lasted and how many probes saw it.
 
 use std::time::Duration;
 
@@ -6,34 +6,36 @@ use breakglass_model::Machine;
 use breakglass_verbs::Verdict;
 use tokio::time::Instant;
 
-/// Whether something answers where the guest's SSH should.
+use crate::measurement::Measurement;
+
+/// Whether the guest answers on SSH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Guest {
-    /// It has not been asked, or could not be.
+pub(crate) enum GuestSign {
+    /// It was not probed, or could not be.
     Unknown,
-    /// It may still answer.
+    /// It has not answered yet, but still may.
     Waiting,
     /// It runs commands.
     Answers,
-    /// It answers and runs nothing, refuses the key, or shows another host key.
-    Strange,
+    /// It answers, but runs no command, refuses the key, or shows another host key.
+    AnswersOddly,
     /// It does not answer.
     Silent,
     /// Its kernel answers that nothing listens.
-    Refused,
+    Refuses,
 }
 
-impl Guest {
+impl GuestSign {
     pub(crate) const fn answers(self) -> bool {
-        matches!(self, Guest::Answers | Guest::Strange)
+        matches!(self, GuestSign::Answers | GuestSign::AnswersOddly)
     }
 
     pub(crate) const fn is_silent(self) -> bool {
-        matches!(self, Guest::Silent | Guest::Refused)
+        matches!(self, GuestSign::Silent | GuestSign::Refuses)
     }
 }
 
-/// A run state in QEMU's words.
+/// QEMU's run state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunState {
     Running,
@@ -44,15 +46,16 @@ pub(crate) enum RunState {
     Suspended,
     Prelaunch,
     Panicked,
-    /// Being moved, saved or restored.
-    Moving,
-    /// Moved: it runs elsewhere.
-    Moved,
+    /// It is being migrated, saved or restored.
+    Migrating,
+    /// It was migrated, and runs on another host.
+    Migrated,
     Other,
 }
 
 impl RunState {
-    pub(crate) fn read(word: &str) -> RunState {
+    /// Parses QEMU's own word.
+    pub(crate) fn parse(word: &str) -> RunState {
         match word {
             "running" => RunState::Running,
             "paused" | "debug" => RunState::Paused,
@@ -62,16 +65,18 @@ impl RunState {
             "suspended" => RunState::Suspended,
             "prelaunch" => RunState::Prelaunch,
             "guest-panicked" => RunState::Panicked,
-            "inmigrate" | "finish-migrate" | "save-vm" | "restore-vm" | "colo" => RunState::Moving,
-            "postmigrate" => RunState::Moved,
+            "inmigrate" | "finish-migrate" | "save-vm" | "restore-vm" | "colo" => {
+                RunState::Migrating
+            }
+            "postmigrate" => RunState::Migrated,
             _ => RunState::Other,
         }
     }
 }
 
-/// The verdict without its words.
+/// The gate's verdict without its details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum VmState {
     Running,
     Stopped,
     MonitorDead,
@@ -81,143 +86,131 @@ pub(crate) enum Standing {
     Unknown,
 }
 
-impl Standing {
-    const fn is_locked_or_off(self) -> bool {
-        matches!(self, Standing::Locked | Standing::Stopped)
-    }
-}
-
-/// Whether it carries that mark and has no process.
-fn sleeps(machine: &Machine) -> bool {
-    let kind = machine
-        .lock
-        .as_deref()
-        .and_then(|lock| lock.split(' ').next());
-    kind == Some("suspended") && machine.pid.is_none()
-}
-
-impl From<&Verdict> for Standing {
-    fn from(verdict: &Verdict) -> Standing {
+impl From<&Verdict> for VmState {
+    fn from(verdict: &Verdict) -> VmState {
         match verdict {
-            Verdict::Running => Standing::Running,
-            Verdict::Stopped => Standing::Stopped,
-            Verdict::MonitorDead => Standing::MonitorDead,
-            Verdict::Unkillable => Standing::Unkillable,
-            Verdict::Locked(_) => Standing::Locked,
-            Verdict::HaManaged => Standing::HaManaged,
-            Verdict::Unknown(_) => Standing::Unknown,
+            Verdict::Running => VmState::Running,
+            Verdict::Stopped => VmState::Stopped,
+            Verdict::MonitorDead => VmState::MonitorDead,
+            Verdict::Unkillable => VmState::Unkillable,
+            Verdict::Locked(_) => VmState::Locked,
+            Verdict::HaManaged => VmState::HaManaged,
+            Verdict::Unknown(_) => VmState::Unknown,
         }
     }
 }
 
-/// What one look at the machine gave.
+/// The result of one probe of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Host {
-    /// It has not been asked, was not reached, or what answered is no gate.
+pub(crate) enum HostSign {
+    /// It was not probed, was not reached, or the answer did not come from a gate.
     Unknown,
-    /// The gate told.
-    Told(Told),
+    /// The gate's report.
+    Reported(MachineReport),
 }
 
-/// What the gate told of the machine.
+/// The gate's report of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Told {
-    pub(crate) standing: Standing,
-    /// Missing where QEMU did not tell, or the gate is an older one.
-    pub(crate) run: Option<RunState>,
-    /// Another host has it.
-    pub(crate) elsewhere: bool,
-    /// A lock, a task or a migration works on it.
-    pub(crate) held: bool,
-    pub(crate) frozen: bool,
+pub(crate) struct MachineReport {
+    pub(crate) vm: VmState,
+    /// Missing if QEMU did not report it, or the gate is an older one.
+    pub(crate) run_state: Option<RunState>,
+    /// The guest is on another host.
+    pub(crate) is_elsewhere: bool,
+    /// A lock, a task or a migration is working on it.
+    pub(crate) is_busy: bool,
+    pub(crate) is_frozen: bool,
 }
 
-impl Told {
-    pub(crate) fn new(verdict: &Verdict, machine: Option<&Machine>) -> Told {
-        let run = machine.and_then(|machine| machine.run_state.as_deref());
-        let run = run.map(RunState::read);
-        let standing = Standing::from(verdict);
-        let has = |told: fn(&Machine) -> bool| machine.is_some_and(told);
-        // Proxmox's mark of a guest that sleeps on its disk is a lock that only its start takes off.
-        if standing.is_locked_or_off() && has(|machine| sleeps(machine) && machine.job.is_none()) {
-            return Told {
-                standing: Standing::Unknown,
-                run: Some(RunState::Suspended),
-                elsewhere: has(|machine| machine.elsewhere.is_some()),
-                held: false,
-                frozen: false,
+impl MachineReport {
+    pub(crate) fn new(verdict: &Verdict, measurement: Option<&Measurement>) -> MachineReport {
+        let has = |test: fn(&Machine) -> bool| {
+            measurement.is_some_and(|measurement| test(&measurement.machine))
+        };
+        let vm = VmState::from(verdict);
+        let is_suspended = matches!(vm, VmState::Locked | VmState::Stopped)
+            && measurement.is_some_and(Measurement::is_suspended_to_disk)
+            && has(|machine| machine.job.is_none());
+        if is_suspended {
+            return MachineReport {
+                vm: VmState::Unknown,
+                run_state: Some(RunState::Suspended),
+                is_elsewhere: has(|machine| machine.elsewhere.is_some()),
+                is_busy: false,
+                is_frozen: false,
             };
         }
-        Told {
-            standing,
-            run,
-            elsewhere: has(|machine| machine.elsewhere.is_some()) || run == Some(RunState::Moved),
-            held: standing == Standing::Locked
+        let run_state = measurement
+            .and_then(|measurement| measurement.machine.run_state.as_deref())
+            .map(RunState::parse);
+        MachineReport {
+            vm,
+            run_state,
+            is_elsewhere: has(|machine| machine.elsewhere.is_some())
+                || run_state == Some(RunState::Migrated),
+            is_busy: vm == VmState::Locked
                 || has(|machine| machine.lock.is_some() || machine.job.is_some())
-                || run == Some(RunState::Moving),
-            frozen: has(|machine| machine.frozen == Some(true)),
+                || run_state == Some(RunState::Migrating),
+            is_frozen: has(|machine| machine.frozen == Some(true)),
         }
     }
 }
 
-/// A sign with its age, by a clock that never jumps.
+/// A value with its age, by a clock that never jumps.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lasting<T> {
-    pub(crate) what: T,
+pub(crate) struct Tracked<T> {
+    pub(crate) value: T,
     since: Instant,
-    seen: Instant,
-    /// How often it was seen in a row.
-    pub(crate) looks: u32,
+    last_seen: Instant,
+    /// The number of probes in a row that saw it.
+    pub(crate) probes: u32,
 }
 
-impl<T: Copy + PartialEq> Lasting<T> {
-    pub(crate) fn new(what: T, now: Instant) -> Lasting<T> {
-        Lasting {
-            what,
+impl<T: Copy + PartialEq> Tracked<T> {
+    pub(crate) fn new(value: T, now: Instant) -> Tracked<T> {
+        Tracked {
+            value,
             since: now,
-            seen: now,
-            looks: 0,
+            last_seen: now,
+            probes: 0,
         }
     }
 
-    /// One more look; `same`: whether it is still what it was.
-    pub(crate) fn see(&mut self, what: T, same: bool, now: Instant) {
-        if !same || self.looks == 0 {
-            *self = Lasting::new(what, now);
+    /// Records one more probe; `is_same`: whether its value continues the last one.
+    pub(crate) fn record(&mut self, value: T, is_same: bool, now: Instant) {
+        if !is_same || self.probes == 0 {
+            *self = Tracked::new(value, now);
         }
-        *self = Lasting {
-            what,
-            since: self.since,
-            seen: now,
-            looks: self.looks.saturating_add(1),
-        };
+        self.value = value;
+        self.last_seen = now;
+        self.probes = self.probes.saturating_add(1);
     }
 
     pub(crate) fn sign(&self, now: Instant) -> Sign<T> {
         Sign {
-            what: self.what,
-            lasts: self.seen.duration_since(self.since).as_secs(),
-            age: now.saturating_duration_since(self.seen),
-            looks: self.looks,
+            value: self.value,
+            lasted_s: self.last_seen.duration_since(self.since).as_secs(),
+            age: now.saturating_duration_since(self.last_seen),
+            probes: self.probes,
         }
     }
 }
 
-/// A sign as a rule sees it.
+/// A sign as the rules use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sign<T> {
-    pub(crate) what: T,
-    /// From the first look that saw it to the last, in seconds.
-    pub(crate) lasts: u64,
-    /// How long ago the last look was.
+    pub(crate) value: T,
+    /// Seconds from the first probe that saw it to the last.
+    pub(crate) lasted_s: u64,
+    /// Time since the last probe.
     pub(crate) age: Duration,
-    /// How often it was seen in a row.
-    pub(crate) looks: u32,
+    /// The number of probes in a row that saw it.
+    pub(crate) probes: u32,
 }
 
 impl<T> Sign<T> {
-    /// Seen at least twice, over that many seconds.
-    pub(crate) const fn holds(&self, seconds: u64) -> bool {
-        self.looks >= 2 && self.lasts >= seconds
+    /// Whether at least two probes saw it, over at least `seconds`.
+    pub(crate) const fn has_lasted(&self, seconds: u64) -> bool {
+        self.probes >= 2 && self.lasted_s >= seconds
     }
 }

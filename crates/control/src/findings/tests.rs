@@ -1,14 +1,15 @@
 use breakglass_verbs::Verdict;
 
 use super::*;
+use crate::measurement::Measurement;
 
-/// A guest that has been silent for a minute on a machine that runs, both just looked at.
+/// A guest that has been silent for a minute on a running machine, both just probed.
 struct Case {
-    guest: (Guest, u64, u32),
+    guest: (GuestSign, u64, u32),
     verdict: Verdict,
     machine: Machine,
-    still: Option<u64>,
-    looked: (u64, u32),
+    no_writes_s: Option<u64>,
+    host_probes: (u64, u32),
     ages: [u64; 2],
     ha_unknown: bool,
     since_change: Option<Duration>,
@@ -17,11 +18,11 @@ struct Case {
 impl Default for Case {
     fn default() -> Case {
         Case {
-            guest: (Guest::Silent, 60, 9),
+            guest: (GuestSign::Silent, 60, 9),
             verdict: Verdict::Running,
             machine: Machine::default(),
-            still: None,
-            looked: (60, 9),
+            no_writes_s: None,
+            host_probes: (60, 9),
             ages: [0, 0],
             ha_unknown: false,
             since_change: None,
@@ -30,38 +31,47 @@ impl Default for Case {
 }
 
 impl Case {
-    fn told(&self) -> Told {
-        Told::new(&self.verdict, Some(&self.machine))
+    fn report(&self) -> MachineReport {
+        let lock = self.machine.lock.as_deref();
+        let measurement = Measurement {
+            machine: self.machine.clone(),
+            lock_kind: lock
+                .and_then(|lock| lock.split(' ').next())
+                .map(str::to_owned),
+            ..Measurement::default()
+        };
+        MachineReport::new(&self.verdict, Some(&measurement))
     }
 
     fn finding(&self) -> Option<Finding> {
         let [guest_age, host_age] = self.ages.map(Duration::from_secs);
-        let (what, lasts, looks) = self.guest;
+        let (value, lasted_s, probes) = self.guest;
         let guest = Sign {
-            what,
-            lasts,
+            value,
+            lasted_s,
             age: guest_age,
-            looks,
+            probes,
         };
         let host = Sign {
-            what: Host::Told(self.told()),
-            lasts: self.looked.0,
+            value: HostSign::Reported(self.report()),
+            lasted_s: self.host_probes.0,
             age: host_age,
-            looks: self.looked.1,
+            probes: self.host_probes.1,
         };
         let signs = Signs {
             guest,
             host,
             machine: Some(&self.machine),
-            still: self.still,
+            no_writes_s: self.no_writes_s,
             ha_unknown: self.ha_unknown,
-            words: ["no answer", "as told"],
+            ssh_text: "no answer",
+            vm_text: "as reported",
             since_change: self.since_change,
         };
         signs.finding()
     }
 
-    fn says(&self) -> Option<(Signature, Option<Verb>)> {
+    fn conclusion(&self) -> Option<(Signature, Option<Verb>)> {
         let found = self.finding()?;
         Some((found.signature, found.recommend))
     }
@@ -93,9 +103,9 @@ fn verdict(verdict: Verdict) -> Case {
     }
 }
 
-/// Every state of a guest with which nothing else is wrong, and what helps.
+/// Every state of a guest without another problem, and the remedy.
 #[test]
-fn each_state_has_its_finding_with_the_remedy_that_helps() {
+fn each_state_has_its_finding_and_remedy() {
     use Signature as S;
     use Verb::{Cycle, Start};
     let rows = [
@@ -139,7 +149,7 @@ fn each_state_has_its_finding_with_the_remedy_that_helps() {
     ];
     for (case, expected) in rows {
         assert_eq!(
-            case.says(),
+            case.conclusion(),
             expected,
             "{:?} {:?}",
             case.verdict,
@@ -148,16 +158,16 @@ fn each_state_has_its_finding_with_the_remedy_that_helps() {
     }
     let said = by_run("io-error").summary();
     assert!(
-        said.contains("storage gives errors: free space on the host"),
+        said.contains("errors of its storage: free space on the host"),
         "{said}"
     );
 }
 
 #[test]
-fn a_stall_a_spin_and_mere_silence_are_told_apart_and_none_is_guessed() {
+fn stall_spin_and_silence_are_distinguished_without_guessing() {
     use Signature as S;
     let rows = [
-        (Some(60), Some(2), S::IoStall, "the processor rests (2 %)"),
+        (Some(60), Some(2), S::IoStall, "the processor is idle (2 %)"),
         (Some(59), Some(2), S::GuestSilent, ""),
         (
             Some(30),
@@ -180,27 +190,27 @@ fn a_stall_a_spin_and_mere_silence_are_told_apart_and_none_is_guessed() {
         ),
         (None, Some(98), S::GuestSilent, ""),
     ];
-    for (still, cpu_percent, signature, words) in rows {
+    for (no_writes_s, cpu_percent, signature, words) in rows {
         let machine = Machine {
             cpu_percent,
             ..Machine::default()
         };
         let case = Case {
-            still,
+            no_writes_s,
             machine,
             ..Case::default()
         };
         assert_eq!(
-            case.says(),
+            case.conclusion(),
             Some((signature, Some(Verb::Cycle))),
-            "{still:?}"
+            "{no_writes_s:?}"
         );
         assert!(case.summary().contains(words), "{}", case.summary());
     }
 }
 
 #[test]
-fn what_was_measured_is_evidence() {
+fn measurements_are_evidence() {
     let machine = Machine {
         writes_per_s: Some(12),
         cpu_percent: Some(98),
@@ -213,7 +223,7 @@ fn what_was_measured_is_evidence() {
     let evidence = case.finding().unwrap().evidence;
     let wanted = [
         "guest SSH: no answer",
-        "VM: as told",
+        "VM: as reported",
         "disk writes: 12 per second",
         "processor time: 98 % of one",
     ];
@@ -221,44 +231,44 @@ fn what_was_measured_is_evidence() {
 }
 
 #[test]
-fn a_kernel_that_refuses_connections_lives_and_is_not_ended() {
+fn guest_whose_kernel_refuses_connections_is_not_stopped() {
     let case = Case {
-        guest: (Guest::Refused, 60, 9),
-        still: Some(600),
+        guest: (GuestSign::Refuses, 60, 9),
+        no_writes_s: Some(600),
         machine: Machine {
             cpu_percent: Some(0),
             ..Machine::default()
         },
         ..Case::default()
     };
-    assert_eq!(case.says(), Some((Signature::SshRefused, None)));
+    assert_eq!(case.conclusion(), Some((Signature::SshRefused, None)));
 }
 
 #[test]
-fn a_machine_that_is_off_while_ssh_answers_has_lost_its_address_to_another() {
-    for guest in [Guest::Answers, Guest::Strange] {
+fn stopped_machine_whose_ssh_answers_has_lost_its_address_to_another() {
+    for guest in [GuestSign::Answers, GuestSign::AnswersOddly] {
         let case = Case {
             guest: (guest, 60, 9),
             verdict: Verdict::Stopped,
             ..Case::default()
         };
-        assert_eq!(case.says(), Some((Signature::AddressTaken, None)));
+        assert_eq!(case.conclusion(), Some((Signature::AddressTaken, None)));
     }
 }
 
 #[test]
-fn a_dead_monitor_is_said_and_not_cycled_while_the_guest_answers() {
+fn dead_monitor_is_reported_but_not_cycled_while_the_guest_answers() {
     let case = Case {
-        guest: (Guest::Answers, 60, 9),
+        guest: (GuestSign::Answers, 60, 9),
         verdict: Verdict::MonitorDead,
         ..Case::default()
     };
-    assert_eq!(case.says(), Some((Signature::MonitorDead, None)));
+    assert_eq!(case.conclusion(), Some((Signature::MonitorDead, None)));
     assert!(case.summary().contains("no verb is needed now"));
 }
 
 #[test]
-fn a_guest_that_is_frozen_is_thawed_and_one_that_is_backed_up_is_busy() {
+fn frozen_guest_is_thawed_and_guest_being_backed_up_is_busy() {
     let backup = Machine {
         lock: Some("backup (task 4711)".into()),
         job: Some("vzdump of root@pam, process 4711, since 03:00".into()),
@@ -269,10 +279,10 @@ fn a_guest_that_is_frozen_is_thawed_and_one_that_is_backed_up_is_busy() {
         machine: backup.clone(),
         ..Case::default()
     };
-    assert_eq!(busy.says(), Some((Signature::Busy, None)));
+    assert_eq!(busy.conclusion(), Some((Signature::Busy, None)));
     let said = busy.summary();
     assert!(
-        said.contains("the lock backup (task 4711) holds it"),
+        said.contains("it is locked by backup (task 4711)"),
         "{said}"
     );
     assert!(said.contains("since 03:00"), "{said}");
@@ -281,31 +291,31 @@ fn a_guest_that_is_frozen_is_thawed_and_one_that_is_backed_up_is_busy() {
             frozen: Some(true),
             ..backup
         },
-        still: Some(600),
+        no_writes_s: Some(600),
         ..Case::default()
     };
-    assert_eq!(frozen.says(), Some((Signature::GuestFrozen, None)));
+    assert_eq!(frozen.conclusion(), Some((Signature::GuestFrozen, None)));
     assert!(frozen.summary().contains("qm guest cmd ID fsfreeze-thaw"));
     assert!(frozen.summary().contains("virsh domfsthaw"));
 }
 
 #[test]
-fn a_guest_that_sleeps_on_its_disk_is_woken_and_one_being_put_to_sleep_is_busy() {
+fn guest_suspended_to_disk_is_started_and_one_being_suspended_is_busy() {
     let mut case = verdict(Verdict::Locked("suspended".into()));
     case.machine.lock = Some("suspended (the guest sleeps on its disk)".into());
     let wakes = Some((Signature::VmSuspended, Some(Verb::Start)));
-    assert_eq!(case.says(), wakes);
+    assert_eq!(case.conclusion(), wakes);
     let busy = Some((Signature::Busy, None));
     case.machine.pid = Some(4711);
-    assert_eq!(case.says(), busy);
+    assert_eq!(case.conclusion(), busy);
     case.machine.pid = None;
     case.machine.lock = Some("suspending (task 4711)".into());
-    assert_eq!(case.says(), busy);
+    assert_eq!(case.conclusion(), busy);
 }
 
-/// What may come to a person at three in the morning: who answers, what the host says, what it means.
+/// Unusual combinations: what answers, what the host reports, what it means.
 #[test]
-fn each_odd_night_is_told_as_what_it_is() {
+fn unusual_combinations_have_the_right_finding() {
     use Signature as S;
     let with = |verdict: Verdict, machine: Machine| Case {
         verdict,
@@ -328,23 +338,27 @@ fn each_odd_night_is_told_as_what_it_is() {
     let rows = [
         (
             "the key is refused, the machine runs",
-            guest(Guest::Strange, Case::default()),
+            guest(GuestSign::AnswersOddly, Case::default()),
             None,
         ),
-        ("all is well", guest(Guest::Answers, Case::default()), None),
+        (
+            "all is well",
+            guest(GuestSign::Answers, Case::default()),
+            None,
+        ),
         (
             "the guest was not asked yet",
-            guest(Guest::Unknown, verdict(Verdict::Stopped)),
+            guest(GuestSign::Unknown, verdict(Verdict::Stopped)),
             None,
         ),
         (
             "the guest is being waited for",
-            guest(Guest::Waiting, verdict(Verdict::MonitorDead)),
+            guest(GuestSign::Waiting, verdict(Verdict::MonitorDead)),
             None,
         ),
         (
             "a backup while all is well",
-            guest(Guest::Answers, verdict(backup())),
+            guest(GuestSign::Answers, verdict(backup())),
             None,
         ),
         (
@@ -365,7 +379,7 @@ fn each_odd_night_is_told_as_what_it_is() {
         (
             "the guest was moved and answers",
             guest(
-                Guest::Answers,
+                GuestSign::Answers,
                 with(Verdict::Unknown("not on this host".into()), elsewhere()),
             ),
             Some((S::NotHere, None)),
@@ -382,17 +396,17 @@ fn each_odd_night_is_told_as_what_it_is() {
         ),
         (
             "the guest is off and refuses nothing",
-            guest(Guest::Refused, verdict(Verdict::Stopped)),
+            guest(GuestSign::Refuses, verdict(Verdict::Stopped)),
             Some((S::VmStopped, Some(Verb::Start))),
         ),
         (
             "storage errors behind a refused key",
-            guest(Guest::Strange, by_run("io-error")),
+            guest(GuestSign::AnswersOddly, by_run("io-error")),
             None,
         ),
         (
             "the kernel panicked and SSH answers",
-            guest(Guest::Answers, by_run("guest-panicked")),
+            guest(GuestSign::Answers, by_run("guest-panicked")),
             None,
         ),
         (
@@ -402,25 +416,25 @@ fn each_odd_night_is_told_as_what_it_is() {
         ),
         (
             "QEMU is stuck and SSH answers",
-            guest(Guest::Answers, verdict(Verdict::Unkillable)),
+            guest(GuestSign::Answers, verdict(Verdict::Unkillable)),
             None,
         ),
     ];
-    for (night, case, expected) in rows {
-        assert_eq!(case.says(), expected, "{night}");
+    for (name, case, expected) in rows {
+        assert_eq!(case.conclusion(), expected, "{name}");
     }
 }
 
 #[test]
-fn a_guest_that_could_not_be_started_again_is_not_ended_and_the_reason_is_said() {
+fn guest_that_could_not_be_started_again_is_not_stopped_and_the_reason_is_given() {
     let mut case = Case::default();
     case.machine.no_way_back = Some("The cluster has no quorum.".into());
-    assert_eq!(case.says(), Some((Signature::GuestSilent, None)));
+    assert_eq!(case.conclusion(), Some((Signature::GuestSilent, None)));
     assert!(case.summary().ends_with("The cluster has no quorum."));
 }
 
 #[test]
-fn high_availability_is_said_where_it_manages_and_where_that_is_not_known() {
+fn high_availability_is_mentioned_if_it_manages_the_guest_or_that_is_unknown() {
     let mut case = verdict(Verdict::Stopped);
     let plain = case.summary();
     case.machine.ha_managed = Some(true);
@@ -430,11 +444,11 @@ fn high_availability_is_said_where_it_manages_and_where_that_is_not_known() {
     case.machine.ha_managed = None;
     assert_eq!(case.summary(), plain);
     case.ha_unknown = true;
-    assert!(case.summary().ends_with("is not known."));
+    assert!(case.summary().ends_with("is unknown."));
 }
 
 #[test]
-fn signs_of_different_times_are_not_put_together() {
+fn old_signs_are_not_combined() {
     for (ages, is_found) in [([40, 40], true), ([46, 0], false), ([0, 46], false)] {
         let case = Case {
             ages,
@@ -445,7 +459,7 @@ fn signs_of_different_times_are_not_put_together() {
 }
 
 #[test]
-fn a_guest_that_was_just_cycled_is_given_time_to_come_up() {
+fn guest_that_was_just_cycled_has_time_to_boot() {
     for (ago, is_found) in [(30, false), (120, true)] {
         let case = Case {
             since_change: Some(Duration::from_secs(ago)),
@@ -455,13 +469,13 @@ fn a_guest_that_was_just_cycled_is_given_time_to_come_up() {
     }
 }
 
-const GUESTS: [Guest; 6] = [
-    Guest::Unknown,
-    Guest::Waiting,
-    Guest::Answers,
-    Guest::Strange,
-    Guest::Silent,
-    Guest::Refused,
+const GUESTS: [GuestSign; 6] = [
+    GuestSign::Unknown,
+    GuestSign::Waiting,
+    GuestSign::Answers,
+    GuestSign::AnswersOddly,
+    GuestSign::Silent,
+    GuestSign::Refuses,
 ];
 const RUNS: [&str; 13] = [
     "running",
@@ -479,7 +493,7 @@ const RUNS: [&str; 13] = [
     "unheard-of",
 ];
 
-/// Everything that can be seen, in every combination, with what it was seen for.
+/// Every combination of signs.
 fn all() -> impl Iterator<Item = Case> {
     let verdicts = || {
         [
@@ -515,8 +529,8 @@ fn all() -> impl Iterator<Item = Case> {
                 cpu_percent: bit(bits, 6).then_some(if bit(bits, 7) { 98 } else { 2 }),
                 ..Machine::default()
             },
-            still: bit(bits, 7).then_some(600),
-            looked: (
+            no_writes_s: bit(bits, 7).then_some(600),
+            host_probes: (
                 if bit(bits, 8) { 60 } else { 0 },
                 if bit(bits, 9) { 2 } else { 1 },
             ),
@@ -526,7 +540,7 @@ fn all() -> impl Iterator<Item = Case> {
 }
 
 #[test]
-fn in_no_combination_is_a_guest_ended_that_answers_or_a_verb_told_that_is_forbidden() {
+fn no_combination_stops_an_answering_guest_or_recommends_a_forbidden_verb() {
     let mut found = 0;
     for case in all() {
         let Some(finding) = case.finding() else {
@@ -535,16 +549,20 @@ fn in_no_combination_is_a_guest_ended_that_answers_or_a_verb_told_that_is_forbid
         found += 1;
         let shown = || format!("{finding:?}: {:?} {:?}", case.guest, case.machine);
         let recommends = finding.recommend;
-        let (guest, _, looks) = case.guest;
+        let (guest, _, probes) = case.guest;
         let machine = &case.machine;
-        assert!(looks >= 2 && case.looked.1 >= 2, "one look: {}", shown());
         assert!(
-            finding.signature.row().lasts <= case.looked.0,
+            probes >= 2 && case.host_probes.1 >= 2,
+            "one probe: {}",
+            shown()
+        );
+        assert!(
+            finding.signature.row().lasts <= case.host_probes.0,
             "too early: {}",
             shown()
         );
         assert!(
-            !matches!(guest, Guest::Unknown | Guest::Waiting),
+            !matches!(guest, GuestSign::Unknown | GuestSign::Waiting),
             "{}",
             shown()
         );
@@ -552,17 +570,17 @@ fn in_no_combination_is_a_guest_ended_that_answers_or_a_verb_told_that_is_forbid
             assert_eq!(recommends, None, "{}", shown());
             assert_ne!(finding.signature, Signature::VmStopped, "{}", shown());
         }
-        // The property's locks are those of tasks: none of them marks a guest that sleeps.
-        let held = machine.lock.is_some() || machine.job.is_some() || case.told().held;
+        // The locks here are those of tasks: none of them marks a suspended guest.
+        let is_busy = machine.lock.is_some() || machine.job.is_some() || case.report().is_busy;
         let gone = machine.elsewhere.is_some();
         let frozen = machine.frozen == Some(true);
-        if held || gone || frozen || machine.no_way_back.is_some() {
+        if is_busy || gone || frozen || machine.no_way_back.is_some() {
             assert_eq!(recommends, None, "{}", shown());
         }
-        if held {
+        if is_busy {
             assert!(!finding.summary.contains("dead"), "{}", shown());
         }
-        // Of the verbs that end something only the one that also starts is ever told.
+        // Of the verbs that stop a guest, only the one that also starts it is ever recommended.
         assert!(
             matches!(recommends, None | Some(Verb::Start | Verb::Cycle)),
             "{}",

@@ -1,24 +1,24 @@
 //! Power: the path from a permit to the gate.
 //!
 //! ```text
-//!   permit ─▶ queue (pure: admit, replay or refuse) ─▶ runner (one owned task) ─▶ gate
-//!                                                       │
-//!                                                       └─▶ operation (what can be asked), log
+//!   request (with its permit) ─▶ admission (pure: admit, replay or refuse) ─▶ runner (one owned task) ─▶ invoke ─▶ gate
+//!                                                                              ├─▶ table (state and output)
+//!                                                                              └─▶ placement, event_writer ─▶ log
 //! ```
-//! The runner acts first and writes second: a log that is slow, full or broken never delays a
-//! verb, it only leaves a gap that says so.
+//! The runner acts first and records second: a log that is slow, full or broken never delays a
+//! verb. It only leaves a gap, and the gap is recorded.
 
-pub(crate) mod conduct;
+pub(crate) mod admission;
 mod direct;
+pub(crate) mod event_writer;
 mod operation;
-pub(crate) mod queue;
+pub(crate) mod placement;
+mod request;
 pub(crate) mod runner;
-pub(crate) mod scribe;
 pub(crate) mod table;
 
-pub use conduct::{Conclusion, LONGEST};
+pub use crate::invoke::{VERB_FOLLOW_TIMEOUT, VERB_TIMEOUT_MAX, VerbResult};
 pub use direct::direct;
-pub use operation::{
-    Accepted, IdempotencyKey, KeyFormat, OperationKind, OperationState, OperationView, OutputLine,
-};
+pub use operation::{Accepted, OperationKind, OperationState, OperationView, OutputLine};
+pub use request::{IdempotencyKey, KeyFormat, OperationAction, OperationRequest};
 pub use table::Operation;

@@ -1,4 +1,4 @@
-//! Runs what was admitted, in a task of its own, to its end.
+//! Runs an admitted operation to its end, in a task of its own.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,44 +10,40 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::conduct::{Conclusion, conduct};
+use super::event_writer::{EventWriter, write_events};
 use super::operation::Accepted;
-use super::queue::What;
-use super::scribe::{self, Pen};
-use super::table::{Ending, Operation};
-use crate::checks;
-use crate::control::{Inner, Station};
-use crate::permit::Refusal;
-use crate::pictures::aside;
-use crate::screen;
+use super::placement::place;
+use super::request::{OperationAction, OperationRequest};
+use super::table::{Operation, OperationResult};
+use crate::diagnosis::{self, Diagnosis};
+use crate::invoke::invoke;
+use crate::pictures::spawn_file_task;
+use crate::refusal::Refusal;
+use crate::screenshot;
+use crate::shared::Shared;
 use crate::ssh::SshError;
-use crate::ssh::pool::Urgency;
+use crate::ssh::warm::Priority;
 
-/// Longest wait for the log before something that a person asked for is begun or reported.
-const LOG_LIMIT: Duration = Duration::from_secs(1);
-/// Longest wait for the log to take the last events of an operation.
-const LAST_WORDS_LIMIT: Duration = Duration::from_secs(5);
-/// Longest time that a verb waits for the picture of what it is about to change.
-const PICTURE_LIMIT: Duration = Duration::from_secs(2);
+/// Longest wait for the log before an operation starts.
+const LOG_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest wait for the log to accept the last events of an operation.
+const LAST_EVENTS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest delay of a verb by the picture of what it is about to change.
+const PICTURE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One admitted operation, with all that it needs.
+/// One admitted operation.
 pub(crate) struct Run {
-    pub(crate) inner: Arc<Inner>,
-    pub(crate) station: Arc<Station>,
+    pub(crate) shared: Arc<Shared>,
     pub(crate) operation: Arc<Operation>,
-    pub(crate) what: What,
-    pub(crate) actor: Actor,
-    pub(crate) incident: Option<IncidentId>,
-    /// The idempotency key in its actor's space.
-    pub(crate) key: Option<String>,
+    pub(crate) request: OperationRequest,
 }
 
-/// Where the caller waits to hear what became of its wish.
-pub(crate) type Tell = oneshot::Sender<Result<Accepted, Refusal>>;
+/// Sends the answer to the caller of [`crate::Control::submit`].
+pub(crate) type Reply = oneshot::Sender<Result<Accepted, Refusal>>;
 
-/// What the log remembers for an idempotency key.
+/// What the log stores for an idempotency key.
 #[derive(Debug, Serialize, Deserialize)]
-struct Remembered {
+struct KeyRecord {
     operation: OperationId,
     target: String,
     what: String,
@@ -55,66 +51,79 @@ struct Remembered {
 }
 
 impl Run {
-    /// Acts at once; the incident is found, and told to the caller, meanwhile.
-    pub(crate) async fn run(self, tell: Tell) {
-        let mut room = Room {
+    /// Acts at once; its incident is found, and reported to the caller, at the same time.
+    pub(crate) async fn run(self: Arc<Self>, reply: Reply) {
+        let mut end = EndOnDrop {
             run: &self,
-            began: Instant::now(),
-            ending: None,
+            started: Instant::now(),
+            result: None,
         };
-        if let Some(earlier) = self.earlier().await {
-            let _caller_left = tell.send(self.replay(earlier));
+        if let Some(earlier) = self.earlier_run().await {
+            let _caller_is_gone = reply.send(self.replay(earlier));
             return;
         }
-        let (mut pen, written) = scribe::pen(Arc::clone(&self.operation));
-        let inner = Arc::clone(&self.inner);
-        let placing = Placing::of(&self);
-        let mut scribe = self.inner.tracker.spawn(async move {
-            let incident = placing.place(tell).await;
-            scribe::copy_out(inner.log.clone(), incident, written).await;
+        let (mut writer, events) = EventWriter::new(Arc::clone(&self.operation));
+        let placing = Arc::clone(&self);
+        let mut writing = self.shared.tasks.spawn(async move {
+            let incident = placing.place(reply).await;
+            write_events(&placing.shared.log, incident, events).await;
         });
-        let ending = self.act(&mut pen).await;
-        room.ending = Some(ending.0);
-        let last_words = async {
-            for (actor, body) in ending.1 {
-                pen.event(actor, body).await;
+        let (result, last_events) = self.act(&mut writer).await;
+        end.result = Some(result);
+        let finishing = async {
+            for event in last_events {
+                writer.event(Actor::System, event).await;
             }
-            drop(pen);
-            (&mut scribe).await
+            drop(writer);
+            (&mut writing).await
         };
-        if timeout(LAST_WORDS_LIMIT, last_words).await.is_err() {
-            tracing::error!(operation = %self.operation.id, "the log did not take the end of an operation in time");
-            scribe.abort();
+        if timeout(LAST_EVENTS_TIMEOUT, finishing).await.is_err() {
+            tracing::error!(operation = %self.operation.id, "the log did not accept the end of an operation in time");
+            writing.abort();
         }
     }
 
-    /// What an earlier life of the server did under the same key.
-    async fn earlier(&self) -> Option<Remembered> {
-        let key = self.key.as_ref()?;
-        let mine = Remembered {
+    /// Finds the operation's incident and reports it to the caller.
+    async fn place(&self, reply: Reply) -> IncidentId {
+        let operation = self.operation.id;
+        let incident = place(&self.shared, &self.request, &self.operation).await;
+        let _caller_is_gone = reply.send(Ok(Accepted {
+            operation,
+            incident,
+            replayed: false,
+        }));
+        // Events without an incident are published as unrecorded; under one id they still belong together.
+        incident.unwrap_or(operation)
+    }
+
+    /// What the server ran under the same key before its last restart.
+    async fn earlier_run(&self) -> Option<KeyRecord> {
+        let key = self.request.scoped_key()?;
+        let record = KeyRecord {
             operation: self.operation.id,
-            target: self.station.target.name.clone(),
-            what: self.what.as_str().to_owned(),
-            incident: self.incident,
+            target: self.request.target().to_owned(),
+            what: self.request.permit.action.as_str().to_owned(),
+            incident: self.request.incident,
         };
-        let mine = serde_json::to_string(&mine).ok()?;
-        let asking = self.inner.log.remember(key, &mine);
-        let earlier = timeout(LOG_LIMIT, asking).await.ok()?.ok()??;
+        let record = serde_json::to_string(&record).ok()?;
+        let remembering = self.shared.log.remember(&key, &record);
+        let earlier = timeout(LOG_TIMEOUT, remembering).await.ok()?.ok()??;
         serde_json::from_str(&earlier).ok()
     }
 
-    fn replay(&self, earlier: Remembered) -> Result<Accepted, Refusal> {
-        let Remembered {
+    fn replay(&self, earlier: KeyRecord) -> Result<Accepted, Refusal> {
+        let KeyRecord {
             operation,
             target,
             what,
             incident,
         } = earlier;
-        if let Some(key) = &self.key {
-            self.inner.queue().claim(key, operation, &target, &what);
+        if let Some(key) = self.request.scoped_key() {
+            let mut admission = self.shared.admission.lock();
+            admission.claim_key(key, operation, &target, &what);
         }
-        self.inner.table.retract(self.operation.id);
-        if target == self.station.target.name && what == self.what.as_str() {
+        self.shared.operations.retract(self.operation.id);
+        if target == self.request.target() && what == self.request.permit.action.as_str() {
             return Ok(Accepted {
                 operation,
                 incident,
@@ -128,206 +137,145 @@ impl Run {
         })
     }
 
-    async fn act(&self, pen: &mut Pen) -> (Ending, Vec<scribe::Entry>) {
-        match self.what {
-            What::Verb(verb) => self.act_verb(verb, pen).await,
-            What::Check(check) => checks::run(check, &self.station).await,
+    /// Runs the action. Returns its result and its last events.
+    async fn act(&self, writer: &mut EventWriter) -> (OperationResult, Vec<EventBody>) {
+        match self.request.permit.action {
+            OperationAction::Verb(verb) => self.run_verb(verb, writer).await,
+            OperationAction::Diagnosis(diagnosis) => self.run_diagnosis(diagnosis).await,
         }
     }
 
-    async fn act_verb(&self, verb: Verb, pen: &mut Pen) -> (Ending, Vec<scribe::Entry>) {
-        let (operation, target) = (self.operation.id, self.station.target.name.clone());
+    async fn run_diagnosis(&self, diagnosis: Diagnosis) -> (OperationResult, Vec<EventBody>) {
+        let started = Instant::now();
+        let (report, error) = diagnosis::run(diagnosis, &self.request.permit.target).await;
+        let result = OperationResult {
+            outcome: report.outcome,
+            verdict: None,
+            message: report.summary.clone(),
+            duration_ms: milliseconds(started),
+        };
+        let mut events: Vec<EventBody> =
+            error.iter().filter_map(SshError::host_key_event).collect();
+        events.extend(report.into_events(diagnosis));
+        (result, events)
+    }
+
+    async fn run_verb(
+        &self,
+        verb: Verb,
+        writer: &mut EventWriter,
+    ) -> (OperationResult, Vec<EventBody>) {
+        let operation = self.operation.id;
+        let permit = &self.request.permit;
         let started = EventBody::VerbStarted {
             operation,
-            target: target.clone(),
+            target: self.request.target().to_owned(),
             verb: verb.to_string(),
         };
-        pen.event(self.actor.clone(), started).await;
+        writer.event(permit.actor.clone(), started).await;
         let picture = self.picture_before(verb).await;
-        let mut sink = |stream, line: &str| pen.line(stream, line);
-        let urgency = match verb.is_mutating() {
-            true => Urgency::First,
-            false => Urgency::Now,
+        let priority = if verb.is_mutating() {
+            Priority::Critical
+        } else {
+            Priority::Interactive
         };
-        let ended = conduct(&self.station.host, verb, urgency, &mut sink).await;
-        let omitted_lines = timeout(LAST_WORDS_LIMIT, pen.flush())
-            .await
-            .unwrap_or_default();
-        let mut events: Vec<EventBody> = ended.error.iter().filter_map(host_key_changed).collect();
-        events.push(EventBody::VerbFinished {
+        let mut sink = |stream, line: &str| writer.line(stream, line);
+        let ended = invoke(&permit.target.host, verb, priority, &mut sink).await;
+        let flushing = timeout(LAST_EVENTS_TIMEOUT, writer.flush());
+        let omitted_lines = flushing.await.unwrap_or_default();
+        let verdict = ended.verdict.map(|verdict| verdict.to_string());
+        let key_event = ended.error.as_ref().and_then(SshError::host_key_event);
+        let finished = EventBody::VerbFinished {
             operation,
-            target,
+            target: self.request.target().to_owned(),
             verb: verb.to_string(),
             outcome: ended.outcome,
-            verdict: ended.verdict.clone(),
+            verdict: verdict.clone(),
             exit_code: ended.exit_code,
             message: ended.message.clone(),
             duration_ms: ended.duration_ms,
             omitted_lines,
             picture: is_kept(picture).await,
-        });
-        let events = events
-            .into_iter()
-            .map(|body| (Actor::System, body))
-            .collect();
-        (Ending::from(ended), events)
+        };
+        let result = OperationResult {
+            outcome: ended.outcome,
+            verdict,
+            message: ended.message,
+            duration_ms: ended.duration_ms,
+        };
+        (result, key_event.into_iter().chain([finished]).collect())
     }
-}
 
-impl Run {
-    /// Takes the screen before `verb` changes it, and begins to keep it. None where there is no
-    /// screen to be had at once: the verb does not wait for it.
+    /// Takes a picture of the screen before `verb` changes it, and starts to store it. `None` if no picture
+    /// is available at once: the verb does not wait for it.
     async fn picture_before(&self, verb: Verb) -> Option<JoinHandle<bool>> {
+        let target = &self.request.permit.target;
         let is_evidence = verb.is_mutating() || matches!(verb, Verb::Forensics | Verb::Screenshot);
-        let known = is_evidence && self.station.vitals.gate_is_new();
-        if !known || !self.inner.pictures.are_kept() {
+        if !is_evidence || !target.vitals.gate_knows_vitals() || !self.shared.pictures.are_kept() {
             return None;
         }
-        // A watcher's urgency: while the host is known to be out of reach, that is the answer.
-        let taken = screen::fetch(&self.station, PICTURE_LIMIT, Urgency::Patient);
-        let taken = match timeout(PICTURE_LIMIT, taken).await {
+        // A watcher's priority: if the host is known to be unreachable, don't dial for a picture.
+        let taking = screenshot::fetch(target, PICTURE_TIMEOUT, Priority::Background);
+        let taken = match timeout(PICTURE_TIMEOUT, taking).await {
             Ok(taken) => taken.map_err(|error| error.to_string()),
             Err(_) => Err("it took too long".to_owned()),
         };
-        let (inner, operation) = (Arc::clone(&self.inner), self.operation.id);
+        let shared = Arc::clone(&self.shared);
+        let operation = self.operation.id;
         match taken {
-            Ok(picture) => Some(aside(move || inner.pictures.keep(operation, &picture))),
+            Ok(picture) => Some(spawn_file_task(move || {
+                shared.pictures.keep(operation, &picture)
+            })),
             Err(error) => {
-                tracing::debug!(%operation, %verb, error, "no picture of before");
+                tracing::debug!(%operation, %verb, error, "no picture of the screen before the verb");
                 None
             }
         }
     }
 }
 
-/// Whether the picture is kept; one that the disk does not take in time counts as lost.
+/// Whether the picture is stored; one that the disk does not accept in time counts as lost.
 async fn is_kept(picture: Option<JoinHandle<bool>>) -> bool {
-    let Some(keeping) = picture else { return false };
-    let kept = timeout(LAST_WORDS_LIMIT, keeping).await;
-    kept.ok().and_then(Result::ok).unwrap_or(false)
+    let Some(storing) = picture else { return false };
+    let stored = timeout(LAST_EVENTS_TIMEOUT, storing).await;
+    stored.ok().and_then(Result::ok).unwrap_or(false)
 }
 
-impl From<Conclusion> for Ending {
-    fn from(ended: Conclusion) -> Ending {
-        let Conclusion {
-            outcome,
-            verdict,
-            message,
-            duration_ms,
-            ..
-        } = ended;
-        Ending {
-            outcome,
-            verdict,
-            message,
-            duration_ms,
-        }
-    }
+fn milliseconds(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The event that a changed host key is, if `error` is one.
-pub(crate) fn host_key_changed(error: &SshError) -> Option<EventBody> {
-    let SshError::HostKeyChanged {
-        endpoint,
-        pinned,
-        shown,
-        ..
-    } = error
-    else {
-        return None;
-    };
-    Some(EventBody::HostKeyChanged {
-        host: endpoint.to_string(),
-        pinned: pinned.to_string(),
-        shown: shown.to_string(),
-    })
-}
-
-/// Finds the incident of an operation and tells the caller.
-struct Placing {
-    inner: Arc<Inner>,
-    station: Arc<Station>,
-    operation: Arc<Operation>,
-    actor: Actor,
-    incident: Option<IncidentId>,
-}
-
-impl Placing {
-    fn of(run: &Run) -> Placing {
-        Placing {
-            inner: Arc::clone(&run.inner),
-            station: Arc::clone(&run.station),
-            operation: Arc::clone(&run.operation),
-            actor: run.actor.clone(),
-            incident: run.incident,
-        }
-    }
-
-    async fn place(self, tell: Tell) -> IncidentId {
-        // One at a time, so that two first presses don't open two incidents, and none is closed
-        // between being found and being written into.
-        let opening = timeout(LOG_LIMIT, self.station.opening.lock()).await;
-        let incident = match (self.given().await, &opening) {
-            (Some(given), _) => Some(given),
-            (None, Ok(_)) => self.find().await,
-            (None, Err(_)) => None,
-        };
-        self.operation.place(incident);
-        drop(opening);
-        let operation = self.operation.id;
-        let _caller_left = tell.send(Ok(Accepted {
-            operation,
-            incident,
-            replayed: false,
-        }));
-        incident.unwrap_or(scribe::stand_in(operation))
-    }
-
-    /// The incident that was asked for, unless it was closed meanwhile.
-    async fn given(&self) -> Option<IncidentId> {
-        let given = self.incident?;
-        let log = &self.inner.log;
-        match timeout(LOG_LIMIT, log.incident(given)).await {
-            Ok(Ok(Some(found))) if found.closed_at.is_some() => None,
-            _ => Some(given),
-        }
-    }
-
-    async fn find(&self) -> Option<IncidentId> {
-        scribe::place(
-            &self.inner.log,
-            &self.station.target,
-            &self.actor,
-            LOG_LIMIT,
-        )
-        .await
-    }
-}
-
-/// The room that an operation takes up: given back when its task ends, even by a panic.
-struct Room<'a> {
+/// Ends the operation and releases its place when its task ends, even after a panic.
+struct EndOnDrop<'a> {
     run: &'a Run,
-    began: Instant,
-    ending: Option<Ending>,
+    started: Instant,
+    result: Option<OperationResult>,
 }
 
-impl Drop for Room<'_> {
+impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         let Run {
-            inner,
-            station,
+            shared,
             operation,
-            what,
-            ..
+            request,
         } = self.run;
-        let ending = self.ending.take().unwrap_or_else(|| Ending {
+        let action = request.permit.action;
+        let result = self.result.take().unwrap_or_else(|| OperationResult {
             outcome: VerbOutcome::Interrupted,
             verdict: None,
-            message: format!("{} broke off inside the server; ask status.", what.as_str()),
-            duration_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            message: format!(
+                "{} was interrupted inside the server; ask status.",
+                action.as_str()
+            ),
+            duration_ms: milliseconds(self.started),
         });
-        inner.queue().finish(&station.target.name, operation.id);
-        inner.table.end(operation.id, ending);
-        station.look_again(matches!(what, What::Verb(verb) if verb.is_mutating()));
+        let mut admission = shared.admission.lock();
+        admission.release(request.target(), operation.id);
+        drop(admission);
+        shared.operations.end(operation.id, result);
+        if action.mutating().is_some() {
+            request.permit.target.record_change();
+        }
+        request.permit.target.wake();
     }
 }

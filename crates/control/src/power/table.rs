@@ -1,35 +1,37 @@
-//! The operations that can be asked about: all that run, and the last that ended.
+//! The operations that can be queried: all running ones, and the last that ended.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_model::{IncidentId, OperationId, OutputStream, VerbOutcome};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::operation::{OperationState, OperationView, OutputLine};
 
-/// Ended operations that can still be asked about.
-const ENDED: usize = 128;
-/// Lines that an operation keeps, and their bytes.
-const LINES: usize = 200;
-const LINE_BYTES: usize = 64 * 1024;
+/// Maximum number of ended operations kept.
+const ENDED_MAX: usize = 128;
+/// Maximum number of output lines kept per operation.
+const OUTPUT_MAX_LINES: usize = 200;
+/// Maximum size of the output kept per operation.
+const OUTPUT_MAX_BYTES: usize = 64 * 1024;
 
-/// How far an operation has come.
+/// The progress of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    /// Admitted; its incident is not settled yet.
+pub(crate) enum Progress {
+    /// Admitted; its incident is not decided yet.
     Admitted,
-    /// It has its incident, if there is one to have.
+    /// Its incident is decided.
     Placed,
     /// It has ended.
     Ended,
 }
 
-/// How an operation ended.
+/// The result of an operation.
 #[derive(Debug, Clone)]
-pub(crate) struct Ending {
+pub(crate) struct OperationResult {
     pub(crate) outcome: VerbOutcome,
     pub(crate) verdict: Option<String>,
     pub(crate) message: String,
@@ -41,14 +43,14 @@ pub(crate) struct Ending {
 pub struct Operation {
     pub(crate) id: OperationId,
     state: Mutex<State>,
-    stage: watch::Sender<Stage>,
-    /// How many lines it has printed.
+    progress: watch::Sender<Progress>,
+    /// The number of lines that it has printed.
     printed: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Without its lines.
+    /// Without the lines.
     view: OperationView,
     lines: VecDeque<OutputLine>,
     bytes: usize,
@@ -65,14 +67,14 @@ impl Operation {
         Operation {
             id,
             state: Mutex::new(state),
-            stage: watch::Sender::new(Stage::Admitted),
+            progress: watch::Sender::new(Progress::Admitted),
             printed: watch::Sender::new(0),
         }
     }
 
     /// The operation as the interface shows it.
     pub fn view(&self) -> OperationView {
-        let state = self.lock();
+        let state = self.state.lock();
         OperationView {
             lines: state.lines.iter().cloned().collect(),
             ..state.view.clone()
@@ -80,13 +82,13 @@ impl Operation {
     }
 
     pub(crate) fn push(&self, stream: OutputStream, line: &str) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.bytes += line.len();
         state.lines.push_back(OutputLine {
             stream,
             line: line.to_owned(),
         });
-        while state.lines.len() > LINES || state.bytes > LINE_BYTES {
+        while state.lines.len() > OUTPUT_MAX_LINES || state.bytes > OUTPUT_MAX_BYTES {
             let Some(oldest) = state.lines.pop_front() else {
                 break;
             };
@@ -96,59 +98,54 @@ impl Operation {
         self.printed.send_modify(|printed| *printed += 1);
     }
 
-    /// How many lines it has printed so far, and those after the first `seen` that are still kept.
+    /// The number of lines printed so far, and those after the first `seen` that are still kept.
     pub fn lines_since(&self, seen: u64) -> (u64, Vec<OutputLine>) {
-        let state = self.lock();
+        let state = self.state.lock();
         let printed = *self.printed.borrow();
         let new = usize::try_from(printed.saturating_sub(seen)).unwrap_or(usize::MAX);
         let skipped = state.lines.len().saturating_sub(new);
         (printed, state.lines.iter().skip(skipped).cloned().collect())
     }
 
-    /// Waits until it has printed more than `seen` lines or has ended; says whether it has ended.
-    pub async fn grew(&self, seen: u64) -> bool {
-        let (mut stage, mut printed) = (self.stage.subscribe(), self.printed.subscribe());
+    /// Waits until it has printed more than `seen` lines or has ended; returns whether it has ended.
+    pub async fn more_output(&self, seen: u64) -> bool {
+        let mut progress = self.progress.subscribe();
+        let mut printed = self.printed.subscribe();
         tokio::select! {
-            ended = stage.wait_for(|now| *now == Stage::Ended) => ended.is_ok(),
+            ended = progress.wait_for(|now| *now == Progress::Ended) => ended.is_ok(),
             _ = printed.wait_for(|printed| *printed > seen) => {
-                *self.stage.borrow() == Stage::Ended
+                *self.progress.borrow() == Progress::Ended
             }
         }
     }
 
-    pub(crate) fn place(&self, incident: Option<IncidentId>) {
-        self.lock().view.incident = incident;
-        self.stage.send_replace(Stage::Placed);
+    pub(super) fn place(&self, incident: Option<IncidentId>) {
+        self.state.lock().view.incident = incident;
+        self.progress.send_replace(Progress::Placed);
     }
 
-    fn end(&self, ending: Ending) {
-        let mut state = self.lock();
+    fn end(&self, result: OperationResult) {
+        let mut state = self.state.lock();
         state.view.state = OperationState::Finished;
-        state.view.outcome = Some(ending.outcome);
-        state.view.verdict = ending.verdict;
-        state.view.message = Some(ending.message);
-        state.view.duration_ms = Some(ending.duration_ms);
+        state.view.outcome = Some(result.outcome);
+        state.view.verdict = result.verdict;
+        state.view.message = Some(result.message);
+        state.view.duration_ms = Some(result.duration_ms);
         drop(state);
-        self.stage.send_replace(Stage::Ended);
+        self.progress.send_replace(Progress::Ended);
     }
 
-    /// Waits until it has come as far as `stage`, at most `limit`.
-    pub(crate) async fn reached(&self, stage: Stage, limit: Duration) -> bool {
-        let mut watching = self.stage.subscribe();
-        let waiting = watching.wait_for(|now| *now >= stage);
+    /// Waits at most `limit` until it has reached `progress`.
+    pub(crate) async fn reached(&self, progress: Progress, limit: Duration) -> bool {
+        let mut watching = self.progress.subscribe();
+        let waiting = watching.wait_for(|now| *now >= progress);
         timeout(limit, waiting).await.is_ok_and(|seen| seen.is_ok())
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// All operations that can be asked about.
+/// All operations that can be queried.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
-    entries: Mutex<Entries>,
-}
+pub(crate) struct OperationTable(Mutex<Entries>);
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -156,45 +153,42 @@ struct Entries {
     ended: VecDeque<Arc<Operation>>,
 }
 
-impl Table {
-    pub(crate) fn begin(&self, view: OperationView) -> Arc<Operation> {
+impl OperationTable {
+    pub(crate) fn start(&self, view: OperationView) -> Arc<Operation> {
         let operation = Arc::new(Operation::new(view));
-        self.lock()
+        self.0
+            .lock()
             .running
             .insert(operation.id, Arc::clone(&operation));
         operation
     }
 
-    /// Ends a running operation; one that has ended keeps its first ending.
-    pub(crate) fn end(&self, id: OperationId, ending: Ending) {
-        let mut entries = self.lock();
+    /// Ends a running operation; one that has ended keeps its first result.
+    pub(crate) fn end(&self, id: OperationId, result: OperationResult) {
+        let mut entries = self.0.lock();
         let Some(operation) = entries.running.remove(&id) else {
             return;
         };
-        operation.end(ending);
+        operation.end(result);
         entries.ended.push_back(operation);
-        while entries.ended.len() > ENDED {
+        while entries.ended.len() > ENDED_MAX {
             entries.ended.pop_front();
         }
     }
 
-    /// Forgets a running operation that never began.
+    /// Forgets a running operation that was never started.
     pub(crate) fn retract(&self, id: OperationId) {
-        self.lock().running.remove(&id);
+        self.0.lock().running.remove(&id);
     }
 
     pub(crate) fn get(&self, id: OperationId) -> Option<Arc<Operation>> {
-        let entries = self.lock();
+        let entries = self.0.lock();
         let ended = || entries.ended.iter().find(|operation| operation.id == id);
         entries.running.get(&id).or_else(ended).map(Arc::clone)
     }
 
     pub(crate) fn running(&self) -> Vec<Arc<Operation>> {
-        self.lock().running.values().map(Arc::clone).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().running.values().map(Arc::clone).collect()
     }
 }
 
@@ -224,9 +218,9 @@ mod tests {
         }
     }
 
-    fn ending(message: &str) -> Ending {
+    fn result(message: &str) -> OperationResult {
         let outcome = VerbOutcome::Done;
-        Ending {
+        OperationResult {
             outcome,
             verdict: None,
             message: message.into(),
@@ -235,26 +229,34 @@ mod tests {
     }
 
     #[test]
-    fn the_last_operations_stay_known_and_older_ones_go() {
-        let table = Table::default();
+    fn last_operations_are_kept_and_older_ones_are_dropped() {
+        let table = OperationTable::default();
         for number in 0..200 {
-            table.begin(view(number));
-            table.end(Uuid::from_u128(number), ending("done"));
+            table.start(view(number));
+            table.end(Uuid::from_u128(number), result("done"));
         }
         assert!(table.get(Uuid::from_u128(199)).is_some());
-        assert!(table.get(Uuid::from_u128(200 - ENDED as u128)).is_some());
-        assert!(table.get(Uuid::from_u128(199 - ENDED as u128)).is_none());
+        assert!(
+            table
+                .get(Uuid::from_u128(200 - ENDED_MAX as u128))
+                .is_some()
+        );
+        assert!(
+            table
+                .get(Uuid::from_u128(199 - ENDED_MAX as u128))
+                .is_none()
+        );
         assert!(table.running().is_empty());
     }
 
     #[test]
-    fn an_operation_keeps_its_last_lines_within_bounds() {
+    fn operation_keeps_its_last_lines_within_its_limits() {
         let operation = Operation::new(view(1));
         for number in 0..1000 {
             operation.push(OutputStream::Stdout, &format!("line {number}"));
         }
         let lines = operation.view().lines;
-        assert_eq!(lines.len(), LINES);
+        assert_eq!(lines.len(), OUTPUT_MAX_LINES);
         assert_eq!(lines.last().unwrap().line, "line 999");
         for _ in 0..100 {
             operation.push(OutputStream::Stdout, &"x".repeat(2000));
@@ -265,21 +267,21 @@ mod tests {
             .iter()
             .map(|line| line.line.len())
             .sum();
-        assert!(bytes <= LINE_BYTES);
+        assert!(bytes <= OUTPUT_MAX_BYTES);
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_by_the_first_ending_and_later_ones_change_nothing() {
-        let table = Table::default();
-        let operation = table.begin(view(1));
+    async fn first_result_wakes_waiting_callers_and_a_second_one_changes_nothing() {
+        let table = OperationTable::default();
+        let operation = table.start(view(1));
         assert!(
             !operation
-                .reached(Stage::Ended, Duration::from_millis(1))
+                .reached(Progress::Ended, Duration::from_millis(1))
                 .await
         );
-        table.end(operation.id, ending("first"));
-        table.end(operation.id, ending("second"));
-        assert!(operation.reached(Stage::Ended, Duration::ZERO).await);
+        table.end(operation.id, result("first"));
+        table.end(operation.id, result("second"));
+        assert!(operation.reached(Progress::Ended, Duration::ZERO).await);
         assert_eq!(operation.view().message.as_deref(), Some("first"));
     }
 }

@@ -1,4 +1,8 @@
+//! Why a command over SSH did not run to its end, in words for the operator.
+
 use std::time::Duration;
+
+use breakglass_model::EventBody;
 
 use crate::target::Endpoint;
 
@@ -7,74 +11,74 @@ use crate::target::Endpoint;
 pub enum SshError {
     /// No TCP connection.
     #[error(
-        "{endpoint} is unreachable: {cause}; check that the machine is up and the network leads there"
+        "{endpoint} is unreachable: {cause}; check that the machine is up and that the network reaches it"
     )]
     Unreachable {
-        /// What was dialled.
+        /// The other side.
         endpoint: Endpoint,
-        /// What the system said.
+        /// The system's error.
         cause: String,
-        /// Whether a kernel answers there: it refused the connection, or hung up.
+        /// Whether its kernel answered: it refused or closed the connection.
         refused: bool,
-        /// Whether something took the connection before it broke.
+        /// Whether the connection was accepted before it broke.
         greeted: bool,
     },
-    /// sshd takes no connection of this machine at the moment.
+    /// sshd refuses connections from this machine for now.
     #[error(
-        "{endpoint} lives, and its sshd refuses this machine for now: it said {said:?}{}; {}", for_how_long(*.left), shut_out(said)
+        "{endpoint} is up, but its sshd refuses this machine for now ({said:?}{}): {}", for_how_long(*.left), shut_out_remedy(said)
     )]
     ShutOut {
-        /// What was dialled.
+        /// The other side.
         endpoint: Endpoint,
-        /// Its words.
+        /// The refusal as sshd sent it.
         said: String,
-        /// How long it may last, by our own count; zero where that knows of nothing.
+        /// How long it may last, by our own count; zero if unknown.
         left: Duration,
     },
-    /// Not dialled, so that sshd does not shut this machine out.
+    /// Not dialled, so that its sshd does not shut this machine out.
     #[error(
-        "{endpoint} was not dialled: logins there failed just now, and an sshd shuts out who fails too often (PerSourcePenalties); the next try is in {} s", .left.as_secs() + 1
+        "{endpoint} was not dialled: recent logins there failed, and sshd shuts out machines that fail too often (PerSourcePenalties); the next attempt is in {} s", .left.as_secs() + 1
     )]
     HeldBack {
-        /// What was not dialled.
+        /// The endpoint.
         endpoint: Endpoint,
-        /// How long until it may be.
+        /// Time until it may be dialled.
         left: Duration,
     },
-    /// The server does not take the key.
+    /// The server refused the key.
     #[error(
-        "{endpoint} refused the key; check that its authorized_keys holds the public key and that the account is not locked"
+        "{endpoint} refused the key; check that its authorized_keys contains the public key and that the account is not locked"
     )]
     KeyRefused {
-        /// What was dialled.
+        /// The other side.
         endpoint: Endpoint,
     },
-    /// The policy is to trust pinned keys only, and none is pinned.
+    /// Only pinned keys are trusted, and none is pinned.
     #[error(
-        "{endpoint} shows the key {shown}, and no key is pinned for it; compare it on the machine itself, then add it to {file}"
+        "{endpoint} has the host key {shown}, and none is pinned for it; compare it on the machine itself, then add it to {file}"
     )]
     HostKeyUnknown {
-        /// What was dialled.
+        /// The other side.
         endpoint: Endpoint,
-        /// The fingerprint that it showed.
+        /// The fingerprint of its key.
         shown: String,
         /// The file of pinned keys.
         file: String,
     },
-    /// Another key than the pinned one.
+    /// The host key differs from the pinned one.
     #[error(
-        "{endpoint} shows the key {shown}, pinned is {pinned}: it was rebuilt, or something stands in between; compare the new key on the machine itself; if it is right, remove line {line} of {file} and pin the new one"
+        "{endpoint} has the host key {shown}, but {pinned} is pinned: the machine was rebuilt, or something intercepts the connection; compare the new key on the machine itself; if it matches, remove line {line} of {file} and pin the new key"
     )]
     HostKeyChanged {
-        /// What was dialled.
+        /// The other side.
         endpoint: Endpoint,
         /// The pinned key's fingerprint.
         pinned: Box<str>,
-        /// The fingerprint that it showed.
+        /// The fingerprint of its key.
         shown: Box<str>,
         /// The file of pinned keys.
         file: Box<str>,
-        /// The line of the pinned key in it, from 1.
+        /// The line of the pinned key in the file, from 1.
         line: usize,
     },
     /// The file of pinned keys can't be used.
@@ -88,36 +92,36 @@ pub enum SshError {
     /// No answer in time.
     #[error("{endpoint} gave no answer within {} s while {stage}; {}", .after.as_secs_f32(), .stage.advice())]
     TimedOut {
-        /// What was dialled.
+        /// The other side.
         endpoint: Endpoint,
-        /// In what.
+        /// The step that timed out.
         stage: Stage,
-        /// How long was waited.
+        /// The timeout.
         after: Duration,
     },
-    /// sshd grants few sessions on a connection (`MaxSessions`), and others had them all.
+    /// sshd allows few sessions per connection (`MaxSessions`), and other commands used all of them.
     #[error(
-        "{endpoint} answers, but its sshd grants {granted}; none got free within {} s: wait for a command to end, or raise MaxSessions there", .after.as_secs()
+        "{endpoint} answers, but its sshd allows {granted}; none became free within {} s: wait for a command to end, or raise MaxSessions there", .after.as_secs()
     )]
     Crowded {
-        /// What was asked.
+        /// The other side.
         endpoint: Endpoint,
-        /// How many sessions and connections, as part of a sentence.
+        /// What sshd allows, as part of a sentence.
         granted: String,
-        /// How long was waited.
+        /// The timeout.
         after: Duration,
     },
-    /// sshd grants no session at all.
+    /// sshd allows no session at all.
     #[error(
-        "{endpoint} takes the key and grants no session; raise MaxSessions in its sshd_config, which may be 0"
+        "{endpoint} accepts the key but allows no session; raise MaxSessions in its sshd_config, which may be 0"
     )]
     NoSession {
-        /// What was asked.
+        /// The other side.
         endpoint: Endpoint,
     },
     /// The connection broke while the command ran.
     #[error(
-        "the connection to {endpoint} broke while {command:?} ran; it may still be running there"
+        "the connection to {endpoint} broke while {command:?} was running; it may still be running there"
     )]
     Lost {
         /// The other side.
@@ -125,8 +129,8 @@ pub enum SshError {
         /// The command.
         command: String,
     },
-    /// The server does not do what was asked, or does not speak the protocol.
-    #[error("{endpoint} answers, but not as an SSH server should: {cause}; look at its sshd's log")]
+    /// The server rejects a request, or does not speak the protocol.
+    #[error("{endpoint} answers, but not like an SSH server: {cause}; check its sshd's log")]
     Protocol {
         /// The other side.
         endpoint: Endpoint,
@@ -136,8 +140,8 @@ pub enum SshError {
 }
 
 impl SshError {
-    /// The kind of failure in a word, out of a closed set.
-    pub(super) const fn word(&self) -> &'static str {
+    /// A code for the kind of failure, for metrics.
+    pub(super) const fn code(&self) -> &'static str {
         match self {
             SshError::Unreachable { .. } => "unreachable",
             SshError::ShutOut { .. } => "shut_out",
@@ -154,7 +158,24 @@ impl SshError {
         }
     }
 
-    /// Whether the command had been sent and its fate is unknown.
+    /// The log event for a changed host key; `None` for other errors.
+    pub(crate) fn host_key_event(&self) -> Option<EventBody> {
+        match self {
+            SshError::HostKeyChanged {
+                endpoint,
+                pinned,
+                shown,
+                ..
+            } => Some(EventBody::HostKeyChanged {
+                host: endpoint.to_string(),
+                pinned: pinned.to_string(),
+                shown: shown.to_string(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether the command had been sent, so that it may still be running.
     pub(crate) const fn while_running(&self) -> bool {
         matches!(
             self,
@@ -174,19 +195,18 @@ fn for_how_long(left: Duration) -> String {
     }
 }
 
-/// What to do about an sshd that said this.
-fn shut_out(said: &str) -> &'static str {
-    match said.contains("MaxStartups") {
-        true => {
-            "too many logins are under way there: try again, or raise MaxStartups in its sshd_config"
-        }
-        false => {
-            "OpenSSH 9.8 and newer does so for up to 10 min after failed logins from an address              (PerSourcePenalties): wait, or put this machine's address into PerSourcePenaltyExemptList              in its sshd_config"
-        }
+/// What to do about the refusal.
+fn shut_out_remedy(refusal: &str) -> &'static str {
+    if refusal.contains("MaxStartups") {
+        "too many logins are in progress there; try again, or raise MaxStartups in its sshd_config"
+    } else {
+        "OpenSSH 9.8 and newer does so for up to 10 min after failed logins from an address \
+         (PerSourcePenalties); wait, or add this machine's address to PerSourcePenaltyExemptList in \
+         its sshd_config"
     }
 }
 
-/// How far a connection had come.
+/// A step of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Opening the TCP connection.
@@ -195,18 +215,18 @@ pub enum Stage {
     Greeting,
     /// Waiting for the answer to the key.
     Authenticating,
-    /// Waiting for a channel on a connection that stood.
+    /// Waiting for a channel on an open connection.
     Opening,
-    /// The command runs.
+    /// Running the command.
     Running,
 }
 
 impl Stage {
     const fn advice(self) -> &'static str {
         match self {
-            Stage::Connecting => "the machine is down, or a firewall swallows the packets",
+            Stage::Connecting => "the machine is down, or a firewall drops the packets",
             Stage::Greeting | Stage::Authenticating | Stage::Opening => {
-                "its kernel takes connections, but sshd does not answer: the machine is stalled or overloaded"
+                "its kernel accepts connections, but sshd does not answer: the machine is stalled or overloaded"
             }
             Stage::Running => "the command may still be running there",
         }
@@ -216,9 +236,9 @@ impl Stage {
 impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Stage::Connecting => "being dialled",
-            Stage::Greeting => "greeting",
-            Stage::Authenticating => "looking at the key",
+            Stage::Connecting => "connecting",
+            Stage::Greeting => "exchanging keys",
+            Stage::Authenticating => "checking the key",
             Stage::Opening => "opening a channel",
             Stage::Running => "running the command",
         })

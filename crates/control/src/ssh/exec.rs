@@ -1,118 +1,149 @@
-//! One command over a warm connection.
+//! Runs one command over a warm connection.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_model::OutputStream;
 use russh::client::Msg;
-use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
-use tokio::sync::Notify;
-use tokio::time::timeout;
+use russh::{Channel, ChannelWriteHalf};
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::channel::{ChannelEnd, read_output};
 use super::dial::Connection;
 use super::error::{SshError, Stage};
-use super::frame::{Framed, Script};
-use super::lanes::Lanes;
-use super::pool::{Link, NoChannel, Urgency};
+use super::framed::{Framed, Script};
+use super::pool::ConnectionPool;
+use super::warm::{OpenFailure, Priority, WarmConnection};
+use crate::lines::OutputLines;
 
-/// Longest wait for a channel on a connection that stands; after it the connection counts as dead.
-const OPEN_LIMIT: Duration = Duration::from_secs(4);
-/// Longest wait for the goodbye of a channel that is given up.
-const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-/// `SSH_EXTENDED_DATA_STDERR` of RFC 4254.
-pub(super) const STDERR: u32 = 1;
+/// Timeout for opening a channel on a connection; after it the connection counts as dead.
+const CHANNEL_OPEN_TIMEOUT: Duration = Duration::from_secs(4);
+/// Timeout for closing the channel of an abandoned command.
+const CHANNEL_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
-    /// With this exit code.
-    Code(u32),
-    /// By a signal, or without saying how.
-    Abnormal,
-}
-
-/// What takes a command's lines. It is called between two reads of the channel, so it must not
+/// Receives a command's lines. It is called between two reads of the channel, so it must not
 /// wait: an unread channel would stall every other one of its connection.
-pub(crate) type Sink<'a> = &'a mut (dyn FnMut(OutputStream, &str) + Send);
+pub(crate) type LineSink<'a> = &'a mut (dyn FnMut(OutputStream, &str) + Send);
 
-/// What takes a command's bytes as they come; otherwise like [`Sink`].
-pub(crate) type RawSink<'a> = &'a mut (dyn FnMut(OutputStream, &[u8]) + Send);
+/// Receives a command's output as it arrives, until it breaks; like [`LineSink`], it must not wait.
+pub(crate) type ByteSink<'a> = &'a mut (dyn FnMut(OutputStream, &[u8]) -> ControlFlow<()> + Send);
 
-/// What to run, and how.
+/// A command to run on the other side.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Order<'a> {
+pub(crate) struct RemoteCommand<'a> {
     pub(crate) command: &'a str,
-    pub(crate) deadline: Duration,
-    pub(crate) urgency: Urgency,
+    /// For all of it, from opening the channel to the exit status.
+    pub(crate) timeout: Duration,
+    pub(crate) priority: Priority,
 }
 
-impl Lanes {
-    /// Runs a script of the login shell's account like [`Lanes::exec`], and hears what stands between
-    /// its marks. It is over when the end mark is read: a process that does not die may hold the
-    /// channel open for longer.
+impl ConnectionPool {
+    /// Runs one command like [`ConnectionPool::exec_bytes`] and passes on its output line by line, with
+    /// control characters made visible.
+    pub(crate) async fn exec(
+        &self,
+        command: RemoteCommand<'_>,
+        sink: LineSink<'_>,
+    ) -> Result<Option<u32>, SshError> {
+        let mut lines = OutputLines::default();
+        let exit = self
+            .exec_bytes(command, &mut |stream, bytes| {
+                lines.push(stream, bytes, &mut *sink);
+                ControlFlow::Continue(())
+            })
+            .await;
+        lines.finish(sink);
+        exit
+    }
+
+    /// Runs `script` through the account's login shell. Returns as soon as the end marker is read: a process
+    /// that does not die can keep the channel open for longer.
     pub(crate) async fn exec_framed(
         &self,
         script: Script,
-        deadline: Duration,
-        urgency: Urgency,
-    ) -> Result<(Exit, Framed), SshError> {
-        let framed = Mutex::new(Framed::default());
-        let command = lock(&framed).command(script);
-        let ended = Notify::new();
-        let exit = {
-            let order = Order {
-                command: &command,
-                deadline,
-                urgency,
-            };
-            let mut hear = |stream, line: &str| {
-                let mut framed = lock(&framed);
-                framed.hear(stream, line);
-                if framed.is_over() {
-                    ended.notify_one();
-                }
-            };
-            let running = self.exec(order, &mut hear);
-            tokio::select! {
-                exit = running => exit,
-                () = ended.notified() => Ok(Exit::Code(0)),
-            }
+        timeout: Duration,
+        priority: Priority,
+    ) -> Result<(Option<u32>, Framed), SshError> {
+        let mut framed = Framed::default();
+        let command = framed.command(script);
+        let command = RemoteCommand {
+            command: &command,
+            timeout,
+            priority,
         };
-        let framed = framed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok((exit?, framed))
+        let exit = self
+            .exec_bytes(command, &mut |stream, bytes| framed.push(stream, bytes))
+            .await?;
+        framed.finish();
+        Ok((exit, framed))
+    }
+
+    /// Runs one command to its end or its timeout and returns its exit code; `None` if a signal ended it or
+    /// the sink had enough. Dropping the future closes the channel.
+    ///
+    /// A warm connection that proves dead when the channel is opened is replaced once, at once:
+    /// until then the command has not been sent.
+    pub(crate) async fn exec_bytes(
+        &self,
+        command: RemoteCommand<'_>,
+        sink: ByteSink<'_>,
+    ) -> Result<Option<u32>, SshError> {
+        let RemoteCommand {
+            command,
+            timeout,
+            priority,
+        } = command;
+        let deadline = Instant::now() + timeout;
+        let timed_out = |stage| SshError::TimedOut {
+            endpoint: self.endpoint.clone(),
+            stage,
+            after: timeout,
+        };
+        let session = timeout_at(deadline, self.open(priority, deadline, timeout))
+            .await
+            .unwrap_or_else(|_| {
+                Err(self
+                    .crowded(priority, timeout)
+                    .unwrap_or_else(|| timed_out(Stage::Opening)))
+            })?;
+        let running = session.connection.run(session.channel, command, sink);
+        timeout_at(deadline, running)
+            .await
+            .map_err(|_| timed_out(Stage::Running))?
     }
 }
 
-impl Link {
-    pub(super) async fn open_on(
+impl WarmConnection {
+    pub(super) async fn open_channel(
         &self,
         connection: &Arc<Connection>,
-    ) -> Result<Channel<Msg>, NoChannel> {
-        let endpoint = || self.endpoint.clone();
-        let error = match timeout(OPEN_LIMIT, connection.channel_open_session()).await {
+    ) -> Result<Channel<Msg>, OpenFailure> {
+        let endpoint = self.endpoint.clone();
+        let error = match timeout(CHANNEL_OPEN_TIMEOUT, connection.channel_open_session()).await {
             Ok(Ok(channel)) => return Ok(channel),
-            Ok(Err(russh::Error::ChannelOpenFailure(_))) => return Err(NoChannel::Full),
+            Ok(Err(russh::Error::ChannelOpenFailure(_))) => return Err(OpenFailure::SessionLimit),
             Ok(Err(error)) => SshError::Protocol {
-                endpoint: endpoint(),
+                endpoint,
                 cause: error.to_string(),
             },
             Err(_) => SshError::TimedOut {
-                endpoint: endpoint(),
+                endpoint,
                 stage: Stage::Opening,
-                after: OPEN_LIMIT,
+                after: CHANNEL_OPEN_TIMEOUT,
             },
         };
         self.forget(connection).await;
-        Err(NoChannel::Broken(error))
+        Err(OpenFailure::ConnectionLost(error))
     }
 
-    /// Runs `command` in a fresh session to its end.
-    pub(super) async fn run(
+    /// Runs `command` in a new session to its end.
+    async fn run(
         &self,
         channel: Channel<Msg>,
         command: &str,
-        sink: RawSink<'_>,
-    ) -> Result<Exit, SshError> {
+        sink: ByteSink<'_>,
+    ) -> Result<Option<u32>, SshError> {
         let (mut reading, writing) = channel.split();
         let mut writing = CloseOnDrop(Some(writing));
         let lost = || SshError::Lost {
@@ -121,49 +152,25 @@ impl Link {
         };
         if let Some(channel) = &writing.0 {
             channel.exec(true, command).await.map_err(|_| lost())?;
-            // Nothing is ever typed in; a command that reads its input sees its end.
+            // Nothing is ever sent to it: a command that reads its input sees the end.
             channel.eof().await.map_err(|_| lost())?;
         }
-        let exit = read_to_end(&mut reading, sink).await;
-        writing.0 = None;
-        match exit {
-            Ended::With(exit) => Ok(exit),
-            Ended::Refused => Err(SshError::Protocol {
+        match read_output(&mut reading, sink).await {
+            ChannelEnd::Exited(code) => {
+                writing.0 = None;
+                Ok(code)
+            }
+            ChannelEnd::Stopped => Ok(None),
+            ChannelEnd::Rejected => Err(SshError::Protocol {
                 endpoint: self.endpoint.clone(),
                 cause: "it does not run commands for this account".to_owned(),
             }),
-            Ended::Silently => Err(lost()),
+            ChannelEnd::Closed => Err(lost()),
         }
     }
 }
 
-enum Ended {
-    With(Exit),
-    Refused,
-    Silently,
-}
-
-/// Reads until the channel is gone: the exit status is not the last message.
-async fn read_to_end(reading: &mut ChannelReadHalf, sink: RawSink<'_>) -> Ended {
-    let mut ended = Ended::Silently;
-    while let Some(message) = reading.wait().await {
-        match message {
-            ChannelMsg::Data { data } => sink(OutputStream::Stdout, &data),
-            ChannelMsg::ExtendedData { data, ext: STDERR } => sink(OutputStream::Stderr, &data),
-            ChannelMsg::ExitStatus { exit_status } => ended = Ended::With(Exit::Code(exit_status)),
-            ChannelMsg::ExitSignal { .. } => ended = Ended::With(Exit::Abnormal),
-            ChannelMsg::Failure => ended = Ended::Refused,
-            _ => {}
-        }
-    }
-    ended
-}
-
-fn lock(framed: &Mutex<Framed>) -> MutexGuard<'_, Framed> {
-    framed.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Closes the channel of a command that nobody waits for any more.
+/// Closes the channel of a command that was abandoned.
 struct CloseOnDrop(Option<ChannelWriteHalf<Msg>>);
 
 impl Drop for CloseOnDrop {
@@ -172,7 +179,7 @@ impl Drop for CloseOnDrop {
         else {
             return;
         };
-        // Bounded by its own limit, so it needs no other owner.
-        runtime.spawn(async move { timeout(CLOSE_LIMIT, channel.close()).await });
+        // Bounded by its own timeout, so it needs no other owner.
+        runtime.spawn(async move { timeout(CHANNEL_CLOSE_TIMEOUT, channel.close()).await });
     }
 }

@@ -1,36 +1,35 @@
-//! Which key a host may show. The pins are an OpenSSH `known_hosts` file, so that `ssh`,
-//! `ssh-keyscan` and people work with the same file.
+//! Decides whether to trust a host key. Pinned keys are in an OpenSSH `known_hosts` file, so that `ssh`,
+//! `ssh-keyscan` and operators can use the same file.
 
+use parking_lot::Mutex;
+use russh::keys::known_hosts::known_host_keys_path;
+use russh::keys::{Algorithm, HashAlg, PublicKey};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-
-use russh::keys::known_hosts::known_host_keys_path;
-use russh::keys::{Algorithm, HashAlg, PublicKey};
 
 use super::error::SshError;
 use crate::target::Endpoint;
 
-/// What is done about a host's key.
+/// Which host keys are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostKeyPolicy {
-    /// Only keys in the file.
+    /// Only the keys in the file.
     Pin,
-    /// The first key seen is written to the file and pinned from then on.
+    /// The first key of a host is written to the file and pinned from then on.
     TrustFirst,
-    /// Any key: whoever stands in between is let in.
+    /// Any key: anyone who intercepts the connection is trusted.
     AcceptAny,
 }
 
-/// The pins, shared by all connections.
+/// The pinned keys, shared by all connections.
 #[derive(Debug)]
 pub(crate) struct HostKeys {
     policy: HostKeyPolicy,
     file: PathBuf,
-    /// Held while the file is read and written, so that two first sights don't both learn.
-    writing: Mutex<()>,
+    /// Locked while the file is read and written, so that two first connections don't both pin.
+    file_lock: Mutex<()>,
 }
 
 impl HostKeys {
@@ -38,17 +37,17 @@ impl HostKeys {
         HostKeys {
             policy,
             file,
-            writing: Mutex::new(()),
+            file_lock: Mutex::new(()),
         }
     }
 
-    /// Lets `shown` pass, or says why not. A key of another algorithm than the pinned one is a
-    /// changed key, never a first sight: else whoever stands in between would offer that.
+    /// Whether to trust `shown`. A key of another algorithm than the pinned one is a changed key, not
+    /// a first one: otherwise an attacker in between could offer such a key.
     pub(crate) fn check(&self, endpoint: &Endpoint, shown: &PublicKey) -> Result<(), SshError> {
         if self.policy == HostKeyPolicy::AcceptAny {
             return Ok(());
         }
-        let _guard = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = self.file_lock.lock();
         let pinned = self.pinned(endpoint)?;
         if pinned
             .iter()
@@ -66,8 +65,8 @@ impl HostKeys {
                 line: *line,
             }),
             (None, HostKeyPolicy::TrustFirst) => self
-                .learn(endpoint, shown)
-                .map_err(|error| self.broken(&error)),
+                .pin(endpoint, shown)
+                .map_err(|error| self.file_error(&error)),
             (None, _) => Err(SshError::HostKeyUnknown {
                 endpoint: endpoint.clone(),
                 shown: fingerprint(shown),
@@ -76,8 +75,8 @@ impl HostKeys {
         }
     }
 
-    /// The algorithms of the pinned keys: asked for first, so that a host with several keys
-    /// shows the one that can be compared.
+    /// The algorithms of the pinned keys. They are requested first, so that a host with several keys
+    /// presents the one that can be compared.
     pub(crate) fn algorithms(&self, endpoint: &Endpoint) -> Vec<Algorithm> {
         let pinned = self.pinned(endpoint).unwrap_or_default();
         pinned.iter().map(|(_, key)| key.algorithm()).collect()
@@ -87,22 +86,22 @@ impl HostKeys {
     fn pinned(&self, endpoint: &Endpoint) -> Result<Vec<(usize, PublicKey)>, SshError> {
         match fs::metadata(&self.file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(self.broken(&error)),
+            Err(error) => return Err(self.file_error(&error)),
             Ok(_) => {}
         }
         known_host_keys_path(&endpoint.host, endpoint.port, &self.file)
-            .map_err(|error| self.broken(&error))
+            .map_err(|error| self.file_error(&error))
     }
 
-    fn learn(&self, endpoint: &Endpoint, key: &PublicKey) -> io::Result<()> {
+    fn pin(&self, endpoint: &Endpoint, key: &PublicKey) -> io::Result<()> {
         let name = known_hosts_name(endpoint);
         let key = key.to_openssh().map_err(io::Error::other)?;
         if let Some(dir) = self.file.parent() {
             fs::create_dir_all(dir)?;
         }
-        let unfinished =
+        let lacks_newline =
             fs::read(&self.file).is_ok_and(|text| !text.ends_with(b"\n") && !text.is_empty());
-        let newline = if unfinished { "\n" } else { "" };
+        let newline = if lacks_newline { "\n" } else { "" };
         let mut file = fs::OpenOptions::new()
             .append(true)
             .create(true)
@@ -112,7 +111,7 @@ impl HostKeys {
         file.sync_all()
     }
 
-    fn broken(&self, cause: &dyn std::fmt::Display) -> SshError {
+    fn file_error(&self, cause: &dyn std::fmt::Display) -> SshError {
         SshError::HostKeyFile {
             file: self.file.display().to_string(),
             cause: cause.to_string(),
@@ -120,7 +119,7 @@ impl HostKeys {
     }
 }
 
-/// An endpoint's name as OpenSSH writes it: the port only where it is not 22.
+/// An endpoint's name as OpenSSH writes it: with the port only if it is not 22.
 #[must_use]
 pub fn known_hosts_name(endpoint: &Endpoint) -> String {
     match endpoint.port {
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn pin_refuses_a_host_without_a_pinned_key_and_writes_nothing() {
+    fn pin_policy_refuses_an_unpinned_host_and_writes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("known_hosts");
         let keys = HostKeys::new(HostKeyPolicy::Pin, file.clone());
@@ -175,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn trust_first_learns_once_and_pins_from_then_on() {
+    fn trust_first_pins_the_first_key_of_each_port() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("deep/known_hosts");
         let keys = HostKeys::new(HostKeyPolicy::TrustFirst, file.clone());
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_another_algorithm_is_a_changed_key_and_the_error_says_what_to_do() {
+    fn key_of_another_algorithm_is_a_changed_key_with_a_remedy() {
         let dir = tempfile::tempdir().unwrap();
         let keys = HostKeys::new(HostKeyPolicy::TrustFirst, dir.path().join("known_hosts"));
         let (pinned, shown) = (key(), ecdsa());
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_last_newline_is_not_garbled_by_learning() {
+    fn file_without_a_final_newline_stays_valid_after_pinning() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("known_hosts");
         let first = key();
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_garbled_file_refuses_instead_of_learning() {
+    fn invalid_file_is_an_error_and_pins_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("known_hosts");
         fs::write(&file, "192.0.2.1 ssh-ed25519 notbase64!\n").unwrap();

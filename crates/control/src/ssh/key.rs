@@ -1,3 +1,5 @@
+//! Reads, makes and writes the private key.
+
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -20,15 +22,15 @@ pub enum KeyError {
     },
     /// The key has a passphrase.
     #[error(
-        "the private key {path} has a passphrase, and nobody is there to type it; make one without: ssh-keygen -t ed25519 -N '' -f {path}"
+        "the private key {path} has a passphrase, which a server can't type; make a key without one: ssh-keygen -t ed25519 -N '' -f {path}"
     )]
     Encrypted {
         /// The file.
         path: String,
     },
-    /// Not a private key, or of a kind that is not supported.
+    /// Not a private key, or one of an unsupported kind.
     #[error(
-        "{path} holds no usable private key ({cause}); an Ed25519 key in OpenSSH's format is wanted: ssh-keygen -t ed25519 -N '' -f {path}"
+        "{path} contains no usable private key ({cause}); make an Ed25519 key in OpenSSH's format: ssh-keygen -t ed25519 -N '' -f {path}"
     )]
     Unusable {
         /// The file.
@@ -41,7 +43,7 @@ pub enum KeyError {
 /// Reads a private key in OpenSSH's format.
 ///
 /// # Errors
-/// When the file can't be read, has a passphrase, or holds no supported key.
+/// When the file can't be read, has a passphrase, or contains no supported key.
 pub fn load_key(path: &Path) -> Result<PrivateKey, KeyError> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|source| KeyError::Unreadable {
@@ -58,12 +60,12 @@ pub fn load_key(path: &Path) -> Result<PrivateKey, KeyError> {
         Err(error) => return Err(unusable(&error)),
     };
     if key.algorithm().is_rsa() {
-        return Err(unusable(&"RSA is not built in"));
+        return Err(unusable(&"RSA keys are not supported"));
     }
     Ok(key)
 }
 
-/// What is wrong with the file's mode, as a sentence; `None` when its owner alone can read it.
+/// A warning if others than its owner can read the file.
 #[must_use]
 pub fn key_warning(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.mode() & 0o777;
@@ -76,7 +78,7 @@ pub fn key_warning(path: &Path) -> Option<String> {
 /// A new Ed25519 key.
 ///
 /// # Errors
-/// When the system gives no random bytes.
+/// When the system provides no random bytes.
 pub fn generate_key() -> io::Result<PrivateKey> {
     let mut seed = [0u8; Ed25519Keypair::BYTE_SIZE / 2];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
@@ -106,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_written_key_reads_back_and_is_private() {
+    fn written_key_reads_back_and_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         let key = generate_key().unwrap();
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_can_read_is_warned_about() {
+    fn key_that_others_can_read_gets_a_warning() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         write_key(&generate_key().unwrap(), &path).unwrap();
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_with_a_passphrase_says_how_to_make_one_without() {
+    fn error_for_a_key_with_a_passphrase_names_the_command_for_one_without() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         let made = std::process::Command::new("ssh-keygen")
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_and_a_file_that_is_no_key_are_told_apart() {
+    fn missing_file_and_invalid_key_are_different_errors() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         assert!(matches!(load_key(&path), Err(KeyError::Unreadable { .. })));

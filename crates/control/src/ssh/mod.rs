@@ -1,77 +1,83 @@
-//! The SSH client: one warm, watched connection per endpoint.
+//! The SSH client: warm, shared connections to guests and hosts.
 //!
 //! ```text
-//! lanes ─┬─ pool (warm connection, re-dialled) ── dial (TCP, host key, authentication)
-//!        └─ exec                                   └─ host_keys (known_hosts, policy)
-//! upstream ── lanes of the agent's own, apart from everybody else's
-//! probe ── dial: a connection of its own, for trials
-//! penalty: how often may be dialled in vain before an sshd shuts this machine out
+//! exec ── pool (connections to one endpoint) ── warm (one connection, re-dialled) ── dial ── host_keys
+//!   └── channel (reads the output)
+//! upstream ── a pool for the agent's commands alone
+//! probe ── dial: a connection of its own
+//! penalty: how many logins may fail before an sshd shuts this machine out
 //! ```
-//! The client library stalls a whole connection while one of its channels is not read. So
-//! channels never leave `exec`, whose loop always reads and whose sinks never wait.
+//! The client library stalls a whole connection while one of its channels is not read. So `exec` never hands
+//! out its channels: it always reads them, and its sinks never wait.
 
+pub mod channel;
 mod dial;
-mod dials;
+mod dial_metrics;
 pub(crate) mod error;
 pub(crate) mod exec;
-mod frame;
+mod framed;
 mod host_keys;
 mod key;
-pub(crate) mod lanes;
 mod penalty;
 pub(crate) mod pool;
 mod probe;
 mod session;
 pub(crate) mod upstream;
+pub(crate) mod warm;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use dials::Dials;
+pub use dial_metrics::DialMetrics;
 pub use error::SshError;
-pub use frame::{Framed, Script};
+pub use framed::{Framed, Script};
 pub(crate) use host_keys::HostKeys;
 pub use host_keys::{HostKeyPolicy, known_hosts_name};
 pub use key::{KeyError, generate_key, key_warning, load_key, write_key};
-pub use lanes::OpenSession;
-pub use probe::{Answer, Probe};
+pub use pool::OpenSession;
+pub use probe::{CommandOutput, Probe};
 pub use russh::keys::{PrivateKey, PublicKey};
 pub use session::Session;
-pub use upstream::{Marks, Upstream};
+pub use upstream::{MarkSupport, Upstream};
 
-/// How guest and host are reached.
+/// Settings for connections to guests and hosts.
 #[derive(Debug, Clone)]
 pub struct SshOptions {
     /// The one key.
     pub key: Arc<PrivateKey>,
-    /// What is done about a host's key.
+    /// Which host keys are accepted.
     pub host_keys: HostKeyPolicy,
-    /// Where host keys are pinned, in OpenSSH's format.
+    /// The file of pinned host keys, in OpenSSH's format.
     pub known_hosts: PathBuf,
-    /// Longest wait for a connection that is ready to run commands.
+    /// Timeout for a connection that is ready to run commands.
     pub connect_timeout: Duration,
-    /// How often a quiet connection is probed; three unanswered probes end it.
+    /// Interval of keepalive messages on a quiet connection; three unanswered ones end it.
     pub keepalive: Duration,
-    /// What counts the dials.
-    pub dials: Dials,
+    /// Counts the dials.
+    pub metrics: DialMetrics,
 }
 
 impl SshOptions {
-    /// Pinned host keys from `known_hosts`, 10 s to connect, a probe every 5 s.
+    /// Default of [`SshOptions::connect_timeout`], in the configuration too.
+    pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// Default of [`SshOptions::keepalive`], in the configuration too.
+    pub const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(5);
+
+    /// Accepts host keys pinned in `known_hosts` only, with the default times.
     #[must_use]
     pub fn new(key: Arc<PrivateKey>, known_hosts: impl Into<PathBuf>) -> SshOptions {
         SshOptions {
             key,
             host_keys: HostKeyPolicy::Pin,
             known_hosts: known_hosts.into(),
-            connect_timeout: Duration::from_secs(10),
-            keepalive: Duration::from_secs(5),
-            dials: Dials::of(&[]),
+            connect_timeout: SshOptions::DEFAULT_CONNECT_TIMEOUT,
+            keepalive: SshOptions::DEFAULT_KEEPALIVE,
+            metrics: DialMetrics::new(&[]),
         }
     }
 
-    pub(crate) fn pins(&self) -> Arc<HostKeys> {
+    pub(crate) fn host_keys(&self) -> Arc<HostKeys> {
         Arc::new(HostKeys::new(self.host_keys, self.known_hosts.clone()))
     }
 }

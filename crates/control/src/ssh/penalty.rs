@@ -1,96 +1,97 @@
-//! How much patience an sshd has left with this machine.
+//! Avoids being shut out by an sshd after failed logins.
 //!
-//! OpenSSH 9.8 and newer counts, by address, what it does not like (`PerSourcePenalties`, on unless it is
-//! turned off): a connection that ends with a refused login costs 5 s, one that ends without a login 1 s.
-//! What it costs adds up and runs off with time; once more than 15 s are outstanding, every connection from
-//! that address is refused until they have run off, 10 minutes at the most. So what we cost is counted here
-//! by the same rules, and what can wait does, well before that. People never wait.
+//! OpenSSH 9.8 and newer keeps a penalty per source address (`PerSourcePenalties`, on by default): a refused
+//! login adds 5 s, a connection that ends without a login adds 1 s. Penalties add up and expire with time; if
+//! more than 15 s are outstanding, sshd refuses every connection from that address until they have expired, at
+//! most 10 minutes. We count our own penalties by the same rules: watchers and probes wait well before that
+//! limit, operators never wait.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::error::{SshError, Stage};
 use crate::target::Endpoint;
 
-/// What costs most of all that we may do.
-const WORST: Duration = Duration::from_secs(5);
-/// A connection that ends before its login.
+/// Penalty for a refused login, the highest.
+const REFUSED_LOGIN: Duration = Duration::from_secs(5);
+/// Penalty for a connection that ends before its login.
 const NO_LOGIN: Duration = Duration::from_secs(1);
-/// What a server adds up at the most.
-const MOST: Duration = Duration::from_secs(600);
-/// Beyond this much it shuts us out.
+/// Maximum outstanding penalty at a server.
+const PENALTY_MAX: Duration = Duration::from_secs(600);
+/// A server refuses connections above this penalty.
 #[cfg(test)]
-const LIMIT: Duration = Duration::from_secs(15);
-/// What those that can wait leave outstanding at the most: it keeps a failure in hand for a person.
-const PATIENT: Duration = Duration::from_secs(9);
-/// Servers that are remembered: far more than are configured.
-const SERVERS: usize = 256;
+const REFUSE_ABOVE: Duration = Duration::from_secs(15);
+/// Maximum outstanding penalty that watchers and probes cause: it leaves an operator one failed login.
+const BACKGROUND_MAX: Duration = Duration::from_secs(9);
+/// Maximum number of servers to track; far more than are configured.
+const SERVERS_MAX: usize = 256;
 
-/// What is outstanding at one server.
+/// The penalty at one server.
 #[derive(Debug, Clone, Copy, Default)]
-struct Account {
-    until: Option<Instant>,
+struct Penalty {
+    expires: Option<Instant>,
 }
 
-impl Account {
+impl Penalty {
     fn outstanding(self, now: Instant) -> Duration {
-        let left = self.until.map(|until| until.saturating_duration_since(now));
-        left.unwrap_or_default()
+        let expires = self.expires.unwrap_or(now);
+        expires.saturating_duration_since(now)
     }
 
-    fn charge(&mut self, cost: Duration, now: Instant) {
+    fn add(&mut self, cost: Duration, now: Instant) {
         if !cost.is_zero() {
-            self.until = Some(now + (self.outstanding(now) + cost).min(MOST));
+            self.expires = Some(now + (self.outstanding(now) + cost).min(PENALTY_MAX));
         }
     }
 
-    /// How long to wait, so that whatever becomes of one more dial stays within `PATIENT`.
+    /// Time to wait before one more dial, so that even a refused login stays within `BACKGROUND_MAX`.
     fn wait(self, now: Instant) -> Duration {
-        (self.outstanding(now) + WORST).saturating_sub(PATIENT)
+        (self.outstanding(now) + REFUSED_LOGIN).saturating_sub(BACKGROUND_MAX)
     }
 }
 
-/// All accounts of this process: whoever dials, the server sees one address.
-static ACCOUNTS: LazyLock<Mutex<HashMap<(String, u16), Account>>> = LazyLock::new(Mutex::default);
+/// The penalties of the whole process: a server sees all its connections from one address.
+static PENALTIES: LazyLock<Mutex<HashMap<(String, u16), Penalty>>> = LazyLock::new(Mutex::default);
 
-fn with<T>(endpoint: &Endpoint, work: impl FnOnce(&mut Account) -> T) -> T {
-    let mut accounts = ACCOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
-    if accounts.len() >= SERVERS {
-        let now = Instant::now();
-        accounts.retain(|_, account| !account.outstanding(now).is_zero());
+fn with_penalty<T>(endpoint: &Endpoint, work: impl FnOnce(&mut Penalty, Instant) -> T) -> T {
+    let now = Instant::now();
+    let mut penalties = PENALTIES.lock();
+    if penalties.len() >= SERVERS_MAX {
+        penalties.retain(|_, penalty| !penalty.outstanding(now).is_zero());
     }
     let server = (endpoint.host.clone(), endpoint.port);
-    work(accounts.entry(server).or_default())
+    work(penalties.entry(server).or_default(), now)
 }
 
-/// How long who can wait has to wait before dialling `endpoint`.
+/// Time that watchers and probes must wait before dialling `endpoint`.
 pub(super) fn wait(endpoint: &Endpoint) -> Duration {
-    with(endpoint, |account| account.wait(Instant::now()))
+    with_penalty(endpoint, |penalty, now| penalty.wait(now))
 }
 
-/// What is outstanding at `endpoint`, by our own count.
+/// The penalty outstanding at `endpoint`, by our own count.
 pub(super) fn outstanding(endpoint: &Endpoint) -> Duration {
-    with(endpoint, |account| account.outstanding(Instant::now()))
+    with_penalty(endpoint, |penalty, now| penalty.outstanding(now))
 }
 
-/// Notes how a dial ended.
-pub(super) fn note(endpoint: &Endpoint, failed: Option<&SshError>) {
-    let cost = failed.map_or(Duration::ZERO, cost);
-    with(endpoint, |account| account.charge(cost, Instant::now()));
+/// Records the result of a dial.
+pub(super) fn record(endpoint: &Endpoint, error: Option<&SshError>) {
+    let cost = error.map_or(Duration::ZERO, cost);
+    with_penalty(endpoint, |penalty, now| penalty.add(cost, now));
 }
 
-/// What a failed dial costs at the worst.
+/// The highest penalty that a failed dial can cause.
 fn cost(error: &SshError) -> Duration {
     match error {
         SshError::KeyRefused { .. }
         | SshError::TimedOut {
             stage: Stage::Authenticating,
             ..
-        } => WORST,
-        // Refused before sshd began with it, or never there.
+        } => REFUSED_LOGIN,
+        // sshd refused it at once, or never saw it.
         SshError::ShutOut { .. }
         | SshError::HeldBack { .. }
         | SshError::TimedOut {
@@ -108,66 +109,66 @@ mod tests {
 
     use super::*;
 
-    /// The server's side, as sshd_config(5) tells it.
+    /// The server's side, as sshd_config(5) describes it.
     #[derive(Default)]
     struct Server {
         until: f64,
-        shut: bool,
+        refuses: bool,
     }
 
     impl Server {
-        /// Whether the connection at `now` is taken; if so it costs `cost`.
-        fn takes(&mut self, now: f64, cost: f64) -> bool {
+        /// Whether the connection at `now` is accepted; if so it costs `cost`.
+        fn accepts(&mut self, now: f64, cost: f64) -> bool {
             if self.until <= now {
-                (self.until, self.shut) = (now, false);
+                (self.until, self.refuses) = (now, false);
             }
-            if self.shut {
+            if self.refuses {
                 return false;
             }
-            self.until = (self.until + cost).min(now + MOST.as_secs_f64());
-            self.shut = self.until - now > LIMIT.as_secs_f64();
+            self.until = (self.until + cost).min(now + PENALTY_MAX.as_secs_f64());
+            self.refuses = self.until - now > REFUSE_ABOVE.as_secs_f64();
             true
         }
     }
 
     proptest! {
-        /// However often those try that can wait, and whatever becomes of it, nobody is shut out; not even
-        /// with a person's wrong key on top of it.
+        /// Whatever happens to the dials of watchers, this machine is never shut out, even if an
+        /// operator's key is refused in addition.
         #[test]
-        fn those_that_can_wait_never_have_us_shut_out(
+        fn watchers_never_get_this_machine_shut_out(
             tries in prop::collection::vec((0..4_000_u64, 0..3_usize), 1..200),
-            person in 0..200_usize,
+            operator in 0..200_usize,
         ) {
             let start = Instant::now();
-            let (mut now, mut account, mut server) = (start, Account::default(), Server::default());
+            let (mut now, mut penalty, mut server) = (start, Penalty::default(), Server::default());
             for (at, (pause, result)) in tries.into_iter().enumerate() {
                 now += Duration::from_millis(pause);
-                let is_person = at == person;
-                if !is_person && !account.wait(now).is_zero() {
+                let is_operator = at == operator;
+                if !is_operator && !penalty.wait(now).is_zero() {
                     continue;
                 }
-                let cost = if is_person { WORST } else { [Duration::ZERO, NO_LOGIN, WORST][result] };
+                let cost = if is_operator { REFUSED_LOGIN } else { [Duration::ZERO, NO_LOGIN, REFUSED_LOGIN][result] };
                 let elapsed = (now - start).as_secs_f64();
-                prop_assert!(server.takes(elapsed, cost.as_secs_f64()));
-                account.charge(cost, now);
+                prop_assert!(server.accepts(elapsed, cost.as_secs_f64()));
+                penalty.add(cost, now);
             }
-            prop_assert!(!server.shut);
+            prop_assert!(!server.refuses);
         }
     }
 
     #[test]
-    fn who_has_waited_as_long_as_told_may_dial() {
+    fn dial_is_allowed_after_the_wait() {
         let now = Instant::now();
-        let mut account = Account::default();
-        assert_eq!(account.wait(now), Duration::ZERO);
-        account.charge(WORST, now);
-        let wait = account.wait(now);
+        let mut penalty = Penalty::default();
+        assert_eq!(penalty.wait(now), Duration::ZERO);
+        penalty.add(REFUSED_LOGIN, now);
+        let wait = penalty.wait(now);
         assert_eq!(wait, Duration::from_secs(1));
-        assert_eq!(account.wait(now + wait), Duration::ZERO);
+        assert_eq!(penalty.wait(now + wait), Duration::ZERO);
         for _ in 0..1000 {
-            account.charge(WORST, now);
+            penalty.add(REFUSED_LOGIN, now);
         }
-        assert_eq!(account.outstanding(now), MOST);
-        assert_eq!(account.outstanding(now + MOST), Duration::ZERO);
+        assert_eq!(penalty.outstanding(now), PENALTY_MAX);
+        assert_eq!(penalty.outstanding(now + PENALTY_MAX), Duration::ZERO);
     }
 }

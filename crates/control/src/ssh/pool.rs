@@ -1,276 +1,233 @@
-//! One warm connection per endpoint.
+//! The warm connections to one endpoint: as many as its sshd makes necessary.
+//!
+//! sshd allows a number of sessions per connection (`MaxSessions`), usually ten. If it allows fewer, which is
+//! learned when it refuses one, the pool opens more connections, up to a maximum; after that a caller waits for
+//! the first session that ends. The last connections are reserved by priority:
 //!
 //! ```text
-//!            dial ok                     broken, or a channel does not open
-//!   cold ──────────────▶ warm ─────────────────────────────▶ cold
-//!    │ dial failed                                            ▲
-//!    └──▶ cooling (1, 2, 4 … 15 s) ──────────────────────────┘
+//!   few sessions:  │ 1 │ 2 │ … │ n-1 │  n  │ n+1 │
+//!   Background     └───────────────┘
+//!   Interactive    └─────────────────────┘
+//!   Critical       └───────────────────────────┘
 //! ```
-//! Cooling holds back the watchers only. A person's verb always dials at once; but one that
-//! waited while another's dial failed takes that answer instead of dialling again.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::select_all;
+use parking_lot::Mutex;
 use russh::Channel;
 use russh::client::Msg;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
 
 use super::SshOptions;
-use super::dial::{Connection, dial};
-use super::error::SshError;
+use super::error::{SshError, Stage};
 use super::host_keys::HostKeys;
-use super::penalty;
+use super::warm::{Priority, SESSIONS_PER_CONNECTION_MAX, WarmConnection};
 use crate::target::Endpoint;
 
-/// sshd grants 10 sessions per connection (`MaxSessions`); two are left for its slow goodbyes.
-pub(super) const SESSIONS: usize = 8;
-/// How long sshd may take to be done with a session that has ended before it grants the next one.
-pub(super) const GOODBYE: Duration = Duration::from_secs(1);
-/// Between two requests meanwhile.
-pub(super) const AGAIN: Duration = Duration::from_millis(50);
-/// Longest pause between two dials of a watcher.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-
-/// Whether a dial may wait for the pause after a failed one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Urgency {
-    /// A person waits: dial at once.
-    Now,
-    /// A watcher: while cooling, the last error is the answer.
-    Patient,
-    /// Like [`Urgency::Now`], with a connection that is kept for it: a verb that changes, and what ends
-    /// the agent's commands.
-    First,
+/// Maximum number of connections in a pool.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PoolSize {
+    /// While sshd allows the usual number of sessions.
+    pub(crate) normal: usize,
+    /// If sshd allows few sessions per connection.
+    pub(crate) few_sessions: usize,
 }
 
-/// Why there is no channel.
-pub(super) enum NoChannel {
-    /// sshd grants no further session on this connection, which lives on.
-    Full,
-    /// The connection is of no use any more.
-    Broken(SshError),
-}
+/// The pool that operators and watchers share.
+pub(crate) const OPERATOR_POOL: PoolSize = PoolSize {
+    normal: 1,
+    few_sessions: 4,
+};
 
-/// The way to one endpoint.
-pub(crate) struct Link {
+/// The warm connections to one endpoint.
+pub(crate) struct ConnectionPool {
     pub(crate) endpoint: Endpoint,
-    sessions: Arc<Semaphore>,
-    /// How many sessions sshd grants on a connection, as far as is known.
-    granted: AtomicUsize,
     options: Arc<SshOptions>,
     host_keys: Arc<HostKeys>,
-    slot: Mutex<Slot>,
+    size: PoolSize,
+    connections: Mutex<Vec<Arc<WarmConnection>>>,
 }
 
-#[derive(Default)]
-struct Slot {
-    connection: Option<Arc<Connection>>,
-    failure: Option<Failure>,
+/// An open session, and the capacity that it uses.
+pub struct OpenSession {
+    /// The channel.
+    pub channel: Channel<Msg>,
+    pub(super) connection: Arc<WarmConnection>,
+    pub(crate) _capacity: OwnedSemaphorePermit,
 }
 
-struct Failure {
-    error: SshError,
-    at: Instant,
-    pause: Duration,
+enum Capacity {
+    On(Arc<WarmConnection>, OwnedSemaphorePermit),
+    /// All of these are full.
+    None(Vec<Arc<WarmConnection>>),
 }
 
-impl Link {
-    /// On each of its connections sshd grants `granted` sessions, as far as is known.
+impl ConnectionPool {
     pub(crate) fn new(
         endpoint: Endpoint,
         options: Arc<SshOptions>,
         host_keys: Arc<HostKeys>,
-        granted: usize,
-    ) -> Link {
-        let slot = Mutex::default();
-        Link {
+        size: PoolSize,
+    ) -> ConnectionPool {
+        ConnectionPool {
             endpoint,
-            sessions: Arc::new(Semaphore::new(granted)),
-            granted: AtomicUsize::new(granted),
             options,
             host_keys,
-            slot,
+            size,
+            connections: Mutex::default(),
         }
     }
 
-    /// How many sessions sshd grants on its connection, as far as is known.
-    pub(super) fn granted(&self) -> usize {
-        self.granted.load(Ordering::Relaxed)
+    /// A pool for operators on its own, outside any server.
+    pub(crate) fn standalone(endpoint: Endpoint, options: SshOptions) -> ConnectionPool {
+        let host_keys = options.host_keys();
+        ConnectionPool::new(endpoint, Arc::new(options), host_keys, OPERATOR_POOL)
     }
 
-    /// Room for one more session, if there is some.
-    pub(super) fn try_room(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.sessions).try_acquire_owned().ok()
-    }
-
-    /// Waits for room for one more session.
-    pub(super) async fn wait_for_room(&self) -> OwnedSemaphorePermit {
-        match Arc::clone(&self.sessions).acquire_owned().await {
-            Ok(room) => room,
-            // It is never closed.
-            Err(_) => std::future::pending().await,
+    /// Dials the first connection, so that the first command need not wait for it.
+    pub(crate) async fn warm(&self) -> Result<(), SshError> {
+        match self.capacity(Priority::Interactive) {
+            Capacity::On(connection, _capacity) => {
+                connection.get(Priority::Interactive).await.map(drop)
+            }
+            Capacity::None(_) => Ok(()),
         }
     }
 
-    /// A session that nothing was asked of yet, on a connection that is dialled anew where it proves
-    /// dead. None where sshd grants fewer sessions than was thought and others have them: then `room` is
-    /// gone, and so much has been learned.
-    pub(super) async fn open(
+    /// A new session. Waits for capacity until `capacity_deadline`, and then at most `timeout` for the session.
+    pub(crate) async fn open(
         &self,
-        urgency: Urgency,
-        room: OwnedSemaphorePermit,
-    ) -> Result<Option<(Channel<Msg>, OwnedSemaphorePermit)>, SshError> {
-        let mut fresh = false;
-        let mut ending = Instant::now() + GOODBYE;
+        priority: Priority,
+        capacity_deadline: Instant,
+        timeout: Duration,
+    ) -> Result<OpenSession, SshError> {
+        let started = Instant::now();
         loop {
-            let connection = self.connection(urgency).await?;
-            match self.open_on(&connection).await {
-                Ok(channel) => return Ok(Some((channel, room))),
-                Err(NoChannel::Broken(error)) if fresh => return Err(error),
-                Err(NoChannel::Broken(error)) => {
-                    tracing::debug!(endpoint = %self.endpoint, %error, "dialling again");
-                    fresh = true;
-                }
-                Err(NoChannel::Full) if self.others_have_sessions() => {
-                    self.learn(room);
-                    return Ok(None);
-                }
-                Err(NoChannel::Full) if Instant::now() < ending => tokio::time::sleep(AGAIN).await,
-                Err(NoChannel::Full) if fresh => {
-                    return Err(SshError::NoSession {
-                        endpoint: self.endpoint.clone(),
-                    });
-                }
-                // What ran there holds on to its session, and has it for itself from now on.
-                Err(NoChannel::Full) => {
-                    self.forget(&connection).await;
-                    fresh = true;
-                    ending = Instant::now() + GOODBYE;
-                }
+            let (connection, capacity) = match self.capacity(priority) {
+                Capacity::On(connection, capacity) => (connection, capacity),
+                Capacity::None(full) => timeout_at(capacity_deadline, first_free(full))
+                    .await
+                    .map_err(|_| self.crowded_error(started.elapsed()))?,
+            };
+            let opening = connection.open(priority, capacity);
+            let opened = timeout_at(Instant::now() + timeout, opening).await;
+            let opened = opened.map_err(|_| SshError::TimedOut {
+                endpoint: self.endpoint.clone(),
+                stage: Stage::Opening,
+                after: timeout,
+            })?;
+            // Without a channel the connection has learned that it allows fewer sessions: try again.
+            if let Some((channel, _capacity)) = opened? {
+                return Ok(OpenSession {
+                    channel,
+                    connection,
+                    _capacity,
+                });
             }
         }
     }
 
-    fn others_have_sessions(&self) -> bool {
-        self.granted() - self.sessions.available_permits().min(self.granted()) > 1
+    /// [`SshError::Crowded`], if no connection has capacity now.
+    pub(super) fn crowded(&self, priority: Priority, after: Duration) -> Option<SshError> {
+        match self.capacity(priority) {
+            Capacity::On(..) => None,
+            Capacity::None(_) => Some(self.crowded_error(after)),
+        }
     }
 
-    /// No more sessions than are in use now, but for the one that was refused.
-    fn learn(&self, room: OwnedSemaphorePermit) {
-        let unused = self.sessions.forget_permits(SESSIONS);
-        room.forget();
-        self.granted.fetch_sub(unused + 1, Ordering::Relaxed);
-        let granted = self.granted();
-        tracing::info!(endpoint = %self.endpoint, granted, "sshd grants few sessions on a connection");
+    fn crowded_error(&self, after: Duration) -> SshError {
+        SshError::Crowded {
+            endpoint: self.endpoint.clone(),
+            granted: describe_sessions(&self.connections.lock()),
+            after,
+        }
     }
 
-    /// The warm connection, or a new one. Callers at the same time share one dial.
-    pub(crate) async fn connection(&self, urgency: Urgency) -> Result<Arc<Connection>, SshError> {
-        let asked = Instant::now();
-        let mut slot = self.slot.lock().await;
-        if let Some(connection) = slot.connection.as_ref().filter(|warm| !warm.is_closed()) {
-            return Ok(Arc::clone(connection));
-        }
-        slot.connection = None;
-        if let Some(error) = slot.standing_answer(asked, urgency) {
-            return Err(error);
-        }
-        let left = penalty::wait(&self.endpoint);
-        if urgency == Urgency::Patient && !left.is_zero() {
-            let endpoint = self.endpoint.clone();
-            let last = slot.failure.as_ref().map(|failure| failure.error.clone());
-            return Err(last.unwrap_or(SshError::HeldBack { endpoint, left }));
-        }
-        match dial(&self.endpoint, &self.options, &self.host_keys).await {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
-                *slot = Slot {
-                    connection: Some(Arc::clone(&connection)),
-                    failure: None,
-                };
-                Ok(connection)
-            }
-            Err(error) => {
-                slot.fail(error.clone());
-                Err(error)
+    /// Capacity on the first connection that has some, or on a new one.
+    fn capacity(&self, priority: Priority) -> Capacity {
+        let mut connections = self.connections.lock();
+        let sessions = sessions_per_connection(&connections);
+        let few = sessions < SESSIONS_PER_CONNECTION_MAX;
+        let max = self.size.max(few, priority);
+        let usable = connections.iter().take(max);
+        for connection in usable.clone() {
+            if let Some(capacity) = connection.try_acquire() {
+                return Capacity::On(Arc::clone(connection), capacity);
             }
         }
-    }
-
-    /// Drops `dead`, unless somebody has already put another in its place.
-    pub(crate) async fn forget(&self, dead: &Arc<Connection>) {
-        let mut slot = self.slot.lock().await;
-        slot.connection.take_if(|warm| Arc::ptr_eq(warm, dead));
+        if connections.len() >= max {
+            return Capacity::None(usable.cloned().collect());
+        }
+        let new = Arc::new(WarmConnection::new(
+            self.endpoint.clone(),
+            Arc::clone(&self.options),
+            Arc::clone(&self.host_keys),
+            sessions,
+        ));
+        connections.push(Arc::clone(&new));
+        match new.try_acquire() {
+            Some(capacity) => Capacity::On(new, capacity),
+            None => Capacity::None(vec![new]),
+        }
     }
 }
 
-impl Slot {
-    fn standing_answer(&self, asked: Instant, urgency: Urgency) -> Option<SshError> {
-        let failure = self.failure.as_ref()?;
-        let fresh = failure.at >= asked;
-        let cooling = urgency == Urgency::Patient && failure.at.elapsed() < failure.pause;
-        (fresh || cooling).then(|| failure.error.clone())
+impl PoolSize {
+    fn max(self, few_sessions: bool, priority: Priority) -> usize {
+        let max = if few_sessions {
+            self.few_sessions
+        } else {
+            self.normal
+        };
+        match priority {
+            Priority::Background if few_sessions => max - 1,
+            Priority::Background | Priority::Interactive => max,
+            Priority::Critical => max + 1,
+        }
     }
+}
 
-    fn fail(&mut self, error: SshError) {
-        let pause = self
-            .failure
-            .as_ref()
-            .map_or(Duration::from_secs(1), |last| last.pause * 2);
-        let pause = pause.min(LONGEST_PAUSE);
-        self.failure = Some(Failure {
-            error,
-            at: Instant::now(),
-            pause,
-        });
-    }
+/// Waits for the first of `full` that has capacity; each serves its callers in their order.
+async fn first_free(full: Vec<Arc<WarmConnection>>) -> (Arc<WarmConnection>, OwnedSemaphorePermit) {
+    let waiting = full.into_iter().map(|connection| {
+        Box::pin(async move {
+            let capacity = connection.acquire().await;
+            (connection, capacity)
+        })
+    });
+    select_all(waiting).await.0
+}
+
+fn sessions_per_connection(connections: &[Arc<WarmConnection>]) -> usize {
+    let sessions = connections.iter().map(|connection| connection.sessions());
+    sessions.min().unwrap_or(SESSIONS_PER_CONNECTION_MAX)
+}
+
+/// Part of a sentence: what sshd allows, and how many connections are in use.
+fn describe_sessions(connections: &[Arc<WarmConnection>]) -> String {
+    let sessions = match sessions_per_connection(connections) {
+        1 => "1 session at a time".to_owned(),
+        sessions => format!("{sessions} sessions"),
+    };
+    let count = connections.len();
+    format!("{sessions} per connection, and {count} connections are in use")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn error() -> SshError {
-        let endpoint = Endpoint {
-            host: "192.0.2.1".into(),
-            port: 22,
-            user: "root".into(),
-        };
-        SshError::KeyRefused { endpoint }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_pause_doubles_up_to_its_limit() {
-        let mut slot = Slot::default();
-        let mut pauses = Vec::new();
-        for _ in 0..6 {
-            slot.fail(error());
-            pauses.push(slot.failure.as_ref().unwrap().pause.as_secs());
+    #[test]
+    fn operators_and_power_verbs_have_connections_that_lower_priorities_never_use() {
+        let max = |few, priority| OPERATOR_POOL.max(few, priority);
+        for few in [false, true] {
+            assert!(max(few, Priority::Critical) > max(few, Priority::Interactive));
+            assert!(max(few, Priority::Background) >= 1);
         }
-        assert_eq!(pauses, [1, 2, 4, 8, 15, 15]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_pause_holds_back_a_watcher_and_never_a_person() {
-        let mut slot = Slot::default();
-        slot.fail(error());
-        tokio::time::advance(Duration::from_millis(500)).await;
-        let now = Instant::now();
-        assert_eq!(slot.standing_answer(now, Urgency::Patient), Some(error()));
-        assert_eq!(slot.standing_answer(now, Urgency::Now), None);
-        tokio::time::advance(Duration::from_millis(600)).await;
-        assert_eq!(slot.standing_answer(Instant::now(), Urgency::Patient), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waited_while_a_dial_failed_takes_its_answer() {
-        let mut slot = Slot::default();
-        let asked = Instant::now();
-        tokio::time::advance(Duration::from_secs(1)).await;
-        slot.fail(error());
-        assert_eq!(slot.standing_answer(asked, Urgency::Now), Some(error()));
+        assert!(max(true, Priority::Interactive) > max(true, Priority::Background));
+        assert_eq!(max(false, Priority::Interactive), 1);
     }
 }

@@ -1,7 +1,8 @@
-//! A connection of its own, to try what ought to work and what ought to be refused. Nothing of it is
-//! shared with operations or watchers, so a trial can't disturb them.
+//! A connection of its own, to try what should work and what should be refused. It shares nothing with
+//! operations or watchers, so a probe can't disturb them.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use breakglass_model::{OutputStream, visible};
@@ -11,68 +12,69 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::SshOptions;
+use super::channel::{ChannelEnd, read_output};
 use super::dial::{Connection, dial};
 use super::error::{SshError, Stage};
-use super::exec::STDERR;
-use super::frame::{Framed, Script};
+use super::framed::{Framed, Script};
 use super::penalty;
-use super::pool::{AGAIN, GOODBYE};
+use super::warm::{SESSION_RELEASE_TIMEOUT, SESSION_RETRY_INTERVAL};
 use crate::target::Endpoint;
-use crate::text::Lines;
 
-/// Bytes kept of each stream of an answer.
-const KEPT: usize = 4096;
-/// Longest wait before a dial: two failures have run off by then.
-const HELD_BACK: Duration = Duration::from_secs(10);
-/// Loopback of the other side.
-const THERE: &str = "127.0.0.1";
+/// Maximum bytes kept of each output stream.
+const OUTPUT_MAX_BYTES: usize = 4096;
+/// Longest wait before a dial, so that it can't get this machine shut out: two failed logins expire by then.
+const DIAL_WAIT_MAX: Duration = Duration::from_secs(10);
+const REMOTE_LOOPBACK: &str = "127.0.0.1";
 
-/// One endpoint, entered with the key.
+/// One endpoint, logged in to with the key.
 pub struct Probe {
     connection: Connection,
     endpoint: Endpoint,
-    limit: Duration,
-    /// One session at a time: sshd may grant no more (`MaxSessions`), and one that it refuses for that
-    /// would pass for one that it refuses for good.
-    turn: Mutex<()>,
+    timeout: Duration,
+    /// One session at a time: sshd may allow no more (`MaxSessions`), and a session refused for that reason
+    /// would look like one that is always refused.
+    session: Mutex<()>,
 }
 
-/// What came of a command or a shell.
+/// The result of a command or a shell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
+pub struct CommandOutput {
     /// The exit code, if there was one.
     pub code: Option<u32>,
     /// The first 4 KiB of standard output.
     pub stdout: String,
     /// The first 4 KiB of standard error.
     pub stderr: String,
-    /// Whether the server did not even begin it.
+    /// Whether the server refused to start it.
     pub denied: bool,
 }
 
 impl Probe {
-    /// Connects; each trial after that may take `limit`. Where logins have failed just now, it waits until
-    /// one more failure does not have this machine shut out.
+    /// Connects; each request after that takes at most `timeout`. After failed logins it waits until one
+    /// more failure can't get this machine shut out.
     ///
     /// # Errors
     /// Why there is no connection.
     pub async fn dial(
         endpoint: &Endpoint,
         options: &SshOptions,
-        limit: Duration,
+        timeout: Duration,
     ) -> Result<Probe, SshError> {
-        let left = penalty::wait(endpoint);
-        if left > HELD_BACK {
+        let wait = penalty::wait(endpoint);
+        if wait > DIAL_WAIT_MAX {
             let endpoint = endpoint.clone();
-            return Err(SshError::HeldBack { endpoint, left });
+            return Err(SshError::HeldBack {
+                endpoint,
+                left: wait,
+            });
         }
-        sleep(left).await;
-        let connection = dial(endpoint, options, &options.pins()).await?;
+        sleep(wait).await;
+        let connection = dial(endpoint, options, &options.host_keys()).await?;
         Ok(Probe {
             connection,
             endpoint: endpoint.clone(),
-            limit,
-            turn: Mutex::default(),
+            timeout,
+            session: Mutex::default(),
         })
     }
 
@@ -80,55 +82,61 @@ impl Probe {
     ///
     /// # Errors
     /// When it did not end in time, or the connection broke.
-    pub async fn run(&self, command: &str) -> Result<Answer, SshError> {
-        self.run_for(command, self.limit).await
+    pub async fn run(&self, command: &str) -> Result<CommandOutput, SshError> {
+        self.run_for(command, self.timeout).await
     }
 
-    /// Like [`Probe::run`], with a limit of its own.
+    /// Like [`Probe::run`], with a timeout of its own.
     ///
     /// # Errors
     /// Like [`Probe::run`].
-    pub async fn run_for(&self, command: &str, limit: Duration) -> Result<Answer, SshError> {
-        let _turn = self.turn.lock().await;
-        self.within(limit, async {
-            let channel = self.session().await?;
+    pub async fn run_for(
+        &self,
+        command: &str,
+        timeout: Duration,
+    ) -> Result<CommandOutput, SshError> {
+        let _session = self.session.lock().await;
+        self.within(timeout, async {
+            let channel = self.open_session().await?;
             channel.exec(true, command).await?;
-            // What does not read may be gone by then.
+            // A command that does not read its input may have ended already.
             let _ = channel.eof().await;
             Ok(read(channel).await)
         })
         .await
     }
 
-    /// Runs `script` and hears what stands between its marks. The login shell's exit code comes with
-    /// it, if it had one, and whether the server did not even begin it.
+    /// Runs `script` and returns its output between the markers, and the login shell's exit code.
     ///
     /// # Errors
     /// Like [`Probe::run`].
-    pub async fn framed(&self, script: Script) -> Result<(Framed, Answer), SshError> {
-        let _turn = self.turn.lock().await;
-        self.within(self.limit, async {
+    pub async fn framed(&self, script: Script) -> Result<(Framed, CommandOutput), SshError> {
+        let _session = self.session.lock().await;
+        self.within(self.timeout, async {
             let mut framed = Framed::default();
-            let channel = self.session().await?;
+            let channel = self.open_session().await?;
             channel.exec(true, framed.command(script)).await?;
-            // What does not read may be gone by then.
             let _ = channel.eof().await;
-            let answer = hear(channel, &mut framed).await;
-            Ok((framed, answer))
+            let mut output = CommandOutput::default();
+            let (mut reading, _writing) = channel.split();
+            let end = read_output(&mut reading, |stream, bytes| framed.push(stream, bytes)).await;
+            output.set_end(end);
+            framed.finish();
+            Ok((framed, output))
         })
         .await
     }
 
-    /// Asks for a login shell and types `text` into it.
+    /// Requests a login shell and types `text` into it.
     ///
     /// # Errors
     /// Like [`Probe::run`].
-    pub async fn shell(&self, text: &str) -> Result<Answer, SshError> {
-        let _turn = self.turn.lock().await;
-        self.within(self.limit, async {
-            let channel = self.session().await?;
+    pub async fn shell(&self, text: &str) -> Result<CommandOutput, SshError> {
+        let _session = self.session.lock().await;
+        self.within(self.timeout, async {
+            let channel = self.open_session().await?;
             channel.request_shell(true).await?;
-            // What does not read may be gone before it is written.
+            // A shell that does not read may have ended before the text is sent.
             let typed = channel.data_bytes(text.as_bytes().to_vec()).await;
             if typed.is_ok() {
                 let _ = channel.eof().await;
@@ -138,14 +146,14 @@ impl Probe {
         .await
     }
 
-    /// Whether a terminal is given.
+    /// Whether the server provides a terminal.
     ///
     /// # Errors
     /// Like [`Probe::run`].
     pub async fn terminal(&self) -> Result<bool, SshError> {
-        let _turn = self.turn.lock().await;
-        self.within(self.limit, async {
-            let mut channel = self.session().await?;
+        let _session = self.session.lock().await;
+        self.within(self.timeout, async {
+            let mut channel = self.open_session().await?;
             channel.request_pty(true, "dumb", 80, 24, 0, 0, &[]).await?;
             let granted = loop {
                 match channel.wait().await {
@@ -161,18 +169,20 @@ impl Probe {
         .await
     }
 
-    /// Whether a connection is made from there to its own SSH port.
+    /// Whether the server forwards a connection: to its own SSH port.
     ///
     /// # Errors
     /// Like [`Probe::run`].
     pub async fn forwards(&self) -> Result<bool, SshError> {
         let port = u32::from(self.endpoint.port);
-        self.within(self.limit, async {
-            match self
-                .connection
-                .channel_open_direct_tcpip(THERE, port, THERE, 0)
-                .await
-            {
+        self.within(self.timeout, async {
+            let opening = self.connection.channel_open_direct_tcpip(
+                REMOTE_LOOPBACK,
+                port,
+                REMOTE_LOOPBACK,
+                0,
+            );
+            match opening.await {
                 Ok(_) => Ok(true),
                 Err(Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed)) => Ok(true),
                 Err(Error::ChannelOpenFailure(_)) => Ok(false),
@@ -182,16 +192,19 @@ impl Probe {
         .await
     }
 
-    /// Whether a port is opened there for us; if so it is closed again.
+    /// Whether the server opens a listening port for us; it is closed again.
     ///
     /// # Errors
     /// Like [`Probe::run`].
     pub async fn listens(&self) -> Result<bool, SshError> {
-        self.within(self.limit, async {
-            match self.connection.tcpip_forward(THERE, 0).await {
+        self.within(self.timeout, async {
+            match self.connection.tcpip_forward(REMOTE_LOOPBACK, 0).await {
                 Ok(port) => {
                     // It ends with the connection in any case.
-                    let _ = self.connection.cancel_tcpip_forward(THERE, port).await;
+                    let _ = self
+                        .connection
+                        .cancel_tcpip_forward(REMOTE_LOOPBACK, port)
+                        .await;
                     Ok(true)
                 }
                 Err(Error::RequestDenied) => Ok(false),
@@ -201,12 +214,14 @@ impl Probe {
         .await
     }
 
-    /// A session; sshd may not be done yet with the one before.
-    async fn session(&self) -> Result<Channel<Msg>, Error> {
-        let end = Instant::now() + GOODBYE;
+    /// Opens a session; sshd may not have released the previous one yet.
+    async fn open_session(&self) -> Result<Channel<Msg>, Error> {
+        let deadline = Instant::now() + SESSION_RELEASE_TIMEOUT;
         loop {
             match self.connection.channel_open_session().await {
-                Err(Error::ChannelOpenFailure(_)) if Instant::now() < end => sleep(AGAIN).await,
+                Err(Error::ChannelOpenFailure(_)) if Instant::now() < deadline => {
+                    sleep(SESSION_RETRY_INTERVAL).await;
+                }
                 opened => return opened,
             }
         }
@@ -215,9 +230,9 @@ impl Probe {
     async fn within<T>(
         &self,
         limit: Duration,
-        trial: impl Future<Output = Result<T, Error>>,
+        request: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, SshError> {
-        match timeout(limit, trial).await {
+        match timeout(limit, request).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(SshError::Protocol {
                 endpoint: self.endpoint.clone(),
@@ -232,59 +247,40 @@ impl Probe {
     }
 }
 
-/// Reads until the channel is gone; keeps the beginnings.
-async fn read(mut channel: Channel<Msg>) -> Answer {
-    let (mut stdout, mut stderr, mut answer) = (Vec::new(), Vec::new(), Answer::default());
-    while let Some(message) = channel.wait().await {
-        match message {
-            ChannelMsg::Data { data } => keep(&mut stdout, &data),
-            ChannelMsg::ExtendedData { data, ext: STDERR } => keep(&mut stderr, &data),
-            ChannelMsg::ExitStatus { exit_status } => answer.code = Some(exit_status),
-            ChannelMsg::Failure => {
-                answer.denied = true;
-                break;
-            }
-            _ => {}
+impl CommandOutput {
+    fn set_end(&mut self, end: ChannelEnd) {
+        match end {
+            ChannelEnd::Exited(code) => self.code = code,
+            ChannelEnd::Rejected => self.denied = true,
+            ChannelEnd::Stopped | ChannelEnd::Closed => {}
         }
     }
-    answer.stdout = lines(&stdout);
-    answer.stderr = lines(&stderr);
-    answer
 }
 
-/// Reads until the script is over or the channel is gone.
-async fn hear(mut channel: Channel<Msg>, framed: &mut Framed) -> Answer {
-    let (mut stdout, mut stderr, mut answer) =
-        (Lines::default(), Lines::default(), Answer::default());
-    while let Some(message) = channel.wait().await {
-        match message {
-            ChannelMsg::Data { data } => {
-                stdout.push(&data, &mut |line| framed.hear(OutputStream::Stdout, line));
-            }
-            ChannelMsg::ExtendedData { data, ext: STDERR } => {
-                stderr.push(&data, &mut |line| framed.hear(OutputStream::Stderr, line));
-            }
-            ChannelMsg::ExitStatus { exit_status } => answer.code = Some(exit_status),
-            ChannelMsg::Failure => answer.denied = true,
-            _ => {}
-        }
-        if framed.is_over() || answer.denied {
-            break;
-        }
-    }
-    stdout.finish(&mut |line| framed.hear(OutputStream::Stdout, line));
-    stderr.finish(&mut |line| framed.hear(OutputStream::Stderr, line));
-    answer
+/// Reads until the channel is closed; keeps the first bytes of each stream.
+async fn read(channel: Channel<Msg>) -> CommandOutput {
+    let mut stdout = Vec::new();
+    let mut stderr = Vec::new();
+    let mut output = CommandOutput::default();
+    let (mut reading, _writing) = channel.split();
+    let end = read_output(&mut reading, |stream, bytes| {
+        let kept = match stream {
+            OutputStream::Stdout => &mut stdout,
+            OutputStream::Stderr => &mut stderr,
+        };
+        let room = OUTPUT_MAX_BYTES - kept.len();
+        kept.extend_from_slice(&bytes[..room.min(bytes.len())]);
+        ControlFlow::Continue(())
+    })
+    .await;
+    output.set_end(end);
+    output.stdout = visible_lines(&stdout);
+    output.stderr = visible_lines(&stderr);
+    output
 }
 
-fn keep(kept: &mut Vec<u8>, more: &[u8]) {
-    let room = (KEPT - kept.len()).min(more.len());
-    kept.extend_from_slice(&more[..room]);
-}
-
-/// The lines, made harmless.
-fn lines(bytes: &[u8]) -> String {
+fn visible_lines(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let harmless: Vec<_> = text.lines().map(visible).collect();
-    harmless.join("\n")
+    let lines: Vec<_> = text.lines().map(visible).collect();
+    lines.join("\n")
 }

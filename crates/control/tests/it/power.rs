@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::common::{Bench, LIMIT, operator, until};
-use breakglass_control::{CloseRefusal, IdempotencyKey, NoPicture, OperationView, Refusal};
+use breakglass_control::{
+    CloseRefusal, IdempotencyKey, NoPicture, OperationRequest, OperationView, Refusal,
+};
 use breakglass_log::{Log, Options};
 use breakglass_model::{Actor, EventBody, IncidentId, OutputStream, VerbOutcome};
 use breakglass_rig::gate::GateHost;
@@ -11,7 +13,7 @@ use breakglass_verbs::Verb;
 use futures_util::FutureExt as _;
 
 #[tokio::test]
-async fn status_tells_the_verdict_and_changes_nothing() {
+async fn status_reports_the_verdict_and_changes_nothing() {
     let bench = Bench::running();
     let before = bench.host.qemu();
     let view = bench.verb(Verb::Status).await;
@@ -62,7 +64,7 @@ async fn forensics_stream_their_lines_into_the_incident() {
 }
 
 #[tokio::test]
-async fn a_stopped_guest_is_started_and_a_failing_tool_is_a_failure() {
+async fn stopped_guest_is_started_and_a_failing_tool_is_a_failure() {
     let bench = Bench::with(GateHost::stopped);
     assert_eq!(
         bench.verb(Verb::Start).await.outcome,
@@ -82,14 +84,14 @@ async fn a_stopped_guest_is_started_and_a_failing_tool_is_a_failure() {
 }
 
 #[tokio::test]
-async fn of_two_presses_at_once_one_runs_and_the_other_learns_which() {
+async fn of_two_concurrent_verbs_one_runs_and_the_other_is_told_which() {
     let bench = Bench::running();
     let press = |name: &str, verb| {
         let permit = bench
             .control
             .permit(&Actor::Operator(name.into()), "devvm", verb)
             .unwrap();
-        bench.control.submit(permit, None, None)
+        bench.control.submit(OperationRequest::new(permit))
     };
     let (one, other) = tokio::join!(press("ada", Verb::Cycle), press("bob", Verb::Stop));
     let running = one.unwrap().operation;
@@ -134,11 +136,13 @@ async fn status_answers_while_a_mutating_verb_hangs() {
 }
 
 #[tokio::test]
-async fn the_same_key_runs_once_and_another_request_under_it_is_refused() {
+async fn same_key_runs_once_and_another_request_under_it_is_refused() {
     let bench = Bench::running();
     let press = |verb, key: &str| {
-        let key = IdempotencyKey::new(key).unwrap();
-        bench.control.submit(bench.permit(verb), None, Some(key))
+        bench.control.submit(OperationRequest {
+            key: Some(IdempotencyKey::new(key).unwrap()),
+            ..bench.request(verb)
+        })
     };
     let (one, other) = tokio::join!(press(Verb::Cycle, "k1"), press(Verb::Cycle, "k1"));
     let (one, other) = (one.unwrap(), other.unwrap());
@@ -159,20 +163,26 @@ async fn the_same_key_runs_once_and_another_request_under_it_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_is_honoured_by_the_next_life_of_the_server() {
+async fn key_is_honoured_after_a_server_restart() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("record.db");
-    let key = || Some(IdempotencyKey::new("k1").unwrap());
+    let request = |bench: &Bench, verb| OperationRequest {
+        key: Some(IdempotencyKey::new("k1").unwrap()),
+        ..bench.request(verb)
+    };
     let first = {
         let bench = Bench::over(GateHost::running, Log::open(Options::at(&file)));
-        let permit = bench.permit(Verb::Cycle);
-        let accepted = bench.control.submit(permit, None, key()).await.unwrap();
+        let accepted = bench
+            .control
+            .submit(request(&bench, Verb::Cycle))
+            .await
+            .unwrap();
         bench.ended(accepted.operation).await;
         bench.log.shutdown();
         accepted.operation
     };
     let bench = Bench::over(GateHost::running, Log::open(Options::at(&file)));
-    let press = |verb| bench.control.submit(bench.permit(verb), None, key());
+    let press = |verb| bench.control.submit(request(&bench, verb));
     let replayed = press(Verb::Cycle).await.unwrap();
     assert_eq!((replayed.operation, replayed.replayed), (first, true));
     let reused = press(Verb::Stop).await;
@@ -184,10 +194,9 @@ async fn a_key_is_honoured_by_the_next_life_of_the_server() {
 }
 
 #[tokio::test]
-async fn a_verb_goes_on_when_its_caller_leaves() {
+async fn verb_continues_after_its_caller_disconnects() {
     let bench = Bench::running();
-    let permit = bench.permit(Verb::Cycle);
-    let submit = bench.control.submit(permit, None, None);
+    let submit = bench.control.submit(bench.request(Verb::Cycle));
     // Polled once, then dropped, as by a client that hung up.
     assert!(submit.now_or_never().is_none());
     let running = until("the verb runs", || bench.control.running("devvm")).await;
@@ -198,7 +207,7 @@ async fn a_verb_goes_on_when_its_caller_leaves() {
 }
 
 #[tokio::test]
-async fn an_incident_is_not_closed_while_a_verb_writes_into_it() {
+async fn incident_is_not_closed_while_a_verb_is_recorded_in_it() {
     let bench = Bench::running();
     bench.host.set("held-stop", "");
     let accepted = bench.begin(Verb::Cycle).await;
@@ -226,13 +235,16 @@ async fn until_closed(bench: &Bench, incident: IncidentId) {
 }
 
 #[tokio::test]
-async fn a_verb_for_an_incident_that_was_just_closed_goes_into_another() {
+async fn verb_for_a_closed_incident_is_recorded_in_another() {
     let bench = Bench::running();
     let first = bench.verb(Verb::Status).await.incident.unwrap();
     until_closed(&bench, first).await;
     let accepted = bench
         .control
-        .submit(bench.permit(Verb::Status), Some(first), None)
+        .submit(OperationRequest {
+            incident: Some(first),
+            ..bench.request(Verb::Status)
+        })
         .await
         .unwrap();
     let second = accepted.incident.unwrap();
@@ -241,7 +253,7 @@ async fn a_verb_for_an_incident_that_was_just_closed_goes_into_another() {
 }
 
 #[tokio::test]
-async fn an_unreachable_host_is_said_to_be_and_named() {
+async fn unreachable_host_is_named_in_the_result() {
     let mut bench = Bench::running();
     bench.host.sshd.kill();
     let view = bench.verb(Verb::Status).await;
@@ -254,7 +266,7 @@ async fn an_unreachable_host_is_said_to_be_and_named() {
 }
 
 #[tokio::test]
-async fn a_changed_host_key_refuses_the_verb_and_becomes_an_event() {
+async fn changed_host_key_prevents_the_verb_and_is_recorded() {
     let mut bench = Bench::running();
     let first = bench.verb(Verb::Status).await;
     bench.host.sshd.restart_with_another_key();
@@ -271,7 +283,7 @@ async fn a_changed_host_key_refuses_the_verb_and_becomes_an_event() {
 }
 
 #[tokio::test]
-async fn the_gate_refuses_what_goes_around_the_typed_interface() {
+async fn gate_refuses_lines_that_are_not_verbs() {
     let bench = Bench::running();
     for line in [
         "cycle; id",
@@ -301,7 +313,7 @@ async fn the_gate_refuses_what_goes_around_the_typed_interface() {
 }
 
 #[tokio::test]
-async fn an_unknown_target_is_refused_by_name() {
+async fn unknown_target_is_refused_with_the_known_names() {
     let bench = Bench::running();
     let refused = bench
         .control
@@ -309,12 +321,12 @@ async fn an_unknown_target_is_refused_by_name() {
         .unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "there is no target \"devvm2\"; there are: devvm"
+        "there is no target \"devvm2\"; the targets are: devvm"
     );
 }
 
 #[tokio::test]
-async fn verbs_run_without_a_record() {
+async fn verbs_run_without_a_log() {
     let dir = tempfile::tempdir().unwrap();
     // A directory where the file should be: the store can't be opened.
     let bench = Bench::over(GateHost::running, Log::open(Options::at(dir.path())));
@@ -326,7 +338,7 @@ async fn verbs_run_without_a_record() {
 }
 
 #[tokio::test]
-async fn verbs_run_after_the_record_has_ended() {
+async fn verbs_run_after_the_log_has_shut_down() {
     let bench = Bench::running();
     bench.log.shutdown();
     let view = bench.verb(Verb::Cycle).await;
@@ -337,14 +349,11 @@ async fn verbs_run_after_the_record_has_ended() {
 }
 
 #[tokio::test]
-async fn shutting_down_begins_nothing_new_and_waits_for_what_runs() {
+async fn shutdown_starts_nothing_new_and_waits_for_running_verbs() {
     let bench = Bench::running();
     let accepted = bench.begin(Verb::Cycle).await;
     bench.cancel.cancel();
-    let refused = bench
-        .control
-        .submit(bench.permit(Verb::Cycle), None, None)
-        .await;
+    let refused = bench.control.submit(bench.request(Verb::Cycle)).await;
     assert_eq!(refused, Err(Refusal::ShuttingDown));
     assert_eq!(bench.control.drain(LIMIT).await, 0);
     let view = bench.control.operation(accepted.operation).unwrap();
@@ -352,7 +361,7 @@ async fn shutting_down_begins_nothing_new_and_waits_for_what_runs() {
 }
 
 #[tokio::test]
-async fn the_direct_way_needs_no_server_and_no_record() {
+async fn direct_verb_needs_no_server_and_no_log() {
     let bench = Bench::running();
     let target = bench.control.targets().next().unwrap().clone();
     let mut lines = Vec::new();
@@ -375,7 +384,7 @@ fn key_file(bench: &Bench) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn the_screen_comes_as_the_very_bytes_of_a_png() {
+async fn screenshot_returns_the_unchanged_png() {
     let bench = Bench::running();
     let picture = bench.control.screenshot("devvm").await.unwrap();
     assert!(picture.starts_with(b"\x89PNG\r\n\x1a\n"));
@@ -389,7 +398,7 @@ async fn the_screen_comes_as_the_very_bytes_of_a_png() {
 }
 
 #[tokio::test]
-async fn the_machine_is_measured_by_the_gate() {
+async fn gate_measures_the_machine() {
     let bench = Bench::running();
     let measured = || bench.control.vitals("devvm")?.machine;
     let machine = until("the machine is measured", measured).await;
@@ -397,8 +406,8 @@ async fn the_machine_is_measured_by_the_gate() {
     assert!(machine.writes_per_s.is_some(), "{machine:?}");
 }
 
-/// Whether the log of `view` says that a picture of before is kept.
-async fn says_picture(bench: &Bench, view: &OperationView) -> bool {
+/// Whether the log of `view` states that a picture from before is stored.
+async fn has_picture(bench: &Bench, view: &OperationView) -> bool {
     let finished = |body: &EventBody| matches!(body, EventBody::VerbFinished { .. });
     match bench.event(view.incident.unwrap(), finished).await.body {
         EventBody::VerbFinished { picture, .. } => picture,
@@ -407,20 +416,20 @@ async fn says_picture(bench: &Bench, view: &OperationView) -> bool {
 }
 
 #[tokio::test]
-async fn the_screen_of_before_a_cycle_is_kept_under_its_name() {
+async fn screen_before_a_cycle_is_stored_under_its_operation() {
     let bench = Bench::running();
     let now = bench.control.screenshot("devvm").await.unwrap();
     let view = bench.verb(Verb::Cycle).await;
-    assert!(says_picture(&bench, &view).await);
+    assert!(has_picture(&bench, &view).await);
     let kept = bench.control.picture(view.operation).await.unwrap();
     assert_eq!(kept, Some(now));
 }
 
 #[tokio::test]
-async fn what_changes_nothing_keeps_no_picture_but_forensics_do() {
+async fn read_only_verbs_store_no_picture_but_forensics_do() {
     let bench = Bench::running();
     let status = bench.verb(Verb::Status).await;
-    assert!(!says_picture(&bench, &status).await);
+    assert!(!has_picture(&bench, &status).await);
     let kept = bench.control.picture(status.operation).await.unwrap();
     assert_eq!(kept, None);
     let forensics = bench.verb(Verb::Forensics).await;
@@ -429,15 +438,15 @@ async fn what_changes_nothing_keeps_no_picture_but_forensics_do() {
 }
 
 #[tokio::test]
-async fn a_guest_that_is_off_has_no_picture_and_is_started_all_the_same() {
+async fn stopped_guest_without_a_picture_is_started_anyway() {
     let bench = Bench::with(GateHost::stopped);
     let view = bench.verb(Verb::Start).await;
     assert_eq!(view.outcome, Some(VerbOutcome::Done), "{view:?}");
-    assert!(!says_picture(&bench, &view).await);
+    assert!(!has_picture(&bench, &view).await);
 }
 
 #[tokio::test]
-async fn a_screen_that_does_not_come_holds_up_its_verb_for_two_seconds_at_most() {
+async fn missing_picture_delays_its_verb_by_two_seconds_at_most() {
     let bench = Bench::running();
     // The picture alone would take a minute, all the rest of the verb a few seconds.
     bench
@@ -447,7 +456,7 @@ async fn a_screen_that_does_not_come_holds_up_its_verb_for_two_seconds_at_most()
     let begun = Instant::now();
     let view = bench.verb(Verb::Forensics).await;
     let own = Duration::from_millis(view.duration_ms.unwrap());
-    assert!(view.outcome.is_some() && !says_picture(&bench, &view).await);
+    assert!(view.outcome.is_some() && !has_picture(&bench, &view).await);
     // What is beyond two seconds is for the log and a machine that others use.
     let held_up = begun.elapsed().saturating_sub(own);
     assert!(held_up < Duration::from_secs(30), "{held_up:?}");

@@ -1,9 +1,11 @@
-//! Checks on guests whose accounts have every login shell there is, behind a real sshd.
+//! Diagnoses on guests whose accounts have every login shell there is, behind a real sshd.
 
 use std::time::Instant;
 
 use crate::common::{Keys, LIMIT, operator};
-use breakglass_control::{Check, Control, Endpoint, OperationView, Pictures, Target};
+use breakglass_control::{
+    Control, Diagnosis, Endpoint, OperationRequest, OperationView, Pictures, Target,
+};
 use breakglass_log::{Log, Options};
 use breakglass_model::{EventBody, IncidentId, VerbOutcome};
 use breakglass_rig::gate::GateHost;
@@ -73,14 +75,12 @@ impl Site {
         }
     }
 
-    async fn check(&self, target: &str, check: Check) -> OperationView {
-        let begun = self
-            .control
-            .check(&operator(), target, check, None, None)
-            .await;
-        let operation = begun.unwrap().operation;
+    async fn check(&self, target: &str, diagnosis: Diagnosis) -> OperationView {
+        let permit = self.control.permit(&operator(), target, diagnosis).unwrap();
+        let submitted = self.control.submit(OperationRequest::new(permit)).await;
+        let operation = submitted.unwrap().operation;
         let ended = self.control.wait(operation, LIMIT).await.unwrap();
-        assert!(ended.outcome.is_some(), "{target} {check}: {ended:?}");
+        assert!(ended.outcome.is_some(), "{target} {diagnosis}: {ended:?}");
         ended
     }
 
@@ -131,18 +131,18 @@ fn accounts<'a>(names: &[&'a str], paths: &'a [String]) -> Vec<(&'a str, &'a str
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_check_works_through_every_login_shell() {
+async fn every_diagnosis_works_through_every_login_shell() {
     let paths = SHELLS.map(|shell| format!("/usr/bin/{shell}"));
     let site = Site::new(&accounts(&SHELLS, &paths));
     let wanted = [
-        (Check::Disk, " % full, "),
-        (Check::Memory, " MiB of memory are free"),
-        (Check::Services, "No unit has failed."),
+        (Diagnosis::Disk, " % full, "),
+        (Diagnosis::Memory, " MiB of memory are free"),
+        (Diagnosis::Services, "No unit has failed."),
         (
-            Check::Kernel,
-            "The last 1 lines of the kernel's log hold no complaint.",
+            Diagnosis::Kernel,
+            "The last 1 lines of the kernel's log contain no known error.",
         ),
-        (Check::Load, " processors."),
+        (Diagnosis::Load, " processors."),
     ];
     for shell in SHELLS {
         for (check, words) in wanted {
@@ -154,7 +154,7 @@ async fn every_check_works_through_every_login_shell() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_profile_prints_is_no_answer_to_a_check() {
+async fn output_of_a_profile_is_not_taken_for_a_result() {
     let names = ["bash", "zsh", "fish", "csh", "tcsh"];
     let paths = names.map(|shell| format!("/usr/bin/{shell}"));
     let site = Site::new(&accounts(&names, &paths));
@@ -172,20 +172,20 @@ async fn what_a_profile_prints_is_no_answer_to_a_check() {
         assert!(made.status.success(), "{made:?}");
     }
     for name in names {
-        let services = site.check(name, Check::Services).await;
+        let services = site.check(name, Diagnosis::Services).await;
         assert_eq!(
             services.message.as_deref(),
             Some("No unit has failed."),
             "{name}"
         );
-        let disk = site.check(name, Check::Disk).await;
+        let disk = site.check(name, Diagnosis::Disk).await;
         let evidence = site.evidence(disk.incident.unwrap()).await;
         assert!(!evidence.contains("/dev/sda1 9 9 0"), "{name}: {evidence}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_login_that_runs_no_command_gives_no_answer_and_is_named() {
+async fn login_shell_that_runs_no_command_is_reported_with_its_output() {
     let site = Site::new(&[
         ("nologin", "/usr/sbin/nologin", ""),
         ("false", "/bin/false", ""),
@@ -195,20 +195,20 @@ async fn a_login_that_runs_no_command_gives_no_answer_and_is_named() {
     let rows = [
         (
             "nologin",
-            "the login shell gave no answer: This account is currently not available.",
+            "the login shell did not run the command: This account is currently not available.",
         ),
         (
             "false",
-            "the login shell gave no answer and said nothing (exit code 1)",
+            "the login shell did not run the command and printed nothing (exit code 1)",
         ),
         ("rbash", "exec: restricted"),
         (
             "forced",
-            "the login shell gave no answer: all is well (exit code 0)",
+            "the login shell did not run the command: all is well (exit code 0)",
         ),
     ];
     for (name, words) in rows {
-        for check in Check::ALL {
+        for check in Diagnosis::ALL {
             let view = site.check(name, check).await;
             let message = view.message.unwrap();
             assert_eq!(view.outcome, Some(VerbOutcome::Failed), "{message}");
@@ -218,7 +218,7 @@ async fn a_login_that_runs_no_command_gives_no_answer_and_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_remote_file_system_that_is_dead_is_named_and_its_df_ended_on_the_guest() {
+async fn dead_remote_file_system_is_named_and_df_is_killed_on_the_guest() {
     let site = Site::new(&[("sh", "/bin/sh", "")]);
     // What `df -l` does not look at hangs, and grep reads of it in the kernel's list.
     let df = "case \"$1\" in -Pl) echo '/dev/vda1 100 50 50 50% /';; *) exec sleep 300;; esac";
@@ -227,7 +227,7 @@ async fn a_remote_file_system_that_is_dead_is_named_and_its_df_ended_on_the_gues
     site.machine
         .program("grep", "echo 'nas:/home /mnt/nas nfs4 rw,hard 0 0'");
     let began = Instant::now();
-    let view = site.check("sh", Check::Disk).await;
+    let view = site.check("sh", Diagnosis::Disk).await;
     let message = view.message.unwrap();
     assert!(message.starts_with("/ is 50 % full"), "{message}");
     assert!(
@@ -242,18 +242,18 @@ async fn a_remote_file_system_that_is_dead_is_named_and_its_df_ended_on_the_gues
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_guest_lacks_is_said_and_no_failure_is_made_up() {
+async fn missing_tools_are_reported_as_such() {
     let site = Site::new(&[("sh", "/bin/sh", "")]);
     let message = async |check| site.check("sh", check).await.message.unwrap();
     site.machine.program(
         "dmesg",
         "echo 'dmesg: read kernel buffer failed: Operation not permitted' >&2; exit 1",
     );
-    let denied = message(Check::Kernel).await;
+    let denied = message(Diagnosis::Kernel).await;
     assert!(denied.contains("Operation not permitted"), "{denied}");
     site.machine
         .program("sudo", "echo 'sudo: a password is required' >&2; exit 1");
-    let denied = message(Check::Kernel).await;
+    let denied = message(Diagnosis::Kernel).await;
     assert!(denied.contains("a password is required"), "{denied}");
     let none = "The guest has no systemd";
     for systemctl in [
@@ -261,7 +261,7 @@ async fn what_a_guest_lacks_is_said_and_no_failure_is_made_up() {
         "echo 'timeout: failed to run command' >&2; exit 127",
     ] {
         site.machine.program("systemctl", systemctl);
-        let view = site.check("sh", Check::Services).await;
+        let view = site.check("sh", Diagnosis::Services).await;
         assert_eq!(view.outcome, Some(VerbOutcome::Done));
         assert!(view.message.unwrap().starts_with(none));
     }
@@ -269,13 +269,13 @@ async fn what_a_guest_lacks_is_said_and_no_failure_is_made_up() {
         "systemctl",
         "echo 'Failed to list units: Transport endpoint is not connected' >&2; exit 1",
     );
-    let failed = message(Check::Services).await;
+    let failed = message(Diagnosis::Services).await;
     assert!(
         failed.contains("failed on the guest with code 1: Failed to list units"),
         "{failed}"
     );
     // A busybox has no -l.
     site.machine.program("df", "[ \"$1\" = -Pl ] && { echo 'df: unrecognized option: l' >&2; exit 1; }\nexec /usr/bin/df -P /");
-    let disk = message(Check::Disk).await;
+    let disk = message(Diagnosis::Disk).await;
     assert!(disk.contains(" % full, "), "{disk}");
 }

@@ -34,7 +34,7 @@ fn session(keys: &Keys, sshd: &Sshd) -> Session {
 }
 
 #[tokio::test]
-async fn stdout_stderr_and_exit_code_come_apart() {
+async fn stdout_stderr_and_exit_code_are_separate() {
     let keys = Keys::new();
     let sshd = Sshd::open(&keys.public());
     let session = session(&keys, &sshd);
@@ -76,7 +76,7 @@ async fn more_commands_than_sshd_grants_sessions_all_run() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_is_said_to_be_and_dialled_again() {
+async fn lost_connection_is_reported_and_dialled_again() {
     let keys = Keys::new();
     let mut sshd = Sshd::open(&keys.public());
     let session = session(&keys, &sshd);
@@ -100,7 +100,7 @@ async fn a_lost_connection_is_said_to_be_and_dialled_again() {
 }
 
 #[tokio::test]
-async fn a_frozen_server_is_an_error_within_the_deadline_and_then_well_again() {
+async fn frozen_server_is_an_error_within_the_timeout_and_works_after_thawing() {
     let keys = Keys::new();
     let sshd = Sshd::open(&keys.public());
     let options = SshOptions {
@@ -123,7 +123,7 @@ async fn a_frozen_server_is_an_error_within_the_deadline_and_then_well_again() {
 }
 
 #[tokio::test]
-async fn a_flood_on_one_channel_leaves_the_others_alive() {
+async fn flood_on_one_channel_does_not_stall_the_others() {
     let keys = Keys::new();
     let sshd = Sshd::open(&keys.public());
     let session = session(&keys, &sshd);
@@ -146,7 +146,7 @@ async fn a_flood_on_one_channel_leaves_the_others_alive() {
 }
 
 #[tokio::test]
-async fn a_command_without_end_is_cut_off_at_its_deadline() {
+async fn endless_command_ends_at_its_timeout() {
     let keys = Keys::new();
     let sshd = Sshd::open(&keys.public());
     let session = session(&keys, &sshd);
@@ -156,7 +156,7 @@ async fn a_command_without_end_is_cut_off_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_refused_key_an_unpinned_host_and_a_dead_port_are_told_apart() {
+async fn refused_key_unpinned_host_and_dead_port_are_different_errors() {
     let (keys, stranger) = (Keys::new(), Keys::new());
     let mut sshd = Sshd::open(&keys.public());
     let refused = run(&session(&stranger, &sshd), "true").await.err();
@@ -183,7 +183,7 @@ async fn a_refused_key_an_unpinned_host_and_a_dead_port_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_pinned_host_is_let_in_and_another_key_is_not() {
+async fn pinned_key_is_accepted_and_another_key_is_not() {
     let keys = Keys::new();
     let mut sshd = Sshd::open(&keys.public());
     std::fs::write(keys.known_hosts(), sshd.known_hosts()).unwrap();
@@ -209,7 +209,7 @@ async fn a_pinned_host_is_let_in_and_another_key_is_not() {
 }
 
 #[tokio::test]
-async fn an_sshd_that_grants_one_session_runs_everything_over_a_few_connections() {
+async fn sshd_with_one_session_per_connection_runs_everything_over_a_few_connections() {
     let keys = Keys::new();
     let mut sshd = Sshd::open(&keys.public());
     sshd.restart_with_sessions(1);
@@ -228,7 +228,7 @@ async fn an_sshd_that_grants_one_session_runs_everything_over_a_few_connections(
 }
 
 #[tokio::test]
-async fn an_sshd_that_grants_no_session_is_said_to() {
+async fn sshd_without_sessions_is_reported_as_such() {
     let keys = Keys::new();
     let mut sshd = Sshd::open(&keys.public());
     sshd.restart_with_sessions(0);
@@ -239,7 +239,7 @@ async fn an_sshd_that_grants_no_session_is_said_to() {
 }
 
 #[tokio::test]
-async fn sessions_that_are_all_in_use_are_said_to_be_and_the_machine_is_not_called_silent() {
+async fn exhausted_sessions_are_reported_and_do_not_count_as_silence() {
     let keys = Keys::new();
     let mut sshd = Sshd::open(&keys.public());
     sshd.restart_with_sessions(1);
@@ -261,7 +261,7 @@ async fn sessions_that_are_all_in_use_are_said_to_be_and_the_machine_is_not_call
 }
 
 #[tokio::test]
-async fn a_probe_of_an_sshd_with_one_session_is_answered_in_all_its_trials() {
+async fn probe_of_an_sshd_with_one_session_gets_every_answer() {
     let keys = Keys::new();
     let mut sshd = Sshd::open(&keys.public());
     sshd.restart_with_sessions(1);
@@ -281,7 +281,7 @@ async fn a_probe_of_an_sshd_with_one_session_is_answered_in_all_its_trials() {
     assert_eq!(other.unwrap().stdout, "other");
 }
 
-/// Says `words` to whoever connects, and hangs up.
+/// Sends `words` to every client, and hangs up.
 async fn refuser(
     words: &'static str,
 ) -> (breakglass_control::Endpoint, tokio::task::JoinHandle<()>) {
@@ -301,7 +301,7 @@ async fn refuser(
 }
 
 #[tokio::test]
-async fn an_sshd_that_shuts_this_machine_out_is_said_to_and_how_to_be_exempt() {
+async fn sshd_that_shuts_this_machine_out_is_reported_with_a_remedy() {
     let keys = Keys::new();
     for (words, remedy) in [
         ("Not allowed at this time\r\n", "PerSourcePenaltyExemptList"),
@@ -321,7 +321,7 @@ async fn an_sshd_that_shuts_this_machine_out_is_said_to_and_how_to_be_exempt() {
 }
 
 #[tokio::test]
-async fn failed_logins_make_trials_wait_before_an_sshd_would_shut_this_machine_out() {
+async fn failed_logins_make_probes_wait_before_sshd_shuts_this_machine_out() {
     let (keys, stranger) = (Keys::new(), Keys::new());
     let sshd = Sshd::open(&keys.public());
     let mut options = stranger.options();

@@ -28,7 +28,7 @@ async fn shows(bench: &Bench, what: &str, wanted: impl Fn(&Vitals) -> bool) -> V
 }
 
 #[tokio::test]
-async fn a_host_that_hangs_is_shown_to_be_waited_for_and_then_as_unknown() {
+async fn hanging_host_is_shown_as_waiting_and_then_as_unknown() {
     let bench =
         Bench::with(|key| before_the_gate(key, "[ -e hangs ] && exec sleep 60\nexec $gate"));
     let incident = bench.log.open_incident("devvm", operator(), false);
@@ -50,7 +50,7 @@ async fn a_host_that_hangs_is_shown_to_be_waited_for_and_then_as_unknown() {
 }
 
 #[tokio::test]
-async fn what_prints_beside_the_gate_is_noted_and_the_gate_is_no_older_one() {
+async fn other_output_beside_the_gate_is_noted_and_does_not_mean_an_older_gate() {
     let bench = Bench::with(|key| before_the_gate(key, "echo Welcome to pve1\nexec $gate"));
     let measured = |vitals: &Vitals| vitals.machine.is_some();
     let seen = shows(&bench, "it is measured", measured).await;
@@ -63,9 +63,9 @@ async fn what_prints_beside_the_gate_is_noted_and_the_gate_is_no_older_one() {
 }
 
 #[tokio::test]
-async fn a_shell_in_the_place_of_the_gate_is_named_by_what_it_says() {
+async fn shell_in_place_of_the_gate_is_reported_with_its_output() {
     let bench = Bench::with(|key| before_the_gate(key, "sh -c \"$SSH_ORIGINAL_COMMAND\""));
-    let unknown = |vitals: &Vitals| vitals.vm.text != "not looked at yet";
+    let unknown = |vitals: &Vitals| vitals.vm.text != "not probed yet";
     let seen = shows(&bench, "it was looked at", unknown).await;
     assert_eq!(seen.vm.state, VitalState::Unknown);
     assert!(

@@ -154,7 +154,8 @@ pub(super) async fn place(
         return Ok(None);
     };
     match state.log.incident(incident).await {
-        Ok(Some(found)) => Ok(found.closed_at.is_none().then_some(incident)),
+        // Control places the operation in another incident if this one is closed.
+        Ok(Some(_)) => Ok(Some(incident)),
         Ok(None) if state.log.degraded().is_none() => Err(unknown(incident)),
         Ok(None) | Err(_) => Ok(None),
     }

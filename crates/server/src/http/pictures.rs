@@ -57,7 +57,7 @@ fn no_picture(why: &NoPicture) -> Problem {
     match why {
         NoPicture::UnknownTarget(_) => Problem::not_found(detail),
         NoPicture::Unreachable(_) => Problem::unavailable(detail),
-        NoPicture::Refused(_) | NoPicture::NotOne => {
+        NoPicture::Refused(_) | NoPicture::Invalid => {
             Problem::conflict("no-picture", "No picture", detail)
         }
     }

@@ -21,9 +21,9 @@ pub(super) async fn show(
     PathOf(incident): PathOf<IncidentId>,
 ) -> Result<Response, Problem> {
     let summary = incidents::find(&state, incident).await?;
-    let vitals = state.control.vitals(&summary.target);
+    let measured = state.control.vitals_summary(&summary.target);
     let report = Report::begin(summary, state.log.degraded(), state.reading.rules());
-    let mut report = report.with_vitals(vitals.as_ref());
+    let mut report = report.with_measured(measured);
     let mut after = 0;
     loop {
         let page = state.log.events(incident, after, PAGE).await?;

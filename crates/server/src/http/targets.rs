@@ -7,7 +7,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use breakglass_control::{
-    Accepted, Check, Endpoint, IdempotencyKey, OperationView, Refusal, Target,
+    Accepted, Diagnosis, Endpoint, IdempotencyKey, OperationRequest, OperationView, Permit,
+    Refusal, Target,
 };
 use breakglass_model::{IncidentId, Vitals};
 use breakglass_verbs::Verb;
@@ -126,7 +127,7 @@ fn view(state: &AppState, target: &Target) -> TargetView {
         mutating: verb.is_mutating(),
         description: verb.describe(),
     };
-    let check = |check: Check| CheckView {
+    let check = |check: Diagnosis| CheckView {
         check: check.as_str(),
         description: check.describe(),
     };
@@ -136,7 +137,7 @@ fn view(state: &AppState, target: &Target) -> TargetView {
         host_address: address(&target.host),
         vitals: state.control.vitals(&target.name),
         verbs: Verb::ALL.map(verb).into(),
-        checks: Check::ALL.map(check).into(),
+        checks: Diagnosis::ALL.map(check).into(),
         running_operation: state.control.running(&target.name),
     }
 }
@@ -156,13 +157,25 @@ pub(super) async fn run_verb(
         let detail = format!("There is no verb {word:?}. Verbs: {}.", Verb::allowed());
         Problem::not_found(detail).allowed(Verb::ALL.map(|verb| verb.as_str().to_owned()))
     })?;
-    let incident = super::incidents::place(&state, run.incident).await?;
-    let key = idempotency_key(&headers)?;
     let permit = state.control.permit(&identity.actor(), &target, verb);
-    let permit = permit.map_err(|refusal| refusal_problem(&state, &refusal))?;
-    let submitted = state.control.submit(permit, incident, key).await;
-    let accepted = submitted.map_err(|refusal| refusal_problem(&state, &refusal))?;
-    answer(&state, accepted, run.wait).await
+    submit(&state, permit, &run, &headers).await
+}
+
+/// Submits a verb or diagnosis.
+async fn submit(
+    state: &AppState,
+    permit: Result<Permit, Refusal>,
+    run: &Run,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let request = OperationRequest {
+        permit: permit.map_err(|refusal| refusal_problem(state, &refusal))?,
+        incident: super::incidents::place(state, run.incident).await?,
+        key: idempotency_key(headers)?,
+    };
+    let submitted = state.control.submit(request).await;
+    let accepted = submitted.map_err(|refusal| refusal_problem(state, &refusal))?;
+    answer(state, accepted, run.wait).await
 }
 
 /// 202 with the operation, or 200 with its result where that is waited for.
@@ -207,7 +220,7 @@ fn refusal_problem(state: &AppState, refusal: &Refusal) -> Problem {
             let status = StatusCode::TOO_MANY_REQUESTS;
             Problem::new(status, "too-many", "Too many operations", detail)
         }
-        Refusal::PastTheBastion => {
+        Refusal::BypassesBastion => {
             Problem::new(StatusCode::FORBIDDEN, "refused", "Refused", detail)
         }
         Refusal::ShuttingDown => Problem::unavailable(detail),
@@ -224,18 +237,11 @@ pub(super) async fn run_check(
     _: NoBody,
 ) -> Result<Response, Problem> {
     find(&state, &target)?;
-    let check = Check::named(&word).ok_or_else(|| {
-        let words = Check::ALL.map(|check| check.as_str().to_owned());
+    let check = Diagnosis::parse(&word).ok_or_else(|| {
+        let words = Diagnosis::ALL.map(|check| check.as_str().to_owned());
         let detail = format!("There is no check {word:?}. Checks: {}.", words.join(", "));
         Problem::not_found(detail).allowed(words)
     })?;
-    let incident = super::incidents::place(&state, run.incident).await?;
-    let key = idempotency_key(&headers)?;
-    let actor = identity.actor();
-    let begun = state
-        .control
-        .check(&actor, &target, check, incident, key)
-        .await;
-    let accepted = begun.map_err(|refusal| refusal_problem(&state, &refusal))?;
-    answer(&state, accepted, run.wait).await
+    let permit = state.control.permit(&identity.actor(), &target, check);
+    submit(&state, permit, &run, &headers).await
 }

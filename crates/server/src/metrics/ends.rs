@@ -1,6 +1,6 @@
 //! What came to an end, counted as the log says it.
 
-use breakglass_control::Check;
+use breakglass_control::Diagnosis;
 use breakglass_log::EndSink;
 use breakglass_model::{Decision, EventBody, Level, TurnOutcome, VerbOutcome};
 use breakglass_verbs::{Verb, Verdict};
@@ -148,7 +148,7 @@ fn verb_word(verb: &str) -> &'static str {
 }
 
 fn check_word(check: &str) -> &'static str {
-    Check::named(check).map_or(OTHER, Check::as_str)
+    Diagnosis::parse(check).map_or(OTHER, Diagnosis::as_str)
 }
 
 /// The verdict without what it names: a lock's name would make a label without bounds.

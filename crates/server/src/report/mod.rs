@@ -21,9 +21,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use breakglass_bastion::Rules;
-use breakglass_control::measured;
 use breakglass_log::IncidentSummary;
-use breakglass_model::{Event, Vitals};
+use breakglass_model::Event;
 
 use facts::Facts;
 use timeline::Timeline;
@@ -80,9 +79,9 @@ impl Report {
     }
 
     /// Says how the machine is now; of a closed incident the log alone says how it ended.
-    pub(crate) fn with_vitals(self, vitals: Option<&Vitals>) -> Report {
+    pub(crate) fn with_measured(self, measured: Option<String>) -> Report {
         let open = self.incident.closed_at.is_none() && self.incident.imported_at.is_none();
-        let now = vitals.filter(|_| open).and_then(measured);
+        let now = measured.filter(|_| open);
         Report { now, ..self }
     }
 

@@ -550,7 +550,7 @@ fn what_was_done_holds_the_agents_changing_commands_with_who_allowed_them_and_th
 
 #[test]
 fn it_ended_as_it_was_measured_last_and_not_as_the_last_verb_said() {
-    let measured = "Measured last before the closing: SSH no answer for 40 s (at 02:04:00); \
+    let measured = "Last measured before the incident was closed: SSH no answer for 40 s (at 02:04:00); \
                     machine stopped (at 02:04:02).";
     let notice = |actor| {
         let body = EventBody::Notice {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use breakglass_agent::ProcessTree;
 use breakglass_bastion::Rules;
-use breakglass_bastion::{Bastion, BastionOptions, HOST_KEY_ALIAS, Post};
+use breakglass_bastion::{Bastion, BastionConversation, BastionOptions, HOST_KEY_ALIAS};
 use breakglass_control::ssh::{HostKeyPolicy, generate_key};
 use breakglass_control::{Control, Endpoint, Pictures, SshOptions, Target};
 use breakglass_log::{Log, Options};
@@ -32,7 +32,7 @@ pub(crate) struct Scene {
     pub(crate) log: Log,
     pub(crate) bastion: Bastion,
     pub(crate) incident: IncidentId,
-    pub(crate) post: Post,
+    pub(crate) post: BastionConversation,
     dir: TempDir,
     cancel: CancellationToken,
 }
@@ -237,7 +237,7 @@ impl Scene {
 }
 
 /// The clients here are this test's own processes.
-fn begin(post: &Post) {
+fn begin(post: &BastionConversation) {
     let tree = ProcessTree::of(std::process::id()).unwrap();
     post.admit(Box::new(move |peer| {
         tree.check_peer(peer).map_err(|process| process.to_string())

@@ -28,7 +28,7 @@ async fn stop_ends_what_runs_on_the_guest_with_all_its_children() {
     assert!(!lives(pid));
     let message = scene.last_message().await;
     assert!(
-        message.contains("no process of it is left on devvm"),
+        message.contains("none of its processes is left on devvm"),
         "{message}"
     );
 }
@@ -132,7 +132,7 @@ async fn stop_of_a_command_on_a_guest_that_is_gone_says_that_it_is_not_known() {
         .await;
     let message = scene.last_message().await;
     assert!(
-        message.contains("not known") || message.contains("may still be running"),
+        message.contains("unknown") || message.contains("may still be running"),
         "{message}"
     );
     scene.guest.thaw();

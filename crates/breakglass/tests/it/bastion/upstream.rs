@@ -41,7 +41,10 @@ async fn a_connection_that_breaks_under_a_command_ends_the_agents_shell_with_a_s
     let scene = Scene::start().await;
     let ran = while_it_runs(&scene, || scene.guest.drop_connections()).await;
     assert_eq!(ran.status.code(), Some(255), "{ran:?}");
-    assert!(err(&ran).contains("broke while it ran"), "{ran:?}");
+    assert!(
+        err(&ran).contains("broke while the command was running"),
+        "{ran:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +77,7 @@ async fn a_guest_that_grants_one_session_makes_commands_wait_and_says_so_and_sto
     }
     let waited = all
         .iter()
-        .filter(|ran| err(ran).contains("grants 1 session at a time"));
+        .filter(|ran| err(ran).contains("allows 1 session at a time"));
     assert!(waited.count() >= 1, "{all:?}");
 
     // The log has a command before it runs: a turn that ends in between has no process to look for.
@@ -93,6 +96,9 @@ async fn a_guest_that_grants_one_session_makes_commands_wait_and_says_so_and_sto
         scene.post.turn_ended(true).await;
     });
     for ran in ended {
-        assert!(err(&ran).contains("no process of it is left"), "{ran:?}");
+        assert!(
+            err(&ran).contains("none of its processes is left"),
+            "{ran:?}"
+        );
     }
 }

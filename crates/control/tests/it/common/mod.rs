@@ -1,6 +1,5 @@
 //! A control over real servers on loopback.
 
-// Each test file uses its own part.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use breakglass_control::ssh::{HostKeyPolicy, PrivateKey, generate_key};
 use breakglass_control::{
-    Accepted, Control, Endpoint, OperationView, Permit, Pictures, SshOptions, Target,
+    Accepted, Control, Endpoint, OperationRequest, OperationView, Pictures, SshOptions, Target,
 };
 use breakglass_log::{Log, Options};
 use breakglass_model::{Actor, Event, EventBody, IncidentId};
@@ -112,14 +111,14 @@ impl Bench {
         }
     }
 
-    /// The operator may `verb` the target.
-    pub fn permit(&self, verb: Verb) -> Permit {
-        self.control.permit(&operator(), "devvm", verb).unwrap()
+    /// The operator's request to run `verb`.
+    pub fn request(&self, verb: Verb) -> OperationRequest {
+        OperationRequest::new(self.control.permit(&operator(), "devvm", verb).unwrap())
     }
 
-    /// Begins `verb`.
+    /// Starts `verb`.
     pub async fn begin(&self, verb: Verb) -> Accepted {
-        let submitted = self.control.submit(self.permit(verb), None, None).await;
+        let submitted = self.control.submit(self.request(verb)).await;
         submitted.unwrap()
     }
 

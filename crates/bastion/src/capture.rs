@@ -1,5 +1,5 @@
-//! What is kept of one command's streams: the beginning as it comes, the end when it is over, the
-//! middle counted. Pure, and bounded whatever goes through.
+//! Bounded capture of one command's streams: the head as it arrives, the tail when the command has
+//! ended; the bytes between are counted. Pure.
 
 use std::collections::VecDeque;
 
@@ -7,37 +7,37 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use breakglass_model::{CommandStream, visible};
 
-/// Bytes kept of a stream's beginning, and of its end. Standard output and error share theirs.
-const OUTPUT: usize = 32 * 1024;
-const INPUT: usize = 16 * 1024;
-/// The most bytes of one entry, so that an event stays small.
-const ENTRY: usize = 16 * 1024;
+/// Bytes kept of the head, and as many of the tail. Standard output and error share the first limit.
+const OUTPUT_KEPT_BYTES: usize = 32 * 1024;
+const INPUT_KEPT_BYTES: usize = 16 * 1024;
+/// Maximum bytes of one run, so that an event stays small.
+const RUN_MAX_BYTES: usize = 16 * 1024;
 
-/// A run of bytes of one stream, as it is recorded.
+/// Consecutive bytes of one stream, as they are recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct CapturedRun {
     pub(crate) stream: CommandStream,
     pub(crate) text: String,
-    /// The bytes themselves (base64), where `text` does not hold them.
+    /// The bytes themselves (base64), if `text` differs from them.
     pub(crate) raw: Option<String>,
 }
 
-/// The account of one command's streams.
+/// The capture of one command's streams.
 #[derive(Debug)]
-pub(crate) struct Book {
-    output: Account,
-    input: Account,
+pub(crate) struct StreamCapture {
+    output: HeadAndTail,
+    input: HeadAndTail,
 }
 
-impl Book {
-    pub(crate) fn new() -> Book {
-        Book {
-            output: Account::new(OUTPUT),
-            input: Account::new(INPUT),
+impl StreamCapture {
+    pub(crate) fn new() -> StreamCapture {
+        StreamCapture {
+            output: HeadAndTail::new(OUTPUT_KEPT_BYTES),
+            input: HeadAndTail::new(INPUT_KEPT_BYTES),
         }
     }
 
-    /// Takes what passed. True the first time that not all of the output can be kept.
+    /// Adds bytes. Returns true the first time that not all of the output can be kept.
     pub(crate) fn take(&mut self, stream: CommandStream, bytes: &[u8]) -> bool {
         match stream {
             CommandStream::Stdin => {
@@ -48,28 +48,28 @@ impl Book {
         }
     }
 
-    /// What of the beginnings has not been handed out yet, whole characters only.
-    pub(crate) fn ready(&mut self) -> Vec<Entry> {
-        let mut entries = self.input.ready(false);
-        entries.extend(self.output.ready(false));
-        entries
+    /// The part of the heads that has not been returned yet, up to the last complete character.
+    pub(crate) fn ready(&mut self) -> Vec<CapturedRun> {
+        let mut runs = self.input.ready(false);
+        runs.extend(self.output.ready(false));
+        runs
     }
 
-    /// All that is left to hand out, and how many bytes were counted and not kept.
-    pub(crate) fn close(mut self) -> (Vec<Entry>, u64) {
-        let mut entries = self.input.ready(true);
-        entries.extend(self.output.ready(true));
+    /// Everything that has not been returned yet, and the number of omitted bytes.
+    pub(crate) fn close(mut self) -> (Vec<CapturedRun>, u64) {
+        let mut runs = self.input.ready(true);
+        runs.extend(self.output.ready(true));
         let omitted = self.input.omitted + self.output.omitted;
-        entries.extend(self.input.last());
-        entries.extend(self.output.last());
-        (entries, omitted)
+        runs.extend(self.input.last());
+        runs.extend(self.output.last());
+        (runs, omitted)
     }
 }
 
 #[derive(Debug)]
-struct Account {
+struct HeadAndTail {
     limit: usize,
-    /// Room left at the beginning.
+    /// Bytes left for the head.
     room: usize,
     pending: Vec<(CommandStream, Vec<u8>)>,
     tail: VecDeque<(CommandStream, Vec<u8>)>,
@@ -77,9 +77,9 @@ struct Account {
     omitted: u64,
 }
 
-impl Account {
-    fn new(limit: usize) -> Account {
-        Account {
+impl HeadAndTail {
+    fn new(limit: usize) -> HeadAndTail {
+        HeadAndTail {
             limit,
             room: limit,
             pending: Vec::new(),
@@ -108,7 +108,7 @@ impl Account {
         let kept = &bytes[skipped..];
         self.omitted += skipped as u64;
         match self.tail.back_mut() {
-            Some((last, held)) if *last == stream && held.len() < ENTRY => {
+            Some((last, held)) if *last == stream && held.len() < RUN_MAX_BYTES => {
                 held.extend_from_slice(kept);
             }
             _ => self.tail.push_back((stream, kept.to_vec())),
@@ -136,24 +136,24 @@ impl Account {
         self.omitted += dropped as u64;
     }
 
-    /// A character that is cut at the end waits for its rest, unless there is none to come.
-    fn ready(&mut self, all: bool) -> Vec<Entry> {
+    /// An incomplete last character waits for its rest, unless `all` is set.
+    fn ready(&mut self, all: bool) -> Vec<CapturedRun> {
         let mut held = None;
-        let mut entries = Vec::new();
+        let mut runs = Vec::new();
         let pending = std::mem::take(&mut self.pending);
         let last = pending.len().saturating_sub(1);
         for (place, (stream, mut bytes)) in pending.into_iter().enumerate() {
             if !all && place == last {
-                let rest = bytes.split_off(whole(&bytes));
+                let rest = bytes.split_off(complete(&bytes));
                 held = (!rest.is_empty()).then_some((stream, rest));
             }
-            entries.extend(cut(stream, &bytes));
+            runs.extend(cut(stream, &bytes));
         }
         self.pending.extend(held);
-        entries
+        runs
     }
 
-    fn last(&mut self) -> Vec<Entry> {
+    fn last(&mut self) -> Vec<CapturedRun> {
         let tail = std::mem::take(&mut self.tail);
         tail.iter()
             .flat_map(|(stream, bytes)| cut(*stream, bytes))
@@ -168,21 +168,21 @@ fn append(runs: &mut Vec<(CommandStream, Vec<u8>)>, stream: CommandStream, bytes
     }
 }
 
-fn cut(stream: CommandStream, bytes: &[u8]) -> Vec<Entry> {
+fn cut(stream: CommandStream, bytes: &[u8]) -> Vec<CapturedRun> {
     bytes
-        .chunks(ENTRY)
-        .map(|bytes| entry(stream, bytes))
+        .chunks(RUN_MAX_BYTES)
+        .map(|bytes| run(stream, bytes))
         .collect()
 }
 
-fn entry(stream: CommandStream, bytes: &[u8]) -> Entry {
+fn run(stream: CommandStream, bytes: &[u8]) -> CapturedRun {
     let text = visible(&String::from_utf8_lossy(bytes));
     let raw = (text.as_bytes() != bytes).then(|| STANDARD.encode(bytes));
-    Entry { stream, text, raw }
+    CapturedRun { stream, text, raw }
 }
 
-/// How many bytes go up to the last whole character.
-fn whole(bytes: &[u8]) -> usize {
+/// The number of bytes up to the last complete character.
+fn complete(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => error.valid_up_to(),
         _ => bytes.len(),
@@ -195,62 +195,62 @@ mod tests {
 
     use super::*;
 
-    fn bytes_of(entries: &[Entry]) -> Vec<u8> {
-        let one = |entry: &Entry| match &entry.raw {
+    fn bytes_of(runs: &[CapturedRun]) -> Vec<u8> {
+        let one = |run: &CapturedRun| match &run.raw {
             Some(raw) => STANDARD.decode(raw).unwrap(),
-            None => entry.text.clone().into_bytes(),
+            None => run.text.clone().into_bytes(),
         };
-        entries.iter().flat_map(one).collect()
+        runs.iter().flat_map(one).collect()
     }
 
     #[test]
-    fn a_character_that_comes_in_two_parts_is_recorded_in_one() {
-        let mut book = Book::new();
-        book.take(CommandStream::Stdout, &[b'a', 0xc3]);
-        assert_eq!(book.ready()[0].text, "a");
-        book.take(CommandStream::Stdout, &[0xa9]);
-        assert_eq!(book.ready()[0].text, "é");
+    fn character_that_arrives_in_two_parts_is_recorded_in_one() {
+        let mut capture = StreamCapture::new();
+        capture.take(CommandStream::Stdout, &[b'a', 0xc3]);
+        assert_eq!(capture.ready()[0].text, "a");
+        capture.take(CommandStream::Stdout, &[0xa9]);
+        assert_eq!(capture.ready()[0].text, "é");
     }
 
     #[test]
     fn control_sequences_are_made_visible_and_their_bytes_are_kept() {
-        let mut book = Book::new();
-        book.take(CommandStream::Stderr, b"\x1b[2J");
-        let entries = book.close().0;
-        assert_eq!(entries[0].text, "␛[2J");
-        assert_eq!(bytes_of(&entries), b"\x1b[2J");
+        let mut capture = StreamCapture::new();
+        capture.take(CommandStream::Stderr, b"\x1b[2J");
+        let runs = capture.close().0;
+        assert_eq!(runs[0].text, "␛[2J");
+        assert_eq!(bytes_of(&runs), b"\x1b[2J");
     }
 
     #[test]
-    fn the_first_byte_that_is_not_kept_is_told_once() {
-        let mut book = Book::new();
-        assert!(!book.take(CommandStream::Stdout, &vec![b'x'; OUTPUT]));
-        assert!(book.take(CommandStream::Stdout, b"y"));
-        assert!(!book.take(CommandStream::Stdout, b"z"));
+    fn first_omitted_byte_is_reported_once() {
+        let mut capture = StreamCapture::new();
+        assert!(!capture.take(CommandStream::Stdout, &vec![b'x'; OUTPUT_KEPT_BYTES]));
+        assert!(capture.take(CommandStream::Stdout, b"y"));
+        assert!(!capture.take(CommandStream::Stdout, b"z"));
     }
 
     proptest! {
         #[test]
-        fn head_and_tail_are_kept_and_the_middle_is_counted(
+        fn head_and_tail_are_kept_and_the_bytes_between_are_counted(
             sizes in prop::collection::vec(1usize..20_000, 1..40), drain in any::<bool>(),
         ) {
-            let mut book = Book::new();
+            let mut capture = StreamCapture::new();
             let mut sent = Vec::new();
-            let mut entries = Vec::new();
+            let mut runs = Vec::new();
             for (at, size) in sizes.iter().enumerate() {
                 let chunk: Vec<u8> = (b'a'..=b'z').cycle().skip(at % 26).take(*size).collect();
-                book.take(CommandStream::Stdout, &chunk);
+                capture.take(CommandStream::Stdout, &chunk);
                 sent.extend(chunk);
                 if drain {
-                    entries.extend(book.ready());
+                    runs.extend(capture.ready());
                 }
             }
-            let (rest, omitted) = book.close();
-            entries.extend(rest);
-            let kept = bytes_of(&entries);
+            let (rest, omitted) = capture.close();
+            runs.extend(rest);
+            let kept = bytes_of(&runs);
             prop_assert_eq!(kept.len() as u64 + omitted, sent.len() as u64);
-            prop_assert!(kept.len() <= 2 * OUTPUT);
-            let head = kept.len().min(OUTPUT).min(sent.len());
+            prop_assert!(kept.len() <= 2 * OUTPUT_KEPT_BYTES);
+            let head = kept.len().min(OUTPUT_KEPT_BYTES).min(sent.len());
             prop_assert_eq!(&kept[..head], &sent[..head]);
             let tail = kept.len() - head;
             prop_assert_eq!(&kept[head..], &sent[sent.len() - tail..]);

@@ -1,7 +1,8 @@
-//! The agent's end of one channel.
+//! Writes to the agent's client on one channel.
 
 use std::time::Duration;
 
+use breakglass_control::ssh::channel::STDERR;
 use bytes::Bytes;
 use russh::server::{Handle, Msg};
 use russh::{ChannelWriteHalf, Sig};
@@ -10,46 +11,44 @@ use tokio_util::sync::CancellationToken;
 
 use crate::recorder::Ended;
 
-/// `SSH_EXTENDED_DATA_STDERR` of RFC 4254.
-pub(crate) const STDERR: u32 = 1;
-/// How long a client may leave a goodbye unread.
-const GOODBYE: Duration = Duration::from_secs(2);
-/// What stock `ssh` exits with when it did not come to run the command.
+/// Timeout for a message that the client does not read.
+const SEND_TIMEOUT: Duration = Duration::from_secs(2);
+/// The exit code of OpenSSH's client if it could not run the command.
 pub(crate) const FAILED: i32 = 255;
 
-/// Writes to the agent's client.
-pub(crate) struct Caller {
+/// The client's end of one channel.
+pub(crate) struct ClientChannel {
     pub(crate) writing: ChannelWriteHalf<Msg>,
     pub(crate) handle: Handle,
-    /// Cancelled when the client has closed the channel or is gone, and when we have closed it.
-    pub(crate) gone: CancellationToken,
+    /// Cancelled when either side has closed the channel, or the client is gone.
+    pub(crate) closed: CancellationToken,
     /// It has a terminal, whose lines end in CR LF.
-    pub(crate) terminal: bool,
+    pub(crate) has_terminal: bool,
 }
 
-impl Caller {
-    /// Standard output of the command. Waits for as long as the client does not read.
+impl ClientChannel {
+    /// Sends standard output of the command. Waits while the client does not read.
     pub(crate) async fn out(&self, data: Bytes) -> Result<(), russh::Error> {
         self.writing.data_bytes(data).await
     }
 
-    /// Standard error of the command, likewise.
+    /// Sends standard error of the command, likewise.
     pub(crate) async fn err(&self, data: Bytes) -> Result<(), russh::Error> {
         self.writing.extended_data_bytes(STDERR, data).await
     }
 
-    /// Something of the bastion's own.
-    pub(crate) async fn say(&self, sentence: &str) {
-        let end = if self.terminal { "\r\n" } else { "\n" };
+    /// Sends a message of the bastion itself.
+    pub(crate) async fn message(&self, sentence: &str) {
+        let end = if self.has_terminal { "\r\n" } else { "\n" };
         let line = Bytes::from(format!("breakglass: {sentence}{end}"));
-        // Who does not read it finds it in the record.
-        let _ = timeout(GOODBYE, self.err(line)).await;
+        // A message that the client does not read is in the log.
+        let _ = timeout(SEND_TIMEOUT, self.err(line)).await;
     }
 
-    /// Ends the channel as the command ended.
+    /// Closes the channel with the exit status of the command.
     pub(crate) async fn finish(self, ended: &Ended) {
         if let Some(message) = &ended.message {
-            self.say(message).await;
+            self.message(message).await;
         }
         let closing = async {
             match (&ended.exit_code, &ended.signal) {
@@ -63,9 +62,9 @@ impl Caller {
             let _ = self.writing.eof().await;
             let _ = self.writing.close().await;
         };
-        // A client that is gone needs no goodbye.
-        let _ = timeout(GOODBYE, closing).await;
-        self.gone.cancel();
+        // A client that has disconnected does not read it.
+        let _ = timeout(SEND_TIMEOUT, closing).await;
+        self.closed.cancel();
     }
 
     async fn exit_signal(&self, name: &str) {
@@ -79,7 +78,7 @@ impl Caller {
     }
 }
 
-const NAMED: [(&str, Sig); 12] = [
+const KNOWN_SIGNALS: [(&str, Sig); 12] = [
     ("ABRT", Sig::ABRT),
     ("ALRM", Sig::ALRM),
     ("FPE", Sig::FPE),
@@ -95,7 +94,7 @@ const NAMED: [(&str, Sig); 12] = [
 ];
 
 /// A signal's name, without `SIG`, at most 32 visible characters.
-pub(crate) fn name(signal: &Sig) -> String {
+pub(crate) fn signal_name(signal: &Sig) -> String {
     match signal {
         Sig::Custom(name) => name
             .chars()
@@ -107,7 +106,7 @@ pub(crate) fn name(signal: &Sig) -> String {
 }
 
 fn signal(name: &str) -> Sig {
-    let named = NAMED.iter().find(|(known, _)| *known == name);
+    let named = KNOWN_SIGNALS.iter().find(|(known, _)| *known == name);
     named.map_or_else(
         || Sig::Custom(name.to_owned()),
         |(_, signal)| signal.clone(),

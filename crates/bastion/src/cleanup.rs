@@ -1,30 +1,31 @@
-//! Ends what a command left running on the guest, and looks whether it is gone.
+//! Ends the processes that a command left on the guest, and checks that they are gone.
 //!
-//! Every command carries a mark in its environment, [`VARIABLE`], which its children inherit, also
-//! through `sudo`, which keeps variables of that prefix. What carries the mark, and whatever shares a
-//! session with a marked leader, is asked to end and then killed, over a second channel: OpenSSH
+//! Every command has a mark in its environment, [`VARIABLE`], which its children inherit, also
+//! through `sudo`, which keeps variables with that prefix. Marked processes, and those in the
+//! session of a marked leader, get SIGTERM and then SIGKILL, over a second channel: OpenSSH
 //! refuses signals on a channel in several cases, and a signal reaches one process only.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use breakglass_control::ssh::Script;
-use breakglass_control::ssh::Upstream;
-use russh::ChannelMsg;
+use breakglass_control::ssh::channel::read_output;
+use breakglass_control::ssh::{Script, Upstream};
+use breakglass_model::OutputStream;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// The prefix makes Debian's sshd take it and sudo keep it.
+/// With this prefix Debian's sshd accepts it and sudo keeps it.
 pub(crate) const VARIABLE: &str = "LC_BREAKGLASS";
 
-/// The script's own name, as processes on the guest show it.
+/// The script's process name on the guest.
 pub const SCRIPT_NAME: &str = "breakglass-end";
 
-/// Longest time for all of it; the script itself waits about three seconds at most.
-const LIMIT: Duration = Duration::from_secs(10);
-/// Its answer is two short lines.
-const ANSWER: usize = 4096;
+/// Timeout; the script itself waits about three seconds at most.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum output to read; the result is two short lines.
+const OUTPUT_MAX_BYTES: usize = 4096;
 
-/// Becomes root where that needs no password, and hands the ids on to the script, its first argument.
+/// Becomes root if that needs no password, and passes the ids on to the script, its first argument.
 const AS_ROOT: Script = Script::new(
     "s=$1; shift; if [ \"$(id -u)\" = 0 ]; then exec sh -c \"$s\" \"$0\" \"$@\"; fi; \
      if sudo -n true 2>/dev/null; then exec sudo -n sh -c \"$s\" \"$0\" \"$@\"; fi; \
@@ -54,17 +55,17 @@ const SCRIPT: Script = Script::new(
      set -- $all; echo \"ended $((ended - $#))\"; echo \"left $#\"",
 );
 
-/// What was found.
+/// The result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Found {
-    /// Processes that were there and are gone.
+pub(crate) struct CleanupResult {
+    /// Number of processes that were ended.
     pub(crate) ended: u32,
-    /// Processes that are still there.
+    /// Number of processes that could not be ended.
     pub(crate) left: u32,
 }
 
-/// The command that runs the script for `commands`, in words that every login shell reads alike.
-fn order(commands: &[Uuid]) -> String {
+/// The command line that runs the script for `commands`; every login shell reads it alike.
+fn command_line(commands: &[Uuid]) -> String {
     let ids: Vec<String> = commands.iter().map(|id| id.simple().to_string()).collect();
     let (outer, inner) = (AS_ROOT.as_str(), SCRIPT.as_str());
     format!(
@@ -78,36 +79,41 @@ pub(crate) fn mark(command: Uuid) -> String {
     command.simple().to_string()
 }
 
-/// Ends `commands` on the guest. The error says why nothing is known.
-pub(crate) async fn end(upstream: &Upstream, commands: &[Uuid]) -> Result<Found, String> {
-    let asking = async {
-        let mut session = upstream
+/// Ends `commands` on the guest. The error is the reason why the result is unknown.
+pub(crate) async fn end(upstream: &Upstream, commands: &[Uuid]) -> Result<CleanupResult, String> {
+    let running = async {
+        let session = upstream
             .open_first()
             .await
             .map_err(|error| error.to_string())?;
-        let sent = session.channel.exec(true, order(commands)).await;
+        let (mut reading, writing) = session.channel.split();
+        let sent = writing.exec(true, command_line(commands)).await;
         sent.map_err(|error| error.to_string())?;
-        let mut said = Vec::new();
-        while let Some(message) = session.channel.wait().await {
-            if let ChannelMsg::Data { data } = message {
-                let room = ANSWER - said.len().min(ANSWER);
-                said.extend_from_slice(&data[..data.len().min(room)]);
+        let mut output = Vec::new();
+        read_output(&mut reading, |stream, bytes| {
+            if stream == OutputStream::Stdout {
+                let room = OUTPUT_MAX_BYTES.saturating_sub(output.len());
+                output.extend_from_slice(&bytes[..bytes.len().min(room)]);
             }
-        }
-        parse(&String::from_utf8_lossy(&said))
-            .ok_or_else(|| "the guest did not say what it found".to_owned())
+            ControlFlow::Continue(())
+        })
+        .await;
+        parse(&String::from_utf8_lossy(&output))
+            .ok_or_else(|| "the guest reported no result".to_owned())
     };
-    let late = || format!("the guest gave no answer within {} s", LIMIT.as_secs());
-    timeout(LIMIT, asking).await.map_err(|_| late())?
+    timeout(CLEANUP_TIMEOUT, running).await.map_err(|_| {
+        let seconds = CLEANUP_TIMEOUT.as_secs();
+        format!("the guest gave no answer within {seconds} s")
+    })?
 }
 
-fn parse(said: &str) -> Option<Found> {
+fn parse(output: &str) -> Option<CleanupResult> {
     // A profile may have printed before it.
     let number = |word: &str| {
-        let mut lines = said.lines().rev();
+        let mut lines = output.lines().rev();
         lines.find_map(|line| line.strip_prefix(word)?.trim().parse().ok())
     };
-    Some(Found {
+    Some(CleanupResult {
         ended: number("ended ")?,
         left: number("left ")?,
     })
@@ -121,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_script_ends_what_carries_the_mark_and_its_session_and_nothing_else() {
+    fn script_ends_marked_processes_and_their_session_and_nothing_else() {
         let (mine, other) = (Uuid::now_v7(), Uuid::now_v7());
         let start = |id: Uuid, script: &str| {
             Command::new("setsid")
@@ -135,7 +141,7 @@ mod tests {
         // One of its children has no mark, one does not obey SIGTERM.
         let script = "env -i sleep 60 & (trap '' TERM; echo ready; sleep 60) & wait";
         let mut marked = start(mine, script);
-        // Itself what is killed in the end: a child would outlive the test and hold on to its output.
+        // Without a shell around it: a child would outlive the test and keep its output open.
         let mut kept = start(other, "exec sleep 60");
         let mut ready = [0; 5];
         marked
@@ -144,7 +150,9 @@ mod tests {
             .unwrap()
             .read_exact(&mut ready)
             .unwrap();
-        let output = Command::new("sh").args(["-c", &order(&[mine])]).output();
+        let output = Command::new("sh")
+            .args(["-c", &command_line(&[mine])])
+            .output();
         let said = String::from_utf8(output.unwrap().stdout).unwrap();
         let found = parse(&said).unwrap_or_else(|| panic!("{said}"));
         assert!(found.ended >= 3 && found.left == 0, "{said}");
@@ -156,7 +164,7 @@ mod tests {
 
     /// As sshd runs a command: through the account's login shell.
     #[test]
-    fn every_login_shell_hands_the_script_on_and_its_end_is_found() {
+    fn every_login_shell_passes_the_script_on_unchanged() {
         let shells = [
             "sh", "dash", "bash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh", "busybox",
         ];
@@ -170,7 +178,7 @@ mod tests {
             let mut command = Command::new(shell);
             // A busybox is a shell by its first word.
             command.args((shell == "busybox").then_some("ash"));
-            let output = command.args(["-c", &order(&[id])]).output().unwrap();
+            let output = command.args(["-c", &command_line(&[id])]).output().unwrap();
             let ended = marked.try_wait().unwrap();
             if ended.is_none() {
                 marked.kill().unwrap();
@@ -179,7 +187,7 @@ mod tests {
             let said = String::from_utf8(output.stdout).unwrap();
             assert_eq!(
                 parse(&said),
-                Some(Found { ended: 1, left: 0 }),
+                Some(CleanupResult { ended: 1, left: 0 }),
                 "{shell}: {said}"
             );
             assert!(ended.is_some(), "{shell}");
@@ -187,18 +195,22 @@ mod tests {
     }
 
     #[test]
-    fn what_a_profile_prints_is_not_what_was_found() {
+    fn output_of_a_profile_is_not_the_result() {
         let said = "left 3 messages\nended well\nended 2\nleft 1\n";
-        assert_eq!(parse(said), Some(Found { ended: 2, left: 1 }));
+        assert_eq!(parse(said), Some(CleanupResult { ended: 2, left: 1 }));
         assert_eq!(parse("left 3 messages\n"), None);
     }
 
     #[test]
-    fn nothing_to_end_is_an_answer_too() {
+    fn result_is_reported_without_any_process_to_end() {
         let output = Command::new("sh")
-            .args(["-c", &order(&[Uuid::now_v7()])])
+            .args(["-c", &command_line(&[Uuid::now_v7()])])
             .output();
         let said = String::from_utf8(output.unwrap().stdout).unwrap();
-        assert_eq!(parse(&said), Some(Found { ended: 0, left: 0 }), "{said}");
+        assert_eq!(
+            parse(&said),
+            Some(CleanupResult { ended: 0, left: 0 }),
+            "{said}"
+        );
     }
 }

@@ -1,61 +1,61 @@
-//! What a client of the bastion asks of one channel.
+//! Requests of the agent's client on one channel: a command, a shell or a subsystem, and its environment.
 
 use breakglass_model::gateway::CALL_VARIABLE;
 use breakglass_model::{CommandMode, visible};
 use russh::Pty;
 
-/// Longest command, in bytes: kept whole in the record and on an approval's card.
-pub(crate) const COMMAND_LIMIT: usize = 64 * 1024;
-/// Variables of one channel, and the bytes of one value.
-const VARIABLES: usize = 32;
-const VALUE_LIMIT: usize = 1024;
+/// Maximum size of a command: the log and the approval's card contain all of it.
+pub(crate) const COMMAND_MAX_BYTES: usize = 64 * 1024;
+/// Maximum number of variables of one channel, and maximum size of a value.
+const VARIABLES_MAX: usize = 32;
+const VALUE_MAX_BYTES: usize = 1024;
 
-/// What is to be run.
+/// What the client wants to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Errand {
+pub(crate) enum ChannelRequest {
     Exec(Vec<u8>),
     Shell,
     Subsystem(String),
 }
 
-impl Errand {
+impl ChannelRequest {
     pub(crate) const fn mode(&self) -> CommandMode {
         match self {
-            Errand::Exec(_) => CommandMode::Exec,
-            Errand::Shell => CommandMode::Shell,
-            Errand::Subsystem(_) => CommandMode::Subsystem,
+            ChannelRequest::Exec(_) => CommandMode::Exec,
+            ChannelRequest::Shell => CommandMode::Shell,
+            ChannelRequest::Subsystem(_) => CommandMode::Subsystem,
         }
     }
 
-    /// The whole text, made fit to be kept and shown; of one that is too long its beginning.
+    /// The text with control characters made visible; cut if it is too long.
     pub(crate) fn text(&self) -> String {
         match self {
-            Errand::Exec(bytes) => {
-                let kept = &bytes[..bytes.len().min(COMMAND_LIMIT)];
+            ChannelRequest::Exec(bytes) => {
+                let kept = &bytes[..bytes.len().min(COMMAND_MAX_BYTES)];
                 visible(&String::from_utf8_lossy(kept))
             }
-            Errand::Shell => String::new(),
-            Errand::Subsystem(name) => visible(&name.chars().take(256).collect::<String>()),
+            ChannelRequest::Shell => String::new(),
+            ChannelRequest::Subsystem(name) => visible(&name.chars().take(256).collect::<String>()),
         }
     }
 
-    /// Why it can't be taken at all.
+    /// Why it can't be accepted at all, as a sentence for the agent.
     pub(crate) fn fault(&self) -> Option<String> {
         match self {
-            Errand::Exec(bytes) if bytes.len() > COMMAND_LIMIT => Some(format!(
-                "the command has {} bytes, and {COMMAND_LIMIT} are the most; send a long script \
+            ChannelRequest::Exec(bytes) if bytes.len() > COMMAND_MAX_BYTES => Some(format!(
+                "the command has {} bytes, but at most {COMMAND_MAX_BYTES} are allowed; send a long script \
                  through standard input: ssh HOST sh < FILE",
                 bytes.len()
             )),
-            Errand::Exec(bytes) if bytes.contains(&0) => {
-                Some("the command holds a NUL byte, which no shell takes".to_owned())
+            ChannelRequest::Exec(bytes) if bytes.contains(&0) => {
+                Some("the command contains a NUL byte, which no shell accepts".to_owned())
             }
             _ => None,
         }
     }
 }
 
-/// A terminal, as it was asked for.
+/// The requested terminal.
 #[derive(Debug, Clone)]
 pub(crate) struct Terminal {
     pub(crate) term: String,
@@ -65,8 +65,8 @@ pub(crate) struct Terminal {
     pub(crate) modes: Vec<(Pty, u32)>,
 }
 
-/// Variables that may reach the guest: how text is shown, and nothing that a program obeys. And the one
-/// that goes no further than here.
+/// Environment variables for the guest: they change how text is displayed, not what a program does. The
+/// variable that names the tool call stays here.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Variables {
     listed: Vec<(String, String)>,
@@ -74,24 +74,24 @@ pub(crate) struct Variables {
 }
 
 impl Variables {
-    /// Takes a variable, or says that it is not on the list.
+    /// Adds a variable; returns false if it is not allowed.
     pub(crate) fn set(&mut self, name: &str, value: &str) -> bool {
         let listed = matches!(name, "LANG" | "TZ" | "COLORTERM" | "NO_COLOR")
-            || (name.starts_with("LC_") && name != super::remote::VARIABLE);
+            || (name.starts_with("LC_") && name != crate::cleanup::VARIABLE);
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-        let fits = value.len() <= VALUE_LIMIT && plain(name) && plain(value);
+        let fits = value.len() <= VALUE_MAX_BYTES && plain(name) && plain(value);
         if fits && name == CALL_VARIABLE {
             self.call = Some(value.to_owned());
             return true;
         }
-        if !listed || !fits || self.listed.len() >= VARIABLES {
+        if !listed || !fits || self.listed.len() >= VARIABLES_MAX {
             return false;
         }
         self.listed.push((name.to_owned(), value.to_owned()));
         true
     }
 
-    /// Which call of a tool it says that it belongs to.
+    /// The tool call that the command claims to belong to.
     pub(crate) fn call(&self) -> Option<&str> {
         self.call.as_deref()
     }
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_listed_variables_of_plain_text_pass() {
+    fn only_listed_variables_with_plain_values_are_accepted() {
         let mut variables = Variables::default();
         assert!(variables.set("LANG", "C.UTF-8"));
         assert!(variables.set("LC_ALL", "C"));
@@ -116,14 +116,14 @@ mod tests {
             ("BASH_ENV", "/tmp/x"),
             ("LC_BREAKGLASS", "0"),
             ("LANG", "C\nX=1"),
-            ("LANG", &"x".repeat(VALUE_LIMIT + 1)),
+            ("LANG", &"x".repeat(VALUE_MAX_BYTES + 1)),
         ] {
             assert!(!variables.set(name, value), "{name}");
         }
     }
 
     #[test]
-    fn the_call_that_a_command_belongs_to_goes_no_further() {
+    fn tool_call_of_a_command_is_not_sent_to_the_guest() {
         let mut variables = Variables::default();
         assert!(variables.set(CALL_VARIABLE, "toolu_1"));
         assert!(!variables.set(CALL_VARIABLE, "a b"));
@@ -132,10 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_no_record_could_hold_is_refused_with_another_way() {
-        let fault = Errand::Exec(vec![b'x'; COMMAND_LIMIT + 1]).fault().unwrap();
+    fn oversized_command_is_refused_with_an_alternative() {
+        let fault = ChannelRequest::Exec(vec![b'x'; COMMAND_MAX_BYTES + 1])
+            .fault()
+            .unwrap();
         assert!(fault.contains("standard input"), "{fault}");
-        assert!(Errand::Exec(b"a\0b".to_vec()).fault().is_some());
-        assert_eq!(Errand::Exec(b"uptime".to_vec()).fault(), None);
+        assert!(ChannelRequest::Exec(b"a\0b".to_vec()).fault().is_some());
+        assert_eq!(ChannelRequest::Exec(b"uptime".to_vec()).fault(), None);
     }
 }
