@@ -1,30 +1,30 @@
-//! The one call that the agent's own shell may make unasked: the SSH client, which only hands a command
-//! over to the bastion, where it is judged.
+//! Recognises the one call that the agent's own shell may make without asking: the SSH client, which only
+//! passes a command on to the bastion, where it is judged.
 //!
 //! OpenSSH has options that run programs and write files on this side (`-o ProxyCommand`, `-E`, `-F`,
-//! `-I`, …), takes them also behind the host and in clusters (`-tTE FILE`), and its configuration puts the
-//! host's name into a command. So what may stand in the call is listed here, and nothing else may.
+//! `-I`, …), accepts them also after the host and in clusters (`-tTE FILE`), and its configuration puts the
+//! host's name into a command. So this file lists everything that such a call may contain.
 
 use super::words::{self, Word};
 
-/// Letters of options without a value that change nothing on this side.
+/// Options without a value that change nothing on this side.
 const FLAGS: &str = "46CnqTtvx";
 
-/// Settings that `-o` may give, each with digits.
+/// Settings that `-o` may set, each to a number.
 const NUMBERS: [&str; 3] = [
     "ConnectTimeout",
     "ServerAliveInterval",
     "ServerAliveCountMax",
 ];
 
-/// What passes, for the one who is refused.
-const FORM: &str = "unasked passes one `[timeout N] ssh [-T] [-o ConnectTimeout=N] HOST 'COMMAND'`, \
+/// The allowed form, for the message of a refusal.
+const FORM: &str = "without asking, only one `[timeout N] ssh [-T] [-o ConnectTimeout=N] HOST 'COMMAND'` is allowed, \
                     alone and without a substitution";
 
-/// Whether `line` does no more, in the shell that runs it, than to hand a command over to the bastion.
+/// Checks that `line`, in the shell that runs it, only passes a command on to the bastion.
 ///
 /// # Errors
-/// A sentence: what else it may do.
+/// A sentence about what else it could do.
 pub(crate) fn hands_over(line: &str) -> Result<(), String> {
     let commands = words::split(line.as_bytes())?;
     let [command] = &commands[..] else {
@@ -47,7 +47,7 @@ pub(crate) fn hands_over(line: &str) -> Result<(), String> {
     }
 }
 
-/// Takes the options off that are listed, and looks at what they stand before.
+/// Skips the listed options, and checks the host and command after them.
 fn after_options(words: &[&str]) -> Result<(), String> {
     match words {
         ["-o", setting, rest @ ..] if is_listed(setting) => after_options(rest),
@@ -61,9 +61,9 @@ fn after_options(words: &[&str]) -> Result<(), String> {
                 words::shown(option)
             ))
         }
-        // Behind the host the client looks for options again.
+        // After the host the client parses options again.
         [host, first, ..] if is_name(host) && !first.starts_with('-') => Ok(()),
-        _ => Err(format!("no plain host with a command follows; {FORM}")),
+        _ => Err(format!("no plain host name with a command follows; {FORM}")),
     }
 }
 
@@ -81,7 +81,7 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.len() <= 9 && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A name of a machine, and neither an account at one nor a path.
+/// A machine's name, without an account or a path.
 fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain)

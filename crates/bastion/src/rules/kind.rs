@@ -1,8 +1,8 @@
-//! What an operand or an option's value may be.
+//! The kinds of operands and option values.
 //!
-//! Some files do something when they are opened, even for reading: a watchdog device starts to
-//! count down to a reset, `/proc/kmsg` and a trace pipe hand out each line once. So what a program
-//! opens is judged by its path, and what it only names is not.
+//! Opening some files has an effect, even for reading: a watchdog device starts its countdown to a reset,
+//! `/proc/kmsg` and a trace pipe return each line once. So the path of a file that a program opens is
+//! checked, and one that it only names is not.
 
 use super::words::{Word, shown};
 
@@ -11,17 +11,17 @@ use super::words::{Word, shown};
 pub(super) enum Kind {
     /// Digits, with a sign, a decimal point and a unit of up to three letters.
     Number,
-    /// Letters, digits and `_ . : / @ % + -`, without `..` and `//`: nothing that assigns or lists.
+    /// Letters, digits and `_ . : / @ % + -`, without `..` and `//`: no assignment and no list.
     Word,
     /// Anything.
     Text,
-    /// Begins with `+`: what `date` prints and does not set.
+    /// Starts with `+`: a format for `date`, which prints the time and does not set it.
     Format,
     /// A file that is named and not opened.
     Path,
     /// A file that is opened for reading.
     File,
-    /// A file or directory that is read with all below it.
+    /// A file, or a directory that is read recursively.
     Tree,
     /// A block device, or the name of a volume.
     Device,
@@ -45,22 +45,22 @@ impl Kind {
         Kind::ALL.iter().find(|it| it.0 == name).map(|it| it.1)
     }
 
-    /// Whether `text`, which no shell expands any more, is of this kind.
+    /// Checks `text`, which no shell expands any more.
     pub(super) fn check(self, text: &str) -> Result<(), String> {
         let wrong = |what: &str| Err(format!("`{}` {what}", shown(text)));
         match self {
-            Kind::Number if !is_number(text) => wrong("is no number"),
-            Kind::Word if !is_word(text) => wrong("is no plain word"),
-            Kind::Format if !text.starts_with('+') => wrong("does not begin with `+`"),
-            Kind::Path if text.starts_with('+') => wrong("begins with `+`"),
+            Kind::Number if !is_number(text) => wrong("is not a number"),
+            Kind::Word if !is_word(text) => wrong("is not a plain word"),
+            Kind::Format if !text.starts_with('+') => wrong("does not start with `+`"),
+            Kind::Path if text.starts_with('+') => wrong("starts with `+`"),
             Kind::File => openable(text, false),
             Kind::Tree => openable(text, true),
-            Kind::Device if !is_device(text) => wrong("is no block device"),
+            Kind::Device if !is_device(text) => wrong("is not a block device"),
             _ => Ok(()),
         }
     }
 
-    /// Whether `word`, one of several like it, is of this kind, whatever files it matches.
+    /// Checks `word` as one of several operands, including every file that it may match.
     pub(super) fn check_one_of_many(self, word: &Word) -> Result<(), String> {
         match self {
             Kind::File | Kind::Tree if word.glob => glob_openable(&word.text)?,
@@ -71,7 +71,7 @@ impl Kind {
         self.check(&word.text)
     }
 
-    /// Whether `word` is of this kind and stays one word.
+    /// Checks `word`, which must remain one word.
     pub(super) fn check_single(self, word: &Word) -> Result<(), String> {
         if word.glob {
             return Err(one_word(word));
@@ -82,19 +82,18 @@ impl Kind {
 
 fn one_word(word: &Word) -> String {
     format!(
-        "the pattern `{}` may become several words where one is meant",
+        "the pattern `{}` may expand to several words instead of one",
         shown(&word.text)
     )
 }
 
-/// Without `..` and `//`, by which the key of a setting becomes a path to another file.
+/// Without `..` and `//`, which would turn the key of a setting into a path to another file.
 fn is_word(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_.:/@%+-".contains(c);
     text.chars().all(plain) && !text.contains("..") && !text.contains("//")
 }
 
-/// `/dev/vda1`, `/dev/mapper/data`, `vg0/data`: no character device, which may do something when
-/// it is opened.
+/// `/dev/vda1`, `/dev/mapper/data`, `vg0/data`: no character device, since opening one may have an effect.
 fn is_device(text: &str) -> bool {
     const BLOCK: [&str; 11] = [
         "sd", "vd", "xvd", "hd", "nvme", "md", "dm-", "mapper", "disk", "loop", "mmcblk",
@@ -118,14 +117,14 @@ pub(super) fn is_number(text: &str) -> bool {
         && unit.chars().all(|c| c.is_ascii_alphabetic())
 }
 
-/// The names on the way to a file; empty ones and `.` lead nowhere.
+/// The components of a path, without empty ones and `.`.
 fn parts(path: &str) -> Vec<&str> {
     let mut parts: Vec<_> = path.split('/').collect();
     parts.retain(|part| !matches!(*part, "" | "."));
     parts
 }
 
-/// Whether opening what `path` names is known to do no more than read.
+/// Checks that opening `path` is known to only read.
 fn openable(path: &str, whole_tree: bool) -> Result<(), String> {
     let parts = parts(path);
     let absolute = path.starts_with('/');
@@ -133,17 +132,17 @@ fn openable(path: &str, whole_tree: bool) -> Result<(), String> {
     let special = ["kmsg", "fd", "cwd", "root", "map_files"];
     match parts.first().copied() {
         _ if path.starts_with('@') => refuse("may be a list of further arguments"),
-        _ if parts.contains(&"..") => refuse("leads upwards: write the whole path"),
-        _ if parts.contains(&"trace_pipe") => refuse("hands out each line once"),
-        None if absolute && whole_tree => refuse("is everything, devices and kernel files too"),
+        _ if parts.contains(&"..") => refuse("leads upwards: write the full path"),
+        _ if parts.contains(&"trace_pipe") => refuse("returns each line once"),
+        None if absolute && whole_tree => refuse("includes devices and kernel files"),
         Some("dev") if parts != ["dev", "null"] && parts != ["dev", "stdin"] => {
-            refuse("may be a device, and opening some devices does something")
+            refuse("may be a device, and opening some devices has an effect")
         }
         Some("proc" | "sys") if whole_tree => {
-            refuse("holds files of the kernel that are not all safe to open")
+            refuse("contains kernel files that are not all safe to open")
         }
         Some("proc") if parts.iter().any(|part| special.contains(part)) => {
-            refuse("leads to what another process has open")
+            refuse("leads to files that another process has open")
         }
         Some("sys") if matches!(parts.get(1..3), Some(["kernel", "debug" | "tracing"])) => {
             refuse("is the kernel's debugging interface")
@@ -152,7 +151,7 @@ fn openable(path: &str, whole_tree: bool) -> Result<(), String> {
     }
 }
 
-/// Whether none of the files that match a pattern can be one that [`openable`] refuses.
+/// Checks that no file that [`openable`] refuses can match a pattern.
 fn glob_openable(path: &str) -> Result<(), String> {
     let parts = parts(path);
     let wild: Vec<_> = parts
@@ -177,7 +176,7 @@ fn glob_openable(path: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "the pattern `{}` may match a device or a file of the kernel",
+            "the pattern `{}` may match a device or a kernel file",
             shown(path)
         ))
     }

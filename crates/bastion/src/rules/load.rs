@@ -1,4 +1,4 @@
-//! From the text of a rule file to rules, with everything that is wrong with it.
+//! Parses a rule file, and reports all its faults together.
 
 use serde::Deserialize;
 
@@ -6,18 +6,18 @@ use super::kind::Kind;
 use super::rule::{Operands, Opt, Rule, Style, Value};
 use super::wrappers::WRAPPERS;
 
-/// One thing that is wrong with a rule file.
+/// One fault of a rule file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleFault {
     /// The file.
     pub origin: String,
-    /// The rule's name; empty where the whole file cannot be read.
+    /// The rule's name; empty if the whole file can't be parsed.
     pub rule: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub reason: String,
 }
 
-/// Everything that is wrong with rule files; none of their rules is used.
+/// All faults of a rule file; none of its rules is used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct RulesError(pub Vec<RuleFault>);
 
@@ -40,7 +40,7 @@ impl std::fmt::Display for RulesError {
     }
 }
 
-/// A rule with the two commands that prove it.
+/// A rule with the two commands that test it.
 pub(super) struct Loaded {
     pub(super) rule: Rule,
     pub(super) origin: String,
@@ -58,7 +58,7 @@ impl Loaded {
     }
 }
 
-/// A rule as it is written.
+/// A rule as it is written in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -91,7 +91,7 @@ enum WrittenStyle {
     Plain,
 }
 
-/// The rules that `text` says; they are not proven by their examples yet.
+/// Parses the rules of `text`; their examples are not tested yet.
 pub(super) fn read(text: &str, origin: &str) -> (Vec<Loaded>, Vec<RuleFault>) {
     let fault = |rule: &str, reason: String| RuleFault {
         origin: origin.to_owned(),
@@ -205,7 +205,7 @@ fn option(text: &str, global: bool) -> Result<Opt, String> {
         }
     };
     if matches!(name, "" | "-" | "--") || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("`{text}` is no option"));
+        return Err(format!("`{text}` is not an option"));
     }
     Ok(Opt {
         name: name.to_owned(),
@@ -218,7 +218,7 @@ fn kind(name: &str) -> Result<Kind, String> {
     Kind::named(name).ok_or_else(|| {
         let names: Vec<_> = Kind::ALL.iter().map(|(name, _)| *name).collect();
         format!(
-            "`{name}` is no kind of word; the kinds are {}",
+            "`{name}` is not a kind of word; the kinds are {}",
             names.join(", ")
         )
     })
@@ -229,7 +229,7 @@ fn operands(texts: &[String]) -> Result<Operands, String> {
     let mut operands = Operands::default();
     for text in texts {
         if operands.rest.is_some() {
-            return Err("operands: after one that ends in `...` there is no other".to_owned());
+            return Err("operands: no other can follow one that ends in `...`".to_owned());
         }
         match text.strip_suffix("...") {
             Some(name) => operands.rest = Some(kind(name)?),
@@ -239,7 +239,7 @@ fn operands(texts: &[String]) -> Result<Operands, String> {
     Ok(operands)
 }
 
-/// What each part of a rule says rightly and the whole does not.
+/// Faults of a rule as a whole, whose parts are valid.
 fn inconsistencies(rule: &Rule) -> Vec<String> {
     let mut wrong = Vec::new();
     if rule.name.is_empty() {
@@ -254,18 +254,18 @@ fn inconsistencies(rule: &Rule) -> Vec<String> {
                 "`{program}` runs another program, which is judged instead"
             ));
         } else if program.is_empty() || !program.bytes().all(in_name) {
-            wrong.push(format!("`{program}` is no program's bare name"));
+            wrong.push(format!("`{program}` is not a program's bare name"));
         }
     }
     for (at, option) in rule.options.iter().enumerate() {
         if rule.options[..at].iter().any(|it| it.name == option.name) {
-            wrong.push(format!("the option `{}` is there twice", option.name));
+            wrong.push(format!("the option `{}` is listed twice", option.name));
         }
     }
     for name in rule.require.iter().flatten() {
         if !rule.options.iter().any(|it| it.name == *name) {
             wrong.push(format!(
-                "it requires `{name}`, which is none of its options"
+                "it requires `{name}`, which is not one of its options"
             ));
         }
     }

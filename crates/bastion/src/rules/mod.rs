@@ -1,14 +1,14 @@
-//! Which commands on the guest only read, decided by rules that are data.
+//! Decides which commands on the guest only read, by rules that are data.
 //!
 //! ```text
 //! bytes ── words ──► simple commands ── wrappers ──► program + arguments ── rule ──► reads | why not
 //!        (as every shell splits them)  (sudo, …)                (read-only.toml)
 //! ```
 //!
-//! Whoever writes a command wants it to pass, so only what is known passes: a line that every shell
-//! splits alike, whose programs each have a rule, whose options and operands that rule names. All
-//! else *changes*, with the reason. A judgement trusts the guest's own state: that `ls` there is
-//! `ls`, that its shell's start-up files do not redefine it.
+//! The author of a command may be hostile, so a command passes only if all of it is known: every shell splits the
+//! line alike, each program has a rule, and that rule lists the options and operands. Any other command
+//! counts as *changing*, with the reason. A judgement trusts the guest itself: that `ls` there is `ls`, and
+//! that its shell's start-up files do not redefine it.
 
 mod client;
 mod kind;
@@ -30,17 +30,17 @@ pub use words::{Word, split};
 /// The rules that come with the program.
 const BUILT_IN: &str = include_str!("read-only.toml");
 
-/// The rules; made once, shared in an `Arc`.
+/// A set of rules; loaded once and shared in an `Arc`.
 pub struct Rules {
     rules: Vec<Loaded>,
 }
 
-/// What the rules say of a command.
+/// The judgement on a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
-    /// It only reads; by these rules, one for each program it runs, in their order.
+    /// It only reads, by these rules: one for each program, in their order.
     Reads(Vec<String>),
-    /// It is not known to only read; why, as a sentence.
+    /// It is not known to only read, for this reason.
     Changes(String),
 }
 
@@ -48,16 +48,16 @@ impl Rules {
     /// The rules that come with the program.
     ///
     /// # Errors
-    /// What is wrong with them; a test proves that nothing is.
+    /// When they are invalid; a test proves that they are not.
     pub fn built_in() -> Result<Rules, RulesError> {
         Rules { rules: Vec::new() }.and(BUILT_IN, "the built-in rules")
     }
 
-    /// These rules and those of `toml`, the text of the file `origin`. Every rule is proven: its
-    /// example is allowed by it alone, its counter-example by no rule at all.
+    /// Adds the rules of `toml`, the text of the file `origin`. Every rule is tested: it alone must allow its
+    /// example, and no rule may allow its counter-example.
     ///
     /// # Errors
-    /// Everything that is wrong, each with file, rule and reason.
+    /// All faults, each with file, rule and reason.
     pub fn and(mut self, toml: &str, origin: &str) -> Result<Rules, RulesError> {
         let (more, mut faults) = load::read(toml, origin);
         self.rules.extend(more);
@@ -69,9 +69,9 @@ impl Rules {
         }
     }
 
-    /// Whether `command` only reads, given to the guest's login shell on a channel **without a
-    /// terminal**: at a terminal a pager may come up, and what is typed there runs programs. A
-    /// command with a terminal is not known to only read, whatever it is.
+    /// Whether `command` only reads if the guest's login shell runs it on a channel **without a terminal**. On a
+    /// terminal a pager may start, and a pager can run programs: so no command with a terminal is known to
+    /// only read.
     #[must_use]
     pub fn judge(&self, command: &[u8]) -> Judgement {
         match judge(&self.rules.iter().collect::<Vec<_>>(), command) {
@@ -90,7 +90,7 @@ impl Rules {
             }
             if let Err(why) = judge(&[loaded], loaded.example.as_bytes()) {
                 let example = &loaded.example;
-                faults.push(loaded.fault(format!("its example `{example}` does not pass: {why}")));
+                faults.push(loaded.fault(format!("its example `{example}` is not allowed: {why}")));
             }
             let counter = &loaded.counter_example;
             if !loaded
@@ -105,7 +105,7 @@ impl Rules {
             }
             if let Ok(names) = judge(&all, counter.as_bytes()) {
                 faults.push(loaded.fault(format!(
-                    "its counter-example `{counter}` passes, by {}",
+                    "its counter-example `{counter}` is allowed by {}",
                     names.join(", ")
                 )));
             }

@@ -1,16 +1,16 @@
-//! One rule: which calls of one program only read.
+//! One rule: decides which calls of a program only read.
 
 use super::kind::{Kind, is_number};
 use super::words::{Word, shown};
 
-/// How a program reads its arguments.
+/// How a program parses its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     /// As `getopt_long`: short options in clusters, `--` ends them, a value attached or after.
     Getopt,
     /// Each option is a word, its value the next word, as with `find` and `ip`.
     Words,
-    /// It has no options that matter: every word is an operand.
+    /// Without relevant options: every word is an operand.
     Plain,
 }
 
@@ -26,7 +26,7 @@ pub(super) enum Value {
 /// An option that a rule allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Opt {
-    /// With its dashes. `-#` is a dash with digits, as in `tail -20`.
+    /// With its dashes. `-#` stands for a dash with digits, as in `tail -20`.
     pub(super) name: String,
     pub(super) value: Value,
     /// Whether it may stand before the subcommand.
@@ -48,11 +48,11 @@ pub(super) struct Rule {
     pub(super) name: String,
     pub(super) programs: Vec<String>,
     pub(super) style: Style,
-    /// What must stand first; empty where the program has no subcommands. One that has no words is
+    /// The possible first words; empty if the program has no subcommands. One without words is
     /// the bare program without operands.
     pub(super) subcommands: Vec<Vec<String>>,
     pub(super) options: Vec<Opt>,
-    /// Of each entry one option must be given.
+    /// One option of each entry is required.
     pub(super) require: Vec<Vec<String>>,
     pub(super) operands: Operands,
 }
@@ -61,7 +61,7 @@ pub(super) struct Rule {
 #[derive(Debug)]
 pub(super) struct Mismatch {
     pub(super) why: String,
-    /// Whether program and subcommand are this rule's, so that the reason is about them.
+    /// Whether program and subcommand match this rule, so that the reason is helpful.
     pub(super) close: bool,
 }
 
@@ -143,12 +143,15 @@ impl<'a> Call<'a> {
                 }
             )
         })?;
-        // Not every program looks for options behind an operand: to others this word is one more
-        // operand, so there it may not be what makes the call harmless.
+        // Some programs do not parse options after an operand: to them this word is one more operand, so it must
+        // not be the option that makes the call harmless.
         if self.operands.is_empty() || !self.rule.subcommands.is_empty() {
             self.given.push(&option.name);
         } else if self.rule.operands.rest.is_none() {
-            return Err(format!("`{}` must stand before the operands", shown(name)));
+            return Err(format!(
+                "`{}` must be placed before the operands",
+                shown(name)
+            ));
         }
         Ok(option)
     }
@@ -194,8 +197,8 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    /// A value in a word of its own. It may not look like an option: should the program disagree
-    /// about which option takes a value, this word would be one.
+    /// A value in a word of its own. It must not look like an option: if the program disagrees about which
+    /// option takes a value, it would be one.
     fn value(&mut self, name: &str, kind: Kind) -> Result<(), String> {
         let Some(word) = self.next() else {
             return Err(format!("the value of `{name}` is missing"));
@@ -256,7 +259,7 @@ impl<'a> Call<'a> {
                 (None, Some(kind)) => kind.check_one_of_many(word)?,
                 (None, None) => {
                     return Err(format!(
-                        "the operand `{}` is one more than is known to only read",
+                        "the operand `{}` is one more than this rule allows",
                         shown(&word.text)
                     ));
                 }

@@ -1,20 +1,20 @@
 //! A command line, split as every shell in use splits it, or refused.
 //!
-//! Only what sh, dash, busybox ash, bash, zsh, ksh, mksh and fish read alike is accepted: words of
+//! A line is accepted only if sh, dash, busybox ash, bash, zsh, ksh, mksh and fish read it alike: words of
 //! a fixed alphabet with quotes and backslashes, the operators `|`, `&&`, `||`, `;` and newline,
-//! and redirections that create nothing. All else is refused with a sentence. The shells themselves
-//! are asked whether that holds (`tests/shells.rs`, and the fuzz target `shells`).
+//! and redirections that create nothing. Any other line is refused with a reason. Tests compare the result
+//! with the shells themselves (`tests/shells.rs`, and the fuzz target `shells`).
 
 use std::iter::Peekable;
 use std::str::CharIndices;
 
 use breakglass_verbs::is_hidden;
 
-/// Longest line that is judged, in bytes.
-const LONGEST: usize = 16 * 1024;
+/// Maximum size of a line.
+const LINE_MAX_BYTES: usize = 16 * 1024;
 
-/// The only redirections: they open nothing but `/dev/null` and streams that are open already.
-/// `&>` is not among them: to POSIX it ends a command, and begins one behind a redirection.
+/// The accepted redirections: they open nothing but `/dev/null` and streams that are already open.
+/// `&>` is not among them: in POSIX it ends one command and starts another.
 const REDIRECTIONS: [&str; 10] = [
     "2>&1",
     "1>&2",
@@ -28,13 +28,13 @@ const REDIRECTIONS: [&str; 10] = [
     "< /dev/null",
 ];
 
-/// One word, as the program gets it.
+/// One word, as the program receives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
     /// Its text without quotes.
     pub text: String,
-    /// Whether it has an unquoted `*`, so that the shell may replace it by the names of files that
-    /// match; all begin with `/`.
+    /// Whether it contains an unquoted `*`, which the shell may expand to the names of matching files; all
+    /// start with `/`.
     pub glob: bool,
 }
 
@@ -44,11 +44,11 @@ pub(super) type Command = Vec<Word>;
 /// The simple commands of `line`, in their order; at least one.
 ///
 /// # Errors
-/// A sentence: what in the line is more than words and separators.
+/// A sentence about the part of the line that is not accepted.
 pub fn split(line: &[u8]) -> Result<Vec<Vec<Word>>, String> {
-    if line.len() > LONGEST {
+    if line.len() > LINE_MAX_BYTES {
         return Err(format!(
-            "it is {} bytes long, and no more than {LONGEST} are judged",
+            "it is {} bytes long, but at most {LINE_MAX_BYTES} can be judged",
             line.len()
         ));
     }
@@ -56,13 +56,13 @@ pub fn split(line: &[u8]) -> Result<Vec<Vec<Word>>, String> {
     let odd = |c: &char| c.is_control() && !matches!(c, '\t' | '\n');
     if let Some(c) = text.chars().find(odd) {
         return Err(format!(
-            "it holds the control character {}",
+            "it contains the control character {}",
             c.escape_unicode()
         ));
     }
     if let Some(c) = text.chars().find(|c| is_hidden(*c)) {
         return Err(format!(
-            "it holds a character that can't be seen, {}",
+            "it contains an invisible character, {}",
             c.escape_unicode()
         ));
     }
@@ -83,7 +83,7 @@ struct Splitter<'a> {
     commands: Vec<Command>,
     /// The command that is being read.
     open: Command,
-    /// Whether an operator waits for a command to follow.
+    /// Whether an operator requires another command.
     wanted: bool,
 }
 
@@ -119,8 +119,8 @@ impl Splitter<'_> {
         &self.text[at..]
     }
 
-    /// Takes one of [`REDIRECTIONS`] where a word may begin, behind the program: fish knows none
-    /// before it, and to zsh one without a program is a program.
+    /// Skips one of [`REDIRECTIONS`] after the program: fish accepts none before it, and zsh runs a program for a
+    /// redirection without one.
     fn redirection(&mut self) -> Result<bool, String> {
         let rest = self.rest();
         let Some(found) = REDIRECTIONS.iter().find(|it| rest.starts_with(**it)) else {
@@ -128,7 +128,7 @@ impl Splitter<'_> {
         };
         if !rest[found.len()..].starts_with([' ', '\t', '\n', ';', '|', '&']) && rest != *found {
             return Err(format!(
-                "what follows the redirection `{found}` is not known"
+                "the text after the redirection `{found}` is not known"
             ));
         }
         for _ in found.chars() {
@@ -147,7 +147,7 @@ impl Splitter<'_> {
         Ok(())
     }
 
-    /// Blank lines are nothing, also after an operator.
+    /// Blank lines have no effect, also after an operator.
     fn newline(&mut self) -> Result<(), String> {
         self.chars.next();
         if self.open.is_empty() {
@@ -189,7 +189,7 @@ impl Splitter<'_> {
                         return Err("`**` matches more in some shells than in others".to_owned());
                     }
                 }
-                // Also behind empty quotes.
+                // Also after empty quotes.
                 '=' | '%' if word.text.is_empty() => return Err(meaning_first(c)),
                 _ if plain(c) => word.text.push(c),
                 _ => return Err(meaning(c)),
@@ -197,13 +197,13 @@ impl Splitter<'_> {
         }
         if word.glob && quoted {
             return Err(format!(
-                "some shells take the pattern `{}` for text, since a part of it is quoted",
+                "some shells read the pattern `{}` as text, since a part of it is quoted",
                 shown(&word.text)
             ));
         }
         if word.glob && !word.text.starts_with('/') {
             return Err(format!(
-                "the pattern `{}` may become an option: quote it, or begin it with `/`",
+                "the pattern `{}` may expand to an option: quote it, or start it with `/`",
                 shown(&word.text)
             ));
         }
@@ -211,8 +211,8 @@ impl Splitter<'_> {
         Ok(())
     }
 
-    /// The rest of a word's part in single quotes. To fish a backslash hides a quote or a backslash
-    /// there, and zsh can be set to take two quotes for one.
+    /// The rest of a part in single quotes. In fish a backslash escapes a quote or a backslash
+    /// there, and zsh can be configured to read two quotes as one.
     fn single(&mut self, text: &mut String) -> Result<(), String> {
         let mut last = None;
         loop {
@@ -220,7 +220,7 @@ impl Splitter<'_> {
                 None => return Err("a `'` is not closed".to_owned()),
                 Some((_, '\'' | '\\')) if last == Some('\\') => {
                     return Err(
-                        "some shells take a backslash before `'` or `\\` away in single \
+                        "some shells remove a backslash before `'` or `\\` in single \
                                 quotes; use double quotes"
                             .to_owned(),
                     );
@@ -241,7 +241,7 @@ impl Splitter<'_> {
         loop {
             match self.chars.next() {
                 Some((_, '"')) => return Ok(()),
-                Some((_, '\n')) => return Err("a newline stands within double quotes".to_owned()),
+                Some((_, '\n')) => return Err("double quotes contain a newline".to_owned()),
                 Some((_, '\\')) => self.escaped_in_quotes(text)?,
                 Some((_, c)) if c.is_ascii() && !"$`!".contains(c) => text.push(c),
                 Some((_, c)) => return Err(meaning(c)),
@@ -250,14 +250,14 @@ impl Splitter<'_> {
         }
     }
 
-    /// What a backslash and the character behind it are in double quotes.
+    /// The meaning of a backslash and the character after it in double quotes.
     fn escaped_in_quotes(&mut self, text: &mut String) -> Result<(), String> {
         match self.chars.next() {
             Some((_, c @ ('"' | '\\' | '$'))) => text.push(c),
             Some((_, c @ (' '..='~' | '\t'))) if !"`!".contains(c) => text.extend(['\\', c]),
             _ => {
                 return Err(
-                    "a backslash in double quotes stands before what not every shell takes \
+                    "a backslash in double quotes comes before a character that not every shell reads \
                             the same way"
                         .to_owned(),
                 );
@@ -266,60 +266,59 @@ impl Splitter<'_> {
         Ok(())
     }
 
-    /// The character after a backslash. Before a letter or a digit fish takes it for a code.
+    /// The character after a backslash. Before a letter or a digit fish reads it as an escape code.
     fn escaped(&mut self) -> Result<char, String> {
         match self.chars.next() {
             Some((_, c @ ' '..='~')) if !c.is_ascii_alphanumeric() => Ok(c),
             Some((_, c)) if c.is_ascii_alphanumeric() => Err(format!(
-                "`\\{c}` is a code to some shells; put it in single quotes"
+                "`\\{c}` is an escape code in some shells; put it in single quotes"
             )),
-            _ => Err("a backslash stands before no printable ASCII character".to_owned()),
+            _ => Err("a backslash comes before a character that is not printable ASCII".to_owned()),
         }
     }
 }
 
-/// Characters that mean themselves in every shell, wherever they stand in a word; `=` and `%` not
-/// at its beginning.
+/// Characters without a special meaning in every shell; `=` and `%` only if they do not start the word.
 fn plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "@%_+=:,./-".contains(c)
 }
 
-/// Why `=` or `%` may not begin a word.
+/// Why `=` or `%` must not start a word.
 fn meaning_first(c: char) -> String {
-    format!("a word that begins with `{c}` is expanded by some shells; quote it")
+    format!("some shells expand a word that starts with `{c}`; quote it")
 }
 
-/// Why a character is not taken as it stands.
+/// Why a character is not accepted.
 fn meaning(c: char) -> String {
     match c {
         '$' => "`$` is expanded by the shell".to_owned(),
         '`' => "a backtick runs a command within the command".to_owned(),
-        '(' | ')' => format!("`{c}` runs commands in a subshell; quote it where text is meant"),
-        '{' | '}' => format!("`{c}` groups or expands; quote it where text is meant"),
+        '(' | ')' => format!("`{c}` runs commands in a subshell; quote it if it is meant as text"),
+        '{' | '}' => format!("`{c}` groups or expands; quote it if it is meant as text"),
         '<' | '>' => format!(
-            "`{c}` redirects, and only `2>&1`, `>&2` and redirections to or from /dev/null that stand apart are known"
+            "`{c}` redirects, and only `2>&1`, `>&2` and separate redirections to or from /dev/null are accepted"
         ),
-        '!' => "`!` negates or expands; put it in single quotes where text is meant".to_owned(),
+        '!' => "`!` negates or expands; put it in single quotes if it is meant as text".to_owned(),
         '?' | '[' | ']' => {
-            format!("`{c}` is a pattern to some shells only; quote it where text is meant")
+            format!("`{c}` is a pattern to some shells only; quote it if it is meant as text")
         }
-        '#' => "`#` begins a comment; quote it where text is meant".to_owned(),
+        '#' => "`#` starts a comment; quote it if it is meant as text".to_owned(),
         '~' => "`~` is expanded by the shell; write the path".to_owned(),
         _ => format!(
-            "`{}` needs single quotes: not every shell takes it as it stands",
+            "`{}` needs single quotes: not every shell reads it the same way",
             c.escape_debug()
         ),
     }
 }
 
-/// Text for a sentence: its first characters, in one line.
+/// Text for a message: its first characters, in one line.
 pub(super) fn shown(text: &str) -> String {
-    const MOST: usize = 80;
+    const CHARS_MAX: usize = 80;
     let text = text.replace('\n', "\\n");
-    if text.chars().count() <= MOST {
+    if text.chars().count() <= CHARS_MAX {
         return text;
     }
-    let mut cut: String = text.chars().take(MOST).collect();
+    let mut cut: String = text.chars().take(CHARS_MAX).collect();
     cut.push('…');
     cut
 }

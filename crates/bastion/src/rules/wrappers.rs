@@ -1,15 +1,15 @@
-//! Programs that run the rest of their words as a command: that command is judged.
+//! Removes wrappers: programs that run the rest of their words as a command. That command is judged.
 
 use super::kind::is_number;
 use super::words::{Word, shown};
 
-/// The wrappers that are seen through.
+/// The wrappers that are removed.
 pub(super) const WRAPPERS: [&str; 3] = ["sudo", "timeout", "nice"];
 
-/// Where programs stand whose place says no more than their name.
-const PLACES: [&str; 4] = ["/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"];
+/// Directories of known programs: a path there is equivalent to the bare name.
+const PROGRAM_DIRECTORIES: [&str; 4] = ["/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/"];
 
-/// The program's bare name and its arguments, wrappers taken off.
+/// The program's bare name and its arguments, without wrappers.
 pub(super) fn unwrap(command: &[Word]) -> Result<(&str, &[Word]), String> {
     let mut words = command;
     loop {
@@ -37,19 +37,21 @@ fn bare(word: &Word) -> Result<&str, String> {
     if text.contains('=') {
         return Err(format!("`{}` sets a variable", shown(text)));
     }
-    let place = PLACES.iter().find_map(|place| text.strip_prefix(place));
+    let place = PROGRAM_DIRECTORIES
+        .iter()
+        .find_map(|place| text.strip_prefix(place));
     let name = place.unwrap_or(text);
     if name.contains('/') {
         return Err(format!(
-            "`{}` is not where known programs stand",
+            "`{}` is not in a directory of known programs",
             shown(text)
         ));
     }
     Ok(name)
 }
 
-/// The words after a wrapper's options: those of `alone`, and those of `valued` with a word that
-/// is a number or a signal's name. An unknown option stays and is no known program.
+/// Skips a wrapper's options: those of `alone`, and those of `valued` with a word that is a number or a
+/// signal's name. An unknown option remains, and is then not a known program.
 fn after<'a>(mut words: &'a [Word], alone: &[&str], valued: &[&str]) -> &'a [Word] {
     loop {
         words = match words {

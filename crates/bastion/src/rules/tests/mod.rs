@@ -99,7 +99,7 @@ fn the_reason_says_what_is_not_known_to_only_read() {
         ("cat $HOME/x", "`$` is expanded by the shell"),
         (
             "uniq /tmp/a /tmp/b",
-            "`uniq`: the operand `/tmp/b` is one more than is known to only read",
+            "`uniq`: the operand `/tmp/b` is one more than this rule allows",
         ),
         ("FOO=1 ls", "`FOO=1` sets a variable"),
         ("", "it names no program"),
