@@ -6,39 +6,39 @@ import type { OutputLine } from "./OutputLine";
 import type { VerbOutcome } from "./VerbOutcome";
 
 /**
- * One run of a verb or check, as it stands.
+ * One run of a verb or a diagnosis.
  */
 export type OperationView = { 
 /**
- * Names the run.
+ * Identifies the operation.
  */
 operation: string, 
 /**
- * Where its events go; absent when the record can't take any.
+ * The incident that it is recorded in; absent if the log accepts nothing.
  */
 incident?: string, 
 /**
- * The machine.
+ * The target.
  */
 target: string, 
 /**
- * Whether `verb` names a verb or a check.
+ * Whether `verb` is a verb or a diagnosis.
  */
 kind: OperationKind, 
 /**
- * What was asked for.
+ * The name of the verb or diagnosis.
  */
 verb: string, 
 /**
- * Who asked.
+ * Who started it.
  */
 actor: Actor, 
 /**
- * Whether it still runs.
+ * Whether it is still running.
  */
 state: OperationState, 
 /**
- * How it ended.
+ * How it ended; absent while it is running.
  */
 outcome?: VerbOutcome, 
 /**
@@ -46,7 +46,7 @@ outcome?: VerbOutcome,
  */
 verdict?: string, 
 /**
- * A sentence: how it ended, and what to do next where it failed.
+ * A sentence: what happened, and what to do next if it failed.
  */
 message?: string, 
 /**
@@ -54,10 +54,10 @@ message?: string,
  */
 started_at: string, 
 /**
- * How long it ran, once it has ended.
+ * How long it ran; absent while it is running.
  */
 duration_ms?: number, 
 /**
- * The last lines that it printed, at most 200.
+ * The last lines of its output, at most 200.
  */
 lines: Array<OutputLine>, };

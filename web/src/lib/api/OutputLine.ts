@@ -2,14 +2,14 @@
 import type { OutputStream } from "./OutputStream";
 
 /**
- * One line that an operation printed.
+ * One line of an operation's output.
  */
 export type OutputLine = { 
 /**
- * Where it was printed.
+ * Standard output or standard error.
  */
 stream: OutputStream, 
 /**
- * The line, without its newline, control sequences made visible.
+ * The line without its newline, with control characters made visible.
  */
 line: string, };
