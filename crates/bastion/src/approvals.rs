@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use breakglass_log::{Log, LogError};
-use breakglass_model::{Actor, Decision, EventBody, IncidentId, visible};
+use breakglass_model::{Actor, Decision, EventBody, IncidentId, Time, visible};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -123,7 +123,7 @@ impl Approvals {
 
     /// When the waiting tool call ends, if the log knows it in time. In the cell the CLI itself waits, for
     /// its whole turn.
-    async fn expiry(&self, question: &Question) -> Option<String> {
+    async fn expiry(&self, question: &Question) -> Option<Time> {
         let call = question.tool_call.as_deref()?;
         if question.place == CELL {
             return None;
@@ -212,7 +212,7 @@ pub(crate) async fn settled(log: &Log, incident: IncidentId, id: &str) -> Decide
     }
 }
 
-fn requested(approval: String, question: Question, expires_at: Option<String>) -> EventBody {
+fn requested(approval: String, question: Question, expires_at: Option<Time>) -> EventBody {
     let Question {
         turn,
         tool_call,

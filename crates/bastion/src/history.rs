@@ -1,14 +1,11 @@
 //! Reads the agent's permissions from an incident's log, which survives a restart of the server.
 
 use breakglass_log::{IncidentSummary, Log, LogError};
-use breakglass_model::{Autonomy, Decision, Event, EventBody, IncidentId, clock};
-use jiff::{SignedDuration, Timestamp};
+use breakglass_model::{Autonomy, Decision, Event, EventBody, IncidentId, Time};
+use jiff::SignedDuration;
 
 /// The place of approvals for commands in the agent's own cell.
 pub(crate) const CELL: &str = "cell";
-
-/// Number of events read at once.
-const EVENTS_PER_READ: usize = 2_000;
 
 /// Maximum number of earlier incidents to read. Each of them has adopted the choice from before it.
 const EARLIER_INCIDENTS_MAX: usize = 8;
@@ -24,12 +21,16 @@ pub(crate) struct Settings {
 /// Reads the settings from the log.
 pub(crate) async fn settings(log: &Log, incident: IncidentId) -> Result<Settings, LogError> {
     let mut settings = Settings::default();
-    walk(log, incident, |body| match body {
-        EventBody::AutonomyChanged { autonomy } => settings.autonomy = Some(*autonomy),
-        EventBody::CutOffChanged { cut_off } => settings.cut_off = *cut_off,
-        _ => {}
-    })
-    .await?;
+    let mut events = log
+        .read(incident, 0)
+        .only(&["autonomy_changed", "cut_off_changed"]);
+    while let Some(event) = events.next().await? {
+        match event.body {
+            EventBody::AutonomyChanged { autonomy } => settings.autonomy = Some(autonomy),
+            EventBody::CutOffChanged { cut_off } => settings.cut_off = cut_off,
+            _ => {}
+        }
+    }
     Ok(settings)
 }
 
@@ -51,9 +52,9 @@ pub(crate) async fn chosen_before(
     };
     let mut earlier: Vec<&IncidentSummary> = all.iter().filter(before).collect();
     earlier.sort_by(|one, other| other.opened_at.cmp(&one.opened_at));
-    let mut last: Option<(String, Autonomy)> = None;
+    let mut last: Option<(Time, Autonomy)> = None;
     for other in earlier.into_iter().take(EARLIER_INCIDENTS_MAX) {
-        let chosen = chosen_in(log, other.incident, &own.opened_at).await?;
+        let chosen = chosen_in(log, other.incident, own.opened_at).await?;
         last = last
             .into_iter()
             .chain(chosen)
@@ -66,23 +67,18 @@ pub(crate) async fn chosen_before(
 async fn chosen_in(
     log: &Log,
     incident: IncidentId,
-    until: &str,
-) -> Result<Option<(String, Autonomy)>, LogError> {
-    let (mut last, mut after) = (None, 0);
-    loop {
-        let found = log.select(incident, after, &["autonomy_changed"]).await?;
-        for event in found.events {
-            if let EventBody::AutonomyChanged { autonomy } = event.body
-                && event.at.as_str() <= until
-            {
-                last = Some((event.at, autonomy));
-            }
+    until: Time,
+) -> Result<Option<(Time, Autonomy)>, LogError> {
+    let mut last = None;
+    let mut events = log.read(incident, 0).only(&["autonomy_changed"]);
+    while let Some(event) = events.next().await? {
+        if let EventBody::AutonomyChanged { autonomy } = event.body
+            && event.at <= until
+        {
+            last = Some((event.at, autonomy));
         }
-        if found.last == after {
-            return Ok(last);
-        }
-        after = found.last;
     }
+    Ok(last)
 }
 
 /// How a question was settled, in a few words; `None` if it is open or not in the log.
@@ -92,10 +88,11 @@ pub(crate) async fn decision(
     wanted: &str,
 ) -> Result<Option<String>, LogError> {
     let mut found = None;
-    walk(log, incident, |body| {
+    let mut events = log.read(incident, 0).only(&["approval_decided"]);
+    while let Some(event) = events.next().await? {
         if let EventBody::ApprovalDecided {
             approval, decision, ..
-        } = body
+        } = event.body
             && approval == wanted
         {
             let how = match decision {
@@ -107,8 +104,7 @@ pub(crate) async fn decision(
             };
             found = Some(how.to_owned());
         }
-    })
-    .await?;
+    }
     Ok(found)
 }
 
@@ -117,31 +113,25 @@ const CALL_EVENTS: &[&str] = &["tool_started", "approval_requested", "approval_d
 /// The CLI's timeout for a command of its Bash tool, as set when it is started; a call can set a shorter one.
 const BASH_TIMEOUT_MS: u64 = 600_000;
 
-/// When the CLI ends a tool call, RFC 3339: its timeout starts with the call, or with the operator's
+/// When the CLI ends a tool call: its timeout starts with the call, or with the operator's
 /// approval of it. `None` if the log does not contain the call, or the call has no timeout.
 pub(crate) async fn call_ends(
     log: &Log,
     incident: IncidentId,
     call: &str,
-) -> Result<Option<String>, LogError> {
-    let (mut after, mut known) = (0, Call::default());
-    loop {
-        let selection = log.select(incident, after, CALL_EVENTS).await?;
-        selection
-            .events
-            .iter()
-            .for_each(|event| known.see(call, event));
-        if selection.last <= after {
-            return Ok(known.ends());
-        }
-        after = selection.last;
+) -> Result<Option<Time>, LogError> {
+    let mut known = Call::default();
+    let mut events = log.read(incident, 0).only(CALL_EVENTS);
+    while let Some(event) = events.next().await? {
+        known.see(call, &event);
     }
+    Ok(known.ends())
 }
 
 /// One tool call, as far as it is in the log.
 #[derive(Default)]
 struct Call {
-    started: Option<String>,
+    started: Option<Time>,
     limit_ms: Option<u64>,
     /// The question whether it may start.
     question: Option<String>,
@@ -156,7 +146,7 @@ impl Call {
                 input,
                 ..
             } if tool_call == call && tool == "Bash" => {
-                self.started = Some(event.at.clone());
+                self.started = Some(event.at);
                 let background = input["run_in_background"].as_bool() == Some(true);
                 let limit = input["timeout"].as_f64().filter(|limit| *limit > 0.0);
                 let limit = limit.map_or(BASH_TIMEOUT_MS, whole).min(BASH_TIMEOUT_MS);
@@ -171,16 +161,15 @@ impl Call {
             EventBody::ApprovalDecided { approval, .. }
                 if self.question.as_ref() == Some(approval) =>
             {
-                self.started = Some(event.at.clone());
+                self.started = Some(event.at);
             }
             _ => {}
         }
     }
 
-    fn ends(&self) -> Option<String> {
-        let started: Timestamp = self.started.as_ref()?.parse().ok()?;
+    fn ends(&self) -> Option<Time> {
         let limit = SignedDuration::from_millis(i64::try_from(self.limit_ms?).ok()?);
-        Some(clock::written(started.checked_add(limit).ok()?))
+        self.started?.checked_add(limit)
     }
 }
 
@@ -194,22 +183,6 @@ fn whole(milliseconds: f64) -> u64 {
     milliseconds as u64
 }
 
-async fn walk(
-    log: &Log,
-    incident: IncidentId,
-    mut see: impl FnMut(&EventBody),
-) -> Result<(), LogError> {
-    let mut after = 0;
-    loop {
-        let events = log.events(incident, after, EVENTS_PER_READ).await?;
-        let Some(last) = events.last() else {
-            return Ok(());
-        };
-        after = last.seq;
-        events.iter().for_each(|event| see(&event.body));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use breakglass_model::Actor;
@@ -220,7 +193,7 @@ mod tests {
     fn event(at: &str, body: EventBody) -> Event {
         Event {
             seq: 1,
-            at: at.to_owned(),
+            at: at.parse().unwrap(),
             actor: Actor::Agent,
             body,
             hash: String::new(),
@@ -241,7 +214,7 @@ mod tests {
     fn ends(events: &[Event]) -> Option<String> {
         let mut call = Call::default();
         events.iter().for_each(|event| call.see("t", event));
-        call.ends()
+        call.ends().map(|end| end.to_string())
     }
 
     #[test]

@@ -647,7 +647,7 @@ fn an_agent_asks_first_until_the_configuration_says_otherwise() {
     let secrets = Secrets::new();
     let (config, _) = secrets.load(LEAST, &[]).unwrap();
     assert_eq!(config.agent.autonomy, Autonomy::ApproveMutations);
-    for autonomy in Autonomy::ALL {
+    for autonomy in Autonomy::ALL.iter().copied() {
         let source = format!("{LEAST}[agent]\nautonomy = \"{autonomy}\"\n");
         let (config, _) = secrets.load(&source, &[]).unwrap();
         assert_eq!(config.agent.autonomy, autonomy);

@@ -35,7 +35,6 @@ mod watcher;
 pub use agent_port::{AgentPort, AgentTarget};
 pub use close::{CloseRefusal, LAST_MEASURED};
 pub use control::Control;
-pub use diagnosis::Diagnosis;
 pub use permit::Permit;
 pub use pictures::Pictures;
 pub use power::{Accepted, IdempotencyKey, OperationRequest, OperationView};

@@ -1,4 +1,4 @@
-//! One reader: replay, then tail, without gap or repetition.
+//! One attached reader: replay from the store, then the live stream, without gap or repetition.
 //!
 //! ```text
 //! subscribe ─▶ replay blocks from the store ─▶ caught-up + text being typed ─▶ tail of the ring
@@ -6,9 +6,9 @@
 //!                 └────────┘                                                       ▼
 //! ```
 //!
-//! Subscribing comes first. What was shown before it was committed before it, so the replay reads
-//! it; what is shown after it is in the ring from the noted position on. What is in both is told
-//! by its `seq`.
+//! Subscribing comes first. Whatever was published before that was committed before, so the replay reads it;
+//! whatever is published later is in the ring from the noted position on. An event in both is recognised by its
+//! `seq`.
 
 use std::fmt;
 use std::pin::Pin;
@@ -19,17 +19,15 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use crate::canonical;
-use crate::live::{Entry, Subscription};
-use crate::store::{Answer, Block, Reader, Shared};
-use breakglass_model::Frame;
-use breakglass_model::{IncidentId, TurnNumber};
+use crate::live::{RingEntry, Subscription};
+use crate::store::{PendingRead, Reader, ReplayPage, Shared};
+use breakglass_model::{Frame, IncidentId, TurnNumber};
 
 /// One reader of an incident: a stream of ready SSE bytes.
 ///
-/// First the events after the one asked for, then `event: caught-up` with the `seq` reached, then
-/// the text that is being typed, if any, and whether the store fails, then what happens. The stream ends after the incident's
-/// last event, on shutdown, or when this reader lags too far behind: then it resumes by the last
-/// `id` it saw.
+/// It sends the events after the requested one, then `event: caught-up` with the `seq` reached, the text being
+/// typed, a warning if the store is failing, and from then on live events. It ends after the incident's last event,
+/// on shutdown, or when the reader lags too far behind: the reader then resumes from the last `id` it received.
 pub struct Attachment(Pin<Box<dyn Stream<Item = Bytes> + Send>>);
 
 impl fmt::Debug for Attachment {
@@ -56,7 +54,7 @@ impl Attachment {
         shared: Arc<Shared>,
     ) -> Attachment {
         let position = live.end();
-        let cursor = Cursor {
+        let reading = Reading {
             incident,
             number,
             last: after,
@@ -68,16 +66,17 @@ impl Attachment {
             ahead: None,
             typed: false,
         };
-        let step =
-            |mut cursor: Cursor| async move { cursor.next().await.map(|bytes| (bytes, cursor)) };
-        Attachment(Box::pin(futures_util::stream::unfold(cursor, step)))
+        let step = |mut reading: Reading| async move {
+            reading.next().await.map(|bytes| (bytes, reading))
+        };
+        Attachment(Box::pin(futures_util::stream::unfold(reading, step)))
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Replay,
-    /// The store has no more; `closed` if the log has ended.
+    /// The store has been read to its end; `closed`: no event follows.
     Join {
         closed: bool,
     },
@@ -85,24 +84,24 @@ enum Phase {
     Over,
 }
 
-struct Cursor {
+struct Reading {
     incident: IncidentId,
     number: i64,
-    /// The last `seq` handed out.
+    /// The last `seq` sent.
     last: u64,
-    /// Where to look next in the ring.
+    /// The next position in the ring.
     position: u64,
     reader: Reader,
     live: Subscription,
     shared: Arc<Shared>,
     phase: Phase,
-    /// The next block, on its way while this one is being sent.
-    ahead: Option<Answer<Block>>,
-    /// The reader was given a snapshot, and no event that replaces it yet.
+    /// The next page, read while the current one is being sent.
+    ahead: Option<PendingRead<ReplayPage>>,
+    /// The reader received a snapshot, and no event has replaced it yet.
     typed: bool,
 }
 
-impl Cursor {
+impl Reading {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             let bytes = match self.phase {
@@ -119,49 +118,49 @@ impl Cursor {
 
     async fn replay(&mut self) -> Option<Bytes> {
         let read = match self.ahead.take() {
-            Some(answer) => crate::store::receive(answer).await,
-            None => self.reader.block(self.number, self.last).await,
+            Some(pending) => crate::store::receive(pending).await,
+            None => self.reader.replay_page(self.number, self.last).await,
         };
-        let block = read
+        let page = read
             .inspect_err(
                 |error| tracing::warn!(incident = %self.incident, %error, "a replay ended early"),
             )
             .ok()?;
-        self.last = block.last;
-        if block.more {
-            self.ahead = self.reader.block_ahead(self.number, self.last);
+        self.last = page.last;
+        if page.more {
+            self.ahead = self.reader.prefetch_page(self.number, self.last);
         } else {
             self.phase = Phase::Join {
-                closed: block.closed,
+                closed: page.closed,
             };
         }
-        Some(block.bytes)
+        Some(page.bytes)
     }
 
-    /// Goes over from the store to the ring, in one look at it.
+    /// Switches from the store to the ring, in one view of it.
     fn join(&mut self, closed: bool) -> Bytes {
-        let found = self.live.look(self.position, true);
-        self.position = found.end;
-        let Some(entries) = found.entries else {
+        let view = self.live.view(self.position, true);
+        self.position = view.end;
+        let Some(entries) = view.entries else {
             self.phase = Phase::Replay;
             return Bytes::new();
         };
         let mut out = Vec::new();
-        // What passed meanwhile is in the snapshot; only what lasts is caught up on.
+        // Frames that are not kept are part of the snapshot.
         entries
             .iter()
             .filter(|entry| entry.seq.is_some())
             .for_each(|entry| self.take(entry, &mut out));
         let caught_up = format!("event: caught-up\ndata: {{\"seq\":{}}}\n\n", self.last);
         out.extend_from_slice(caught_up.as_bytes());
-        if let Some((turn, text)) = found.snapshot.filter(|_| !closed) {
+        if let Some((turn, text)) = view.snapshot.filter(|_| !closed) {
             self.typed = true;
             out.extend_from_slice(&canonical::ephemeral(&Frame::TextSnapshot { turn, text }));
         }
         if let Some(warning) = self.shared.health.warning() {
             out.extend_from_slice(&canonical::ephemeral(&warning));
         }
-        self.phase = if closed || found.ended {
+        self.phase = if closed || view.ended {
             Phase::Over
         } else {
             Phase::Tail
@@ -170,25 +169,25 @@ impl Cursor {
     }
 
     async fn tail(&mut self) -> Option<Bytes> {
-        let found = self.live.look(self.position, false);
-        let Some(entries) = found.entries else {
-            self.shared.figures.lagging.inc();
+        let view = self.live.view(self.position, false);
+        let Some(entries) = view.entries else {
+            self.shared.metrics.lagging.inc();
             return None;
         };
         if entries.is_empty() {
-            if found.ended {
+            if view.ended {
                 return None;
             }
             self.live.wait().await;
             return Some(Bytes::new());
         }
-        self.position = found.end;
+        self.position = view.end;
         if let [only] = entries.as_slice()
             && only.seq.is_none_or(|seq| seq == self.last + 1)
         {
             // The usual case: the ring's own bytes, shared by all readers.
             self.last = only.seq.unwrap_or(self.last);
-            self.typed &= only.clears.is_none();
+            self.typed &= only.replaces_text_of.is_none();
             return Some(only.bytes.clone());
         }
         let mut out = Vec::with_capacity(entries.iter().map(|entry| entry.bytes.len()).sum());
@@ -196,20 +195,20 @@ impl Cursor {
         Some(Bytes::from(out))
     }
 
-    /// Appends what of an entry this reader does not have yet.
-    fn take(&mut self, entry: &Entry, out: &mut Vec<u8>) {
+    /// Appends the entry, unless the reader has it already.
+    fn take(&mut self, entry: &RingEntry, out: &mut Vec<u8>) {
         let known = entry.seq.is_some_and(|seq| seq <= self.last);
         if !known {
             out.extend_from_slice(&entry.bytes);
             self.last = entry.seq.unwrap_or(self.last);
-            self.typed &= entry.clears.is_none();
-        } else if let Some(turn) = entry.clears.filter(|_| self.typed) {
-            self.untype(turn, out);
+            self.typed &= entry.replaces_text_of.is_none();
+        } else if let Some(turn) = entry.replaces_text_of.filter(|_| self.typed) {
+            self.clear_typed(turn, out);
         }
     }
 
-    /// The block was replayed before its snapshot was looked at: the snapshot is replaced by none.
-    fn untype(&mut self, turn: TurnNumber, out: &mut Vec<u8>) {
+    /// The text was replayed before the snapshot was taken: replaces the snapshot by an empty one.
+    fn clear_typed(&mut self, turn: TurnNumber, out: &mut Vec<u8>) {
         self.typed = false;
         out.extend_from_slice(&canonical::ephemeral(&Frame::TextSnapshot {
             turn,

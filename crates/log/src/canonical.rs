@@ -1,4 +1,4 @@
-//! An event's bytes: written once, stored as they are, and from then on only spliced.
+//! An event's bytes: written once, stored unchanged, and from then on only combined with their hash.
 //!
 //! ```text
 //! {"seq":7,"kind":"text","at":"2026-11-23T20:15:00.123Z","actor":"agent","turn":1,"text":"…"}
@@ -9,75 +9,75 @@
 use std::sync::Arc;
 
 use crate::chain::Hash;
-use crate::ended::Ended;
+use crate::completion::Completion;
 use crate::error::LogError;
 use crate::options::MAX_EVENT_BYTES;
 use breakglass_model::Actor;
 use breakglass_model::Frame;
-use breakglass_model::{EventBody, IncidentId, OperationId, TurnNumber};
+use breakglass_model::{Event, EventBody, IncidentId, OperationId, TurnNumber, Verb};
 
-/// A body that waits for its place in the log.
+/// An event's body before it has a number.
 #[derive(Debug)]
 pub(crate) struct Encoded {
     pub(crate) kind: &'static str,
     actor: String,
     /// The body's own fields, from the comma or the closing brace on.
     rest: Vec<u8>,
-    pub(crate) effect: Effect,
-    pub(crate) ended: Option<Arc<Ended>>,
+    pub(crate) change: StateChange,
+    pub(crate) completion: Option<Arc<Completion>>,
 }
 
-/// What an event does beside being in the log.
+/// How an event changes the state of its incident's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Effect {
+pub(crate) enum StateChange {
     None,
-    TurnBegins(TurnNumber),
-    /// A block of text is whole: what was typed of it is replaced.
-    Speaks(TurnNumber),
-    TurnEnds(TurnNumber),
-    VerbBegins {
+    TurnStarted(TurnNumber),
+    /// A block of text is complete and replaces what was typed of it.
+    TextFinished(TurnNumber),
+    TurnEnded(TurnNumber),
+    VerbStarted {
         operation: OperationId,
         target: String,
-        verb: String,
+        verb: Verb,
     },
-    VerbEnds(OperationId),
-    Closes,
+    VerbEnded(OperationId),
+    IncidentClosed,
 }
 
-impl Effect {
-    fn of(body: &EventBody) -> Effect {
+impl StateChange {
+    fn of(body: &EventBody) -> StateChange {
         match body {
             EventBody::Prompt { turn, .. } | EventBody::TurnStarted { turn, .. } => {
-                Effect::TurnBegins(*turn)
+                StateChange::TurnStarted(*turn)
             }
-            EventBody::Text { turn, .. } => Effect::Speaks(*turn),
-            EventBody::TurnEnded { turn, .. } => Effect::TurnEnds(*turn),
+            EventBody::Text { turn, .. } => StateChange::TextFinished(*turn),
+            EventBody::TurnEnded { turn, .. } => StateChange::TurnEnded(*turn),
             EventBody::VerbStarted {
                 operation,
                 target,
                 verb,
-            } => Effect::VerbBegins {
+            } => StateChange::VerbStarted {
                 operation: *operation,
                 target: target.clone(),
-                verb: verb.clone(),
+                verb: *verb,
             },
-            EventBody::VerbFinished { operation, .. } => Effect::VerbEnds(*operation),
-            EventBody::IncidentClosed {} => Effect::Closes,
-            _ => Effect::None,
+            EventBody::VerbFinished { operation, .. } => StateChange::VerbEnded(*operation),
+            EventBody::IncidentClosed {} => StateChange::IncidentClosed,
+            _ => StateChange::None,
         }
     }
 
     /// The turn whose typed text this event replaces.
-    pub(crate) const fn clears(&self) -> Option<TurnNumber> {
+    pub(crate) const fn replaces_text_of(&self) -> Option<TurnNumber> {
         match self {
-            Effect::Speaks(turn) | Effect::TurnEnds(turn) => Some(*turn),
+            StateChange::TextFinished(turn) | StateChange::TurnEnded(turn) => Some(*turn),
             _ => None,
         }
     }
 }
 
 impl Encoded {
-    /// Encodes all but what the writer alone knows.
+    /// Encodes everything except number and time, which the writer adds.
     ///
     /// # Errors
     /// [`LogError::TooLarge`] beyond [`MAX_EVENT_BYTES`].
@@ -88,7 +88,7 @@ impl Encoded {
         let kind = body.kind();
         let mut json = serde_json::to_vec(body).map_err(malformed)?;
         let actor = serde_json::to_string(actor).map_err(malformed)?;
-        let bytes = json.len() + actor.len() + FRONT_BYTES;
+        let bytes = json.len() + actor.len() + FRONT_BYTES_MAX;
         if bytes > MAX_EVENT_BYTES {
             return Err(LogError::TooLarge {
                 what: kind,
@@ -101,14 +101,14 @@ impl Encoded {
             kind,
             actor,
             rest,
-            effect: Effect::of(body),
-            ended: Ended::of(body),
+            change: StateChange::of(body),
+            completion: Completion::of(body),
         })
     }
 
     /// The event's canonical bytes at its place.
     pub(crate) fn canonical(&self, seq: u64, at: &str) -> String {
-        let mut json = String::with_capacity(self.rest.len() + self.actor.len() + FRONT_BYTES);
+        let mut json = String::with_capacity(self.rest.len() + self.actor.len() + FRONT_BYTES_MAX);
         json.push_str(r#"{"seq":"#);
         json.push_str(itoa::Buffer::new().format(seq));
         for (name, value) in [
@@ -125,10 +125,10 @@ impl Encoded {
     }
 }
 
-/// More than `seq`, `kind`, `at` and the names and quotes around them ever take.
-const FRONT_BYTES: usize = 128;
+/// Maximum number of bytes of `seq`, `kind`, `at` and the names and quotes around them.
+const FRONT_BYTES_MAX: usize = 128;
 
-/// The kind that these canonical bytes name; empty where they are not an event's.
+/// The kind of an event, from its JSON; empty if these bytes are not an event.
 pub(crate) fn kind_of(canonical: &[u8]) -> &[u8] {
     const NAME: &[u8] = br#","kind":""#;
     let digits = canonical
@@ -140,6 +140,19 @@ pub(crate) fn kind_of(canonical: &[u8]) -> &[u8] {
     let value = rest.strip_prefix(NAME).unwrap_or_default();
     let end = value.iter().position(|byte| *byte == b'"').unwrap_or(0);
     &value[..end]
+}
+
+/// The event that this JSON contains, with its hash. The error names the event.
+pub(crate) fn decode(whole: &[u8]) -> Result<Event, String> {
+    serde_json::from_slice(whole).map_err(|error| {
+        let kind = String::from_utf8_lossy(kind_of(whole));
+        let digits = whole
+            .iter()
+            .skip(7)
+            .take_while(|byte| byte.is_ascii_digit());
+        let seq: String = digits.map(|byte| char::from(*byte)).collect();
+        format!("event {seq} ({kind}) cannot be read by this version of breakglass: {error}")
+    })
 }
 
 /// The two digits of each byte.
@@ -163,7 +176,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// What [`splice`] appends between the canonical bytes and their hash.
 const HASH_NAME: &[u8] = br#","hash":""#;
 
-/// The canonical bytes and the hash of a whole event, where it has the shape that [`splice`] gives.
+/// The canonical bytes and the hash of a whole event, if [`splice`] could have written it.
 pub(crate) fn unsplice(whole: &[u8]) -> Option<(Vec<u8>, Hash)> {
     let rest = whole.strip_suffix(br#""}"#)?;
     let (front, digits) = rest.split_at_checked(rest.len().checked_sub(64)?)?;
@@ -232,7 +245,7 @@ pub(crate) fn shipped(incident: IncidentId, canonical: &[u8], hash: &[u8]) -> Ve
     line
 }
 
-/// A frame that passes and is not kept, as SSE; empty where it cannot be put into JSON.
+/// A frame that is not kept, as SSE; empty if it cannot be written as JSON.
 pub(crate) fn ephemeral(frame: &Frame) -> Vec<u8> {
     let Ok(json) = serde_json::to_vec(frame) else {
         return Vec::new();
@@ -250,7 +263,7 @@ pub(crate) fn ephemeral(frame: &Frame) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use breakglass_model::{Event, Level};
+    use breakglass_model::Level;
     use proptest::prelude::*;
 
     proptest! {

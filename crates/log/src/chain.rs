@@ -21,7 +21,7 @@ use breakglass_model::IncidentId;
 /// One link.
 pub(crate) type Hash = [u8; 32];
 
-/// The link that an incident's first event hangs on.
+/// The link before an incident's first event.
 pub(crate) fn genesis(incident: IncidentId) -> Hash {
     Sha256::new()
         .chain_update(b"breakglass incident")

@@ -1,49 +1,51 @@
 use breakglass_model::IncidentId;
 
-/// Why the log could not do what was asked. Every message is a sentence for the operator.
+/// Why an operation of the log failed. Every message is a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// There is no such incident.
+    /// The incident does not exist.
     #[error("incident {incident} is not in the log; list the incidents to see those that are")]
     NotFound {
-        /// The one asked for.
+        /// The requested incident.
         incident: IncidentId,
     },
-    /// The incident's log has ended.
+    /// The incident is closed.
     #[error("incident {incident} is closed and takes no more events; open a new one")]
     Closed {
-        /// The one written to.
+        /// The incident written to.
         incident: IncidentId,
     },
-    /// What was to be written is too large.
-    #[error("{what} has {bytes} bytes, the log takes {limit}; shorten it and write it again")]
+    /// The event or key is too large.
+    #[error(
+        "{what} has {bytes} bytes and the log takes at most {limit}; shorten it and write it again"
+    )]
     TooLarge {
         /// An event's kind, or `idempotency key`.
         what: &'static str,
         /// Its size.
         bytes: usize,
-        /// The most that is taken.
+        /// The maximum.
         limit: usize,
     },
-    /// The store refused to write; nothing of what was asked is in the log.
+    /// The store could not be written; nothing was changed.
     #[error("the incident log cannot be written: {reason}; free space or repair the store")]
     Unwritable {
-        /// What the store says.
+        /// The store's error.
         reason: String,
     },
     /// The store could not be read.
     #[error("the incident log cannot be read: {reason}; run `breakglass audit verify`")]
     Unreadable {
-        /// What the store says.
+        /// The store's error.
         reason: String,
     },
-    /// The event could not be put into JSON.
+    /// The event could not be written as JSON.
     #[error("the event cannot be written as JSON: {reason}")]
     Malformed {
-        /// What the encoder says.
+        /// The encoder's error.
         reason: String,
     },
-    /// The journal was shut down.
+    /// The log was shut down.
     #[error("the incident log is shut down; start breakglass again")]
     Stopped,
 }

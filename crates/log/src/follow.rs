@@ -1,42 +1,33 @@
-//! For a reader of the whole log, not of one incident: it is woken, asks where logs have grown, and
-//! reads on from where it was.
+//! For a reader of all incidents: it is woken, lists the incidents that have grown, and continues to read each with
+//! [`Log::read`].
 
 use tokio::sync::{broadcast, watch};
 
 use crate::store;
 use crate::{IncidentSummary, Log, LogError};
-use breakglass_model::{Actor, Event, EventBody, IncidentId};
+use breakglass_model::{Actor, EventBody, IncidentId, Time};
 
-/// An event that could not be recorded: it happened, and the log does not hold it.
+/// An event that happened and could not be recorded, so it is not in the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unrecorded {
-    /// Where it belongs; a verb's own name where no incident could be found for it.
+    /// Its incident; if none could be found for a verb, the verb's operation.
     pub incident: IncidentId,
-    /// RFC 3339, milliseconds.
-    pub at: String,
-    /// Who.
+    /// When it happened.
+    pub at: Time,
+    /// Who did it.
     pub actor: Actor,
-    /// What.
+    /// What happened.
     pub body: EventBody,
 }
 
-/// A piece of an incident's log, of which only some kinds of events were wanted.
-#[derive(Debug)]
-pub struct Selection {
-    /// Those of the wanted kinds, in order.
-    pub events: Vec<Event>,
-    /// The last `seq` that was looked at, wanted or not; what was asked from, where there was none.
-    pub last: u64,
-}
-
 impl Log {
-    /// Moves whenever something was appended to any incident; the number has no meaning.
+    /// Changes whenever an event was appended to any incident; the number has no meaning.
     #[must_use]
     pub fn watch_appended(&self) -> watch::Receiver<u64> {
         self.shared().appended.subscribe()
     }
 
-    /// What can't be recorded from now on. Who lags by more than 256 loses the oldest.
+    /// The events that cannot be recorded from now on. A receiver that lags by more than 256 loses the oldest.
     #[must_use]
     pub fn watch_unrecorded(&self) -> broadcast::Receiver<Unrecorded> {
         self.shared().unrecorded.subscribe()
@@ -47,24 +38,8 @@ impl Log {
     ///
     /// # Errors
     /// [`LogError::Unreadable`].
-    pub async fn incidents_active_since(&self, at: &str) -> Result<Vec<IncidentSummary>, LogError> {
-        let at = at.to_owned();
-        let question = move |connection: &_| store::active_since(connection, &at);
-        self.reader().ask(question).await
-    }
-
-    /// Looks at no more than 4,096 events after `after`, and gives those of these kinds.
-    ///
-    /// # Errors
-    /// [`LogError::NotFound`], [`LogError::Unreadable`].
-    pub async fn select(
-        &self,
-        incident: IncidentId,
-        after: u64,
-        kinds: &'static [&'static str],
-    ) -> Result<Selection, LogError> {
-        let number = self.number(incident)?;
-        let question = move |connection: &_| store::select(connection, number, after, kinds);
-        self.reader().ask(question).await
+    pub async fn incidents_active_since(&self, at: Time) -> Result<Vec<IncidentSummary>, LogError> {
+        let query = move |connection: &_| store::active_since(connection, at);
+        self.reader().ask(query).await
     }
 }

@@ -1,28 +1,26 @@
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use breakglass_model::Actor;
-use breakglass_model::Frame;
-use breakglass_model::{EventBody, IncidentId, Level};
+use breakglass_model::{Actor, EventBody, Frame, IncidentId, Level, Time};
 
-/// Whether what happens is being recorded, and what was lost while it was not.
+/// Whether events are being recorded, and how many were not.
 #[derive(Debug)]
 pub(crate) struct Health {
-    /// What everyone may see: `None` is sound.
+    /// Why events are not being recorded; `None` while they are.
     state: watch::Sender<Option<String>>,
-    /// Why the log is not in its file at all; stays until the next start.
+    /// Why the log is kept in memory instead of its file; unchanged until the next start.
     since_start: Option<String>,
     failure: Mutex<Option<Failure>>,
 }
 
-/// A time in which the store could not be written.
+/// A period in which the store could not be written.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
-    pub(crate) since: String,
+    pub(crate) since: Time,
     pub(crate) reason: String,
-    /// Events per incident that only left by the outlet.
+    /// Number of events per incident that were only written to standard error.
     pub(crate) lost: HashMap<IncidentId, u64>,
 }
 
@@ -50,12 +48,15 @@ impl Health {
 
     /// Why the store cannot be written now.
     pub(crate) fn failing(&self) -> Option<String> {
-        self.lock().as_ref().map(|failure| failure.reason.clone())
+        self.failure
+            .lock()
+            .as_ref()
+            .map(|failure| failure.reason.clone())
     }
 
-    /// Says that a write failed; `true` if it is news.
-    pub(crate) fn fail(&self, reason: &str, now: String) -> bool {
-        let mut failure = self.lock();
+    /// Notes that a write failed; returns whether the failure is new.
+    pub(crate) fn fail(&self, reason: &str, now: Time) -> bool {
+        let mut failure = self.failure.lock();
         if failure.is_some() {
             return false;
         }
@@ -71,9 +72,9 @@ impl Health {
         true
     }
 
-    /// What everyone who is attached, or attaches, is shown while the store cannot be written.
+    /// The warning for every attached reader while the store cannot be written.
     pub(crate) fn warning(&self) -> Option<Frame> {
-        let failure = self.lock();
+        let failure = self.failure.lock();
         let Failure { since, reason, .. } = failure.as_ref()?;
         let message = format!(
             "Events are not being recorded: {reason}. Verbs still run; their events go to standard error."
@@ -84,7 +85,7 @@ impl Health {
             message,
         };
         Some(Frame::Unrecorded {
-            at: since.clone(),
+            at: *since,
             actor: Actor::System,
             body,
         })
@@ -92,19 +93,15 @@ impl Health {
 
     /// Counts an event that could not be recorded.
     pub(crate) fn lose(&self, incident: IncidentId) {
-        if let Some(failure) = self.lock().as_mut() {
+        if let Some(failure) = self.failure.lock().as_mut() {
             *failure.lost.entry(incident).or_default() += 1;
         }
     }
 
-    /// Says that a write succeeded; gives what ended by that.
+    /// Notes that a write succeeded; returns the failure that ended.
     pub(crate) fn restore(&self) -> Option<Failure> {
-        let ended = self.lock().take()?;
+        let ended = self.failure.lock().take()?;
         self.state.send_replace(self.since_start.clone());
         Some(ended)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Failure>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,41 +1,41 @@
-//! What happens now, for those who are attached.
+//! Live streams: what happens now, for attached readers.
 //!
-//! Per incident: a bounded ring of ready SSE frames and a watch that says only "it moved".
-//! Readers pull from the ring at their own pace; whoever falls out of it is cut off. Nothing here
-//! waits for a reader, and without readers nothing is kept but the text that is being typed.
+//! Each incident has a bounded ring of ready SSE frames and a watch that only says "it moved". Readers pull from the
+//! ring at their own pace; one that falls too far behind is disconnected. Nothing here waits for a reader. Without
+//! readers, only the text that is being typed is kept.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use breakglass_model::Frame;
-use breakglass_model::{IncidentId, TurnNumber};
+use breakglass_model::{Frame, IncidentId, TurnNumber};
 
-/// The most bytes that are kept of the text being typed; the durable event brings the whole.
-const MAX_SNAPSHOT_BYTES: usize = 256 * 1024;
+/// Maximum number of bytes kept of the text being typed; the durable event contains all of it.
+const SNAPSHOT_BYTES_MAX: usize = 256 * 1024;
 
 /// A frame in the ring.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    /// Its place in the log, if it is durable.
+pub(crate) struct RingEntry {
+    /// Its number in the log, if it is durable.
     pub(crate) seq: Option<u64>,
     /// The turn whose typed text it replaces.
-    pub(crate) clears: Option<TurnNumber>,
+    pub(crate) replaces_text_of: Option<TurnNumber>,
     pub(crate) bytes: Bytes,
 }
 
-/// The bounds of a ring.
+/// The size limits of a ring.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub(crate) struct RingLimits {
     pub(crate) frames: usize,
     pub(crate) bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Ring {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<RingEntry>,
     /// Position of the first entry; positions only grow.
     first: u64,
     bytes: usize,
@@ -49,10 +49,10 @@ impl Ring {
         self.first + self.entries.len() as u64
     }
 
-    fn push(&mut self, entry: Entry, bounds: Bounds) {
+    fn push(&mut self, entry: RingEntry, limits: RingLimits) {
         self.bytes += entry.bytes.len();
         self.entries.push_back(entry);
-        while self.entries.len() > bounds.frames || self.bytes > bounds.bytes {
+        while self.entries.len() > limits.frames || self.bytes > limits.bytes {
             let Some(old) = self.entries.pop_front() else {
                 break;
             };
@@ -61,15 +61,15 @@ impl Ring {
         }
     }
 
-    fn since(&self, position: u64) -> Option<Vec<Entry>> {
+    fn since(&self, position: u64) -> Option<Vec<RingEntry>> {
         let skip = usize::try_from(position.checked_sub(self.first)?).ok()?;
         Some(self.entries.iter().skip(skip).cloned().collect())
     }
 
-    fn type_text(&mut self, turn: TurnNumber, text: &str) {
+    fn append_typed(&mut self, turn: TurnNumber, text: &str) {
         match &mut self.snapshot {
             Some((of, so_far)) if *of == turn => {
-                if so_far.len() + text.len() <= MAX_SNAPSHOT_BYTES {
+                if so_far.len() + text.len() <= SNAPSHOT_BYTES_MAX {
                     so_far.push_str(text);
                 }
             }
@@ -78,213 +78,198 @@ impl Ring {
     }
 }
 
+/// The live stream of one incident.
 #[derive(Debug)]
-struct Live {
+struct LiveStream {
     ring: Mutex<Ring>,
     moved: watch::Sender<()>,
 }
 
-impl Live {
-    fn lock(&self) -> MutexGuard<'_, Ring> {
-        // A panic while the lock was held cannot leave a ring half-changed: every step of it is whole.
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[derive(Debug, Default)]
-struct Lives {
-    by_incident: HashMap<IncidentId, Arc<Live>>,
+struct StreamMap {
+    by_incident: HashMap<IncidentId, Arc<LiveStream>>,
     ended: bool,
 }
 
-/// All incidents that someone is attached to, or whose agent is typing.
-#[derive(Debug)]
-pub(crate) struct Hub {
-    lives: Mutex<Lives>,
-    bounds: Bounds,
+impl StreamMap {
+    fn stream(&mut self, incident: IncidentId) -> Arc<LiveStream> {
+        let stream = self.by_incident.entry(incident).or_insert_with(|| {
+            Arc::new(LiveStream {
+                ring: Mutex::default(),
+                moved: watch::Sender::new(()),
+            })
+        });
+        Arc::clone(stream)
+    }
 }
 
-impl Hub {
-    pub(crate) fn new(bounds: Bounds) -> Hub {
-        Hub {
-            lives: Mutex::default(),
-            bounds,
+/// A durable event for the readers of its incident.
+pub(crate) struct DurableFrame {
+    pub(crate) incident: IncidentId,
+    pub(crate) seq: u64,
+    pub(crate) replaces_text_of: Option<TurnNumber>,
+    /// No event follows.
+    pub(crate) is_last: bool,
+}
+
+/// The live streams of all incidents that have a reader or whose agent is typing.
+#[derive(Debug)]
+pub(crate) struct LiveStreams {
+    streams: Mutex<StreamMap>,
+    limits: RingLimits,
+}
+
+impl LiveStreams {
+    pub(crate) fn new(limits: RingLimits) -> LiveStreams {
+        LiveStreams {
+            streams: Mutex::default(),
+            limits,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lives> {
-        self.lives.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Shows a durable event; it is committed already. `render` is called only if someone looks.
-    pub(crate) fn show(
-        &self,
-        incident: IncidentId,
-        seq: u64,
-        clears: Option<TurnNumber>,
-        ends: bool,
-        render: impl FnOnce() -> Bytes,
-    ) {
-        let mut lives = self.lock();
-        let Some(live) = lives.by_incident.get(&incident).cloned() else {
+    /// Publishes an event that is committed. `render` is called only if there is a reader.
+    pub(crate) fn publish_event(&self, frame: &DurableFrame, render: impl FnOnce() -> Bytes) {
+        let mut streams = self.streams.lock();
+        let Some(stream) = streams.by_incident.get(&frame.incident).cloned() else {
             return;
         };
-        let mut ring = live.lock();
-        if clears.is_some() {
+        let mut ring = stream.ring.lock();
+        if frame.replaces_text_of.is_some() {
             ring.snapshot = None;
         }
-        ring.ended |= ends;
+        ring.ended |= frame.is_last;
         if ring.readers > 0 {
-            ring.push(
-                Entry {
-                    seq: Some(seq),
-                    clears,
-                    bytes: render(),
-                },
-                self.bounds,
-            );
+            let entry = RingEntry {
+                seq: Some(frame.seq),
+                replaces_text_of: frame.replaces_text_of,
+                bytes: render(),
+            };
+            ring.push(entry, self.limits);
         } else if ring.snapshot.is_none() {
-            lives.by_incident.remove(&incident);
+            streams.by_incident.remove(&frame.incident);
         }
-        drop((ring, lives));
-        live.moved.send_replace(());
+        drop((ring, streams));
+        stream.moved.send_replace(());
     }
 
-    /// Shows a frame that passes.
-    pub(crate) fn pass(&self, incident: IncidentId, frame: &Frame) {
-        let mut lives = self.lock();
-        let live = match frame {
-            Frame::TextDelta { .. } if !lives.ended => lives.live(incident),
-            _ => match lives.by_incident.get(&incident) {
-                Some(live) => Arc::clone(live),
+    /// Publishes a frame that is not kept.
+    pub(crate) fn publish_frame(&self, incident: IncidentId, frame: &Frame) {
+        let mut streams = self.streams.lock();
+        let stream = match frame {
+            Frame::TextDelta { .. } if !streams.ended => streams.stream(incident),
+            _ => match streams.by_incident.get(&incident) {
+                Some(stream) => Arc::clone(stream),
                 None => return,
             },
         };
-        let mut ring = live.lock();
+        let mut ring = stream.ring.lock();
         if let Frame::TextDelta { turn, text } = frame {
-            ring.type_text(*turn, text);
+            ring.append_typed(*turn, text);
         }
         if ring.readers == 0 {
             return;
         }
-        let bytes = Bytes::from(crate::canonical::ephemeral(frame));
-        ring.push(
-            Entry {
-                seq: None,
-                clears: None,
-                bytes,
-            },
-            self.bounds,
-        );
-        drop((ring, lives));
-        live.moved.send_replace(());
+        let entry = RingEntry {
+            seq: None,
+            replaces_text_of: None,
+            bytes: Bytes::from(crate::canonical::ephemeral(frame)),
+        };
+        ring.push(entry, self.limits);
+        drop((ring, streams));
+        stream.moved.send_replace(());
     }
 
-    /// Shows a frame to everyone attached to anything.
-    pub(crate) fn pass_to_all(&self, frame: &Frame) {
-        let incidents: Vec<IncidentId> = self.lock().by_incident.keys().copied().collect();
+    /// Publishes a frame to every reader of every incident.
+    pub(crate) fn publish_to_all(&self, frame: &Frame) {
+        let incidents: Vec<IncidentId> = self.streams.lock().by_incident.keys().copied().collect();
         for incident in incidents {
-            self.pass(incident, frame);
+            self.publish_frame(incident, frame);
         }
     }
 
     pub(crate) fn readers(&self, incident: IncidentId) -> usize {
-        self.lock()
-            .by_incident
-            .get(&incident)
-            .map_or(0, |live| live.lock().readers)
+        let streams = self.streams.lock();
+        let stream = streams.by_incident.get(&incident);
+        stream.map_or(0, |stream| stream.ring.lock().readers)
     }
 
     pub(crate) fn subscribe(self: &Arc<Self>, incident: IncidentId) -> Subscription {
-        let mut lives = self.lock();
-        let live = lives.live(incident);
-        let mut ring = live.lock();
+        let mut streams = self.streams.lock();
+        let stream = streams.stream(incident);
+        let mut ring = stream.ring.lock();
         ring.readers += 1;
-        ring.ended |= lives.ended;
-        drop((ring, lives));
-        let moved = live.moved.subscribe();
+        ring.ended |= streams.ended;
+        drop((ring, streams));
+        let moved = stream.moved.subscribe();
         Subscription {
-            hub: Arc::clone(self),
+            all: Arc::clone(self),
             incident,
-            live,
+            stream,
             moved,
         }
     }
 
-    /// Ends every stream, once each has what is in its ring.
+    /// Ends every stream after the frames that are in its ring.
     pub(crate) fn end(&self) {
-        let mut lives = self.lock();
-        lives.ended = true;
-        for live in lives.by_incident.values() {
-            live.lock().ended = true;
-            live.moved.send_replace(());
+        let mut streams = self.streams.lock();
+        streams.ended = true;
+        for stream in streams.by_incident.values() {
+            stream.ring.lock().ended = true;
+            stream.moved.send_replace(());
         }
     }
 }
 
-impl Lives {
-    fn live(&mut self, incident: IncidentId) -> Arc<Live> {
-        let fresh = || {
-            Arc::new(Live {
-                ring: Mutex::default(),
-                moved: watch::Sender::new(()),
-            })
-        };
-        Arc::clone(self.by_incident.entry(incident).or_insert_with(fresh))
-    }
-}
-
-/// One reader's hold on an incident's ring.
+/// One reader's subscription to an incident's ring.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    hub: Arc<Hub>,
+    all: Arc<LiveStreams>,
     incident: IncidentId,
-    live: Arc<Live>,
+    stream: Arc<LiveStream>,
     moved: watch::Receiver<()>,
 }
 
-/// What a reader finds at its position.
-pub(crate) struct Found {
-    /// `None`: the position fell out of the ring.
-    pub(crate) entries: Option<Vec<Entry>>,
-    /// Where to look next.
+/// The content of a ring from a reader's position on.
+pub(crate) struct RingView {
+    /// `None`: the position is no longer in the ring.
+    pub(crate) entries: Option<Vec<RingEntry>>,
+    /// Where to continue.
     pub(crate) end: u64,
-    /// What is being typed.
+    /// The text being typed.
     pub(crate) snapshot: Option<(TurnNumber, String)>,
-    /// Nothing comes after these entries.
+    /// Nothing follows these entries.
     pub(crate) ended: bool,
 }
 
 impl Subscription {
     /// The position after the newest entry.
     pub(crate) fn end(&self) -> u64 {
-        self.live.lock().end()
+        self.stream.ring.lock().end()
     }
 
-    /// All that there is from `position` on, with the text being typed at this very moment
-    /// if `typed` asks for it.
-    pub(crate) fn look(&mut self, position: u64, typed: bool) -> Found {
+    /// Everything from `position` on; with the text being typed at the same moment, if wanted.
+    pub(crate) fn view(&mut self, position: u64, with_snapshot: bool) -> RingView {
         self.moved.borrow_and_update();
-        let ring = self.live.lock();
-        Found {
+        let ring = self.stream.ring.lock();
+        RingView {
             entries: ring.since(position),
             end: ring.end(),
-            snapshot: if typed { ring.snapshot.clone() } else { None },
+            snapshot: ring.snapshot.as_ref().filter(|_| with_snapshot).cloned(),
             ended: ring.ended,
         }
     }
 
-    /// Waits until something moved since the last look.
+    /// Waits until the ring has moved since the last view.
     pub(crate) async fn wait(&mut self) {
-        // The sender lives in `live`, which this reader holds: it cannot be gone.
+        // The sender lives in `stream`, which this reader owns a part of, so it is never closed.
         let _ = self.moved.changed().await;
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut lives = self.hub.lock();
-        let mut ring = self.live.lock();
+        let mut streams = self.all.streams.lock();
+        let mut ring = self.stream.ring.lock();
         ring.readers -= 1;
         if ring.readers > 0 {
             return;
@@ -292,13 +277,11 @@ impl Drop for Subscription {
         ring.first = ring.end();
         ring.entries = VecDeque::new();
         ring.bytes = 0;
-        let idle = ring.snapshot.is_none();
-        let mine = lives
-            .by_incident
-            .get(&self.incident)
-            .is_some_and(|live| Arc::ptr_eq(live, &self.live));
-        if idle && mine {
-            lives.by_incident.remove(&self.incident);
+        let is_idle = ring.snapshot.is_none();
+        let current = streams.by_incident.get(&self.incident);
+        let is_current = current.is_some_and(|stream| Arc::ptr_eq(stream, &self.stream));
+        if is_idle && is_current {
+            streams.by_incident.remove(&self.incident);
         }
     }
 }

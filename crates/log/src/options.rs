@@ -1,51 +1,50 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::ended::EndSink;
+use crate::completion::CompletionSink;
 use crate::retention::Retention;
 use breakglass_model::OperationId;
 
 /// A callback that gets whole JSON lines, newline included, on a thread of its own.
 pub type LineSink = Box<dyn Fn(&[u8]) + Send>;
 
-/// A callback that is told of an operation.
+/// A callback that gets an operation.
 pub type OperationSink = Box<dyn Fn(OperationId) + Send>;
 
-/// The most bytes that one event's JSON may have, without its hash.
+/// Maximum size of one event's JSON, without its hash.
 pub const MAX_EVENT_BYTES: usize = 256 * 1024;
-/// The most bytes that an idempotency key, and what is remembered for it, may have each.
+/// Maximum size of an idempotency key, and of its value.
 pub const MAX_KEY_BYTES: usize = 4 * 1024;
 
-/// How the journal is opened.
+/// How to open the log.
 pub struct Options {
-    /// The SQLite file; it and its directory are made where missing. `None` keeps the log in
-    /// memory on purpose, which counts as sound: a drill wants no file.
+    /// The SQLite file; it and its directory are created if missing. `None` keeps the log in memory on purpose, as a
+    /// drill does; that does not count as degraded.
     pub path: Option<PathBuf>,
-    /// Gets each durable event as one JSON line that also names its `incident`, for whatever
-    /// ships logs. A sink that stalls loses lines (counted in a warning); it never stalls the log.
+    /// Gets each durable event as one JSON line that also contains its `incident`, for a log shipper. A sink that
+    /// stalls loses lines, which are counted; it never stalls the log.
     pub on_event: Option<LineSink>,
     /// Gets each event that could not be recorded, as one JSON line. `None` is standard error.
     pub on_unrecorded: Option<LineSink>,
-    /// Is told once of each end of a turn, a verb, a check or a question: when it is durable, or
-    /// when it could not be recorded. Called on the way, so it must return at once.
-    pub on_end: Option<EndSink>,
-    /// The most bytes that the store may grow to. From nine tenths of it on, the oldest closed
-    /// incidents go; where there is none, appends fail beyond it as on a full disk.
+    /// Gets the last event of each turn, verb, diagnosis and question once: when it is durable, or when it could not be
+    /// recorded. It delays the caller, so it must return at once.
+    pub on_completion: Option<CompletionSink>,
+    /// Maximum size of the store. From nine tenths of it on, the oldest closed incidents are removed; if none is
+    /// closed, appends beyond it fail as on a full disk.
     pub max_bytes: u64,
     /// How long closed incidents are kept.
     pub keep: Retention,
-    /// Called for each operation of a removed incident whose screen was kept, before its events
-    /// are gone; again for the same one after a crash in between. On the writer's thread: it has to
-    /// be quick.
+    /// Called for each operation of a removed incident for which a picture of the screen was kept, before its events are
+    /// deleted; after a crash in between, possibly again. It runs on the writer's thread, so it must be quick.
     pub on_forgotten: Option<OperationSink>,
-    /// The most frames that a reader may lag behind before it is cut off.
+    /// Maximum number of frames that a reader may lag behind before it is disconnected.
     pub ring_frames: usize,
-    /// The most bytes that a reader may lag behind before it is cut off.
+    /// Maximum number of bytes that a reader may lag behind before it is disconnected.
     pub ring_bytes: usize,
 }
 
 impl Options {
-    /// A log in this file, with the usual bounds.
+    /// A log in this file, with the default limits.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Options {
         Options {
@@ -54,14 +53,14 @@ impl Options {
         }
     }
 
-    /// A log that ends with the process, with the usual bounds.
+    /// A log that ends with the process, with the default limits.
     #[must_use]
     pub fn in_memory() -> Options {
         Options {
             path: None,
             on_event: None,
             on_unrecorded: None,
-            on_end: None,
+            on_completion: None,
             max_bytes: 4 << 30,
             keep: Retention::default(),
             on_forgotten: None,

@@ -1,34 +1,36 @@
+//! At the start: ends what an earlier process left unfinished.
+
 use rusqlite::Connection;
 
+use crate::store::{time, unreadable_text};
 use crate::{Log, LogError, Recovered};
-use breakglass_model::clock::ms_between;
-use breakglass_model::{Actor, EventBody};
-use breakglass_model::{Decision, IncidentId, OperationId, TurnNumber, TurnOutcome, VerbOutcome};
+use breakglass_model::{
+    Actor, Decision, EventBody, IncidentId, OperationId, Time, TurnNumber, TurnOutcome, Verb,
+    VerbOutcome,
+};
 
-/// The most unfinished turns and verbs each that one start ends.
-const MAX_UNFINISHED: usize = 10_000;
-/// Events read at once.
-const BLOCK: usize = 2_000;
+/// Maximum number of unfinished turns, and of unfinished verbs, that one start ends.
+const UNFINISHED_MAX: usize = 10_000;
 
 struct Turn {
     incident: IncidentId,
     turn: TurnNumber,
-    started_at: String,
-    last_at: String,
+    started_at: Time,
+    last_at: Time,
 }
 
-struct Verb {
+struct RunningVerb {
     incident: IncidentId,
     operation: OperationId,
     target: String,
-    verb: String,
-    started_at: String,
-    last_at: String,
+    verb: Verb,
+    started_at: Time,
+    last_at: Time,
 }
 
 impl Log {
     /// Ends, as interrupted, every turn and verb that was running when the process died, with the
-    /// turns' commands and open questions. To be
+    /// turns' commands and open queries. To be
     /// called once at the start, before anything is appended. A duration counts up to the
     /// incident's last event: when the process died is not known.
     ///
@@ -59,33 +61,29 @@ impl Log {
 }
 
 impl Log {
-    /// The ends of what an incident's dead turn left open, in the order in which it began.
+    /// The last events for the commands and questions that an interrupted turn left open, in the order in which they
+    /// began.
     async fn left_open(&self, incident: IncidentId) -> Result<Vec<EventBody>, LogError> {
-        let (mut open, mut after) = (Vec::new(), 0);
-        loop {
-            let events = self.events(incident, after, BLOCK).await?;
-            let Some(last) = events.last() else {
-                return Ok(open.into_iter().map(|(_, end)| end).collect());
-            };
-            after = last.seq;
-            for event in events {
-                match event.body {
-                    EventBody::CommandStarted { command, .. } => {
-                        open.push((command.to_string(), command_ended(command)));
-                    }
-                    EventBody::ApprovalRequested { approval, .. } => {
-                        open.push((approval.clone(), void(approval)));
-                    }
-                    EventBody::CommandFinished { command, .. } => {
-                        open.retain(|(id, _)| *id != command.to_string());
-                    }
-                    EventBody::ApprovalDecided { approval, .. } => {
-                        open.retain(|(id, _)| *id != approval);
-                    }
-                    _ => {}
+        let mut open = Vec::new();
+        let mut events = self.read(incident, 0);
+        while let Some(event) = events.next().await? {
+            match event.body {
+                EventBody::CommandStarted { command, .. } => {
+                    open.push((command.to_string(), command_ended(command)));
                 }
+                EventBody::ApprovalRequested { approval, .. } => {
+                    open.push((approval.clone(), void(approval)));
+                }
+                EventBody::CommandFinished { command, .. } => {
+                    open.retain(|(id, _)| *id != command.to_string());
+                }
+                EventBody::ApprovalDecided { approval, .. } => {
+                    open.retain(|(id, _)| *id != approval);
+                }
+                _ => {}
             }
         }
+        Ok(open.into_iter().map(|(_, end)| end).collect())
     }
 }
 
@@ -118,13 +116,13 @@ impl Turn {
             turn: self.turn,
             outcome: TurnOutcome::Interrupted,
             reason: Some("breakglass died while this turn ran; ask again to go on".to_owned()),
-            duration_ms: ms_between(&self.started_at, &self.last_at),
+            duration_ms: self.last_at.ms_since(self.started_at),
             cost_usd: None,
         }
     }
 }
 
-impl Verb {
+impl RunningVerb {
     fn ended(self) -> EventBody {
         let message = format!(
             "breakglass died while {} ran on {}; what it did is not known: look at its status",
@@ -138,7 +136,7 @@ impl Verb {
             verdict: None,
             exit_code: None,
             message,
-            duration_ms: ms_between(&self.started_at, &self.last_at),
+            duration_ms: self.last_at.ms_since(self.started_at),
             omitted_lines: 0,
             picture: false,
         }
@@ -147,34 +145,34 @@ impl Verb {
 
 fn turns(connection: &Connection) -> rusqlite::Result<Vec<Turn>> {
     let sql = format!(
-        "SELECT id, turn, turn_at, last_at FROM incident WHERE turn IS NOT NULL LIMIT {MAX_UNFINISHED}"
+        "SELECT id, turn, turn_at, last_at FROM incident WHERE turn IS NOT NULL LIMIT {UNFINISHED_MAX}"
     );
     let read = |row: &rusqlite::Row<'_>| {
         Ok(Turn {
             incident: row.get(0)?,
             turn: row.get(1)?,
-            started_at: row.get(2)?,
-            last_at: row.get(3)?,
+            started_at: time(row, 2)?,
+            last_at: time(row, 3)?,
         })
     };
     connection.prepare(&sql)?.query_map([], read)?.collect()
 }
 
-fn verbs(connection: &Connection) -> rusqlite::Result<Vec<Verb>> {
+fn verbs(connection: &Connection) -> rusqlite::Result<Vec<RunningVerb>> {
     let sql = format!(
         "SELECT v.incident, v.operation, v.target, v.verb, v.at, i.last_at
-         FROM running_verb v JOIN incident i ON i.id = v.incident LIMIT {MAX_UNFINISHED}"
+         FROM running_verb v JOIN incident i ON i.id = v.incident LIMIT {UNFINISHED_MAX}"
     );
     let read = |row: &rusqlite::Row<'_>| {
-        let (incident, operation, target, verb) =
-            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        Ok(Verb {
-            incident,
-            operation,
-            target,
-            verb,
-            started_at: row.get(4)?,
-            last_at: row.get(5)?,
+        let word = row.get_ref(3)?.as_str()?;
+        let unknown = || unreadable_text(3, format!("unknown verb {word:?}").into());
+        Ok(RunningVerb {
+            incident: row.get(0)?,
+            operation: row.get(1)?,
+            target: row.get(2)?,
+            verb: Verb::parse(word).ok_or_else(unknown)?,
+            started_at: time(row, 4)?,
+            last_at: time(row, 5)?,
         })
     };
     connection.prepare(&sql)?.query_map([], read)?.collect()

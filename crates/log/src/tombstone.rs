@@ -1,26 +1,26 @@
-//! What stays of an incident that retention removed: who it was, and the hash it ended in.
+//! Tombstones: what retention leaves of an incident that it removed.
 //!
 //! ```text
 //! link(0) = SHA-256("breakglass tombstones")
 //! link(n) = SHA-256(link(n-1) ‖ JSON of tombstone n)
 //! ```
 //!
-//! So an audit tells a removal by retention from one by hand, and a tombstone that is gone from one
-//! that never was. Who kept an export finds in it the hash that the export ends in.
+//! The chain lets an audit distinguish a removal by retention from one by hand, and a missing tombstone from one that
+//! never existed. An export of the incident ends in the hash that its tombstone contains.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::chain::Hash;
-use breakglass_model::IncidentId;
+use breakglass_model::{IncidentId, Time};
 
 /// Why an incident was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Removal {
-    /// It was closed for longer than is kept.
+pub enum RemovalReason {
+    /// It had been closed for longer than configured.
     Age,
-    /// There were more closed ones than are kept.
+    /// There were more closed incidents than configured.
     Count,
     /// The store was nearly full.
     Size,
@@ -29,34 +29,34 @@ pub enum Removal {
 /// An incident that retention removed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
-    /// By which number the record knew it, from 1.
+    /// Its number in the store, from 1.
     pub number: i64,
-    /// Which.
+    /// Its id.
     pub incident: IncidentId,
-    /// The machine that it was about.
+    /// The target.
     pub target: String,
-    /// Whether it was a rehearsal.
+    /// Whether it was a drill.
     pub drill: bool,
-    /// RFC 3339, milliseconds.
-    pub opened_at: String,
-    /// RFC 3339, milliseconds.
-    pub closed_at: String,
-    /// How many events it had.
+    /// When it was opened.
+    pub opened_at: Time,
+    /// When it was closed.
+    pub closed_at: Time,
+    /// The number of its events.
     pub events: u64,
-    /// The hash of the last one; lower-case hex.
+    /// The hash of the last event; lower-case hex.
     pub head_hash: String,
-    /// RFC 3339, milliseconds.
-    pub removed_at: String,
-    /// Why.
-    pub reason: Removal,
+    /// When retention removed it.
+    pub removed_at: Time,
+    /// Why it was removed.
+    pub reason: RemovalReason,
 }
 
 impl std::fmt::Display for Tombstone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let why = match self.reason {
-            Removal::Age => "older than is kept",
-            Removal::Count => "more closed ones than are kept",
-            Removal::Size => "the record was nearly full",
+            RemovalReason::Age => "closed for longer than configured",
+            RemovalReason::Count => "more closed incidents than configured",
+            RemovalReason::Size => "the log was nearly full",
         };
         write!(
             f,
@@ -66,7 +66,7 @@ impl std::fmt::Display for Tombstone {
     }
 }
 
-/// The link that the first tombstone hangs on.
+/// The link before the first tombstone.
 pub(crate) fn genesis() -> Hash {
     Sha256::digest(b"breakglass tombstones").into()
 }

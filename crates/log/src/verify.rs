@@ -1,12 +1,15 @@
+//! Verifies a log file: every incident's hash chain, the chain of tombstones, and that no incident is missing.
+
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 
 use crate::chain;
-use crate::store::{format_of, open_read_only, place};
+use crate::chain_check::{ChainCheck, Fault};
+use crate::store::{EventRange, StoredEvent, for_each, format_of, open_read_only};
 use crate::tombstone::{self, Tombstone};
-use crate::walk::{Fault, Walk};
 use breakglass_model::IncidentId;
 
 /// Why a log could not be examined at all.
@@ -54,13 +57,17 @@ pub struct VerifiedIncident {
 }
 
 impl VerifiedIncident {
-    /// What `walk` found, and what ended it.
-    pub(crate) fn after(walk: &Walk, target: String, fault: Option<Fault>) -> VerifiedIncident {
+    /// What `check` found, and what ended it.
+    pub(crate) fn after(
+        check: &ChainCheck,
+        target: String,
+        fault: Option<Fault>,
+    ) -> VerifiedIncident {
         VerifiedIncident {
-            incident: walk.incident(),
+            incident: check.incident(),
             target,
-            events: walk.events,
-            head_hash: crate::canonical::hex(&walk.hash),
+            events: check.events,
+            head_hash: crate::canonical::hex(&check.hash),
             fault,
         }
     }
@@ -105,7 +112,7 @@ fn examine(connection: &Connection, format: i64) -> rusqlite::Result<VerifyRepor
     while let Some(row) = rows.next()? {
         report
             .incidents
-            .push(Claim::read(row)?.examine(connection)?);
+            .push(IncidentRow::read(row)?.examine(connection)?);
     }
     // The first format knew no retention.
     let retains = format > 1;
@@ -211,8 +218,8 @@ fn orphans(
     Ok(())
 }
 
-/// What an incident's row says of its log.
-struct Claim {
+/// What an incident's row says about its log.
+struct IncidentRow {
     number: i64,
     incident: IncidentId,
     target: String,
@@ -221,11 +228,11 @@ struct Claim {
     head_hash: Vec<u8>,
 }
 
-impl Claim {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Claim> {
+impl IncidentRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<IncidentRow> {
         let head = row.get::<_, i64>(4)?.cast_unsigned();
         let (number, incident, target) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        Ok(Claim {
+        Ok(IncidentRow {
             number,
             incident,
             target,
@@ -236,30 +243,26 @@ impl Claim {
     }
 
     fn examine(self, connection: &Connection) -> rusqlite::Result<VerifiedIncident> {
-        let mut walk = Walk::new("row", self.incident, &self.target, self.drill);
+        let mut check = ChainCheck::new("row", self.incident, &self.target, self.drill);
         let mut fault = None;
-        let mut statement = connection.prepare_cached(
-            "SELECT place, json, hash FROM event WHERE place > ?1 AND place < ?2 ORDER BY place",
-        )?;
-        let mut rows = statement.query([place(self.number, 0), place(self.number + 1, 0)])?;
-        while let (None, Some(row)) = (&fault, rows.next()?) {
-            fault = take(&mut walk, row)?;
-        }
-        let fault = fault.or_else(|| walk.end(self.head, &self.head_hash));
-        Ok(VerifiedIncident::after(&walk, self.target, fault))
+        for_each(connection, EventRange::after(self.number, 0), |event| {
+            fault = take(&mut check, event).err();
+            Ok(match fault {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            })
+        })?;
+        let fault = fault.or_else(|| check.end(self.head, &self.head_hash));
+        Ok(VerifiedIncident::after(&check, self.target, fault))
     }
 }
 
-/// Takes the row's event; what is wrong with it.
-fn take(walk: &mut Walk, row: &Row<'_>) -> rusqlite::Result<Option<Fault>> {
-    let (json, hash) = (row.get_ref(1)?.as_bytes()?, row.get_ref(2)?.as_bytes()?);
-    let found = row.get::<_, i64>(0)?.cast_unsigned() & 0xffff_ffff;
-    let seq = walk.events + 1;
-    if found != seq {
-        let message = format!("event {seq} is missing; the next one is {found}");
-        return Ok(Some(Fault { seq, message }));
+/// Checks the next event.
+fn take(check: &mut ChainCheck, event: &StoredEvent<'_>) -> Result<(), Fault> {
+    let seq = check.events + 1;
+    if event.seq != seq {
+        let message = format!("event {seq} is missing; the next one is {}", event.seq);
+        return Err(Fault { seq, message });
     }
-    let mut whole = Vec::new();
-    crate::canonical::splice(&mut whole, json, hash);
-    Ok(walk.take(json, hash, &whole).err())
+    check.take(event.json, event.hash, &event.whole()).map(drop)
 }

@@ -1,12 +1,16 @@
-//! What passes and is not kept: never replayed, replaced by the next durable event.
+//! What readers are shown and the log does not keep: never replayed, replaced by the next durable event.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use breakglass_verbs::Verb;
+
 use crate::actor::Actor;
 use crate::event::{EventBody, TurnNumber};
 use crate::machine::Machine;
+use crate::time::Time;
+use crate::word::{self, VerbWord};
 
 /// A frame without a sequence number. On the wire it is an SSE frame without `id`, whose
 /// `event` is [`Frame::name`].
@@ -14,14 +18,14 @@ use crate::machine::Machine;
 #[serde(tag = "frame", rename_all = "snake_case")]
 #[ts(export)]
 pub enum Frame {
-    /// The model is typing: `text` goes to the end of what the open block holds so far.
+    /// The model is typing: append `text` to the open block.
     TextDelta {
         /// The turn.
         turn: TurnNumber,
         /// More text.
         text: String,
     },
-    /// All that the open block holds so far; sent once to a reader who joins in its middle.
+    /// The open block so far; sent once to a reader that joins in its middle.
     TextSnapshot {
         /// The turn.
         turn: TurnNumber,
@@ -30,13 +34,13 @@ pub enum Frame {
     },
     /// The latest vital signs of the incident's target.
     Vitals(Vitals),
-    /// An event that could not be recorded: it happened, and the log does not hold it.
+    /// An event that happened and could not be recorded, so it is not in the log.
     Unrecorded {
-        /// When.
-        at: String,
-        /// Who.
+        /// When it happened.
+        at: Time,
+        /// Who did it.
         actor: Actor,
-        /// What.
+        /// What happened.
         body: EventBody,
     },
 }
@@ -54,7 +58,7 @@ impl Frame {
     }
 }
 
-/// Vital signs of a target; each is `unknown` until it was first looked at.
+/// Vital signs of a target; each is `unknown` until its first probe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(export)]
 pub struct Vitals {
@@ -62,14 +66,13 @@ pub struct Vitals {
     pub target: String,
     /// Whether the guest answers on SSH.
     pub ssh: Vital,
-    /// What the host's gate says of the guest's machine.
+    /// The state of the guest's machine, according to the host's gate.
     pub vm: Vital,
-    /// What that gate measured of it; missing where it could not be asked, or is an older one.
+    /// What the gate measured; missing if the gate did not answer or is an older one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub machine: Option<Box<Machine>>,
-    /// What both say together at this moment, by rule. It goes when it is no longer so, which an
-    /// event can't.
+    /// What both signs mean together, by a fixed rule. Removed when it no longer applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     pub finding: Option<SignsFinding>,
@@ -83,39 +86,44 @@ pub struct SignsFinding {
     pub signature: String,
     /// One sentence.
     pub summary: String,
-    /// What it rests on.
+    /// The evidence for it.
     pub evidence: Vec<String>,
-    /// The one verb that it supports, if it supports one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[ts(optional)]
-    pub recommend: Option<String>,
+    /// The verb that the evidence supports, if any.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "word::optional"
+    )]
+    #[ts(optional, as = "Option<VerbWord>")]
+    #[schemars(with = "Option<VerbWord>")]
+    pub recommend: Option<Verb>,
 }
 
 /// One vital sign.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(export)]
 pub struct Vital {
-    /// How it is.
+    /// The state.
     pub state: VitalState,
     /// A few words: `answers in 12 ms`, `no answer for 3 s`, `running`.
     pub text: String,
-    /// Since when it has been in this state; RFC 3339.
-    pub since: String,
-    /// When it was last looked at; RFC 3339.
-    pub seen: String,
+    /// When it entered this state.
+    pub since: Time,
+    /// When it was last probed.
+    pub seen: Time,
 }
 
-/// How a vital sign is.
+/// The state of a vital sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[ts(export)]
 pub enum VitalState {
-    /// As it should be.
+    /// Normal.
     Good,
-    /// Answers, but not as it should.
+    /// Answers, but slowly or wrongly.
     Slow,
     /// Does not answer, or is down.
     Dead,
-    /// Not looked at yet, or could not be looked at.
+    /// Not probed yet, or the probe failed.
     Unknown,
 }

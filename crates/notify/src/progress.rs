@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use breakglass_model::{IncidentId, clock};
+use breakglass_model::{IncidentId, Time};
 use serde::{Deserialize, Serialize};
 
 use super::store;
@@ -11,8 +11,8 @@ use super::store;
 /// What is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
-    /// Nothing that happened before it is told; RFC 3339 in UTC.
-    pub begun: String,
+    /// Events before this time are not notified.
+    pub begun: Time,
     /// How many notifications were made that have no name of their own in the log.
     pub count: u64,
     /// For each incident that was active in the last day, the last `seq` that was looked at.
@@ -27,7 +27,7 @@ impl Told {
     /// From now on.
     pub(crate) fn nothing() -> Told {
         Told {
-            begun: clock::now(),
+            begun: Time::now(),
             count: 0,
             incidents: BTreeMap::new(),
             checks: BTreeMap::new(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_log::{IncidentSummary, LogError, Unrecorded};
-use breakglass_model::clock;
+use breakglass_model::Time;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -129,20 +129,20 @@ impl<'a> Watch<'a> {
     async fn read_log(&mut self, told: &mut Vec<Notification>) -> Result<(), LogError> {
         let age = SignedDuration::try_from(MAX_AGE).unwrap_or_default();
         let now = Timestamp::now();
-        let floor = clock::written(now - age);
+        let floor = Time::from(now - age);
         let begun = &mut self.progress.told.begun;
-        if *begun > clock::written(now) {
+        if *begun > now.into() {
             // The clock was set back. What was told before is known by its place in the log.
-            begun.clone_from(&floor);
+            *begun = floor;
         }
-        let floor = floor.max(begun.clone());
+        let floor = floor.max(*begun);
         let log = self.sources.log.clone();
-        let active = log.incidents_active_since(&floor).await?;
+        let active = log.incidents_active_since(floor).await?;
         let is_active = |incident| active.iter().any(|it| it.incident == incident);
         let seen = &mut self.progress.told.incidents;
         seen.retain(|incident, _| is_active(*incident));
         for summary in active.iter().filter(|summary| what::is_live(summary)) {
-            self.read_incident(summary, &floor, told).await?;
+            self.read_incident(summary, floor, told).await?;
         }
         Ok(())
     }
@@ -150,28 +150,28 @@ impl<'a> Watch<'a> {
     async fn read_incident(
         &mut self,
         summary: &IncidentSummary,
-        floor: &str,
+        floor: Time,
         told: &mut Vec<Notification>,
     ) -> Result<(), LogError> {
         let (incident, target) = (summary.incident, &summary.target);
         let seen = &mut self.progress.told.incidents;
-        let mut at = seen.get(&incident).copied().unwrap_or(0);
-        while at < summary.head {
-            let log = &self.sources.log;
-            let selection = log.select(incident, at, what::KINDS).await?;
-            let recent = selection
-                .events
-                .iter()
-                .filter(|event| event.at.as_str() >= floor);
-            told.extend(recent.filter_map(|event| {
-                what::of_event(Some(target), incident, &event.at, &event.body)
-            }));
-            if selection.last <= at {
-                break;
-            }
-            at = selection.last;
-            self.progress.told.incidents.insert(incident, at);
+        let at = seen.get(&incident).copied().unwrap_or(0);
+        if at >= summary.head {
+            return Ok(());
         }
+        let mut events = self.sources.log.read(incident, at).only(what::KINDS);
+        while let Some(event) = events.next().await? {
+            if event.at >= floor {
+                told.extend(what::of_event(
+                    Some(target),
+                    incident,
+                    event.at,
+                    &event.body,
+                ));
+            }
+            seen.insert(incident, event.seq);
+        }
+        seen.insert(incident, events.position());
         Ok(())
     }
 
@@ -219,7 +219,7 @@ impl<'a> Watch<'a> {
 
 /// What the log does not hold: power that a person used while the record was degraded, above all.
 fn of_unrecorded(event: &Unrecorded) -> Option<Notification> {
-    let told = what::of_event(None, event.incident, &event.at, &event.body)?;
+    let told = what::of_event(None, event.incident, event.at, &event.body)?;
     // There may be no such incident to look at.
     Some(Notification {
         incident: None,

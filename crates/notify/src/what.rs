@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use breakglass_log::IncidentSummary;
 use breakglass_model::{
-    EventBody, IncidentId, Level, TurnOutcome, VerbOutcome, VitalState, Vitals, clock,
+    EventBody, IncidentId, Level, Time, TurnOutcome, VerbOutcome, Verdict, VitalState, Vitals,
 };
-use breakglass_verbs::{Verb, Verdict};
 
 use super::notification::Notification;
 use super::progress::Told;
@@ -36,7 +35,7 @@ pub(crate) fn tried(checks: Vec<Check>) -> Vec<(String, State)> {
 pub(crate) fn of_event(
     target: Option<&str>,
     incident: IncidentId,
-    at: &str,
+    at: Time,
     body: &EventBody,
 ) -> Option<Notification> {
     let whose = target.unwrap_or("breakglass");
@@ -59,7 +58,7 @@ pub(crate) fn of_event(
             // The command is on the page alone: it may hold a secret.
             let text = format!(
                 "The agent waits for your approval to run a command on {place}{}. The page shows it in full.",
-                within(at, expires_at.as_deref())
+                within(at, *expires_at)
             );
             let id = format!("approval-{incident}-{approval}");
             let kind = NotificationKind::ApprovalWanted;
@@ -67,15 +66,15 @@ pub(crate) fn of_event(
         }
         _ => return None,
     };
-    at.clone_into(&mut told.at);
+    told.at = at.to_string();
     told.target = told.target.or_else(|| target.map(str::to_owned));
     told.incident = Some(incident.to_string());
     Some(told)
 }
 
 /// How long an answer is waited for, from `at` on.
-fn within(at: &str, expires_at: Option<&str>) -> String {
-    let limit = expires_at.map(|end| clock::ms_between(at, end) / 1_000);
+fn within(at: Time, expires_at: Option<Time>) -> String {
+    let limit = expires_at.map(|end| end.seconds_since(at));
     limit.map_or_else(String::new, |limit| format!(", for {limit} s from then on"))
 }
 
@@ -91,10 +90,12 @@ fn verb_ended(body: &EventBody) -> Option<Notification> {
     else {
         return None;
     };
-    let verb = Verb::parse(verb).filter(|verb| verb.is_mutating())?;
+    if !verb.is_mutating() {
+        return None;
+    }
     let (level, words) = of_verb(*outcome);
-    // What is no verdict, and what the host put into one, stays in the log.
-    let verdict = match verdict.as_deref().and_then(Verdict::parse) {
+    // The host's own words in a verdict stay in the log.
+    let verdict = match verdict {
         Some(Verdict::Locked(_)) => "locked".to_owned(),
         Some(Verdict::Unknown(_)) => "unknown".to_owned(),
         Some(verdict) => verdict.to_string(),

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use breakglass_log::{Log, LogError};
-use breakglass_model::{Actor, Event, EventBody, clock};
+use breakglass_model::{Actor, Event, EventBody, Time, clock};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
@@ -17,8 +17,6 @@ use breakglass_config::Config;
 /// The file below `data_dir`.
 const FILE: &str = "last_drill.json";
 const NAME: &str = "drill";
-/// Events that are read at once.
-const PAGE: usize = 1_000;
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// What was practised.
@@ -48,7 +46,7 @@ impl Practice {
     ///
     /// # Errors
     /// When the log can't be read.
-    pub async fn of(log: &Log, scenario: &str, since: &str) -> Result<Option<Practice>, LogError> {
+    pub async fn of(log: &Log, scenario: &str, since: Time) -> Result<Option<Practice>, LogError> {
         let mut practice = Practice {
             at: clock::now(),
             scenario: scenario.to_owned(),
@@ -57,13 +55,11 @@ impl Practice {
             verbs: 0,
         };
         for incident in log.incidents().await? {
-            let mut after = 0;
-            loop {
-                let page = log.events(incident.incident, after, PAGE).await?;
-                let Some(last) = page.last() else { break };
-                after = last.seq;
-                let new = page.iter().filter(|event| event.at.as_str() >= since);
-                new.for_each(|event| practice.count(event));
+            let mut events = log.read(incident.incident, 0);
+            while let Some(event) = events.next().await? {
+                if event.at >= since {
+                    practice.count(&event);
+                }
             }
         }
         Ok((practice.prompts + practice.verbs > 0).then_some(practice))

@@ -264,7 +264,7 @@ fn unwritable(path: &std::path::Path, source: std::io::Error) -> StartError {
 
 fn journal_options(config: &Config, mode: &Mode, ends: &Ends) -> breakglass_log::Options {
     let mut options = breakglass_log::Options::at(config.data_dir.join(RECORD_FILE));
-    options.on_end = Some(ends.sink());
+    options.on_completion = Some(ends.sink());
     (options.keep, options.max_bytes) = (config.record.keep, config.record.max_bytes);
     let pictures = Pictures::under(config.data_dir.join(PICTURES));
     options.on_forgotten = Some(Box::new(move |operation| pictures.forget(operation)));
@@ -279,7 +279,7 @@ async fn tend(log: Log) {
     let mut ticks = tokio::time::interval(TEND_EVERY);
     loop {
         ticks.tick().await;
-        log.tend();
+        log.run_retention();
     }
 }
 

@@ -9,9 +9,6 @@ use uuid::Uuid;
 use super::summary::Summary;
 use crate::roster::AgentRoster;
 
-/// Number of events per read.
-const READ_EVENTS: usize = 2_000;
-
 /// The incident's target, its last turn, and the sessions of its agents.
 #[derive(Debug, Clone, Default)]
 pub(super) struct History {
@@ -41,25 +38,19 @@ impl History {
     /// Reads the incident's log.
     pub(super) async fn read(log: &Log, incident: IncidentId) -> Result<History, LogError> {
         let mut history = History::default();
-        let mut after = 0;
-        loop {
-            let events = log.events(incident, after, READ_EVENTS).await?;
-            let Some(last) = events.last() else {
-                return Ok(history);
-            };
-            after = last.seq;
-            for event in &events {
-                match &event.body {
-                    EventBody::IncidentOpened { target, .. } => history.target.clone_from(target),
-                    EventBody::Prompt { turn, .. } => history.turn = history.turn.max(*turn),
-                    EventBody::TurnStarted { session, agent, .. } => {
-                        history.agent.clone_from(agent);
-                        history.sessions.insert(agent.clone(), *session);
-                    }
-                    _ => {}
+        let mut events = log.read(incident, 0);
+        while let Some(event) = events.next().await? {
+            match event.body {
+                EventBody::IncidentOpened { target, .. } => history.target = target,
+                EventBody::Prompt { turn, .. } => history.turn = history.turn.max(turn),
+                EventBody::TurnStarted { session, agent, .. } => {
+                    history.agent.clone_from(&agent);
+                    history.sessions.insert(agent, session);
                 }
+                _ => {}
             }
         }
+        Ok(history)
     }
 }
 
@@ -69,32 +60,29 @@ impl History {
 /// The log's error.
 pub(super) async fn summary(log: &Log, incident: IncidentId) -> Result<Summary, LogError> {
     let mut summary = Summary::default();
-    let mut after = 0;
     let mut last_prompt = None;
-    loop {
-        let events = log.events(incident, after, READ_EVENTS).await?;
-        let Some(last) = events.last() else {
-            return Ok(summary);
-        };
-        after = last.seq;
-        for event in &events {
-            // The last prompt is not part of the summary.
-            match &event.body {
-                EventBody::Prompt { .. } => {
-                    if let Some(earlier) = last_prompt.replace(event.body.clone()) {
-                        summary.add(&earlier);
-                    }
+    let mut events = log.read(incident, 0);
+    while let Some(event) = events.next().await? {
+        // The last prompt is not part of the summary.
+        match event.body {
+            EventBody::Prompt { .. } => {
+                if let Some(earlier) = last_prompt.replace(event.body) {
+                    summary.add(&earlier);
                 }
-                EventBody::TurnEnded { .. }
-                | EventBody::Text { .. }
-                | EventBody::CommandStarted { .. } => {
-                    if let Some(earlier) = last_prompt.take() {
-                        summary.add(&earlier);
-                    }
-                    summary.add(&event.body);
+            }
+            body => {
+                let is_work = matches!(
+                    body,
+                    EventBody::TurnEnded { .. }
+                        | EventBody::Text { .. }
+                        | EventBody::CommandStarted { .. }
+                );
+                if let Some(earlier) = last_prompt.take_if(|_| is_work) {
+                    summary.add(&earlier);
                 }
-                body => summary.add(body),
+                summary.add(&body);
             }
         }
     }
+    Ok(summary)
 }

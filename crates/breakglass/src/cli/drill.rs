@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::http::HeaderName;
 use breakglass_control::{Endpoint, HostKeyPolicy, Target, ssh};
 use breakglass_drill::{Scenario, Simulation};
-use breakglass_model::clock;
+use breakglass_model::Time;
 use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -99,11 +99,11 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
     say(&format!(
         "Open this once, within 15 minutes; it signs you in. Ctrl-C ends the drill.\n\n  http://{address}/#sign-in={code}\n"
     ));
-    let (log, since) = (app.log(), clock::now());
+    let (log, since) = (app.log(), Time::now());
     let mut practised = Ok(None);
     let ended = async {
         interrupt.received().await;
-        practised = Practice::of(&log, &args.scenario.to_string(), &since).await;
+        practised = Practice::of(&log, &args.scenario.to_string(), since).await;
     };
     app.run(listener, None, ended).await;
     cancel.cancel();

@@ -93,7 +93,7 @@ fn print(incidents: &[IncidentSummary], json: bool) -> Result<(), Failure> {
                 .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
             say_json(&text);
         } else {
-            let state = incident.closed_at.as_deref().map_or("open", |_| "closed");
+            let state = incident.closed_at.map_or("open", |_| "closed");
             let drill = if incident.drill { " DRILL" } else { "" };
             say(&format!(
                 "{} {} {} {state} {} events{drill}",

@@ -6,10 +6,9 @@ mod disk;
 mod parse;
 mod report;
 
-use std::fmt;
 use std::time::Duration;
 
-use breakglass_model::{Level, VerbOutcome};
+use breakglass_model::{Diagnosis, Level, VerbOutcome};
 
 use crate::handle::TargetHandle;
 use crate::ssh::warm::Priority;
@@ -52,73 +51,6 @@ const KERNEL: Script = with_timeout!(
     "s=; [ \"$(id -u)\" = 0 ] || s=\"sudo -n\"; $t $s dmesg"
 );
 const LOAD: Script = Script::new("cat /proc/loadavg; nproc");
-
-/// One diagnosis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Diagnosis {
-    /// How full the file systems are.
-    Disk,
-    /// How much memory is left.
-    Memory,
-    /// Which units have failed.
-    Services,
-    /// Errors in the kernel's log.
-    Kernel,
-    /// How busy the processors are.
-    Load,
-}
-
-impl Diagnosis {
-    /// All of them, in the order in which the page lists them.
-    pub const ALL: [Diagnosis; 5] = [
-        Diagnosis::Disk,
-        Diagnosis::Memory,
-        Diagnosis::Services,
-        Diagnosis::Kernel,
-        Diagnosis::Load,
-    ];
-
-    /// The diagnosis whose name is exactly `word`.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Diagnosis> {
-        let mut all = Diagnosis::ALL.into_iter();
-        all.find(|diagnosis| diagnosis.as_str() == word)
-    }
-
-    /// Its name on the wire.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Diagnosis::Disk => "disk",
-            Diagnosis::Memory => "memory",
-            Diagnosis::Services => "services",
-            Diagnosis::Kernel => "kernel",
-            Diagnosis::Load => "load",
-        }
-    }
-
-    /// What it reads, for the person about to run it.
-    #[must_use]
-    pub const fn describe(self) -> &'static str {
-        match self {
-            Diagnosis::Disk => "How full the guest's file systems are.",
-            Diagnosis::Memory => {
-                "How much memory the guest has left, and whether its tasks wait for more."
-            }
-            Diagnosis::Services => "Which of the guest's services have failed.",
-            Diagnosis::Kernel => {
-                "Out of memory, hung tasks and I/O errors in the guest's kernel log."
-            }
-            Diagnosis::Load => "How busy the guest's processors are.",
-        }
-    }
-}
-
-impl fmt::Display for Diagnosis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// The script that runs on the guest.
 const fn script(diagnosis: Diagnosis) -> Script {

@@ -1,8 +1,7 @@
 use std::collections::VecDeque;
 
-use breakglass_model::{EventBody, Level, VerbOutcome};
+use breakglass_model::{Diagnosis, EventBody, Level, VerbOutcome};
 
-use super::Diagnosis;
 use crate::findings::Finding;
 
 /// Maximum number of lines quoted from output that was understood.
@@ -39,13 +38,13 @@ impl Report {
     /// The events that record it.
     pub(crate) fn into_events(self, diagnosis: Diagnosis) -> impl Iterator<Item = EventBody> {
         let finished = EventBody::CheckFinished {
-            check: diagnosis.as_str().to_owned(),
+            check: diagnosis,
             level: self.level,
             summary: self.summary,
             evidence: self.evidence.join("\n"),
         };
         let finding = self.finding;
-        let finding = finding.map(|finding| finding.into_event(Some(diagnosis.as_str())));
+        let finding = finding.map(|finding| finding.into_event(Some(diagnosis)));
         [finished].into_iter().chain(finding)
     }
 }

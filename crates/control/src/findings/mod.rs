@@ -11,7 +11,7 @@ mod tests;
 
 use std::time::Duration;
 
-use breakglass_model::{EventBody, Machine, SignsFinding};
+use breakglass_model::{Diagnosis, EventBody, Machine, SignsFinding};
 use breakglass_verbs::Verb;
 
 pub(crate) use signature::Signature;
@@ -39,13 +39,13 @@ pub(crate) struct Finding {
 
 impl Finding {
     /// The event; `diagnosis` is the one that found it, `None` if the vital signs did.
-    pub(crate) fn into_event(self, diagnosis: Option<&str>) -> EventBody {
+    pub(crate) fn into_event(self, diagnosis: Option<Diagnosis>) -> EventBody {
         EventBody::Finding {
-            check: diagnosis.map(str::to_owned),
+            check: diagnosis,
             signature: self.signature.as_str().to_owned(),
             summary: self.summary,
             evidence: self.evidence,
-            recommend: self.recommend.map(|verb| verb.to_string()),
+            recommend: self.recommend,
         }
     }
 
@@ -55,7 +55,7 @@ impl Finding {
             signature: self.signature.as_str().to_owned(),
             summary: self.summary,
             evidence: self.evidence,
-            recommend: self.recommend.map(|verb| verb.to_string()),
+            recommend: self.recommend,
         }
     }
 }

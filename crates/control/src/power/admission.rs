@@ -175,10 +175,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::diagnosis::Diagnosis;
     use crate::handle::TargetHandle;
     use crate::permit::Permit;
     use crate::power::{IdempotencyKey, OperationAction};
+    use breakglass_model::Diagnosis;
 
     const TARGETS: [&str; 2] = ["one", "two"];
     const ACTIONS: [OperationAction; 5] = [

@@ -1,10 +1,9 @@
 //! The one shape of a request to a target, from the HTTP handler or the bastion to SSH.
 
-use breakglass_model::{IncidentId, OperationId};
+use breakglass_model::{Diagnosis, IncidentId, OperationId};
 use breakglass_verbs::Verb;
 
 use super::operation::{OperationKind, OperationState, OperationView};
-use crate::diagnosis::Diagnosis;
 use crate::permit::Permit;
 
 /// What an operation runs.
@@ -31,7 +30,7 @@ impl From<Diagnosis> for OperationAction {
 impl OperationAction {
     /// Its name on the wire.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             OperationAction::Verb(verb) => verb.as_str(),
             OperationAction::Diagnosis(diagnosis) => diagnosis.as_str(),

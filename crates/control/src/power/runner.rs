@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use breakglass_model::{Actor, EventBody, IncidentId, OperationId, VerbOutcome};
+use breakglass_model::{Actor, Diagnosis, EventBody, IncidentId, OperationId, VerbOutcome};
 use breakglass_verbs::Verb;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use super::operation::Accepted;
 use super::placement::place;
 use super::request::{OperationAction, OperationRequest};
 use super::table::{Operation, OperationResult};
-use crate::diagnosis::{self, Diagnosis};
+use crate::diagnosis;
 use crate::invoke::invoke;
 use crate::pictures::spawn_file_task;
 use crate::refusal::Refusal;
@@ -170,7 +170,7 @@ impl Run {
         let started = EventBody::VerbStarted {
             operation,
             target: self.request.target().to_owned(),
-            verb: verb.to_string(),
+            verb,
         };
         writer.event(permit.actor.clone(), started).await;
         let picture = self.picture_before(verb).await;
@@ -183,12 +183,12 @@ impl Run {
         let ended = invoke(&permit.target.host, verb, priority, &mut sink).await;
         let flushing = timeout(LAST_EVENTS_TIMEOUT, writer.flush());
         let omitted_lines = flushing.await.unwrap_or_default();
-        let verdict = ended.verdict.map(|verdict| verdict.to_string());
+        let verdict = ended.verdict;
         let key_event = ended.error.as_ref().and_then(SshError::host_key_event);
         let finished = EventBody::VerbFinished {
             operation,
             target: self.request.target().to_owned(),
-            verb: verb.to_string(),
+            verb,
             outcome: ended.outcome,
             verdict: verdict.clone(),
             exit_code: ended.exit_code,
@@ -199,7 +199,7 @@ impl Run {
         };
         let result = OperationResult {
             outcome: ended.outcome,
-            verdict,
+            verdict: verdict.map(|verdict| verdict.to_string()),
             message: ended.message,
             duration_ms: ended.duration_ms,
         };

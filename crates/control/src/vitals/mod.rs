@@ -10,9 +10,8 @@ mod tests;
 use std::time::Duration;
 
 use breakglass_model::{
-    EventBody, IncidentId, Level, Machine, Side, Vital, VitalState, Vitals, clock,
+    EventBody, IncidentId, Level, Machine, Side, Time, Vital, VitalState, Vitals,
 };
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -56,11 +55,11 @@ struct State {
 
 impl VitalsState {
     pub(crate) fn new(target: &str) -> VitalsState {
-        let created = clock::now();
+        let created = Time::now();
         let not_probed = Vital {
             state: VitalState::Unknown,
             text: NOT_PROBED.to_owned(),
-            since: created.clone(),
+            since: created,
             seen: created,
         };
         let now = Instant::now();
@@ -107,7 +106,7 @@ impl VitalsState {
     /// The guest has not answered yet, but still may.
     pub(crate) fn record_guest_wait(&self) {
         let mut state = self.0.lock();
-        state.vitals.ssh = guest_wait(&state.vitals.ssh, Timestamp::now());
+        state.vitals.ssh = guest_wait(&state.vitals.ssh, Time::now());
         if !state.guest.value.is_silent() {
             let is_same = state.guest.value == GuestSign::Waiting;
             state
@@ -120,7 +119,7 @@ impl VitalsState {
     pub(crate) fn record_host_wait(&self, waited: Duration) {
         let mut state = self.0.lock();
         let is_unknown = waited >= HOST_UNKNOWN_AFTER;
-        state.vitals.vm = host_wait(&state.vitals.vm, waited, is_unknown, Timestamp::now());
+        state.vitals.vm = host_wait(&state.vitals.vm, waited, is_unknown, Time::now());
         if is_unknown {
             state.host.record(HostSign::Unknown, false, Instant::now());
             state.vitals.machine = None;
@@ -134,7 +133,7 @@ impl VitalsState {
         took: Duration,
     ) -> GuestSign {
         let mut state = self.0.lock();
-        state.vitals.ssh = guest_vital(&state.vitals.ssh, answer, took, Timestamp::now());
+        state.vitals.ssh = guest_vital(&state.vitals.ssh, answer, took, Time::now());
         let guest = guest_sign(answer);
         let before = state.guest.value;
         let is_same = before == guest || (before.is_silent() && guest.is_silent());
@@ -151,8 +150,8 @@ impl VitalsState {
         let host = report.map_or(HostSign::Unknown, HostSign::Reported);
         let is_same = state.host.value == host;
         state.host.record(host, is_same, now);
-        state.record_measurement(measurement, Timestamp::now(), now);
-        state.vitals.vm = host_vital(&state.vitals.vm, result, Timestamp::now());
+        state.record_measurement(measurement, Time::now(), now);
+        state.vitals.vm = host_vital(&state.vitals.vm, result, Time::now());
     }
 
     /// What the signs mean together now.
@@ -223,7 +222,7 @@ impl VitalsState {
 #[derive(Debug)]
 struct UnchangedWrites {
     counter: WriteCounter,
-    since: Timestamp,
+    since: Time,
     since_instant: Instant,
     last_seen: Instant,
     /// Processor time in percent over all later measurements, and their number. One measurement lasts a
@@ -233,7 +232,7 @@ struct UnchangedWrites {
 }
 
 impl UnchangedWrites {
-    fn new(counter: WriteCounter, at: Timestamp, now: Instant) -> UnchangedWrites {
+    fn new(counter: WriteCounter, at: Time, now: Instant) -> UnchangedWrites {
         UnchangedWrites {
             counter,
             since: at,
@@ -256,12 +255,7 @@ impl UnchangedWrites {
 
 impl State {
     /// Stores the machine's measurement, and since when nothing has been written.
-    fn record_measurement(
-        &mut self,
-        measurement: Option<Measurement>,
-        at: Timestamp,
-        now: Instant,
-    ) {
+    fn record_measurement(&mut self, measurement: Option<Measurement>, at: Time, now: Instant) {
         let Some(measurement) = measurement else {
             self.vitals.machine = None;
             return;
@@ -271,7 +265,7 @@ impl State {
         if let Some(counter) = measurement.writes {
             match &mut self.writes {
                 Some(writes) if writes.counter == counter => {
-                    machine.no_writes_since = Some(clock::written(writes.since));
+                    machine.no_writes_since = Some(writes.since);
                     machine.cpu_percent = writes.average_cpu(machine.cpu_percent);
                     writes.last_seen = now;
                 }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use breakglass_model::{VerbOutcome, Vital, VitalState, Vitals, clock};
+use breakglass_model::{Time, VerbOutcome, Vital, VitalState, Vitals};
 use breakglass_verbs::Verdict;
-use jiff::Timestamp;
 
 use crate::findings::GuestSign;
 use crate::invoke::VerbResult;
@@ -19,8 +18,7 @@ const SLOW_AFTER: Duration = Duration::from_secs(1);
 /// The vital signs with their times, as part of a sentence.
 pub(super) fn summary(vitals: &Vitals) -> String {
     let part = |name: &str, vital: &Vital| {
-        let seen = vital.seen.get(11..19).unwrap_or(&vital.seen);
-        format!("{name} {} (at {seen})", vital.text)
+        format!("{name} {} (at {})", vital.text, vital.seen.time_of_day())
     };
     let ssh = part("SSH", &vitals.ssh);
     let vm = part("machine", &vitals.vm);
@@ -36,7 +34,7 @@ pub(super) fn guest_vital(
     last: &Vital,
     answer: &Result<Option<u32>, SshError>,
     took: Duration,
-    now: Timestamp,
+    now: Time,
 ) -> Vital {
     let ms = took.as_millis();
     let (state, text) = match answer {
@@ -49,7 +47,7 @@ pub(super) fn guest_vital(
 }
 
 /// A guest that has not answered yet, but still may.
-pub(super) fn guest_wait(last: &Vital, now: Timestamp) -> Vital {
+pub(super) fn guest_wait(last: &Vital, now: Time) -> Vital {
     if last.state == VitalState::Dead {
         return last.clone();
     }
@@ -58,7 +56,7 @@ pub(super) fn guest_wait(last: &Vital, now: Timestamp) -> Vital {
 }
 
 /// A host that has not answered for `waited`, but still may.
-pub(super) fn host_wait(last: &Vital, waited: Duration, is_unknown: bool, now: Timestamp) -> Vital {
+pub(super) fn host_wait(last: &Vital, waited: Duration, is_unknown: bool, now: Time) -> Vital {
     let text = format!("no answer from the host for {} s yet", waited.as_secs());
     match last.state {
         _ if is_unknown => vital(last, VitalState::Unknown, text, now),
@@ -89,7 +87,7 @@ pub(super) const fn guest_sign(answer: &Result<Option<u32>, SshError>) -> GuestS
     }
 }
 
-fn unanswered(last: &Vital, error: &SshError, now: Timestamp) -> (VitalState, String) {
+fn unanswered(last: &Vital, error: &SshError, now: Time) -> (VitalState, String) {
     let unknown = |text: &str| (VitalState::Unknown, text.to_owned());
     let cause = match error {
         SshError::KeyRefused { .. } => return unknown("refuses the key"),
@@ -115,7 +113,7 @@ fn unanswered(last: &Vital, error: &SshError, now: Timestamp) -> (VitalState, St
         SshError::TimedOut { .. } | SshError::Lost { .. } => String::new(),
     };
     let text = if last.state == VitalState::Dead {
-        let seconds = clock::seconds_between(&last.since, now);
+        let seconds = now.seconds_since(last.since);
         format!("no answer for {seconds} s{cause}")
     } else {
         format!("no answer{cause}")
@@ -123,7 +121,7 @@ fn unanswered(last: &Vital, error: &SshError, now: Timestamp) -> (VitalState, St
     (VitalState::Dead, text)
 }
 
-pub(super) fn host_vital(last: &Vital, result: &VerbResult, now: Timestamp) -> Vital {
+pub(super) fn host_vital(last: &Vital, result: &VerbResult, now: Time) -> Vital {
     let (state, text) = match (&result.verdict, result.outcome) {
         (Some(verdict), _) => (state_of(verdict), verdict.to_string()),
         (None, VerbOutcome::Unreachable) => (VitalState::Unknown, result.message.clone()),
@@ -144,18 +142,13 @@ const fn state_of(verdict: &Verdict) -> VitalState {
     }
 }
 
-fn vital(last: &Vital, state: VitalState, text: String, now: Timestamp) -> Vital {
-    let seen = clock::written(now);
-    let since = if last.state == state {
-        last.since.clone()
-    } else {
-        seen.clone()
-    };
+fn vital(last: &Vital, state: VitalState, text: String, now: Time) -> Vital {
+    let since = if last.state == state { last.since } else { now };
     Vital {
         state,
         text,
         since,
-        seen,
+        seen: now,
     }
 }
 
@@ -170,8 +163,8 @@ mod tests {
         let vital = |text: &str, seen: &str| Vital {
             state: VitalState::Dead,
             text: text.to_owned(),
-            since: String::new(),
-            seen: seen.to_owned(),
+            since: seen.parse().unwrap(),
+            seen: seen.parse().unwrap(),
         };
         let mut vitals = Vitals {
             target: "devvm".to_owned(),

@@ -3,11 +3,9 @@
 use std::time::Instant;
 
 use crate::common::{Keys, LIMIT, operator};
-use breakglass_control::{
-    Control, Diagnosis, Endpoint, OperationRequest, OperationView, Pictures, Target,
-};
+use breakglass_control::{Control, Endpoint, OperationRequest, OperationView, Pictures, Target};
 use breakglass_log::{Log, Options};
-use breakglass_model::{EventBody, IncidentId, VerbOutcome};
+use breakglass_model::{Diagnosis, EventBody, IncidentId, VerbOutcome};
 use breakglass_rig::gate::GateHost;
 use breakglass_rig::machine::Machine;
 use tokio_util::sync::CancellationToken;
@@ -208,7 +206,7 @@ async fn login_shell_that_runs_no_command_is_reported_with_its_output() {
         ),
     ];
     for (name, words) in rows {
-        for check in Diagnosis::ALL {
+        for &check in Diagnosis::ALL {
             let view = site.check(name, check).await;
             let message = view.message.unwrap();
             assert_eq!(view.outcome, Some(VerbOutcome::Failed), "{message}");

@@ -5,50 +5,48 @@ use std::path::Path;
 use super::{Header, NOT_ONE};
 use crate::canonical::unsplice;
 use crate::chain::Hash;
+use crate::chain_check::{ChainCheck, Fault};
 use crate::options::MAX_EVENT_BYTES;
 use crate::verify::{VerifiedIncident, VerifyError};
-use crate::walk::{Fault, Walk};
 use breakglass_model::{Event, IncidentId};
 
-/// Longest line, with its hash and its end.
-const MAX_LINE: u64 = MAX_EVENT_BYTES as u64 + 256;
+/// Maximum length of a line, with hash and newline.
+const LINE_BYTES_MAX: u64 = MAX_EVENT_BYTES as u64 + 256;
 
-/// Why an incident was neither exported nor imported. Every message is a sentence for the operator.
+/// Why an export or an import failed. Every message is a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExportError {
-    /// There is no such incident.
-    #[error("incident {incident} is not in the record; list the incidents to see those that are")]
+    /// The incident does not exist.
+    #[error("incident {incident} is not in the log; list the incidents to see those that are")]
     NotFound {
-        /// The one asked for.
+        /// The requested incident.
         incident: IncidentId,
     },
-    /// The record could not be opened, read or written; nothing was changed.
-    #[error("the record {path} cannot be used: {reason}")]
+    /// The log could not be opened, read or written; nothing was changed.
+    #[error("the log {path} cannot be used: {reason}")]
     Record {
-        /// Which.
+        /// Which one.
         path: String,
         /// Why.
         reason: String,
     },
-    /// The export could not be read, or is none.
+    /// The file could not be read, or is not an export.
     #[error("{0}")]
     File(#[from] VerifyError),
-    /// The export's chain does not hold; nothing was written.
+    /// The export does not match its hash chain; nothing was written.
     #[error("the export is not what was recorded, at event {seq}: {message}; nothing was imported")]
     Broken {
-        /// The first `seq` that does not hold.
+        /// The number of the first wrong event.
         seq: u64,
-        /// What is wrong with it.
+        /// What is wrong.
         message: String,
     },
-    /// The record knows the incident otherwise; nothing was written.
-    #[error(
-        "incident {incident} is not the one that the record knows: {reason}; nothing was imported"
-    )]
+    /// The log has other events for the incident; nothing was written.
+    #[error("incident {incident} differs from the one in the log: {reason}; nothing was imported")]
     Other {
-        /// Which.
+        /// Which one.
         incident: IncidentId,
-        /// How the two differ.
+        /// The difference.
         reason: String,
     },
     /// The export could not be written.
@@ -85,8 +83,7 @@ impl ExportError {
     }
 }
 
-/// Examines the chain of an exported incident: the file alone, without any record. Blocks; holds
-/// one event in memory.
+/// Verifies an export without any log. Blocks; keeps one event in memory.
 ///
 /// # Errors
 /// [`VerifyError`] if the file can't be read or is no export.
@@ -94,13 +91,13 @@ pub fn verify_export(path: &Path) -> Result<VerifiedIncident, VerifyError> {
     let mut lines = Lines::open(path)?;
     let fault = lines.each(|_| Ok::<(), VerifyError>(()))?;
     Ok(VerifiedIncident::after(
-        &lines.walk,
+        &lines.check,
         lines.header.target,
         fault,
     ))
 }
 
-/// One event of an export, proved.
+/// One verified event of an export.
 pub(super) struct Line<'a> {
     pub(super) event: Event,
     pub(super) canonical: &'a [u8],
@@ -111,7 +108,7 @@ pub(super) struct Line<'a> {
 pub(super) struct Lines {
     reader: BufReader<File>,
     pub(super) header: Header,
-    pub(super) walk: Walk,
+    pub(super) check: ChainCheck,
 }
 
 impl Lines {
@@ -121,21 +118,21 @@ impl Lines {
         let line = read_line(&mut reader).map_err(failed)?;
         let line = line.ok_or_else(|| VerifyError::new(path, format!("{NOT_ONE}: it is empty")))?;
         let header = Header::parse(&line).map_err(|reason| VerifyError::new(path, reason))?;
-        let walk = Walk::new("header", header.incident, &header.target, header.drill);
+        let check = ChainCheck::new("header", header.incident, &header.target, header.drill);
         Ok(Lines {
             reader,
             header,
-            walk,
+            check,
         })
     }
 
-    /// Gives every event that holds to `take`, in order; gives the first fault.
+    /// Passes every verified event to `take`, in order; returns the first fault.
     pub(super) fn each<E: From<VerifyError>>(
         &mut self,
         mut take: impl FnMut(Line<'_>) -> Result<(), E>,
     ) -> Result<Option<Fault>, E> {
         loop {
-            let seq = self.walk.events + 1;
+            let seq = self.check.events + 1;
             let broken = |message: String| Ok(Some(Fault { seq, message }));
             let line = match read_line(&mut self.reader) {
                 Ok(Some(line)) => line,
@@ -145,7 +142,7 @@ impl Lines {
             let Some((canonical, hash)) = unsplice(&line) else {
                 return broken(format!("event {seq} does not end in its hash"));
             };
-            match self.walk.take(&canonical, &hash, &line) {
+            match self.check.take(&canonical, &hash, &line) {
                 Err(fault) => return Ok(Some(fault)),
                 Ok(event) => take(Line {
                     event,
@@ -156,17 +153,18 @@ impl Lines {
         }
     }
 
-    /// Whether the file holds as many events as its header says, and ends in its hash.
+    /// Checks the number of events and the last hash against the header.
     fn end(&self) -> Option<Fault> {
         let hash = crate::canonical::unhex(&self.header.head_hash);
-        self.walk.end(self.header.events, &hash.unwrap_or_default())
+        self.check
+            .end(self.header.events, &hash.unwrap_or_default())
     }
 }
 
 /// The next line without its end, `None` after the last one.
 fn read_line(reader: &mut impl BufRead) -> std::io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
-    reader.take(MAX_LINE).read_until(b'\n', &mut line)?;
+    reader.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
     match line.pop() {
         None => Ok(None),
         Some(b'\n') => Ok(Some(line)),

@@ -6,30 +6,28 @@ use serde::Serialize;
 use super::file::{ExportError, Line, Lines};
 use crate::canonical::hex;
 use crate::chain::Hash;
-use crate::store::{Place, place, tombstone_of};
-use crate::walk::Fault;
-use breakglass_model::clock;
-use breakglass_model::{Event, IncidentId};
+use crate::chain_check::Fault;
+use crate::store::{StoreLocation, place, tombstone_of};
+use breakglass_model::{Event, IncidentId, Time};
 
-/// What became of an import.
+/// The result of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Imported {
-    /// Which.
+    /// Which one.
     pub incident: IncidentId,
-    /// The machine that it is about.
+    /// The target.
     pub target: String,
-    /// How many events it has.
+    /// The number of its events.
     pub events: u64,
-    /// The hash of the last one; lower-case hex.
+    /// The hash of the last event; lower-case hex.
     pub head_hash: String,
-    /// Whether it is in the record only since now; `false`: it was there before, and is the same.
+    /// Whether it was added; `false`: the log already had the same incident.
     pub new: bool,
 }
 
-/// Takes an exported incident into the record file at `record`, which no server may have open.
-/// It keeps its id, its events and its hashes, and is closed from the first moment on, whatever its
-/// last event is. The file is proved whole before the record is opened, and once more while it is
-/// copied, in one transaction. Blocks; holds one event in memory.
+/// Imports an exported incident into the log file at `record`, which no server may have open. The incident keeps its
+/// id, events and hashes, and is closed, whatever its last event is. The file is verified before the log is opened,
+/// and again while it is copied, in one transaction. Blocks; keeps one event in memory.
 ///
 /// # Errors
 /// [`ExportError`]; nothing was written then.
@@ -56,15 +54,15 @@ pub fn import(file: &Path, record: &Path) -> Result<Imported, ExportError> {
     Ok(Imported {
         incident: lines.header.incident,
         target: lines.header.target,
-        events: lines.walk.events,
-        head_hash: hex(&lines.walk.hash),
+        events: lines.check.events,
+        head_hash: hex(&lines.check.hash),
         new,
     })
 }
 
 fn open(record: &Path) -> Result<Connection, ExportError> {
-    // Whatever bound the server has: its retention makes room again.
-    let opened = Place::File(record.to_owned()).open_alone(u64::MAX);
+    // Without a size limit: the server's retention frees space again.
+    let opened = StoreLocation::File(record.to_owned()).open_alone(u64::MAX);
     opened.map_err(|reason| {
         let reason = if reason.contains("locked") {
             "a server or another program has it open; end that, and import again".to_owned()
@@ -75,19 +73,19 @@ fn open(record: &Path) -> Result<Connection, ExportError> {
     })
 }
 
-/// When an export's first and last event happened.
+/// The times of an export's first and last event.
 struct Ends {
-    first: String,
-    last: String,
+    first: Time,
+    last: Time,
 }
 
 impl Ends {
-    /// Goes through the whole file, which must hold to its end.
+    /// Reads the whole file, which must be correct to its end.
     fn of(lines: &mut Lines) -> Result<Ends, ExportError> {
         let mut ends: Option<Ends> = None;
         let fault = lines.each(|line| {
             let at = time_of(&line.event).map_err(ExportError::broken)?;
-            let first = ends.take().map_or_else(|| at.clone(), |ends| ends.first);
+            let first = ends.as_ref().map_or(at, |ends| ends.first);
             ends = Some(Ends { first, last: at });
             Ok::<(), ExportError>(())
         })?;
@@ -102,21 +100,17 @@ impl Ends {
     }
 }
 
-fn time_of(event: &Event) -> Result<String, Fault> {
-    match event.at.parse::<jiff::Timestamp>() {
-        Ok(_) if event.seq < u64::from(u32::MAX) => Ok(event.at.clone()),
-        Ok(_) => Err(Fault {
-            seq: event.seq,
-            message: "there are more events than a log can have".to_owned(),
-        }),
-        Err(error) => Err(Fault {
-            seq: event.seq,
-            message: format!("its time can't be read: {error}"),
-        }),
+fn time_of(event: &Event) -> Result<Time, Fault> {
+    if event.seq < u64::from(u32::MAX) {
+        return Ok(event.at);
     }
+    Err(Fault {
+        seq: event.seq,
+        message: "there are more events than a log can have".to_owned(),
+    })
 }
 
-/// Whether the record has the incident.
+/// Whether the log has the incident.
 enum Known {
     Not,
     Same,
@@ -125,7 +119,7 @@ enum Known {
 
 fn known(connection: &Connection, lines: &Lines) -> rusqlite::Result<Known> {
     let incident = lines.header.incident;
-    let ours = (lines.walk.events, hex(&lines.walk.hash));
+    let ours = (lines.check.events, hex(&lines.check.hash));
     let row = "SELECT head, head_hash FROM incident WHERE id = ?1";
     let read = |row: &rusqlite::Row<'_>| {
         let head = row.get::<_, i64>(0)?.cast_unsigned();
@@ -155,7 +149,7 @@ fn differs(how: &str, there: &(u64, String), ours: &(u64, String)) -> String {
     )
 }
 
-/// Copies the file into the transaction, proving it once more: it may have been changed meanwhile.
+/// Copies the file into the transaction and verifies it again: it may have changed meanwhile.
 fn copy(
     file: &Path,
     proved: &Lines,
@@ -173,27 +167,27 @@ fn copy(
     };
     match fault {
         Some(fault) => Err(ExportError::broken(fault)),
-        None if lines.walk.hash != proved.walk.hash => Err(ExportError::broken(changed())),
+        None if lines.check.hash != proved.check.hash => Err(ExportError::broken(changed())),
         None => Ok(()),
     }
 }
 
-/// The incident's row; gives its number.
+/// Inserts the incident's row and returns its number.
 fn enter(connection: &Connection, proved: &Lines, ends: &Ends) -> rusqlite::Result<i64> {
     let insert = "INSERT INTO incident (id, target, drill, opened_at, closed_at, head, head_hash, last_at, imported_at)
                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?5, ?8)";
-    let (header, walk) = (&proved.header, &proved.walk);
+    let (header, check) = (&proved.header, &proved.check);
     connection.execute(
         insert,
         params![
             header.incident,
             header.target,
             header.drill,
-            ends.first,
-            ends.last,
-            walk.events.cast_signed(),
-            walk.hash,
-            clock::now()
+            ends.first.to_string(),
+            ends.last.to_string(),
+            check.events.cast_signed(),
+            check.hash,
+            Time::now().to_string()
         ],
     )?;
     Ok(connection.last_insert_rowid())

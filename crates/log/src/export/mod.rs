@@ -1,4 +1,4 @@
-//! An incident as one file that proves itself, for an archive or for another record.
+//! An incident as one verifiable file, for an archive or for another log.
 //!
 //! ```text
 //! {"breakglass_export":1,"incident":"…","target":"devvm","drill":false,"events":17,"head_hash":"…","breakglass":"0.1.0"}
@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use breakglass_model::IncidentId;
 
-/// The one format that there is.
+/// The only format so far.
 const FORMAT: u32 = 1;
 /// How an error says it.
 const NOT_ONE: &str = "it is no export of an incident";

@@ -6,12 +6,11 @@ use super::rows;
 use crate::store::{format_of, open_read_only};
 use breakglass_model::IncidentId;
 
-/// Writes an incident's export from the record file at `path`, which may be in use and is not
-/// changed. A log whose chain is broken is written as it is: [`verify_export`](super::verify_export)
-/// says so.
+/// Writes an incident's export from the log file at `path`, which may be in use and is not changed. A log with a broken
+/// chain is exported as it is; [`verify_export`](super::verify_export) reports that.
 ///
 /// # Errors
-/// [`ExportError`] where there is no such incident, the record can't be read, or `out` fails.
+/// [`ExportError`] if the incident does not exist, the log cannot be read, or `out` fails.
 pub fn export_from(
     path: &Path,
     incident: IncidentId,
@@ -26,7 +25,7 @@ pub fn export_from(
     let (header, mut progress) = begun.ok_or(ExportError::NotFound { incident })?;
     out.write_all(&header).map_err(ExportError::unwritable)?;
     while !progress.is_done() {
-        let lines = rows::block(&transaction, &mut progress).map_err(failed)?;
+        let lines = rows::page(&transaction, &mut progress).map_err(failed)?;
         if lines.is_empty() {
             break;
         }

@@ -1,21 +1,23 @@
+use std::ops::ControlFlow;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{FORMAT, Header};
 use crate::canonical::{hex, splice};
 use crate::chain::Hash;
-use crate::store::place;
+use crate::store::{EventRange, for_each};
 use breakglass_model::IncidentId;
 
-/// From this size on, a block of lines is handed over.
-const BLOCK_BYTES: usize = 256 * 1024;
+/// A page of lines ends at this size.
+const PAGE_BYTES: usize = 256 * 1024;
 
-/// How far an export has come.
+/// The progress of an export.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Progress {
     pub(super) number: i64,
-    /// The last `seq` that is in it.
+    /// The last `seq` written.
     pub(super) last: u64,
-    /// The last one that will be.
+    /// The last `seq` to write.
     head: u64,
 }
 
@@ -25,8 +27,8 @@ impl Progress {
     }
 }
 
-/// The header's line and where the events begin; `None`: there is no such incident. It says where
-/// the log ends now, so what is appended later is not in the export.
+/// The header's line and the start of the events; `None` if the incident does not exist. The export ends at the
+/// current end of the log.
 pub(super) fn begin(
     connection: &Connection,
     incident: IncidentId,
@@ -61,25 +63,24 @@ pub(super) fn begin(
     Ok(Some((line, progress)))
 }
 
-/// The next events' lines. Empty before the end where events are missing: the log is broken, or was
-/// removed meanwhile.
-pub(super) fn block(connection: &Connection, progress: &mut Progress) -> rusqlite::Result<Vec<u8>> {
-    let events =
-        "SELECT place, json, hash FROM event WHERE place > ?1 AND place <= ?2 ORDER BY place";
-    let mut events = connection.prepare_cached(events)?;
-    let Progress { number, last, head } = *progress;
-    let mut rows = events.query([place(number, last), place(number, head)])?;
+/// The next events' lines. Empty before the end if events are missing: the log is damaged, or the incident was removed
+/// meanwhile.
+pub(super) fn page(connection: &Connection, progress: &mut Progress) -> rusqlite::Result<Vec<u8>> {
+    let range = EventRange {
+        number: progress.number,
+        after: progress.last,
+        until: progress.head,
+    };
     let mut lines = Vec::new();
-    while lines.len() < BLOCK_BYTES
-        && let Some(row) = rows.next()?
-    {
-        progress.last = row.get::<_, i64>(0)?.cast_unsigned() & 0xffff_ffff;
-        splice(
-            &mut lines,
-            row.get_ref(1)?.as_bytes()?,
-            row.get_ref(2)?.as_bytes()?,
-        );
+    for_each(connection, range, |event| {
+        progress.last = event.seq;
+        splice(&mut lines, event.json, event.hash);
         lines.push(b'\n');
-    }
+        Ok(if lines.len() < PAGE_BYTES {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        })
+    })?;
     Ok(lines)
 }

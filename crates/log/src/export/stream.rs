@@ -51,7 +51,7 @@ async fn next(
         return Ok(None);
     }
     let asked = reader.ask(move |connection| {
-        let lines = rows::block(connection, &mut progress)?;
+        let lines = rows::page(connection, &mut progress)?;
         Ok((lines, progress))
     });
     let (lines, progress) = asked.await?;

@@ -1,54 +1,58 @@
+//! Applies commands inside one transaction: appends events, moves the ends of logs, keeps running turns and verbs.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::place;
-use crate::canonical::{Effect, Encoded};
+use crate::canonical::{Encoded, StateChange};
 use crate::chain::{self, Hash};
-use crate::ended::Ended;
+use crate::completion::Completion;
 use crate::error::LogError;
 use breakglass_model::IncidentId;
 
-/// For how long a key is remembered.
+/// How long a key is remembered.
 const REMEMBER_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// Where an incident's log ends.
+/// The end of an incident's log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
-    pub(super) number: i64,
+    number: i64,
     seq: u64,
     hash: Hash,
     closed: bool,
 }
 
-/// An event that is in the transaction.
+/// An event in the transaction.
 #[derive(Debug)]
 pub(super) struct Applied {
     pub(super) incident: IncidentId,
+    /// The incident's number in the store.
+    pub(super) number: i64,
     pub(super) seq: u64,
     pub(super) canonical: String,
     pub(super) hash: Hash,
-    pub(super) effect: Effect,
+    pub(super) change: StateChange,
     pub(super) kind: &'static str,
-    pub(super) ended: Option<Arc<Ended>>,
+    pub(super) completion: Option<Arc<Completion>>,
 }
 
 /// Why a command was not applied.
-pub(super) enum Fault {
-    /// This command is wrong; the others of its batch are not.
-    Command(LogError),
-    /// The store is; the whole batch falls.
+pub(super) enum ApplyError {
+    /// This command is invalid; the others of its batch are not affected.
+    Rejected(LogError),
+    /// The store failed; the whole batch is rolled back.
     Store(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Fault {
-        Fault::Store(error)
+impl From<rusqlite::Error> for ApplyError {
+    fn from(error: rusqlite::Error) -> ApplyError {
+        ApplyError::Store(error)
     }
 }
 
-/// One batch inside its transaction. The heads are a copy: they count only once it is committed.
+/// One batch inside its transaction. The heads are a copy, valid once it is committed.
 pub(super) struct Batch<'a> {
     pub(super) connection: &'a Connection,
     pub(super) heads: HashMap<IncidentId, Head>,
@@ -61,7 +65,7 @@ impl Batch<'_> {
         incident: IncidentId,
         target: &str,
         drill: bool,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ApplyError> {
         let hash = chain::genesis(incident);
         let insert = "INSERT INTO incident (id, target, drill, opened_at, head, head_hash, last_at) VALUES (?1, ?2, ?3, ?4, 0, ?5, ?4)";
         self.connection
@@ -84,34 +88,35 @@ impl Batch<'_> {
         &mut self,
         incident: IncidentId,
         body: &Encoded,
-    ) -> Result<Applied, Fault> {
+    ) -> Result<Applied, ApplyError> {
         let mut head = self.head(incident)?;
         if head.closed {
-            return Err(Fault::Command(LogError::Closed { incident }));
+            return Err(ApplyError::Rejected(LogError::Closed { incident }));
         }
         head.seq += 1;
         let canonical = body.canonical(head.seq, &self.at);
         head.hash = chain::link(&head.hash, canonical.as_bytes());
-        head.closed = body.effect == Effect::Closes;
+        head.closed = body.change == StateChange::IncidentClosed;
         let insert = "INSERT INTO event (place, json, hash) VALUES (?1, ?2, ?3)";
         let key = place(head.number, head.seq);
         self.connection
             .prepare_cached(insert)?
             .execute(params![key, canonical, head.hash])?;
-        self.take_effect(incident, head.number, &body.effect)?;
+        self.apply_change(incident, head.number, &body.change)?;
         self.heads.insert(incident, head);
         Ok(Applied {
             incident,
+            number: head.number,
             seq: head.seq,
             canonical,
             hash: head.hash,
-            effect: body.effect.clone(),
+            change: body.change.clone(),
             kind: body.kind,
-            ended: body.ended.clone(),
+            completion: body.completion.clone(),
         })
     }
 
-    /// Writes where each touched log ends now.
+    /// Writes the new end of each changed log.
     pub(super) fn write_heads(
         &self,
         touched: impl Iterator<Item = IncidentId>,
@@ -130,7 +135,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    pub(super) fn remember(&self, key: &str, value: &str) -> Result<Option<String>, Fault> {
+    pub(super) fn remember(&self, key: &str, value: &str) -> rusqlite::Result<Option<String>> {
         let now = jiff::Timestamp::now().as_millisecond();
         let forget = "DELETE FROM remembered WHERE at_ms < ?1";
         self.connection
@@ -151,7 +156,7 @@ impl Batch<'_> {
         Ok(known)
     }
 
-    fn head(&mut self, incident: IncidentId) -> Result<Head, Fault> {
+    fn head(&mut self, incident: IncidentId) -> Result<Head, ApplyError> {
         if let Some(head) = self.heads.get(&incident) {
             return Ok(*head);
         }
@@ -171,38 +176,41 @@ impl Batch<'_> {
             .prepare_cached(find)?
             .query_row([incident], read)
             .optional()?;
-        head.ok_or(Fault::Command(LogError::NotFound { incident }))
+        head.ok_or(ApplyError::Rejected(LogError::NotFound { incident }))
     }
 
-    fn take_effect(
+    fn apply_change(
         &self,
         incident: IncidentId,
         number: i64,
-        effect: &Effect,
+        change: &StateChange,
     ) -> rusqlite::Result<()> {
-        match effect {
-            Effect::None | Effect::Speaks(_) => Ok(()),
-            Effect::TurnBegins(turn) => {
+        match change {
+            StateChange::None | StateChange::TextFinished(_) => Ok(()),
+            StateChange::TurnStarted(turn) => {
                 let sql = "UPDATE incident SET turn_at = iif(turn IS ?2, turn_at, ?3), turn = ?2 WHERE number = ?1";
                 self.run(sql, params![number, turn, self.at])
             }
-            Effect::TurnEnds(turn) => self.run(
+            StateChange::TurnEnded(turn) => self.run(
                 "UPDATE incident SET turn = NULL, turn_at = NULL WHERE number = ?1 AND turn IS ?2",
                 params![number, turn],
             ),
-            Effect::VerbBegins {
+            StateChange::VerbStarted {
                 operation,
                 target,
                 verb,
             } => {
                 let sql = "INSERT OR REPLACE INTO running_verb (operation, incident, target, verb, at) VALUES (?1, ?2, ?3, ?4, ?5)";
-                self.run(sql, params![operation, incident, target, verb, self.at])
+                self.run(
+                    sql,
+                    params![operation, incident, target, verb.as_str(), self.at],
+                )
             }
-            Effect::VerbEnds(operation) => self.run(
+            StateChange::VerbEnded(operation) => self.run(
                 "DELETE FROM running_verb WHERE operation = ?1",
                 params![operation],
             ),
-            Effect::Closes => {
+            StateChange::IncidentClosed => {
                 self.run(
                     "DELETE FROM running_verb WHERE incident = ?1",
                     params![incident],

@@ -3,65 +3,76 @@
 //! ```text
 //! append ──bounded queue──▶ writer ──one transaction per batch──▶ file (WAL, synchronous=FULL)
 //!                             │ after the commit, in this order:
-//!                             ├─▶ ring (live readers)   ├─▶ outlet (shipped lines)   └─▶ acknowledgement
-//! attach ──one block at a time──▶ reader (read-only connection) ──▶ ready SSE bytes
+//!                             ├─▶ ring (live readers)   ├─▶ line shipper   └─▶ acknowledgement
+//! attach ──one page at a time──▶ reader (read-only connection) ──▶ ready SSE bytes
 //! ```
 
 mod apply;
-mod keeper;
+mod command;
+mod events;
+mod queries;
 mod reader;
+mod retention_worker;
 mod schema;
+mod shared;
 mod writer;
 
-pub(crate) use keeper::Keeper;
-pub(crate) use reader::{
-    Answer, Block, Reader, active_since, list, one, open_of, read_events, receive, select,
-    tombstone_of,
-};
-pub(crate) use schema::{Place, format_of, open_read_only};
-pub(crate) use writer::{Command, Shared, Writer};
-
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock};
 
-use breakglass_model::IncidentId;
+use parking_lot::RwLock;
+use rusqlite::Row;
+use rusqlite::types::Type;
 
-/// The incidents that there are, and the number by which the store knows each.
+pub(crate) use command::Command;
+pub(crate) use events::{EventRange, StoredEvent, for_each, place, read_page};
+pub(crate) use queries::{active_since, list, one, open_of, tombstone_of};
+pub(crate) use reader::{PendingRead, Reader, ReplayPage, receive};
+pub(crate) use retention_worker::RetentionWorker;
+pub(crate) use schema::{StoreLocation, format_of, open_read_only};
+pub(crate) use shared::Shared;
+pub(crate) use writer::Writer;
+
+use breakglass_model::{IncidentId, Time};
+
+/// All incidents, each with its number in the store.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(RwLock<HashMap<IncidentId, i64>>);
+pub(crate) struct IncidentNumbers(RwLock<HashMap<IncidentId, i64>>);
 
-impl Registry {
-    pub(crate) fn number(&self, incident: IncidentId) -> Option<i64> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&incident)
-            .copied()
+impl IncidentNumbers {
+    pub(crate) fn get(&self, incident: IncidentId) -> Option<i64> {
+        self.0.read().get(&incident).copied()
     }
 
-    pub(crate) fn enter(&self, incident: IncidentId, number: i64) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(incident, number);
+    pub(crate) fn insert(&self, incident: IncidentId, number: i64) {
+        self.0.write().insert(incident, number);
     }
 
     pub(crate) fn remove(&self, incident: IncidentId) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&incident);
+        self.0.write().remove(&incident);
     }
 
     pub(crate) fn clear(&self) {
-        self.0
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.0.write().clear();
     }
 }
 
-/// An event's key: its incident's number, then its `seq`, so that a log is one run of the table.
-pub(crate) const fn place(number: i64, seq: u64) -> i64 {
-    (number << 32) | (seq.cast_signed() & 0xffff_ffff)
+/// A column that contains a time.
+pub(crate) fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Time> {
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse()
+        .map_err(|error| unreadable_text(column, Box::new(error)))
+}
+
+/// A column that contains a time or nothing.
+pub(crate) fn optional_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Time>> {
+    let there = row.get_ref(column)?.as_str_or_null()?;
+    there.map(|_| time(row, column)).transpose()
+}
+
+/// The error for a column whose text is not what it should be.
+pub(crate) fn unreadable_text(
+    column: usize,
+    error: Box<dyn std::error::Error + Send + Sync>,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, error)
 }

@@ -1,4 +1,5 @@
 //! Attaching: replay and tail are one sequence, for every interleaving.
+
 use crate::common::{Frames, append, ids, notice, opened};
 use breakglass_log::{Log, LogError, Options};
 use breakglass_model::{Actor, EventBody, Frame};

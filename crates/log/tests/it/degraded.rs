@@ -1,4 +1,5 @@
 //! When the store does not do its duty: verbs go on, and it is said.
+
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
@@ -151,7 +152,7 @@ async fn an_end_is_told_once_whether_it_is_recorded_or_not() {
     let path = directory.path().join("journal.db");
     let (sink, told) = mpsc::channel();
     let log = Log::open(Options {
-        on_end: Some(Box::new(move |end| drop(sink.send(end.clone())))),
+        on_completion: Some(Box::new(move |end| drop(sink.send(end.clone())))),
         on_unrecorded: Some(lines().0),
         ..Options::at(&path)
     });

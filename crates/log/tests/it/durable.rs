@@ -1,11 +1,12 @@
 //! What survives: restarts, `kill -9`, and what an audit finds.
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::common::{append, notice, opened};
 use breakglass_log::{Log, Options, Recovered, verify};
-use breakglass_model::{Actor, CommandMode, Decision, EventBody, TurnOutcome, VerbOutcome};
+use breakglass_model::{Actor, CommandMode, Decision, EventBody, TurnOutcome, Verb, VerbOutcome};
 use rusqlite::Connection;
 use uuid::Uuid;
 
@@ -47,7 +48,7 @@ async fn what_ran_when_the_process_died_is_ended_as_interrupted_once() {
     let log = Log::open(Options::at(log_file(&directory)));
     let incident = opened(&log).await;
     let operation = Uuid::new_v4();
-    let (target, verb) = ("devvm".to_owned(), "cycle".to_owned());
+    let (target, verb) = ("devvm".to_owned(), Verb::Cycle);
     let started = EventBody::VerbStarted {
         operation,
         target,
@@ -251,7 +252,7 @@ async fn an_audit_of_no_log_says_so() {
     assert!(error.contains("none.db cannot be examined"), "{error}");
 }
 
-const CHILD: &str = "JOURNAL_TEST_CHILD";
+const CHILD: &str = "LOG_TEST_CHILD";
 
 /// The part of the next test that is killed; on its own it has nothing to do.
 #[tokio::test]

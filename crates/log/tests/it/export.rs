@@ -1,5 +1,5 @@
-//! An incident leaves a record as a file that proves itself, and comes into another one whole or
-//! not at all.
+//! An incident is exported as one verifiable file, and imported into another log whole or not at all.
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -330,7 +330,7 @@ async fn an_export_of_what_is_not_there_says_so() {
     assert!(refused.contains("is not in the log"), "{refused}");
     let refused = export_from(&scene.path("ours.db"), nobody, &mut Vec::new()).unwrap_err();
     assert!(
-        refused.to_string().contains("is not in the record"),
+        refused.to_string().contains("is not in the log"),
         "{refused}"
     );
     let refused = verify_export(&scene.path("none.jsonl")).unwrap_err();
@@ -341,7 +341,7 @@ async fn an_export_of_what_is_not_there_says_so() {
     );
 }
 
-const CHILD: &str = "JOURNAL_IMPORT_CHILD";
+const CHILD: &str = "LOG_IMPORT_CHILD";
 
 /// The part of the next test that is killed; on its own it has nothing to do.
 #[test]

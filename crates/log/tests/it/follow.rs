@@ -1,8 +1,8 @@
 //! A reader of the whole log: woken by what is appended, told of what could not be.
 
 use crate::common::opened;
-use breakglass_log::{Log, Options};
-use breakglass_model::{Actor, EventBody, TurnOutcome, clock};
+use breakglass_log::{EventCursor, Log, Options};
+use breakglass_model::{Actor, EventBody, Time, TurnOutcome};
 
 fn text(turn: u32) -> EventBody {
     EventBody::Text {
@@ -21,8 +21,16 @@ fn ended(turn: u32) -> EventBody {
     }
 }
 
+async fn read(mut events: EventCursor) -> (Vec<u64>, u64) {
+    let mut seqs = Vec::new();
+    while let Some(event) = events.next().await.unwrap() {
+        seqs.push(event.seq);
+    }
+    (seqs, events.position())
+}
+
 #[tokio::test]
-async fn a_selection_gives_the_wanted_kinds_and_says_how_far_it_looked() {
+async fn a_cursor_gives_the_wanted_kinds_and_its_position() {
     let log = Log::open(Options::in_memory());
     let incident = opened(&log).await;
     for turn in 1..=3 {
@@ -30,42 +38,40 @@ async fn a_selection_gives_the_wanted_kinds_and_says_how_far_it_looked() {
             log.append(incident, Actor::Agent, body).await.unwrap();
         }
     }
-    let all = log.select(incident, 0, &["turn_ended"]).await.unwrap();
-    let seqs: Vec<u64> = all.events.iter().map(|event| event.seq).collect();
-    assert_eq!((seqs, all.last), (vec![3, 5, 7], 7));
-    let rest = log.select(incident, 5, &["turn_ended"]).await.unwrap();
-    assert_eq!((rest.events.len(), rest.last), (1, 7));
-    let none = log.select(incident, 7, &["turn_ended"]).await.unwrap();
-    assert_eq!((none.events.len(), none.last), (0, 7));
+    let from = |after| log.read(incident, after).only(&["turn_ended"]);
+    assert_eq!(read(from(0)).await, (vec![3, 5, 7], 7));
+    assert_eq!(read(from(5)).await, (vec![7], 7));
+    assert_eq!(read(from(7)).await, (vec![], 7));
+    assert_eq!(read(log.read(incident, 5)).await, (vec![6, 7], 7));
 }
 
 #[tokio::test]
-async fn a_selection_of_a_long_log_comes_in_pieces() {
+async fn a_cursor_reads_a_long_log_page_by_page_and_continues_with_new_events() {
     let log = Log::open(Options::in_memory());
     let incident = opened(&log).await;
     let appends = (0..5000).map(|_| log.append(incident, Actor::Agent, text(1)));
     for appended in futures_util::future::join_all(appends).await {
         appended.unwrap();
     }
-    let first = log.select(incident, 0, &["turn_ended"]).await.unwrap();
-    assert_eq!(first.last, 4096);
-    let second = log
-        .select(incident, first.last, &["turn_ended"])
-        .await
-        .unwrap();
-    assert_eq!(second.last, 5001);
+    let mut events = log.read(incident, 0).only(&["turn_ended"]);
+    assert_eq!(events.next().await.unwrap(), None);
+    assert_eq!(events.position(), 5001);
+    let all = read(log.read(incident, 0)).await;
+    assert_eq!(all, ((1..=5001).collect(), 5001));
+    log.append(incident, Actor::Agent, ended(1)).await.unwrap();
+    assert_eq!(events.next().await.unwrap().unwrap().seq, 5002);
 }
 
 #[tokio::test]
 async fn what_is_appended_wakes_and_the_active_incidents_are_told() {
     let log = Log::open(Options::in_memory());
     let mut appended = log.watch_appended();
-    let before = clock::now();
+    let before = Time::now();
     let incident = opened(&log).await;
     appended.changed().await.unwrap();
-    let active = log.incidents_active_since(&before).await.unwrap();
+    let active = log.incidents_active_since(before).await.unwrap();
     assert_eq!((active[0].incident, active[0].head), (incident, 1));
-    let later = log.incidents_active_since("2999-01-01T00:00:00.000Z");
+    let later = log.incidents_active_since("2999-01-01T00:00:00.000Z".parse().unwrap());
     assert!(later.await.unwrap().is_empty());
 }
 

@@ -1,4 +1,5 @@
 //! A record of an earlier format is brought up to this one, and loses nothing.
+
 use std::path::Path;
 
 use crate::common::{append, opened};

@@ -1,5 +1,4 @@
-//! The incident log through its public interface, in one program.
-
+//! The log's tests against real files and processes, in one binary.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +11,7 @@ mod attach;
 mod common;
 mod degraded;
 mod durable;
+mod earlier;
 mod export;
 mod follow;
 mod formats;

@@ -1,11 +1,12 @@
 //! What retention removes, what it never touches, and that nobody waits for it.
+
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::common::{Killed, append, child, fill, notice, opened};
-use breakglass_log::{Log, Options, Removal, Retention, VerifyReport, verify};
-use breakglass_model::{Actor, EventBody, IncidentId, VerbOutcome};
+use breakglass_log::{Log, Options, RemovalReason, Retention, VerifyReport, verify};
+use breakglass_model::{Actor, EventBody, IncidentId, Verb, VerbOutcome};
 use proptest::prelude::*;
 use rusqlite::Connection;
 use uuid::Uuid;
@@ -78,7 +79,7 @@ async fn the_oldest_closed_incidents_go_whole_and_leave_their_last_hash() {
     assert_eq!((gone.events, &gone.head_hash), (702, &head_hash));
     assert_eq!(
         (gone.target.as_str(), gone.reason),
-        ("devvm", Removal::Count)
+        ("devvm", RemovalReason::Count)
     );
     assert!(log.incident(first).await.unwrap().is_none());
     let refused = log.events(first, 0, 10).await.unwrap_err().to_string();
@@ -102,7 +103,7 @@ async fn an_incident_goes_when_it_was_closed_for_too_long() {
     let log = keep(&path, 30, 0);
     let old = closed(&log, 3).await;
     let young = closed(&log, 3).await;
-    log.tend();
+    log.run_retention();
     assert!(log.tombstone(old).await.unwrap().is_none());
     let then = jiff::Timestamp::now().as_millisecond() - 31 * DAY_MS;
     let then = jiff::Timestamp::from_millisecond(then).unwrap().to_string();
@@ -113,11 +114,11 @@ async fn an_incident_goes_when_it_was_closed_for_too_long() {
             [&then],
         )
         .unwrap();
-    log.tend();
+    log.run_retention();
     until_gone(&log, &path, old).await;
     assert_eq!(
         log.tombstone(old).await.unwrap().unwrap().reason,
-        Removal::Age
+        RemovalReason::Age
     );
     assert!(log.incident(young).await.unwrap().is_some());
 }
@@ -148,7 +149,7 @@ async fn a_store_that_nears_its_bound_lets_the_oldest_closed_go_first() {
     }
     assert_eq!(log.degraded(), None);
     let first = log.tombstone(old[0]).await.unwrap().unwrap();
-    assert_eq!(first.reason, Removal::Size);
+    assert_eq!(first.reason, RemovalReason::Size);
     assert_eq!(log.incident(open).await.unwrap().unwrap().head, 61);
     // Where nothing is closed any more, it is as it was: appends fail as on a full disk.
     let refused = loop {
@@ -185,7 +186,7 @@ async fn the_pictures_of_a_removed_incident_are_forgotten() {
         let finished = EventBody::VerbFinished {
             operation,
             target: "devvm".to_owned(),
-            verb: "cycle".to_owned(),
+            verb: Verb::Cycle,
             outcome: VerbOutcome::Done,
             verdict: None,
             exit_code: Some(0),
@@ -232,7 +233,7 @@ async fn an_append_never_waits_for_a_removal() {
     sound(&path);
 }
 
-const CHILD: &str = "JOURNAL_RETENTION_CHILD";
+const CHILD: &str = "LOG_RETENTION_CHILD";
 
 /// The part of the next test that is killed; on its own it has nothing to do.
 #[tokio::test]

@@ -173,7 +173,7 @@ fn vital(name: String, vital: Option<Vital>) -> Check {
         _ => Check::red(name, evidence, REMEDY),
     };
     Check {
-        at: vital.seen,
+        at: vital.seen.to_string(),
         ..check
     }
 }

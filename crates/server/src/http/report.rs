@@ -12,9 +12,6 @@ use super::state::AppState;
 use crate::auth::Identity;
 use crate::report::Report;
 
-/// Events read at once; each has 256 KiB at the most.
-const PAGE: usize = 200;
-
 pub(super) async fn show(
     State(state): State<AppState>,
     _: Identity,
@@ -24,12 +21,9 @@ pub(super) async fn show(
     let measured = state.control.vitals_summary(&summary.target);
     let report = Report::begin(summary, state.log.degraded(), state.reading.rules());
     let mut report = report.with_measured(measured);
-    let mut after = 0;
-    loop {
-        let page = state.log.events(incident, after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.seq;
-        page.iter().for_each(|event| report.add(event));
+    let mut events = state.log.read(incident, 0);
+    while let Some(event) = events.next().await? {
+        report.add(&event);
     }
     let name = format!("attachment; filename=\"incident-{incident}.md\"");
     let headers = [

@@ -7,10 +7,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use breakglass_control::{
-    Accepted, Diagnosis, Endpoint, IdempotencyKey, OperationRequest, OperationView, Permit,
+    Accepted, Endpoint, IdempotencyKey, OperationRequest, OperationView, Permit,
     Refusal, Target,
 };
-use breakglass_model::{IncidentId, Vitals};
+use breakglass_model::{Diagnosis, IncidentId, Vitals};
 use breakglass_verbs::Verb;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -127,7 +127,7 @@ fn view(state: &AppState, target: &Target) -> TargetView {
         mutating: verb.is_mutating(),
         description: verb.describe(),
     };
-    let check = |check: Diagnosis| CheckView {
+    let check = |check: &Diagnosis| CheckView {
         check: check.as_str(),
         description: check.describe(),
     };
@@ -137,7 +137,7 @@ fn view(state: &AppState, target: &Target) -> TargetView {
         host_address: address(&target.host),
         vitals: state.control.vitals(&target.name),
         verbs: Verb::ALL.map(verb).into(),
-        checks: Diagnosis::ALL.map(check).into(),
+        checks: Diagnosis::ALL.iter().map(check).collect(),
         running_operation: state.control.running(&target.name),
     }
 }
@@ -238,7 +238,7 @@ pub(super) async fn run_check(
 ) -> Result<Response, Problem> {
     find(&state, &target)?;
     let check = Diagnosis::parse(&word).ok_or_else(|| {
-        let words = Diagnosis::ALL.map(|check| check.as_str().to_owned());
+        let words: Vec<String> = Diagnosis::ALL.iter().map(ToString::to_string).collect();
         let detail = format!("There is no check {word:?}. Checks: {}.", words.join(", "));
         Problem::not_found(detail).allowed(words)
     })?;

@@ -9,20 +9,20 @@ use super::tables::outcome;
 
 /// One line each: when, what, by whom, with which result.
 pub(super) fn of(facts: &Facts) -> Vec<String> {
-    let verbs = facts.runs.shown.iter().map(|run| (&run.at, did(run)));
+    let verbs = facts.runs.shown.iter().map(|run| (run.at, did(run)));
     let commands = facts
         .commands
         .shown
         .iter()
         .filter(|command| command.changes);
-    let commands = commands.map(|command| (&command.at, ran(command, facts)));
+    let commands = commands.map(|command| (command.at, ran(command, facts)));
     let mut deeds: Vec<_> = verbs.chain(commands).collect();
     deeds.sort_by_key(|(at, _)| *at);
     deeds.into_iter().map(|(_, deed)| deed).collect()
 }
 
 fn did(run: &Run) -> String {
-    let (at, verb, who) = (time(&run.at), short(&run.verb), short(&run.who));
+    let (at, verb, who) = (time(run.at), short(run.verb.as_str()), short(&run.who));
     let end = run.end.as_ref().map_or("still running".to_owned(), |end| {
         let verdict = end.verdict.as_deref().map(short);
         let verdict = verdict.map_or(String::new(), |verdict| format!(", {verdict}"));
@@ -32,11 +32,7 @@ fn did(run: &Run) -> String {
 }
 
 fn ran(command: &Command, facts: &Facts) -> String {
-    let (at, text, host) = (
-        time(&command.at),
-        short(&command.text),
-        short(&command.host),
-    );
+    let (at, text, host) = (time(command.at), short(&command.text), short(&command.host));
     let leave = allowed_by(command, facts)
         .map_or(String::new(), |who| format!(", allowed by {}", short(who)));
     format!(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use breakglass_bastion::{Judgement, Rules};
 use breakglass_control::LAST_MEASURED;
 use breakglass_model::{
-    Actor, Autonomy, CommandMode, Decision, Event, EventBody, Level, OperationId, TurnNumber,
-    TurnOutcome, VerbOutcome,
+    Actor, Autonomy, CommandMode, Decision, Diagnosis, Event, EventBody, Level, OperationId, Time,
+    TurnNumber, TurnOutcome, Verb, VerbOutcome,
 };
 use uuid::Uuid;
 
@@ -52,17 +52,17 @@ impl<T> Listed<T> {
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) operation: OperationId,
-    pub(super) at: String,
+    pub(super) at: Time,
     pub(super) who: String,
-    pub(super) verb: String,
+    pub(super) verb: Verb,
     /// How it ended; none while it runs.
     pub(super) end: Option<RunEnd>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct RunEnd {
-    pub(super) at: String,
-    pub(super) verb: String,
+    pub(super) at: Time,
+    pub(super) verb: Verb,
     pub(super) outcome: VerbOutcome,
     pub(super) verdict: Option<String>,
     pub(super) message: String,
@@ -75,7 +75,7 @@ pub(super) struct RunEnd {
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) command: Uuid,
-    pub(super) at: String,
+    pub(super) at: Time,
     pub(super) turn: TurnNumber,
     pub(super) tool_call: Option<String>,
     pub(super) host: String,
@@ -98,17 +98,17 @@ pub(super) struct CommandEnd {
 /// A finding, or a check that did not come out well.
 #[derive(Debug)]
 pub(super) struct Finding {
-    pub(super) at: String,
+    pub(super) at: Time,
     /// The rule, or the check's name.
     pub(super) signature: String,
     pub(super) summary: String,
-    pub(super) recommend: Option<String>,
+    pub(super) recommend: Option<Verb>,
 }
 
 #[derive(Debug)]
 pub(super) struct Check {
-    pub(super) at: String,
-    pub(super) check: String,
+    pub(super) at: Time,
+    pub(super) check: Diagnosis,
     pub(super) level: Level,
     pub(super) summary: String,
 }
@@ -117,7 +117,7 @@ pub(super) struct Check {
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) approval: String,
-    pub(super) at: String,
+    pub(super) at: Time,
     pub(super) place: String,
     pub(super) command: String,
     /// How, by whom, and what the agent was told.
@@ -167,9 +167,9 @@ pub(super) struct Facts {
     /// The end of the last verb, also of one that is beyond the list.
     pub(super) last_run: Option<RunEnd>,
     /// How the machine was when the incident was closed, and when that was noted.
-    pub(super) measured: Option<(String, String)>,
+    pub(super) measured: Option<(Time, String)>,
     /// When the record was not written, as it said itself afterwards.
-    pub(super) gaps: Listed<(String, String)>,
+    pub(super) gaps: Listed<(Time, String)>,
     /// Who closed it.
     pub(super) closed_by: Option<String>,
     /// The newest event's hash.
@@ -212,9 +212,9 @@ impl Facts {
                 operation, verb, ..
             } => self.runs.add(Run {
                 operation: *operation,
-                at: event.at.clone(),
+                at: event.at,
                 who: event.actor.to_string(),
-                verb: kept(verb),
+                verb: *verb,
                 end: None,
             }),
             EventBody::VerbOutput {
@@ -231,10 +231,10 @@ impl Facts {
                 ..
             } => {
                 let end = RunEnd {
-                    at: event.at.clone(),
-                    verb: kept(verb),
+                    at: event.at,
+                    verb: *verb,
                     outcome: *outcome,
-                    verdict: verdict.as_deref().map(kept),
+                    verdict: verdict.as_ref().map(|it| kept(&it.to_string())),
                     message: kept(message),
                     took_ms: *duration_ms,
                     picture: *picture,
@@ -298,7 +298,7 @@ impl Facts {
                 self.agent.changing_commands += u64::from(changes);
                 self.commands.add(Command {
                     command: *command,
-                    at: event.at.clone(),
+                    at: event.at,
                     turn: *turn,
                     tool_call: tool_call.as_deref().map(kept),
                     host: kept(host),
@@ -348,7 +348,7 @@ impl Facts {
                 ..
             } => self.questions.add(Question {
                 approval: approval.clone(),
-                at: event.at.clone(),
+                at: event.at,
                 place: kept(place),
                 command: kept(command),
                 answer: None,
@@ -375,8 +375,8 @@ impl Facts {
                 summary,
                 ..
             } => self.checks.add(Check {
-                at: event.at.clone(),
-                check: kept(check),
+                at: event.at,
+                check: *check,
                 level: *level,
                 summary: kept(summary),
             }),
@@ -386,10 +386,10 @@ impl Facts {
                 recommend,
                 ..
             } => self.findings.add(Finding {
-                at: event.at.clone(),
+                at: event.at,
                 signature: kept(signature),
                 summary: kept(summary),
-                recommend: recommend.as_deref().map(kept),
+                recommend: *recommend,
             }),
             _ => {}
         }
@@ -409,12 +409,12 @@ impl Facts {
             EventBody::Notice { code, message, .. }
                 if code == "record_degraded" || code == "record_restored" =>
             {
-                self.gaps.add((event.at.clone(), kept(message)));
+                self.gaps.add((event.at, kept(message)));
             }
             EventBody::Notice { code, message, .. }
                 if code == LAST_MEASURED && event.actor == Actor::System =>
             {
-                self.measured = Some((event.at.clone(), kept(message)));
+                self.measured = Some((event.at, kept(message)));
             }
             EventBody::IncidentClosed {} => self.closed_by = Some(event.actor.to_string()),
             _ => {}

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use breakglass_log::IncidentSummary;
-use breakglass_model::clock::ms_between;
-use breakglass_model::{Decision, Level};
+use breakglass_model::{Decision, Level, Time};
 
 use super::deeds;
 use super::facts::{Agent, Facts, Listed, Question};
@@ -32,7 +31,7 @@ pub(super) fn write(
         row(out, &[name.to_owned(), value]);
     }
     let found = facts.findings.shown.iter();
-    let found = found.map(|it| format!("- {} {}", time(&it.at), short(&it.summary)));
+    let found = found.map(|it| format!("- {} {}", time(it.at), short(&it.summary)));
     list(out, "What was found", found, facts.findings.all);
     let done = deeds::of(facts).into_iter().enumerate();
     let done = done.map(|(index, deed)| format!("{}. {deed}", index + 1));
@@ -46,18 +45,18 @@ fn rows(
     now: Option<&str>,
     facts: &Facts,
 ) -> Vec<(&'static str, String)> {
-    let until = incident.closed_at.as_deref().unwrap_or(&incident.last_at);
+    let until = incident.closed_at.unwrap_or(incident.last_at);
     let closed = match (&incident.closed_at, &facts.closed_by) {
         (None, _) => "still open".to_owned(),
-        (Some(at), Some(who)) => format!("{} by {}", code(at), short(who)),
-        (Some(at), None) => code(at),
+        (Some(at), Some(who)) => format!("{} by {}", code(&at.to_string()), short(who)),
+        (Some(at), None) => code(&at.to_string()),
     };
     let mut rows = vec![
         ("incident", code(&incident.incident.to_string())),
         ("machine", short(&incident.target)),
-        ("opened", code(&incident.opened_at)),
+        ("opened", code(&incident.opened_at.to_string())),
         ("closed", closed),
-        ("lasted", duration(ms_between(&incident.opened_at, until))),
+        ("lasted", duration(until.ms_since(incident.opened_at))),
         ("took part", actors(&facts.actors)),
         ("found", found(facts)),
         ("done", done(facts)),
@@ -67,7 +66,7 @@ fn rows(
         ("record", record(incident, degraded, facts)),
     ];
     if let Some(at) = &incident.imported_at {
-        let value = format!("{} from another record", code(at));
+        let value = format!("{} from another record", code(&at.to_string()));
         rows.insert(4, ("imported", value));
     }
     rows
@@ -121,22 +120,22 @@ fn ended(facts: &Facts, now: Option<&str>) -> String {
         return format!("not yet; measured last: {}", short(now));
     }
     if let Some((at, message)) = &facts.measured {
-        return format!("{}: {}", time(at), short(message));
+        return format!("{}: {}", time(*at), short(message));
     }
     let verb = facts.last_run.as_ref().map(|end| {
         let verdict = end
             .verdict
             .as_deref()
             .map_or("no verdict".to_owned(), short);
-        let what = format!("{} {}", short(&end.verb), outcome(end.outcome));
+        let what = format!("{} {}", short(end.verb.as_str()), outcome(end.outcome));
         format!(
             "{what}, {verdict}, at {}: {}",
-            time(&end.at),
+            time(end.at),
             short(&end.message)
         )
     });
     let check = facts.checks.shown.last().map(|check| {
-        let (at, name) = (time(&check.at), short(&check.check));
+        let (at, name) = (time(check.at), short(check.check.as_str()));
         format!("check {name} at {at}: {}", short(&check.summary))
     });
     let parts: Vec<String> = verb.into_iter().chain(check).collect();
@@ -202,7 +201,7 @@ fn record(incident: &IncidentSummary, degraded: Option<&str>, facts: &Facts) -> 
         let times = count(facts.gaps.all, "time");
         format!(
             "DEGRADED {times}, the last at {}: {}",
-            time(at),
+            time(*at),
             short(message)
         )
     });
@@ -216,6 +215,6 @@ fn record(incident: &IncidentSummary, degraded: Option<&str>, facts: &Facts) -> 
 }
 
 /// The time of day of an event.
-pub(super) fn time(at: &str) -> String {
-    code(at.get(11..19).unwrap_or(at))
+pub(super) fn time(at: Time) -> String {
+    code(&at.time_of_day())
 }

@@ -60,8 +60,8 @@ fn verb(run: &Run) -> [String; 7] {
     let took = end.map(|end| duration(end.took_ms));
     let picture = end.filter(|end| end.picture);
     [
-        time(&run.at),
-        short(&run.verb),
+        time(run.at),
+        short(run.verb.as_str()),
         short(&run.who),
         how.to_owned(),
         verdict.unwrap_or_default(),
@@ -95,7 +95,7 @@ fn command(command: &Command) -> [String; 6] {
     let call = command.tool_call.as_deref().map(short);
     let call = call.map_or(String::new(), |call| format!(", {call}"));
     [
-        time(&command.at),
+        time(command.at),
         short(&command.host),
         short(&command.text),
         exit,
@@ -111,7 +111,7 @@ fn checks(out: &mut String, facts: &Facts) {
     }
     head(out, ["at", "what", "level", "says", "recommends"]);
     for check in &facts.checks.shown {
-        let (at, name) = (time(&check.at), short(&check.check));
+        let (at, name) = (time(check.at), short(check.check.as_str()));
         let level = match check.level {
             Level::Info => "well",
             Level::Warning => "warning",
@@ -129,8 +129,10 @@ fn checks(out: &mut String, facts: &Facts) {
         );
     }
     for finding in &facts.findings.shown {
-        let (at, name) = (time(&finding.at), short(&finding.signature));
-        let advice = finding.recommend.as_deref().map(short).unwrap_or_default();
+        let (at, name) = (time(finding.at), short(&finding.signature));
+        let advice = finding
+            .recommend
+            .map_or(String::new(), |verb| short(verb.as_str()));
         row(
             out,
             &[
@@ -166,7 +168,7 @@ fn approval(question: &Question) -> [String; 6] {
         }
     };
     [
-        time(&question.at),
+        time(question.at),
         short(&question.place),
         short(&question.command),
         answer.to_owned(),
@@ -205,7 +207,7 @@ fn forensic(bundle: &Bundle, run: Option<&Run>) -> [String; 5] {
     };
     let place = bundle.place.as_deref();
     [
-        run.map(|run| short(&run.verb)).unwrap_or_default(),
+        run.map(|run| short(run.verb.as_str())).unwrap_or_default(),
         code(&bundle.operation.to_string()),
         place.map_or(missing.to_owned(), short),
         named(true),

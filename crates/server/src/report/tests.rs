@@ -6,8 +6,8 @@ use breakglass_bastion::Rules;
 use breakglass_control::LAST_MEASURED;
 use breakglass_log::IncidentSummary;
 use breakglass_model::{
-    Actor, CommandMode, CommandStream, Decision, Event, EventBody, Level, OutputStream,
-    TurnOutcome, VerbOutcome,
+    Actor, CommandMode, CommandStream, Decision, Diagnosis, Event, EventBody, Level, OutputStream,
+    Time, TurnOutcome, Verb, VerbOutcome, Verdict,
 };
 use proptest::prelude::*;
 use pulldown_cmark::{Event as Piece, HeadingLevel, Options, Parser, Tag, TagEnd};
@@ -69,8 +69,12 @@ fn id() -> impl Strategy<Value = Uuid> {
     (0u128..4).prop_map(Uuid::from_u128)
 }
 
+fn verb() -> impl Strategy<Value = Verb> {
+    prop::sample::select(Verb::ALL.to_vec())
+}
+
 fn verbs() -> impl Strategy<Value = EventBody> {
-    (id(), hostile(), hostile(), hostile(), any::<bool>(), 0u8..3).prop_map(
+    (id(), hostile(), verb(), hostile(), any::<bool>(), 0u8..3).prop_map(
         |(operation, target, verb, line, picture, kind)| match kind {
             0 => EventBody::VerbStarted {
                 operation,
@@ -91,7 +95,7 @@ fn verbs() -> impl Strategy<Value = EventBody> {
                 target,
                 verb,
                 outcome: VerbOutcome::Failed,
-                verdict: picture.then(|| line.clone()),
+                verdict: picture.then(|| Verdict::Locked(line.clone())),
                 exit_code: None,
                 message: line,
                 duration_ms: 70_000,
@@ -161,7 +165,10 @@ fn questions() -> impl Strategy<Value = EventBody> {
 }
 
 fn evidence() -> impl Strategy<Value = EventBody> {
-    (hostile(), hostile(), hostile(), any::<bool>()).prop_map(|(check, summary, evidence, is)| {
+    let check = prop::sample::select(Diagnosis::ALL.to_vec());
+    let words = (hostile(), hostile(), hostile());
+    (check, words, verb(), any::<bool>()).prop_map(|(check, words, verb, is)| {
+        let (signature, summary, evidence) = words;
         if is {
             EventBody::CheckFinished {
                 check,
@@ -172,10 +179,10 @@ fn evidence() -> impl Strategy<Value = EventBody> {
         } else {
             EventBody::Finding {
                 check: None,
-                signature: check,
+                signature,
                 summary,
-                evidence: vec![evidence.clone()],
-                recommend: Some(evidence),
+                evidence: vec![evidence],
+                recommend: Some(verb),
             }
         }
     })
@@ -232,13 +239,17 @@ fn words() -> impl Strategy<Value = EventBody> {
 
 fn event() -> impl Strategy<Value = Event> {
     let body = prop_oneof![verbs(), commands(), questions(), evidence(), words()];
-    (body, hostile(), hostile()).prop_map(|(body, name, at)| Event {
+    (body, hostile()).prop_map(|(body, name)| Event {
         seq: 1,
-        at,
+        at: time("03:00:00"),
         actor: Actor::Operator(name),
         body,
         hash: "ab".repeat(32),
     })
+}
+
+fn time(of_day: &str) -> Time {
+    format!("2026-11-25T{of_day}.000Z").parse().unwrap()
 }
 
 fn incident(target: &str) -> IncidentSummary {
@@ -246,10 +257,10 @@ fn incident(target: &str) -> IncidentSummary {
         incident: Uuid::nil(),
         target: target.to_owned(),
         drill: true,
-        opened_at: "2026-11-25T02:00:00.000Z".to_owned(),
-        closed_at: Some("2026-11-25T03:02:00.000Z".to_owned()),
+        opened_at: time("02:00:00"),
+        closed_at: Some(time("03:02:00")),
         head: 9,
-        last_at: "2026-11-25T03:02:00.000Z".to_owned(),
+        last_at: time("03:02:00"),
         running_turn: None,
         imported_at: None,
     }
@@ -348,10 +359,10 @@ proptest! {
     }
 }
 
-fn at(time: &str, actor: Actor, body: EventBody) -> Event {
+fn at(of_day: &str, actor: Actor, body: EventBody) -> Event {
     Event {
         seq: 1,
-        at: format!("2026-11-25T{time}.000Z"),
+        at: time(of_day),
         actor,
         body,
         hash: "ab".repeat(32),
@@ -364,11 +375,11 @@ fn ann() -> Actor {
 
 /// A cycle with forensics, as the gate prints them.
 fn cycle(operation: Uuid) -> Vec<Event> {
-    let (target, verb) = ("devvm".to_owned(), "cycle".to_owned());
+    let (target, verb) = ("devvm".to_owned(), Verb::Cycle);
     let started = EventBody::VerbStarted {
         operation,
         target: target.clone(),
-        verb: verb.clone(),
+        verb,
     };
     let lines = [
         "forensics: query-status: 42 bytes: {",
@@ -394,7 +405,7 @@ fn cycle(operation: Uuid) -> Vec<Event> {
         target,
         verb,
         outcome: VerbOutcome::Done,
-        verdict: Some("running".to_owned()),
+        verdict: Some(Verdict::Running),
         exit_code: Some(0),
         message: "cycle done; the guest: running.".to_owned(),
         duration_ms: 12_300,
@@ -513,7 +524,7 @@ fn asked_and_allowed(command: &str) -> [Event; 2] {
         place: "devvm".to_owned(),
         command: command.to_owned(),
         touches: "The guest.".to_owned(),
-        expires_at: Some("2026-11-25T02:04:05.000Z".to_owned()),
+        expires_at: Some(time("02:04:05")),
     };
     let decided = EventBody::ApprovalDecided {
         approval: "q".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use breakglass_model::{CommandMode, CommandStream, Event, EventBody};
+use breakglass_model::{CommandMode, CommandStream, Event, EventBody, Time};
 
 use super::markdown::{code, duration, fence, short};
 use super::tables::{self, decided};
@@ -49,7 +49,7 @@ impl Timeline {
         if what.is_empty() {
             return;
         }
-        let time = code(event.at.get(11..19).unwrap_or(&event.at));
+        let time = super::summary::time(event.at);
         let who = short(&event.actor.to_string());
         let _ = writeln!(self.text, "\n{time} {who} — {what}");
         if let Some(block) = block {
@@ -109,9 +109,10 @@ fn describe(body: &EventBody) -> (String, Option<String>) {
             );
             (what, reason.clone())
         }
-        EventBody::VerbStarted { verb, target, .. } => {
-            (format!("ran {} on {}", short(verb), short(target)), None)
-        }
+        EventBody::VerbStarted { verb, target, .. } => (
+            format!("ran {} on {}", short(verb.as_str()), short(target)),
+            None,
+        ),
         EventBody::VerbFinished {
             verb,
             outcome,
@@ -122,8 +123,8 @@ fn describe(body: &EventBody) -> (String, Option<String>) {
             ..
         } => {
             let verdict = verdict
-                .as_deref()
-                .map_or(String::new(), |v| format!(", {}", short(v)));
+                .as_ref()
+                .map_or(String::new(), |v| format!(", {}", short(&v.to_string())));
             let took = duration(*duration_ms);
             let kept = if *picture {
                 "; the screen of before is kept"
@@ -132,7 +133,7 @@ fn describe(body: &EventBody) -> (String, Option<String>) {
             };
             let what = format!(
                 "{} ended: {}{verdict}, after {took}{kept}",
-                short(verb),
+                short(verb.as_str()),
                 tables::outcome(*outcome)
             );
             (what, Some(message.clone()))
@@ -143,7 +144,7 @@ fn describe(body: &EventBody) -> (String, Option<String>) {
 }
 
 /// Until when an answer counts.
-fn until(expires_at: Option<&str>) -> String {
+fn until(expires_at: Option<Time>) -> String {
     expires_at.map_or_else(String::new, |end| {
         format!(" (unanswered, void at {})", super::summary::time(end))
     })
@@ -187,7 +188,7 @@ fn describe_rest(body: &EventBody) -> (String, Option<String>) {
             evidence,
             ..
         } => (
-            format!("check {}", short(check)),
+            format!("check {}", short(check.as_str())),
             Some(format!("{summary}\n{evidence}")),
         ),
         EventBody::Finding {
@@ -206,7 +207,7 @@ fn describe_rest(body: &EventBody) -> (String, Option<String>) {
             format!(
                 "asks for approval to run on {}{}: {}",
                 short(place),
-                until(expires_at.as_deref()),
+                until(*expires_at),
                 short(touches)
             ),
             Some(command.clone()),

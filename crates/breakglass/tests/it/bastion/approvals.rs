@@ -108,8 +108,7 @@ async fn a_verb_that_changes_waits_for_leave_and_one_that_reads_does_not() {
     );
     assert_eq!(ran.status.code(), Some(126), "{ran:?}");
     let all = scene.events().await;
-    let reset =
-        |body: &EventBody| matches!(body, EventBody::VerbStarted { verb, .. } if verb == "reset");
+    let reset = |body: &EventBody| matches!(body, EventBody::VerbStarted { verb, .. } if verb.as_str() == "reset");
     assert!(!all.iter().any(|event| reset(&event.body)));
 }
 

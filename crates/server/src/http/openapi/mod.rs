@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use axum::Json;
 use axum::extract::State;
-use breakglass_control::Diagnosis;
+use breakglass_model::Diagnosis;
 use breakglass_verbs::Verb;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -36,7 +36,7 @@ pub(super) async fn show(State(state): State<AppState>, _: Identity) -> Json<Val
             .map(|it| it.name.clone())
             .collect(),
         verbs: Verb::ALL.map(Verb::as_str).into(),
-        checks: Diagnosis::ALL.map(Diagnosis::as_str).into(),
+        checks: Diagnosis::ALL.iter().map(|it| it.as_str()).collect(),
     };
     Json(document(&facts, &state.about.version))
 }

@@ -79,7 +79,7 @@ impl Server {
         let auth = Auth::new(&config.auth, &config.allowed_hosts, &[]).unwrap();
         let ends = Ends::default();
         let log = Log::open(Options {
-            on_end: Some(ends.sink()),
+            on_completion: Some(ends.sink()),
             ..Options::in_memory()
         });
         let control = control(&config, &log, watching);

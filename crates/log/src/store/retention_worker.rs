@@ -1,109 +1,109 @@
-//! Retention: closed incidents go whole, and nobody waits for it.
+//! The retention worker removes closed incidents whole, in short steps.
 //!
 //! ```text
-//! one transaction: the incident's row goes, its tombstone comes, its number is to be purged
-//!   └▶ small transactions: its events go, a few hundred or a mebibyte at a time
-//!        └▶ none is left: its number is purged
+//! one transaction: replace the incident's row by a tombstone, queue its number for purging
+//!   └▶ small transactions: delete its events, a few hundred or a mebibyte at a time
+//!        └▶ none left: remove its number from the queue
 //! ```
 //!
-//! From the first transaction on, the incident is gone for every reader; a crash at any moment
-//! leaves either all of it or none, and the next start goes on with the purge. The writer takes one
-//! step when its queue is empty, so an append waits for one short step at most.
+//! After the first transaction no reader sees the incident. A crash leaves either all of it or none, and the next
+//! start continues the purge. The writer calls [`RetentionWorker::step`] when its queue is empty, so an append waits
+//! for one short step at most.
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::place;
 use super::schema::{limit, used};
-use crate::canonical::{hex, kind_of};
+use super::{EventRange, StoredEvent, for_each, place, time};
+use crate::canonical::hex;
 use crate::chain::{self, Hash};
 use crate::options::OperationSink;
 use crate::retention::{Retention, Situation};
-use crate::tombstone::{self, Removal, Tombstone};
-use breakglass_model::clock;
-use breakglass_model::{Event, EventBody, IncidentId, OperationId};
+use crate::tombstone::{self, RemovalReason, Tombstone};
+use breakglass_model::{EventBody, IncidentId, OperationId, Time};
 
-/// The most events in one step.
-const MAX_EVENTS: i64 = 256;
-/// The most bytes of events in one step, or one event.
-const MAX_BYTES: i64 = 1 << 20;
-/// What a full log may grow by, so that room can be made.
+/// Maximum number of events that one step deletes.
+const STEP_EVENTS_MAX: usize = 256;
+/// Maximum number of bytes that one step deletes, except for a single larger event.
+const STEP_BYTES_MAX: usize = 1 << 20;
+/// By how much a full log may grow while space is being freed.
 const SPARE_BYTES: u64 = 1 << 20;
 
 /// What one step did.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// An incident is gone.
+    /// An incident was removed.
     Removed(Tombstone),
-    /// Some of its events are.
+    /// Some of its events were deleted.
     Purged,
     /// There was nothing to do.
     Nothing,
 }
 
-/// Decides what goes, and lets it go step by step.
-pub(crate) struct Keeper {
+/// Removes closed incidents, a step at a time.
+pub(crate) struct RetentionWorker {
     keep: Retention,
     max_bytes: u64,
     on_forgotten: Option<OperationSink>,
     /// There may be something to do.
-    pub(super) restless: bool,
+    pub(super) has_work: bool,
     /// The log is nearly full, and something may be removed.
-    pub(super) pressed: bool,
+    pub(super) nearly_full: bool,
     /// The log is nearly full, and no incident is closed.
-    barren: bool,
+    nothing_to_remove: bool,
 }
 
-impl fmt::Debug for Keeper {
+impl fmt::Debug for RetentionWorker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keeper")
+        f.debug_struct("RetentionWorker")
             .field("keep", &self.keep)
             .field("max_bytes", &self.max_bytes)
             .finish_non_exhaustive()
     }
 }
 
-impl Keeper {
+impl RetentionWorker {
     pub(crate) fn new(
         keep: Retention,
         max_bytes: u64,
         on_forgotten: Option<OperationSink>,
-    ) -> Keeper {
-        Keeper {
+    ) -> RetentionWorker {
+        RetentionWorker {
             keep,
             max_bytes,
             on_forgotten,
-            restless: true,
-            pressed: false,
-            barren: false,
+            has_work: true,
+            nearly_full: false,
+            nothing_to_remove: false,
         }
     }
 
-    /// Looks again whether something is to be removed: an incident was closed, or time went by.
+    /// Checks again at the next step: an incident was closed, or time passed.
     pub(super) fn wake(&mut self) {
-        (self.restless, self.barren) = (true, false);
+        (self.has_work, self.nothing_to_remove) = (true, false);
     }
 
-    /// Notes how full the log is after a write.
-    pub(super) fn weigh(&mut self, connection: &Connection) {
-        if self.barren {
+    /// Measures how full the log is.
+    pub(super) fn measure(&mut self, connection: &Connection) {
+        if self.nothing_to_remove {
             return;
         }
         let full = used(connection).is_ok_and(|bytes| bytes > self.max_bytes / 10 * 9);
-        self.pressed = full;
-        self.restless |= full;
+        self.nearly_full = full;
+        self.has_work |= full;
     }
 
-    /// One short transaction.
+    /// Runs one short transaction.
     pub(super) fn step(&mut self, connection: &mut Connection) -> rusqlite::Result<Step> {
         let stepped = limit(connection, self.max_bytes.saturating_add(SPARE_BYTES))
             .and_then(|()| self.try_step(connection));
         let stepped = limit(connection, self.max_bytes).and(stepped);
         if !matches!(stepped, Ok(Step::Removed(_) | Step::Purged)) {
-            self.restless = false;
-            self.barren = self.pressed;
-            self.pressed = false;
+            self.has_work = false;
+            self.nothing_to_remove = self.nearly_full;
+            self.nearly_full = false;
         }
         stepped
     }
@@ -116,7 +116,7 @@ impl Keeper {
                 Step::Purged
             }
             None => {
-                self.weigh(&transaction);
+                self.measure(&transaction);
                 match self.remove(&transaction)? {
                     Some(tombstone) => Step::Removed(tombstone),
                     None => return Ok(Step::Nothing),
@@ -131,80 +131,63 @@ impl Keeper {
             return Ok(None);
         };
         let situation = Situation {
-            oldest: &oldest.since,
+            oldest: oldest.since,
             closed: oldest.closed,
-            pressed: self.pressed,
-            now: jiff::Timestamp::now(),
+            nearly_full: self.nearly_full,
+            now: Time::now(),
         };
         let Some(reason) = self.keep.removes(&situation) else {
             return Ok(None);
         };
-        let tombstone = oldest.buried(reason);
-        bury(connection, &tombstone)?;
+        let tombstone = oldest.into_tombstone(reason);
+        replace_by(connection, &tombstone)?;
         Ok(Some(tombstone))
     }
 
-    /// Deletes the next events of an incident that is gone, or its number where none is left.
+    /// Deletes the next events of a removed incident; if none is left, its number.
     fn purge(&self, connection: &Connection, number: i64) -> rusqlite::Result<()> {
-        let Some(end) = self.last_of_step(connection, number)? else {
+        let Some(last) = self.last_of_step(connection, number)? else {
             let done = "DELETE FROM purge WHERE number = ?1";
             return connection.prepare_cached(done)?.execute([number]).map(drop);
         };
         let delete = "DELETE FROM event WHERE place > ?1 AND place <= ?2";
         let mut delete = connection.prepare_cached(delete)?;
-        delete.execute([place(number, 0), end]).map(drop)
+        delete
+            .execute([place(number, 0), place(number, last)])
+            .map(drop)
     }
 
-    /// The place up to which one step deletes. Forgets the pictures of what is before it.
-    fn last_of_step(&self, connection: &Connection, number: i64) -> rusqlite::Result<Option<i64>> {
-        let next = "SELECT place, octet_length(json) FROM event WHERE place > ?1 AND place < ?2 ORDER BY place LIMIT ?3";
-        let mut next = connection.prepare_cached(next)?;
-        let (from, to) = (place(number, 0), place(number + 1, 0));
-        let mut rows = next.query(params![from, to, MAX_EVENTS])?;
-        let (mut last, mut bytes) = (None, 0);
-        while let Some(row) = rows.next()? {
-            bytes += row.get::<_, i64>(1)?;
-            if last.is_some() && bytes > MAX_BYTES {
-                break;
+    /// The number of the last event that one step deletes. Reports the pictures of the events up to it as forgotten.
+    fn last_of_step(&self, connection: &Connection, number: i64) -> rusqlite::Result<Option<u64>> {
+        let (mut last, mut bytes, mut events) = (None, 0, 0);
+        for_each(connection, EventRange::after(number, 0), |event| {
+            bytes += event.json.len();
+            if events == STEP_EVENTS_MAX || (last.is_some() && bytes > STEP_BYTES_MAX) {
+                return Ok(ControlFlow::Break(()));
             }
-            last = Some(row.get(0)?);
-        }
-        if let (Some(last), Some(forget)) = (last, &self.on_forgotten) {
-            pictured(connection, from, last)?
-                .into_iter()
-                .for_each(forget);
-        }
+            (last, events) = (Some(event.seq), events + 1);
+            if let (Some(operation), Some(forget)) = (pictured(event), &self.on_forgotten) {
+                forget(operation);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(last)
     }
 }
 
-/// The operations among these events whose screen was kept.
-fn pictured(connection: &Connection, from: i64, last: i64) -> rusqlite::Result<Vec<OperationId>> {
-    let events = "SELECT json, hash FROM event WHERE place > ?1 AND place <= ?2";
-    let mut events = connection.prepare_cached(events)?;
-    let mut rows = events.query([from, last])?;
-    let mut operations = Vec::new();
-    while let Some(row) = rows.next()? {
-        let json = row.get_ref(0)?.as_bytes()?;
-        if kind_of(json) != b"verb_finished" {
-            continue;
-        }
-        let mut whole = Vec::new();
-        crate::canonical::splice(&mut whole, json, row.get_ref(1)?.as_bytes()?);
-        if let Ok(Event {
-            body:
-                EventBody::VerbFinished {
-                    operation,
-                    picture: true,
-                    ..
-                },
-            ..
-        }) = serde_json::from_slice(&whole)
-        {
-            operations.push(operation);
-        }
+/// The operation of a verb's last event, if a picture of the screen was kept for it.
+fn pictured(event: &StoredEvent<'_>) -> Option<OperationId> {
+    if event.kind() != b"verb_finished" {
+        return None;
     }
-    Ok(operations)
+    match event.decode().ok()?.body {
+        EventBody::VerbFinished {
+            operation,
+            picture: true,
+            ..
+        } => Some(operation),
+        _ => None,
+    }
 }
 
 fn to_purge(connection: &Connection) -> rusqlite::Result<Option<i64>> {
@@ -214,19 +197,19 @@ fn to_purge(connection: &Connection) -> rusqlite::Result<Option<i64>> {
         .optional()
 }
 
-/// The incident that is closed for longest.
+/// The incident that has been closed for longest.
 struct Candidate {
     number: i64,
     incident: IncidentId,
     target: String,
     drill: bool,
-    opened_at: String,
-    closed_at: String,
-    /// Since when it is here and closed.
-    since: String,
+    opened_at: Time,
+    closed_at: Time,
+    /// When it was closed or imported; none if unreadable.
+    since: Option<Time>,
     head: i64,
     head_hash: Hash,
-    /// How many are closed, with this one.
+    /// How many incidents are closed, including this one.
     closed: u64,
 }
 
@@ -242,9 +225,9 @@ impl Candidate {
                 incident: row.get(1)?,
                 target: row.get(2)?,
                 drill: row.get(3)?,
-                opened_at: row.get(4)?,
-                closed_at: row.get(5)?,
-                since: row.get(6)?,
+                opened_at: time(row, 4)?,
+                closed_at: time(row, 5)?,
+                since: time(row, 6).ok(),
                 head: row.get(7)?,
                 head_hash: row.get(8)?,
                 closed: row.get::<_, i64>(9)?.cast_unsigned(),
@@ -256,7 +239,7 @@ impl Candidate {
             .optional()
     }
 
-    fn buried(self, reason: Removal) -> Tombstone {
+    fn into_tombstone(self, reason: RemovalReason) -> Tombstone {
         Tombstone {
             number: self.number,
             incident: self.incident,
@@ -266,14 +249,14 @@ impl Candidate {
             closed_at: self.closed_at,
             events: self.head.cast_unsigned(),
             head_hash: hex(&self.head_hash),
-            removed_at: clock::now(),
+            removed_at: Time::now(),
             reason,
         }
     }
 }
 
-/// Puts the tombstone in the incident's place.
-fn bury(connection: &Connection, tombstone: &Tombstone) -> rusqlite::Result<()> {
+/// Replaces the incident by its tombstone.
+fn replace_by(connection: &Connection, tombstone: &Tombstone) -> rusqlite::Result<()> {
     let json = serde_json::to_string(tombstone)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     let newest = "SELECT hash FROM tombstone ORDER BY entry DESC LIMIT 1";

@@ -1,24 +1,23 @@
-//! Walks an incident's log from its first event and says where it departs from its chain: the
-//! same for the store and for an exported file.
+//! Checks an incident's log against its hash chain, event by event: the same for the store and for an export.
 
 use serde::Serialize;
 
 use crate::chain::{self, Hash};
 use breakglass_model::{Event, EventBody, IncidentId};
 
-/// Where a log departs from its chain.
+/// The first event at which a log does not match its chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The first `seq` that does not hold.
+    /// The number of the event.
     pub seq: u64,
-    /// What is wrong with it.
+    /// What is wrong.
     pub message: String,
 }
 
-/// What is said of a log before it is looked at, and how far it held.
-pub(crate) struct Walk {
-    /// What says it: the incident's `row`, an export's `header`.
-    said_by: &'static str,
+/// The state of a check: what the log claims to be, and how far it was correct.
+pub(crate) struct ChainCheck {
+    /// What makes the claim: the incident's `row` or an export's `header`.
+    source: &'static str,
     incident: IncidentId,
     target: String,
     drill: bool,
@@ -26,15 +25,15 @@ pub(crate) struct Walk {
     pub(crate) events: u64,
 }
 
-impl Walk {
+impl ChainCheck {
     pub(crate) fn new(
-        said_by: &'static str,
+        source: &'static str,
         incident: IncidentId,
         target: &str,
         drill: bool,
-    ) -> Walk {
-        Walk {
-            said_by,
+    ) -> ChainCheck {
+        ChainCheck {
+            source,
             incident,
             target: target.to_owned(),
             drill,
@@ -47,7 +46,7 @@ impl Walk {
         self.incident
     }
 
-    /// Takes the next event; `whole` is its JSON with the hash, `canonical` the one without.
+    /// Checks the next event; `whole` is its JSON with the hash, `canonical` the one without.
     pub(crate) fn take(
         &mut self,
         canonical: &[u8],
@@ -74,8 +73,7 @@ impl Walk {
                 "event {seq} is not what was recorded: its hash does not follow from its content and the event before it"
             ));
         }
-        let event: Event = serde_json::from_slice(whole)
-            .map_err(|error| format!("event {seq} is no event: {error}"))?;
+        let event = crate::canonical::decode(whole)?;
         if event.seq != seq {
             return Err(format!("event {seq} says that it is event {}", event.seq));
         }
@@ -92,25 +90,25 @@ impl Walk {
             }
             EventBody::IncidentOpened { .. } => Err(format!(
                 "the incident's {} names another target than its first event",
-                self.said_by
+                self.source
             )),
             _ if seq == 1 => Err("the log does not begin with incident_opened".to_owned()),
             _ => Ok(()),
         }
     }
 
-    /// Whether the log ends where it is said to.
+    /// Checks that the log ends where its source claims.
     pub(crate) fn end(&self, head: u64, head_hash: &[u8]) -> Option<Fault> {
-        let (events, said_by) = (self.events, self.said_by);
+        let (events, source) = (self.events, self.source);
         let (seq, message) = if events < head {
             let message =
-                format!("the log was cut: it ends at {events} and its {said_by} says {head}");
+                format!("the log was cut: it ends at {events} and its {source} says {head}");
             (events + 1, message)
         } else if events > head {
-            let message = format!("the log goes on to {events} and its {said_by} says {head}");
+            let message = format!("the log goes on to {events} and its {source} says {head}");
             (head + 1, message)
         } else if head_hash != self.hash {
-            let message = format!("the {said_by}'s hash is not that of the newest event");
+            let message = format!("the {source}'s hash is not that of the newest event");
             (events, message)
         } else {
             return None;

@@ -1,5 +1,4 @@
-//! What the journal's tests share.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
+//! What the tests of the log share.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
@@ -10,7 +9,7 @@ use breakglass_log::{Attachment, Log};
 use breakglass_model::{Actor, EventBody, IncidentId, Level};
 use futures_util::StreamExt;
 
-pub fn notice(text: impl Into<String>) -> EventBody {
+pub(crate) fn notice(text: impl Into<String>) -> EventBody {
     EventBody::Notice {
         level: Level::Info,
         code: "test".to_owned(),
@@ -18,13 +17,13 @@ pub fn notice(text: impl Into<String>) -> EventBody {
     }
 }
 
-pub async fn opened(log: &Log) -> IncidentId {
+pub(crate) async fn opened(log: &Log) -> IncidentId {
     log.open_incident("devvm", Actor::Operator("ada".to_owned()), false)
         .await
         .unwrap()
 }
 
-pub async fn append(log: &Log, incident: IncidentId, count: usize) {
+pub(crate) async fn append(log: &Log, incident: IncidentId, count: usize) {
     for n in 0..count {
         log.append(incident, Actor::System, notice(format!("event {n}")))
             .await
@@ -33,7 +32,7 @@ pub async fn append(log: &Log, incident: IncidentId, count: usize) {
 }
 
 /// Appends by a hundred writers at once: much faster, in no certain order.
-pub async fn fill(log: &Log, incident: IncidentId, count: usize, text: &str) {
+pub(crate) async fn fill(log: &Log, incident: IncidentId, count: usize, text: &str) {
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..100 {
         let (log, text) = (log.clone(), text.to_owned());
@@ -50,20 +49,20 @@ pub async fn fill(log: &Log, incident: IncidentId, count: usize, text: &str) {
 
 /// One SSE frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sse {
-    pub id: Option<u64>,
-    pub event: String,
-    pub data: String,
+pub(crate) struct Sse {
+    pub(crate) id: Option<u64>,
+    pub(crate) event: String,
+    pub(crate) data: String,
 }
 
 /// Reads an attachment frame by frame.
-pub struct Frames {
+pub(crate) struct Frames {
     attachment: Attachment,
     rest: Vec<u8>,
 }
 
 impl Frames {
-    pub fn new(attachment: Attachment) -> Frames {
+    pub(crate) fn new(attachment: Attachment) -> Frames {
         Frames {
             attachment,
             rest: Vec::new(),
@@ -71,7 +70,7 @@ impl Frames {
     }
 
     /// The next frame; `None` at the stream's end.
-    pub async fn next(&mut self) -> Option<Sse> {
+    pub(crate) async fn next(&mut self) -> Option<Sse> {
         loop {
             if let Some(end) = self.rest.windows(2).position(|two| two == b"\n\n") {
                 let frame: Vec<u8> = self.rest.drain(..end + 2).collect();
@@ -84,7 +83,7 @@ impl Frames {
     }
 
     /// All frames up to the first that `last` holds for, with it.
-    pub async fn until(&mut self, last: impl Fn(&Sse) -> bool) -> Vec<Sse> {
+    pub(crate) async fn until(&mut self, last: impl Fn(&Sse) -> bool) -> Vec<Sse> {
         let mut frames = Vec::new();
         while let Some(frame) = self.next().await {
             let done = last(&frame);
@@ -97,7 +96,7 @@ impl Frames {
     }
 }
 
-pub fn ids(frames: &[Sse]) -> Vec<u64> {
+pub(crate) fn ids(frames: &[Sse]) -> Vec<u64> {
     frames.iter().filter_map(|frame| frame.id).collect()
 }
 
@@ -119,13 +118,13 @@ fn parse(frame: &str) -> Sse {
 }
 
 /// A test of this binary in a process of its own, killed by Drop.
-pub struct Killed {
+pub(crate) struct Killed {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 /// Runs the test `name` alone, with `value` in the variable that makes it do something.
-pub fn child(name: &str, variable: &str, value: &Path) -> Killed {
+pub(crate) fn child(name: &str, variable: &str, value: &Path) -> Killed {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(variable, value)
@@ -138,7 +137,7 @@ pub fn child(name: &str, variable: &str, value: &Path) -> Killed {
 
 impl Killed {
     /// Waits until it has printed `word` so many times.
-    pub fn lines(&mut self, word: &str, count: usize) {
+    pub(crate) fn lines(&mut self, word: &str, count: usize) {
         let printed = self.lines.by_ref().map_while(Result::ok);
         let found = printed.filter(|line| line == word).take(count).count();
         assert_eq!(found, count, "the child goes on");

@@ -1,4 +1,4 @@
-//! What the log counts of its own work.
+//! The log's own metrics.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ const APPEND_SECONDS: [f64; 12] = [
 ];
 
 #[derive(Debug)]
-pub(crate) struct Figures {
+pub(crate) struct LogMetrics {
     events: Family<Label, Counter>,
     append: Histogram,
     append_failures: Counter,
@@ -25,9 +25,9 @@ pub(crate) struct Figures {
     lost: Family<Label, Counter>,
 }
 
-impl Default for Figures {
-    fn default() -> Figures {
-        Figures {
+impl Default for LogMetrics {
+    fn default() -> LogMetrics {
+        LogMetrics {
             events: Family::default(),
             append: Histogram::new(APPEND_SECONDS),
             append_failures: Counter::default(),
@@ -38,7 +38,7 @@ impl Default for Figures {
     }
 }
 
-impl Figures {
+impl LogMetrics {
     pub(crate) fn committed(&self, kind: &'static str) {
         self.events.get_or_create(&[("kind", kind)]).inc();
     }
@@ -55,7 +55,7 @@ impl Figures {
         self.unrecorded.inc();
     }
 
-    /// Counts the lines that an outlet lost.
+    /// The counter of lines that this output lost.
     pub(crate) fn lost(&self, outlet: &'static str) -> Counter {
         self.lost.get_or_create_owned(&[("outlet", outlet)])
     }
@@ -68,7 +68,7 @@ impl Figures {
         );
         registry.register(
             "append_seconds",
-            "From asking for an append to its acknowledgement",
+            "Time from requesting an append to its acknowledgement",
             self.append.clone(),
         );
         registry.register(
@@ -78,17 +78,17 @@ impl Figures {
         );
         registry.register(
             "unrecorded_events",
-            "Events that went to standard error instead of the record",
+            "Events that were written to standard error because the log could not be written",
             self.unrecorded.clone(),
         );
         registry.register(
             "lagging_readers",
-            "Readers cut off because they fell behind what is kept for them",
+            "Readers disconnected because they lagged too far behind",
             self.lagging.clone(),
         );
         registry.register(
             "lost_lines",
-            "Lines that were lost because standard output or standard error did not take them",
+            "Lines lost because standard output or standard error was too slow",
             self.lost.clone(),
         );
     }
