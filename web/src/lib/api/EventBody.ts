@@ -4,22 +4,26 @@ import type { CheckState } from "./CheckState";
 import type { CommandMode } from "./CommandMode";
 import type { CommandStream } from "./CommandStream";
 import type { Decision } from "./Decision";
+import type { Diagnosis } from "./Diagnosis";
 import type { Level } from "./Level";
 import type { OutputStream } from "./OutputStream";
+import type { Time } from "./Time";
 import type { TurnOutcome } from "./TurnOutcome";
+import type { Verb } from "./Verb";
 import type { VerbOutcome } from "./VerbOutcome";
+import type { Verdict } from "./Verdict";
 import type { JsonValue } from "./serde_json/JsonValue";
 
 /**
- * What happened. Each variant is one `kind` on the wire.
+ * What happened. Each variant is one `kind` in JSON.
  */
 export type EventBody = { "kind": "incident_opened", 
 /**
- * The machine to be saved.
+ * The target.
  */
 target: string, 
 /**
- * Whether this is a rehearsal on a simulated target.
+ * Whether this is a drill on a simulated target.
  */
 drill: boolean, } | { "kind": "prompt", 
 /**
@@ -35,7 +39,7 @@ text: string, } | { "kind": "turn_started",
  */
 turn: number, 
 /**
- * The agent that took it, where there are several.
+ * The agent that took it, if several are configured.
  */
 agent?: string, 
 /**
@@ -43,7 +47,7 @@ agent?: string,
  */
 model: string, 
 /**
- * The CLI's session, by which it can be resumed.
+ * The CLI's session, to resume it.
  */
 session: string, } | { "kind": "text", 
 /**
@@ -51,7 +55,7 @@ session: string, } | { "kind": "text",
  */
 turn: number, 
 /**
- * What was said.
+ * The text.
  */
 text: string, } | { "kind": "tool_started", 
 /**
@@ -67,7 +71,7 @@ tool_call: string,
  */
 tool: string, 
 /**
- * One line for people: the command, the file.
+ * One line for people, such as the command or the file.
  */
 summary: string, 
 /**
@@ -83,11 +87,11 @@ turn: number,
  */
 tool_call: string, 
 /**
- * Whether the tool says that it failed.
+ * Whether the tool reported a failure.
  */
 is_error: boolean, 
 /**
- * What it printed; head and tail where it was long.
+ * What it printed; only head and tail if it is long.
  */
 output: string, 
 /**
@@ -103,7 +107,7 @@ turn: number,
  */
 outcome: TurnOutcome, 
 /**
- * Why, as a sentence, unless it is simply done.
+ * Why it ended, as a sentence; none if the agent finished.
  */
 reason?: string, 
 /**
@@ -111,7 +115,7 @@ reason?: string,
  */
 duration_ms: number, 
 /**
- * What the model's API charged, where the CLI says so.
+ * What the model's API charged, if the CLI reports it.
  */
 cost_usd?: number, } | { "kind": "command_started", 
 /**
@@ -123,7 +127,7 @@ command: string,
  */
 turn: number, 
 /**
- * The tool call that caused it, where one was open.
+ * The tool call that caused it, if known.
  */
 tool_call?: string, 
 /**
@@ -131,11 +135,11 @@ tool_call?: string,
  */
 host: string, 
 /**
- * What was asked for.
+ * What kind of session it is.
  */
 mode: CommandMode, 
 /**
- * The expanded text as it reached the bastion; a subsystem's name; empty for a shell.
+ * The command as it reached the bastion, or the subsystem's name; empty for a shell.
  */
 text: string, } | { "kind": "command_output", 
 /**
@@ -143,7 +147,7 @@ text: string, } | { "kind": "command_output",
  */
 command: string, 
 /**
- * Which way.
+ * The stream.
  */
 stream: CommandStream, 
 /**
@@ -151,7 +155,7 @@ stream: CommandStream,
  */
 text: string, 
 /**
- * The original bytes (base64) where `text` does not hold them exactly.
+ * The original bytes in base64, if `text` differs from them.
  */
 raw?: string, } | { "kind": "command_finished", 
 /**
@@ -171,11 +175,11 @@ signal?: string,
  */
 duration_ms: number, 
 /**
- * Bytes of output that were counted and not kept.
+ * Bytes of output that were counted but not kept.
  */
 omitted_bytes: number, 
 /**
- * Why it ended, as a sentence, where it did not end by itself.
+ * Why it ended, as a sentence, if it did not end by itself.
  */
 message?: string, } | { "kind": "verb_started", 
 /**
@@ -189,13 +193,13 @@ target: string,
 /**
  * The verb.
  */
-verb: string, } | { "kind": "verb_output", 
+verb: Verb, } | { "kind": "verb_output", 
 /**
  * The run.
  */
 operation: string, 
 /**
- * Where it was printed.
+ * The stream it was printed to.
  */
 stream: OutputStream, 
 /**
@@ -213,7 +217,7 @@ target: string,
 /**
  * The verb.
  */
-verb: string, 
+verb: Verb, 
 /**
  * How it ended.
  */
@@ -221,13 +225,13 @@ outcome: VerbOutcome,
 /**
  * The gate's verdict line, if it gave one.
  */
-verdict?: string, 
+verdict?: Verdict, 
 /**
  * The gate's exit code, if it was reached.
  */
 exit_code?: number, 
 /**
- * A sentence: what happened, and what to do next where it failed.
+ * A sentence: what happened and, if it failed, what to do next.
  */
 message: string, 
 /**
@@ -235,19 +239,19 @@ message: string,
  */
 duration_ms: number, 
 /**
- * Lines of output that were counted and not kept.
+ * Lines of output that were counted but not kept.
  */
 omitted_lines: number, 
 /**
- * Whether the screen as it was just before is kept, under the run's name.
+ * Whether a picture of the screen just before the verb is kept; its name is `operation`.
  */
 picture?: boolean, } | { "kind": "check_finished", 
 /**
- * Its name.
+ * Which one.
  */
-check: string, 
+check: Diagnosis, 
 /**
- * How it went.
+ * The result.
  */
 level: Level, 
 /**
@@ -255,13 +259,13 @@ level: Level,
  */
 summary: string, 
 /**
- * What it read.
+ * What it rests on.
  */
 evidence: string, } | { "kind": "finding", 
 /**
- * The check that found it; none where the vital signs say it.
+ * The diagnosis that found it; none if it follows from vital signs.
  */
-check?: string, 
+check?: Diagnosis, 
 /**
  * The rule.
  */
@@ -275,9 +279,9 @@ summary: string,
  */
 evidence: Array<string>, 
 /**
- * The one verb that it supports, if it supports one.
+ * The verb that the evidence supports, if any.
  */
-recommend?: string, } | { "kind": "approval_requested", 
+recommend?: Verb, } | { "kind": "approval_requested", 
 /**
  * This question.
  */
@@ -287,11 +291,11 @@ approval: string,
  */
 turn: number, 
 /**
- * The tool call that asks, where one was open.
+ * The tool call that asks, if known.
  */
 tool_call?: string, 
 /**
- * Where it would run: the guest or the host by its configured name, or `cell`.
+ * Where the command would run: guest or host by its configured name, or `cell`.
  */
 place: string, 
 /**
@@ -299,13 +303,13 @@ place: string,
  */
 command: string, 
 /**
- * What it touches, as a sentence.
+ * What it affects, as a sentence.
  */
 touches: string, 
 /**
- * When it is void by itself, since who asks is ended then; RFC 3339. None: with its turn.
+ * When the question becomes void because the asking process reaches its time limit. None: when its turn ends.
  */
-expires_at?: string, } | { "kind": "approval_decided", 
+expires_at?: Time, } | { "kind": "approval_decided", 
 /**
  * The question.
  */
@@ -315,15 +319,15 @@ approval: string,
  */
 decision: Decision, 
 /**
- * What the agent is told.
+ * A message for the agent.
  */
 note?: string, } | { "kind": "autonomy_changed", 
 /**
- * How much.
+ * The new setting.
  */
 autonomy: Autonomy, } | { "kind": "cut_off_changed", 
 /**
- * Whether it is closed.
+ * Whether it is cut off now.
  */
 cut_off: boolean, } | { "kind": "host_key_changed", 
 /**
@@ -339,27 +343,27 @@ pinned: string,
  */
 shown: string, } | { "kind": "readiness_changed", 
 /**
- * Its name, as readiness has it: `devvm.guest.sudo`.
+ * The check's name, such as `devvm.guest.sudo`.
  */
 check: string, 
 /**
- * How it stood; what had not been looked at counts as green.
+ * The previous state; green if it was not checked before.
  */
 before: CheckState, 
 /**
- * How it stands.
+ * The new state.
  */
 now: CheckState, 
 /**
- * What was seen, as a sentence.
+ * The evidence, as a sentence.
  */
 evidence: string, 
 /**
- * What to do; none where all is well.
+ * What to do; none if the check passes.
  */
 remedy?: string, } | { "kind": "notice", 
 /**
- * How grave.
+ * How serious it is.
  */
 level: Level, 
 /**

@@ -4,7 +4,7 @@ import type { SignsFinding } from "./SignsFinding";
 import type { Vital } from "./Vital";
 
 /**
- * Vital signs of a target; each is `unknown` until it was first looked at.
+ * Vital signs of a target; each is `unknown` until its first probe.
  */
 export type Vitals = { 
 /**
@@ -16,15 +16,14 @@ target: string,
  */
 ssh: Vital, 
 /**
- * What the host's gate says of the guest's machine.
+ * The state of the guest's machine, according to the host's gate.
  */
 vm: Vital, 
 /**
- * What that gate measured of it; missing where it could not be asked, or is an older one.
+ * What the gate measured; missing if the gate did not answer or is an older one.
  */
 machine?: Machine, 
 /**
- * What both say together at this moment, by rule. It goes when it is no longer so, which an
- * event can't.
+ * What both signs mean together, by a fixed rule. Removed when it no longer applies.
  */
 finding?: SignsFinding, };

@@ -7,9 +7,12 @@ import type { Autonomy } from '../api/Autonomy';
 import type { CommandMode } from '../api/CommandMode';
 import type { CommandStream } from '../api/CommandStream';
 import type { Decision } from '../api/Decision';
+import type { Diagnosis } from '../api/Diagnosis';
 import type { Level } from '../api/Level';
 import type { TurnOutcome } from '../api/TurnOutcome';
+import type { Verb } from '../api/Verb';
 import type { VerbOutcome } from '../api/VerbOutcome';
+import type { Verdict } from '../api/Verdict';
 
 type Base = {
   /** Unique in the timeline, and the same after each replay. */
@@ -70,11 +73,11 @@ export type VerbItem = Base & {
   type: 'verb';
   operation: string;
   target: string;
-  verb: string;
+  verb: Verb;
   lines: readonly Line[];
   ended?: {
     outcome: VerbOutcome;
-    verdict?: string;
+    verdict?: Verdict;
     message: string;
     durationMs: number;
     omittedLines: number;
@@ -84,7 +87,7 @@ export type VerbItem = Base & {
 };
 export type DiagnosisItem = Base & {
   type: 'diagnosis';
-  check: string;
+  check: Diagnosis;
   level: Level;
   summary: string;
   evidence: string;
@@ -92,11 +95,11 @@ export type DiagnosisItem = Base & {
 export type FindingItem = Base & {
   type: 'finding';
   /** The diagnosis that found it. Undefined for a finding from the vital signs. */
-  check?: string;
+  check?: Diagnosis;
   signature: string;
   summary: string;
   evidence: string[];
-  recommend?: string;
+  recommend?: Verb;
 };
 export type ApprovalItem = Base & {
   type: 'approval';
