@@ -1,7 +1,7 @@
-//! Compresses the built page (`web/dist`) and writes it down as a table of assets.
+//! Compresses the built page (`web/dist`) and writes it as a table of assets for `web.rs`.
 //!
-//! At build time, so that serving is a copy and starting costs nothing. A checkout without the
-//! page still builds: the page is then one sentence that says how to make it.
+//! This happens at build time, so that serving is a copy. A checkout without the page still builds:
+//! the page is then one sentence with the build instructions.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-const MISSING: &str = "<!doctype html><meta charset=utf-8><title>breakglass</title>\
+const PAGE_NOT_BUILT: &str = "<!doctype html><meta charset=utf-8><title>breakglass</title>\
                        <p>The page is not built. Run <code>just web</code>, then build again.\n";
 
 fn main() -> io::Result<()> {
@@ -22,8 +22,10 @@ fn main() -> io::Result<()> {
         collect(&dist, &dist, &mut files)?;
     }
     if !files.iter().any(|(path, _)| path == "/") {
-        println!("cargo::warning=web/dist has no index.html: the page will say so. Run: just web");
-        files.push(("/".to_owned(), MISSING.as_bytes().to_vec()));
+        println!(
+            "cargo::warning=web/dist has no index.html, so the page is a placeholder. Run: just web"
+        );
+        files.push(("/".to_owned(), PAGE_NOT_BUILT.as_bytes().to_vec()));
     }
     files.sort();
     let mut table = String::from("static ASSETS: &[Asset] = &[\n");
@@ -34,7 +36,7 @@ fn main() -> io::Result<()> {
     fs::write(out.join("assets.rs"), table)
 }
 
-/// Every file below `dir` with the path that it is served at; source maps stay out.
+/// Collects every file below `dir`, except source maps, with its URL path.
 fn collect(root: &Path, dir: &Path, files: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
@@ -58,13 +60,14 @@ fn collect(root: &Path, dir: &Path, files: &mut Vec<(String, Vec<u8>)>) -> io::R
     Ok(())
 }
 
+/// Writes the asset's files, and its entry in the table.
 fn entry(table: &mut String, out: &Path, index: usize, path: &str, bytes: &[u8]) -> io::Result<()> {
     let store = |kind: &str, bytes: &[u8]| -> io::Result<String> {
         let file = out.join(format!("asset-{index}.{kind}"));
         fs::write(&file, bytes)?;
         Ok(format!("include_bytes!({:?})", file.display().to_string()))
     };
-    let smaller = |kind: &str, packed: Vec<u8>| -> io::Result<String> {
+    let store_if_smaller = |kind: &str, packed: Vec<u8>| -> io::Result<String> {
         if packed.len() >= bytes.len() {
             return Ok("None".to_owned());
         }
@@ -74,11 +77,9 @@ fn entry(table: &mut String, out: &Path, index: usize, path: &str, bytes: &[u8])
         .iter()
         .map(|b| format!("{b:02x}"))
         .collect();
-    let (plain, br, gz) = (
-        store("plain", bytes)?,
-        smaller("br", brotli(bytes)?)?,
-        smaller("gz", gzip(bytes)?)?,
-    );
+    let plain = store("plain", bytes)?;
+    let br = store_if_smaller("br", brotli(bytes)?)?;
+    let gz = store_if_smaller("gz", gzip(bytes)?)?;
     writeln!(
         table,
         "Asset {{ path: {path:?}, kind: {:?}, hash: {hash:?}, immutable: {}, plain: {plain}, \

@@ -1,4 +1,6 @@
-//! Build, spawn, drain: the one place where the parts are put together.
+//! The server as a whole: builds the parts, spawns their tasks, and drains them on shutdown.
+//!
+//! The parts do their work in their own crates; this module connects them.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,35 +16,36 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::Auth;
-use crate::hold::{Hold, Taken};
-use crate::http::{self, AppState, Ends, ListenLimits, Services, Turned};
+use crate::http::{self, AppState, ListenLimits, Services};
+use crate::instance_lock::{AlreadyLocked, InstanceLock};
+use crate::metrics::{CompletionCounters, ListenerCounters};
 
-/// The directory under `data_dir` for the screen as it was before each verb.
-const PICTURES: &str = "pictures";
+/// The directory under `data_dir` for screenshots from before each verb.
+const PICTURES_DIR: &str = "pictures";
 
-/// How often retention looks whether incidents have become too old.
-const TEND_EVERY: Duration = Duration::from_secs(3600);
+/// Interval at which old incidents are removed.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// How long running verbs, turns and streams are waited for when the server ends.
-const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+/// Longest wait for running verbs, turns and streams on shutdown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The part of all connections that may come from the server's own addresses, where an agent has them too,
-/// so that it keeps no others out: one in so many.
-const BESIDE: usize = 8;
+/// If the agent shares the server's addresses, one in this many connections may come from them, so
+/// that the agent can't use up all connections.
+const LOCAL_CONNECTIONS_DIVISOR: usize = 8;
 
-/// For what the server is built.
+/// The purpose of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mode {
-    /// A real target.
+    /// Serves real targets.
     Serve,
-    /// A rehearsal.
+    /// Serves a drill on simulated targets.
     Drill {
-        /// What is wrong with the simulated machine, as a sentence.
+        /// The fault of the simulated machine, as a sentence.
         scenario: String,
     },
 }
 
-/// Why nothing was started.
+/// The reason why the server could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A directory or file can't be written.
@@ -50,9 +53,9 @@ pub enum StartError {
         "{path} can't be written: {source}; make it writable for this user, or change data_dir"
     )]
     Write {
-        /// Which.
+        /// The directory or file.
         path: String,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The key can't be used.
@@ -61,9 +64,9 @@ pub enum StartError {
     /// The identity settings can't be used.
     #[error(transparent)]
     Auth(#[from] crate::auth::AuthError),
-    /// Another server has the data directory.
+    /// Another server uses the data directory.
     #[error(transparent)]
-    Taken(#[from] Taken),
+    AlreadyLocked(#[from] AlreadyLocked),
 }
 
 /// A server that is built and not yet serving.
@@ -73,35 +76,36 @@ pub struct App {
     mode: Mode,
     cancel: CancellationToken,
     tracker: TaskTracker,
-    /// Until everything is written.
-    hold: Hold,
+    /// Released after everything is written.
+    instance_lock: InstanceLock,
 }
 
 impl App {
-    /// Puts the parts together. A record that can't be written does not stop it: power works on.
+    /// Builds and connects the parts. A log that can't be written is no error, because power must
+    /// work without it.
     ///
     /// # Errors
-    /// When the data directory, the key or the identity settings can't be used, or another server has
+    /// If the data directory, the key or the identity settings can't be used, or another server uses
     /// the directory.
     pub async fn build(mut config: Config, mode: Mode) -> Result<App, StartError> {
         let data_dir = &config.data_dir;
         std::fs::create_dir_all(data_dir).map_err(|source| unwritable(data_dir, source))?;
-        let hold = Hold::take_over(data_dir).await?;
+        let instance_lock = InstanceLock::acquire_with_retry(data_dir).await?;
         let cancel = CancellationToken::new();
         let tracker = TaskTracker::new();
         let key = Arc::new(breakglass_control::ssh::load_key(&config.ssh.key_file)?);
         let auth = Auth::new(&config.auth, &config.allowed_hosts, &config.guests())?;
-        let ends = Ends::default();
-        let log = Log::open(journal_options(&config, &mode, &ends));
+        let completions = CompletionCounters::default();
+        let log = Log::open(log_options(&config, &mode, &completions));
         if let Err(error) = log.recover().await {
-            tracing::error!(%error, "what an earlier end left open was not closed");
+            tracing::error!(%error, "operations and turns that a crash interrupted could not be closed");
         }
         let fingerprint = key.fingerprint(Default::default()).to_string();
         let (control, agent_port) = Control::new(
             config.targets.clone(),
             ssh_options(&config, key),
             log.clone(),
-            Pictures::under(data_dir.join(PICTURES)),
+            Pictures::under(data_dir.join(PICTURES_DIR)),
             cancel.clone(),
             tracker.clone(),
         );
@@ -113,7 +117,7 @@ impl App {
         let outbound = Outbound::new(allowed_hosts(&config), log.clone(), tracker.clone());
         let (agents, bastion) = match build_agents(&config, (&log, agent_port), kind, outbound) {
             Ok((agents, bastion)) => (Ok(agents), Some(bastion)),
-            Err(why) => (Err(why), None),
+            Err(reason) => (Err(reason), None),
         };
         let services = Services {
             log,
@@ -121,7 +125,7 @@ impl App {
             agents,
             bastion,
             auth,
-            ends,
+            completions,
         };
         let drill = mode != Mode::Serve;
         let state = AppState::new(&config, services, drill, fingerprint, cancel.clone());
@@ -131,20 +135,20 @@ impl App {
             mode,
             cancel,
             tracker,
-            hold,
+            instance_lock,
         })
     }
 
-    /// The log of its incidents.
+    /// The incident log.
     #[must_use]
     pub fn log(&self) -> Log {
         self.state.log.clone()
     }
 
-    /// A code that signs one browser in, once.
+    /// A code for one sign-in of one browser.
     ///
     /// # Errors
-    /// When the system has no random numbers.
+    /// If the system has no random numbers.
     pub fn sign_in_code(&self) -> Result<String, StartError> {
         Ok(self
             .state
@@ -152,9 +156,9 @@ impl App {
             .one_time_code(&self.config.auth.token_identity)?)
     }
 
-    /// Opens an incident for every target, so that the page has something to show, unless one
-    /// is open already.
-    pub async fn rehearse(&self) {
+    /// In a drill, opens an incident for every target without an open one, so that the page shows it
+    /// at once.
+    pub async fn open_drill_incidents(&self) {
         let Mode::Drill { scenario } = &self.mode else {
             return;
         };
@@ -179,10 +183,10 @@ impl App {
         }
     }
 
-    /// Serves until `end` resolves, then drains: no new work, verbs to their end or the limit,
-    /// turns stopped, streams closed, the record written.
+    /// Serves until `end` resolves, then drains: refuses new work, waits for verbs up to the timeout,
+    /// stops turns, closes streams, and writes the rest of the log.
     ///
-    /// `metrics` serves `/metrics` to whoever gets there; without it they need an identity.
+    /// `metrics` is a listener for `/metrics` without an identity.
     pub async fn run(
         self,
         listener: TcpListener,
@@ -190,27 +194,18 @@ impl App {
         end: impl Future<Output = ()>,
     ) {
         let router = http::router(self.state.clone());
-        let connections = self.config.limits.connections;
-        let limits = ListenLimits {
-            connections,
-            own: match self.state.about.agent_beside {
-                true => (connections / BESIDE).max(1),
-                false => connections,
-            },
-            ..ListenLimits::default()
-        };
-        let turned = self.state.turned.clone();
-        let serving = http::serve(
+        let limits = self.listen_limits();
+        self.tracker.spawn(http::serve(
             listener,
             router,
             limits.clone(),
-            turned,
+            self.state.listener_counters.clone(),
             self.cancel.clone(),
-        );
-        self.tracker.spawn(serving);
+        ));
         if let Some(listener) = metrics {
-            let (router, turned) = (http::metrics_router(self.state.clone()), Turned::default());
-            let serving = http::serve(listener, router, limits, turned, self.cancel.clone());
+            let router = http::metrics_router(self.state.clone());
+            let counters = ListenerCounters::default();
+            let serving = http::serve(listener, router, limits, counters, self.cancel.clone());
             self.tracker.spawn(serving);
         }
         if self.mode == Mode::Serve {
@@ -224,16 +219,17 @@ impl App {
                 cancel.run_until_cancelled(both).await;
             });
         }
-        let (log, cancel) = (self.state.log.clone(), self.cancel.clone());
-        let tending = async move { cancel.run_until_cancelled(tend(log)).await };
-        self.tracker.spawn(tending);
+        let log = self.state.log.clone();
+        let cancel = self.cancel.clone();
+        let retention = async move { cancel.run_until_cancelled(apply_retention(log)).await };
+        self.tracker.spawn(retention);
         self.state.notifier.start(breakglass_notify::Sources {
             log: self.state.log.clone(),
             control: self.state.control.clone(),
             findings: self.state.findings.clone(),
         });
         end.await;
-        tracing::info!("ending: no new work is taken");
+        tracing::info!("shutting down: new work is refused");
         self.cancel.cancel();
         self.tracker.close();
         let drain = async {
@@ -242,16 +238,30 @@ impl App {
             }
             self.tracker.wait().await;
         };
-        if tokio::time::timeout(DRAIN_LIMIT, drain).await.is_err() {
-            tracing::warn!("not everything ended within {DRAIN_LIMIT:?}; ending all the same");
+        if tokio::time::timeout(DRAIN_TIMEOUT, drain).await.is_err() {
+            tracing::warn!("some tasks did not finish within {DRAIN_TIMEOUT:?}; exiting anyway");
         }
         self.state.notifier.shutdown().await;
         if let Some(bastion) = &self.state.bastion {
             bastion.remove_sockets();
         }
-        // Last, and in any case: what was queued until now is written.
+        // Last, so that all queued events are written.
         self.state.log.shutdown();
-        drop(self.hold);
+        drop(self.instance_lock);
+    }
+
+    fn listen_limits(&self) -> ListenLimits {
+        let max_connections = self.config.limits.connections;
+        let max_local_connections = if self.state.info.agent_shares_addresses {
+            (max_connections / LOCAL_CONNECTIONS_DIVISOR).max(1)
+        } else {
+            max_connections
+        };
+        ListenLimits {
+            max_connections,
+            max_local_connections,
+            ..ListenLimits::default()
+        }
     }
 }
 
@@ -262,30 +272,35 @@ fn unwritable(path: &std::path::Path, source: std::io::Error) -> StartError {
     }
 }
 
-fn journal_options(config: &Config, mode: &Mode, ends: &Ends) -> breakglass_log::Options {
+fn log_options(
+    config: &Config,
+    mode: &Mode,
+    completions: &CompletionCounters,
+) -> breakglass_log::Options {
     let mut options = breakglass_log::Options::at(config.data_dir.join(RECORD_FILE));
-    options.on_completion = Some(ends.sink());
-    (options.keep, options.max_bytes) = (config.record.keep, config.record.max_bytes);
-    let pictures = Pictures::under(config.data_dir.join(PICTURES));
+    options.on_completion = Some(completions.sink());
+    options.keep = config.record.keep;
+    options.max_bytes = config.record.max_bytes;
+    let pictures = Pictures::under(config.data_dir.join(PICTURES_DIR));
     options.on_forgotten = Some(Box::new(move |operation| pictures.forget(operation)));
     if *mode == Mode::Serve {
-        options.on_event = Some(Box::new(ship));
+        options.on_event = Some(Box::new(print_event));
     }
     options
 }
 
-/// Lets the record notice that time went by.
-async fn tend(log: Log) {
-    let mut ticks = tokio::time::interval(TEND_EVERY);
+/// Removes old incidents at a fixed interval.
+async fn apply_retention(log: Log) {
+    let mut ticks = tokio::time::interval(RETENTION_INTERVAL);
     loop {
         ticks.tick().await;
         log.run_retention();
     }
 }
 
-/// Each durable event as one line on standard output, for whatever ships logs.
-fn ship(line: &[u8]) {
+/// Prints a durable event as one line on standard output, for a log shipper.
+fn print_event(line: &[u8]) {
     use std::io::Write as _;
-    // A closed pipe costs the shipped copy, not the record.
+    // Ignore a closed pipe: the event is in the log.
     let _ = std::io::stdout().lock().write_all(line);
 }

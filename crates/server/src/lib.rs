@@ -1,13 +1,13 @@
-//! The server: HTTP, identity, the page, metrics and reports, and [`app`], which puts all parts together.
-//!
-//! It owns no decision about power, agents or readiness: those are crates of their own.
+//! The server: HTTP, authentication, the page, metrics and reports, and [`app`], which connects all
+//! parts. Power, agents and readiness are crates of their own.
 
 #![forbid(unsafe_code)]
 
 pub mod app;
 pub mod auth;
-pub mod hold;
 pub mod http;
-mod metrics;
+pub mod instance_lock;
+pub mod metrics;
+pub mod problem;
 mod report;
 mod web;

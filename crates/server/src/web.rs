@@ -1,8 +1,8 @@
-//! The page: built by Vite, compressed by `build.rs`, embedded here. It needs no identity,
-//! since it holds nothing but code.
+//! The page: built by Vite, compressed by `build.rs`, embedded here. It needs no identity, because
+//! it contains only code.
 //!
-//! Hashed names keep for a year; everything else is asked for again each time and answered 304
-//! while it has not changed. The page lives at `/` alone; views are fragments.
+//! Files with a hash in their name are cached for a year. All others are revalidated each time, with
+//! a 304 if they are unchanged. The page is at `/` only; its views are fragments.
 
 use axum::Router;
 use axum::body::Body;
@@ -11,15 +11,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 struct Asset {
-    /// Where it is served.
+    /// The URL path.
     path: &'static str,
     kind: &'static str,
-    /// Of its content, hexadecimal.
+    /// The start of the content's SHA-256, hexadecimal.
     hash: &'static str,
-    /// Whether its name changes with its content.
+    /// Whether the name changes with the content.
     immutable: bool,
     plain: &'static [u8],
-    /// Compressed forms, where they are smaller.
+    /// Compressed forms; `None` if not smaller.
     brotli: Option<&'static [u8]>,
     gzip: Option<&'static [u8]>,
 }
@@ -44,17 +44,17 @@ fn answer(asset: &'static Asset, headers: &HeaderMap) -> Response {
         _ => (asset.plain, None),
     };
     let tag = format!("\"{}{}\"", asset.hash, coding.unwrap_or_default());
-    let keep = if asset.immutable {
+    let cache_control = if asset.immutable {
         "public, max-age=31536000, immutable"
     } else {
         "no-cache"
     };
     let common = [
         (header::ETAG, tag.clone()),
-        (header::CACHE_CONTROL, keep.to_owned()),
+        (header::CACHE_CONTROL, cache_control.to_owned()),
         (header::VARY, "accept-encoding".to_owned()),
     ];
-    if is_known(headers, &tag) {
+    if is_cached(headers, &tag) {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
     let kind = [(header::CONTENT_TYPE, asset.kind)];
@@ -65,18 +65,18 @@ fn answer(asset: &'static Asset, headers: &HeaderMap) -> Response {
     }
 }
 
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    let known = headers
+/// Whether the client has this version of the asset.
+fn is_cached(headers: &HeaderMap, tag: &str) -> bool {
+    let tags = headers
         .get(header::IF_NONE_MATCH)
         .and_then(|value| value.to_str().ok());
-    known.is_some_and(|known| {
-        known
-            .split(',')
+    tags.is_some_and(|tags| {
+        tags.split(',')
             .any(|one| one.trim().trim_start_matches("W/") == tag || one.trim() == "*")
     })
 }
 
-/// Whether the client takes `coding`: it is named, and not with a weight of 0.
+/// Whether the client accepts `coding`: it is listed with a weight above 0.
 pub(crate) fn accepts(headers: &HeaderMap, coding: &str) -> bool {
     let lists = headers
         .get_all(header::ACCEPT_ENCODING)
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_coding_is_used_only_where_the_client_takes_it() {
+    fn coding_is_accepted_only_if_listed_with_a_weight() {
         assert!(accepts(&accepting("gzip, deflate, br"), "br"));
         assert!(accepts(&accepting("BR;q=0.5"), "br"));
         assert!(!accepts(&accepting("br;q=0, gzip"), "br"));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_page_at_the_root_and_it_is_asked_for_again_each_time() {
+    fn page_at_the_root_is_revalidated() {
         let index = ASSETS.iter().find(|asset| asset.path == "/").unwrap();
         assert!(!index.immutable);
         assert_eq!(index.kind, "text/html; charset=utf-8");

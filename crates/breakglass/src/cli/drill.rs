@@ -79,7 +79,7 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
         .map_err(failed("the server"))?;
     // It is in the server's memory now, and in a file the agent could read it.
     std::fs::remove_file(scratch.path().join(KEY)).map_err(failed("the drill's key"))?;
-    app.rehearse().await;
+    app.open_drill_incidents().await;
     let code = app.sign_in_code().map_err(failed("the sign-in link"))?;
     let listener = TcpListener::bind(args.listen)
         .await

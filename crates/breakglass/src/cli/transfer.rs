@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::remote::Remote;
 use super::{Exit, Failure, ServerArgs, audit, record_file, say, say_error, say_json};
-use breakglass_server::hold::Hold;
+use breakglass_server::instance_lock::InstanceLock;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -118,8 +118,8 @@ pub(crate) fn take(args: &ImportArgs, json: bool) -> Result<Exit, Failure> {
     }
     let record = record_file(&args.data_dir);
     let directory = record.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let _hold = Hold::take(directory.unwrap_or(Path::new(".")))
-        .map_err(|taken| Failure::new(Exit::Failed, taken.to_string()))?;
+    let _lock = InstanceLock::acquire(directory.unwrap_or(Path::new(".")))
+        .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     let imported = import(&args.file, &record)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     if json {

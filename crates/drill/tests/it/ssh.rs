@@ -1,6 +1,6 @@
 //! The simulated target, tested with the stock OpenSSH client.
-use breakglass_drill::Scenario;
 use crate::common::{Drill, WAIT_TIMEOUT};
+use breakglass_drill::Scenario;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_runs_in_the_guest_and_returns_its_exit_code() {

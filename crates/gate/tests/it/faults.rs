@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::support::{Host, Transcript};
 use breakglass_gate::{
     Action, ClientRequest, Context, Driver, Evidence, Failure, Limits, NoHostLog, Probe, Process,
     Qemu, Retention, WayBack, serve,
@@ -9,7 +10,6 @@ use breakglass_gate::{
 use breakglass_verbs::{Verb, Verdict};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use crate::support::{Host, Transcript};
 
 /// How one call to the hypervisor goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]

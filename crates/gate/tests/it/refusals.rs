@@ -7,12 +7,12 @@ use std::os::unix::fs::PermissionsExt;
 
 use std::time::Duration;
 
+use crate::support::{Host, Transcript};
 use breakglass_gate::{
     Action, ClientRequest, Context, Driver, Evidence, Failure, Limits, NoHostLog, Policy, Probe,
     Qemu, Retention, serve,
 };
 use proptest::prelude::*;
-use crate::support::{Host, Transcript};
 
 const CORPUS: [&str; 38] = [
     "",

@@ -1,21 +1,26 @@
-//! Slows down whoever guesses tokens, and nobody else: the right token is never asked to wait,
-//! since it is compared first. A bounded table, so that guessing from many addresses costs no
-//! memory either.
+//! Slows down clients that guess tokens, and limits how often refusals are logged.
+//!
+//! The right token never has to wait, because it is compared first. All tables are bounded, so
+//! guessing from many addresses does not use up memory.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-const FREE_TRIES: u32 = 10;
-const LONGEST: Duration = Duration::from_secs(60);
-/// A burst is over after this long without a failure. One that goes on is logged again after as long.
-const FORGET: Duration = Duration::from_secs(15 * 60);
+/// Number of wrong tokens without a delay.
+const FREE_ATTEMPTS: u32 = 10;
+/// Maximum delay after a wrong token.
+const MAX_DELAY: Duration = Duration::from_secs(60);
+/// A burst of wrong tokens ends after this time without one. A burst that continues is logged again
+/// after this time.
+const BURST_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// Maximum number of peers in the table.
 const MAX_PEERS: usize = 4096;
-/// How long a refusal that repeats itself is not logged.
-const SAID: Duration = Duration::from_secs(60);
-/// Most different refusals that are logged in that time.
-const MAX_SAID: usize = 64;
+/// Shortest interval between two log lines about the same refusal.
+const REFUSAL_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Maximum number of different refusals that are logged per interval.
+const MAX_LOGGED_REFUSALS: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Backoff {
@@ -24,27 +29,27 @@ pub(super) struct Backoff {
 
 #[derive(Clone, Copy)]
 struct Failures {
-    /// In this burst.
+    /// Wrong tokens in this burst.
     count: u32,
     last: Instant,
-    /// When the log was told, and how many there have been since.
-    told: Option<Instant>,
-    untold: u32,
+    last_logged: Option<Instant>,
+    /// Wrong tokens since `last_logged`.
+    unlogged: u32,
 }
 
-/// What a failed attempt leads to.
+/// The consequences of a wrong token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Failed {
-    /// Whether it belongs into the log: the first of a burst.
-    pub(super) is_news: bool,
-    /// How many there were since the log was told last.
-    pub(super) before: u32,
-    /// How long to wait, once there were too many.
+    /// Whether to log it: the first of a burst.
+    pub(super) is_log_due: bool,
+    /// Number of wrong tokens since the last log line.
+    pub(super) unlogged: u32,
+    /// The time to wait, after too many wrong tokens.
     pub(super) retry_after: Option<Duration>,
 }
 
 impl Backoff {
-    /// Notes a wrong token.
+    /// Counts a wrong token.
     pub(super) fn failed(&self, peer: Option<IpAddr>, now: Instant) -> Failed {
         let key = network_of(peer.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,14 +59,14 @@ impl Backoff {
         let fresh = Failures {
             count: 0,
             last: now,
-            told: None,
-            untold: 0,
+            last_logged: None,
+            unlogged: 0,
         };
-        peers.entry(key).or_insert(fresh).one_more(now)
+        peers.entry(key).or_insert(fresh).count_one(now)
     }
 
-    /// Forgives the peer's failures: it knew the token after all. What the log was told stays told,
-    /// else one right token between many wrong ones would fill it.
+    /// Resets the peer's failures after a right token. The time of the last log line is kept, so that
+    /// alternating right and wrong tokens can't flood the log.
     pub(super) fn succeeded(&self, peer: Option<IpAddr>) {
         if let Some(peer) = peer {
             let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,49 +78,53 @@ impl Backoff {
 }
 
 impl Failures {
-    fn one_more(&mut self, now: Instant) -> Failed {
-        let long_ago = |at: Instant| now.saturating_duration_since(at) >= FORGET;
-        if long_ago(self.last) {
+    fn count_one(&mut self, now: Instant) -> Failed {
+        let is_long_ago = |at: Instant| now.saturating_duration_since(at) >= BURST_TIMEOUT;
+        if is_long_ago(self.last) {
             self.count = 0;
         }
         self.count = self.count.saturating_add(1);
         self.last = now;
-        let (is_news, before) = (self.told.is_none_or(long_ago), self.untold);
-        if is_news {
-            (self.told, self.untold) = (Some(now), 0);
+        let failed = Failed {
+            is_log_due: self.last_logged.is_none_or(is_long_ago),
+            unlogged: self.unlogged,
+            retry_after: delay(self.count),
+        };
+        if failed.is_log_due {
+            self.last_logged = Some(now);
+            self.unlogged = 0;
         } else {
-            self.untold = self.untold.saturating_add(1);
+            self.unlogged = self.unlogged.saturating_add(1);
         }
-        Failed {
-            is_news,
-            before,
-            retry_after: wait(self.count),
-        }
+        failed
     }
 }
 
-/// What the log was told lately, so that a page that asks on and on does not fill it.
+/// The refusals that were logged recently, so that a client that repeats a request can't flood the
+/// log.
 #[derive(Default)]
-pub(super) struct Lately(Mutex<HashMap<String, Instant>>);
+pub(super) struct RecentRefusals(Mutex<HashMap<String, Instant>>);
 
-impl Lately {
-    pub(super) fn is_news(&self, what: &str, now: Instant) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        said.retain(|_, at| now.saturating_duration_since(*at) < SAID);
-        let is_news = said.len() < MAX_SAID && !said.contains_key(what);
-        if is_news {
-            said.insert(what.to_owned(), now);
+impl RecentRefusals {
+    /// Whether to log `refusal` now. Remembers it if so.
+    pub(super) fn is_log_due(&self, refusal: &str, now: Instant) -> bool {
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.retain(|_, at| now.saturating_duration_since(*at) < REFUSAL_LOG_INTERVAL);
+        let due = logged.len() < MAX_LOGGED_REFUSALS && !logged.contains_key(refusal);
+        if due {
+            logged.insert(refusal.to_owned(), now);
         }
-        is_news
+        due
     }
 }
 
-fn wait(count: u32) -> Option<Duration> {
-    let excess = count.checked_sub(FREE_TRIES + 1)?;
-    Some(Duration::from_secs(1 << excess.min(6)).min(LONGEST))
+/// The delay after `count` wrong tokens: it doubles with each one, up to the maximum.
+fn delay(count: u32) -> Option<Duration> {
+    let excess = count.checked_sub(FREE_ATTEMPTS + 1)?;
+    Some(Duration::from_secs(1 << excess.min(6)).min(MAX_DELAY))
 }
 
-/// One household of IPv6 addresses counts as one peer.
+/// Counts the IPv6 addresses of one /64 network as one peer.
 fn network_of(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V4(_) => peer,
@@ -124,7 +133,7 @@ fn network_of(peer: IpAddr) -> IpAddr {
 }
 
 fn make_room(peers: &mut HashMap<IpAddr, Failures>, now: Instant) {
-    peers.retain(|_, failures| now.saturating_duration_since(failures.last) < FORGET);
+    peers.retain(|_, failures| now.saturating_duration_since(failures.last) < BURST_TIMEOUT);
     if peers.len() >= MAX_PEERS {
         let oldest = peers
             .iter()
@@ -143,8 +152,9 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_after_ten_tries_and_stop_growing_at_a_minute() {
-        let (backoff, now) = (Backoff::default(), Instant::now());
+    fn delay_doubles_after_ten_attempts_up_to_one_minute() {
+        let backoff = Backoff::default();
+        let now = Instant::now();
         let failed = |_| backoff.failed(ip("10.0.0.1"), now).retry_after;
         let seconds: Vec<Option<u64>> = (0..19)
             .map(failed)
@@ -156,8 +166,9 @@ mod tests {
     }
 
     #[test]
-    fn another_peer_is_not_slowed_and_neighbours_in_a_64_are_one_peer() {
-        let (backoff, now) = (Backoff::default(), Instant::now());
+    fn other_peers_are_not_slowed_and_a_64_network_counts_as_one_peer() {
+        let backoff = Backoff::default();
+        let now = Instant::now();
         let wait = |peer| backoff.failed(ip(peer), now).retry_after;
         for _ in 0..10 {
             assert_eq!(wait("2001:db8::1"), None);
@@ -167,14 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_forgotten_after_success_and_after_a_while() {
-        let (backoff, now) = (Backoff::default(), Instant::now());
+    fn failures_reset_after_success_and_after_the_burst_timeout() {
+        let backoff = Backoff::default();
+        let now = Instant::now();
         let many = |at| {
             let waits = (0..12).map(|_| backoff.failed(ip("10.0.0.1"), at).retry_after);
             waits.last().flatten()
         };
         assert!(many(now).is_some());
-        let later = now + FORGET;
+        let later = now + BURST_TIMEOUT;
         assert_eq!(backoff.failed(ip("10.0.0.1"), later).retry_after, None);
         assert!(many(later).is_some());
         backoff.succeeded(ip("10.0.0.1"));
@@ -182,45 +194,50 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_news_once_also_where_the_right_token_comes_in_between() {
-        let (backoff, now) = (Backoff::default(), Instant::now());
+    fn burst_is_logged_once_even_with_right_tokens_in_between() {
+        let backoff = Backoff::default();
+        let now = Instant::now();
         let failed = |seconds| {
             let at = now + Duration::from_secs(seconds);
             let failed = backoff.failed(ip("10.0.0.1"), at);
             backoff.succeeded(ip("10.0.0.1"));
             failed
         };
-        assert!(failed(0).is_news);
-        assert_eq!((1..500).filter(|n| failed(*n).is_news).count(), 0);
-        let again = failed(500 + FORGET.as_secs());
-        assert_eq!((again.is_news, again.before), (true, 499));
-        assert!(backoff.failed(ip("10.0.0.2"), now).is_news);
+        assert!(failed(0).is_log_due);
+        assert_eq!((1..500).filter(|n| failed(*n).is_log_due).count(), 0);
+        let again = failed(500 + BURST_TIMEOUT.as_secs());
+        assert_eq!((again.is_log_due, again.unlogged), (true, 499));
+        assert!(backoff.failed(ip("10.0.0.2"), now).is_log_due);
     }
 
     #[test]
-    fn a_burst_that_does_not_end_is_news_again_every_quarter_of_an_hour() {
-        let (backoff, now) = (Backoff::default(), Instant::now());
+    fn continuing_burst_is_logged_every_fifteen_minutes() {
+        let backoff = Backoff::default();
+        let now = Instant::now();
         let news = (0..3600).filter(|n| {
             let at = now + Duration::from_secs(*n);
-            backoff.failed(ip("10.0.0.1"), at).is_news
+            backoff.failed(ip("10.0.0.1"), at).is_log_due
         });
         assert_eq!(news.count(), 4);
     }
 
     #[test]
-    fn a_refusal_that_repeats_itself_is_news_once_a_minute() {
-        let (lately, now) = (Lately::default(), Instant::now());
-        assert!(lately.is_news("a", now));
-        assert!(!lately.is_news("a", now + SAID / 2));
-        assert!(lately.is_news("b", now + SAID / 2));
-        assert!(lately.is_news("b", now + SAID * 2));
-        let many = (0..1000).filter(|n| lately.is_news(&n.to_string(), now + SAID * 4));
-        assert_eq!(many.count(), MAX_SAID);
+    fn repeated_refusal_is_logged_once_per_interval() {
+        let recent = RecentRefusals::default();
+        let now = Instant::now();
+        let interval = REFUSAL_LOG_INTERVAL;
+        assert!(recent.is_log_due("a", now));
+        assert!(!recent.is_log_due("a", now + interval / 2));
+        assert!(recent.is_log_due("b", now + interval / 2));
+        assert!(recent.is_log_due("b", now + interval * 2));
+        let many = (0..1000).filter(|n| recent.is_log_due(&n.to_string(), now + interval * 4));
+        assert_eq!(many.count(), MAX_LOGGED_REFUSALS);
     }
 
     #[test]
-    fn guessing_from_many_addresses_costs_a_bounded_table() {
-        let (backoff, now) = (Backoff::default(), Instant::now());
+    fn table_of_peers_is_bounded() {
+        let backoff = Backoff::default();
+        let now = Instant::now();
         for n in 0..6000_u32 {
             backoff.failed(Some(IpAddr::V4(n.into())), now);
         }

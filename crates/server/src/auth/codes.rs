@@ -1,4 +1,4 @@
-//! One-time sign-in codes: what a drill prints in its link. Single use, 15 minutes.
+//! One-time sign-in codes, as in the link that a drill prints: single use, valid for 15 minutes.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,35 +13,36 @@ const MAX_CODES: usize = 16;
 
 #[derive(Default)]
 pub(super) struct Codes {
+    /// Oldest first.
     open: Mutex<Vec<Code>>,
 }
 
 struct Code {
     hash: [u8; 32],
     identity: String,
-    ends: Instant,
+    expires_at: Instant,
 }
 
 impl Codes {
-    /// Lets `code` stand for `identity` once. The oldest code goes where there are too many.
+    /// Makes `code` valid for one sign-in as `identity`. Removes the oldest code if there are too many.
     pub(super) fn add(&self, code: &str, identity: &str, now: Instant) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|code| code.ends > now);
+        open.retain(|code| code.expires_at > now);
         if open.len() >= MAX_CODES {
             open.remove(0);
         }
         open.push(Code {
             hash: digest(code),
             identity: identity.to_owned(),
-            ends: now + LIFETIME,
+            expires_at: now + LIFETIME,
         });
     }
 
-    /// Uses `code` up. Looks at every open code whichever matches.
+    /// Uses up `code`. Compares it with every code, so that the time does not depend on which matches.
     pub(super) fn redeem(&self, code: &str, now: Instant) -> Option<Identity> {
         let hash = digest(code);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|code| code.ends > now);
+        open.retain(|code| code.expires_at > now);
         let mut found = None;
         for (index, code) in open.iter().enumerate() {
             if bool::from(code.hash.ct_eq(&hash)) {
@@ -58,8 +59,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_works_once() {
-        let (codes, now) = (Codes::default(), Instant::now());
+    fn code_works_once() {
+        let codes = Codes::default();
+        let now = Instant::now();
         codes.add("code", "ann", now);
         assert!(codes.redeem("edoc", now).is_none());
         assert_eq!(codes.redeem("code", now).unwrap().name(), "ann");
@@ -67,15 +69,17 @@ mod tests {
     }
 
     #[test]
-    fn a_code_is_over_after_fifteen_minutes() {
-        let (codes, now) = (Codes::default(), Instant::now());
+    fn code_expires_after_fifteen_minutes() {
+        let codes = Codes::default();
+        let now = Instant::now();
         codes.add("code", "ann", now);
         assert!(codes.redeem("code", now + LIFETIME).is_none());
     }
 
     #[test]
-    fn many_codes_do_not_pile_up() {
-        let (codes, now) = (Codes::default(), Instant::now());
+    fn number_of_codes_is_bounded() {
+        let codes = Codes::default();
+        let now = Instant::now();
         for n in 0..100 {
             codes.add(&n.to_string(), "ann", now);
         }

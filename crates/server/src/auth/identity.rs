@@ -3,11 +3,11 @@ use axum::http::request::Parts;
 use breakglass_config::check_identity;
 use breakglass_model::Actor;
 
-use crate::http::Problem;
+use crate::problem::Problem;
 
-/// An operator who proved who they are. Only this module's parent makes one, after checking a
-/// request, so a handler that takes an `Identity` can't be reached without the check: where the
-/// guard did not run, extraction fails with 401.
+/// A proven identity of an operator. Only the `auth` module can create one, after it has checked a
+/// request. A handler that takes an `Identity` therefore can't run without the check: without the
+/// guard, extraction fails with 401.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     name: String,
@@ -17,7 +17,7 @@ pub struct Identity {
 /// How an identity was proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Via {
-    /// A trusted proxy named it.
+    /// A header of a trusted proxy.
     Proxy,
     /// The bearer token.
     Token,
@@ -26,7 +26,7 @@ pub enum Via {
 }
 
 impl Via {
-    /// Whether a browser sends this proof by itself, also on behalf of another site.
+    /// Whether a browser adds this proof by itself, even to requests of another site's page.
     #[must_use]
     pub const fn is_ambient(self) -> bool {
         matches!(self, Via::Proxy | Via::Session)
@@ -42,7 +42,7 @@ impl Identity {
         })
     }
 
-    /// The name.
+    /// The name of the identity.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -54,7 +54,7 @@ impl Identity {
         self.via
     }
 
-    /// Who the log says it was.
+    /// The actor of this operator's events in the log.
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor::Operator(self.name.clone())

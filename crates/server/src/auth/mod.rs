@@ -1,16 +1,15 @@
-//! Who is asking, and may they?
+//! Authentication: who sent a request, and whether it comes from our own page.
 //!
-//! One guard stands before everything that needs an identity. It looks for proof in this order:
+//! [`Auth::admit`] looks for a proof of identity in this order:
 //!
-//! 1. the user header, if the peer is a trusted proxy; one that is refused proves nothing, and hides
-//!    no other proof;
-//! 2. the `Authorization` header, which must be `Bearer` with the API token, and decides where it is
-//!    present, for or against;
+//! 1. the user header, if the peer is a trusted proxy. If that header is refused, the other proofs
+//!    still count;
+//! 2. the `Authorization` header. If present, it must be `Bearer` with the API token;
 //! 3. the session cookie.
 //!
-//! No proof: 401, which says why a header was refused. A request that changes something must also come from our own page
-//! ([`origin`]). Every decision is made from values that are passed in, so it can be tested as
-//! a table.
+//! Without a proof the response is 401, with the reason if a header was refused. A request that
+//! changes something must also come from our own page ([`origin`]). All decisions depend only on the
+//! arguments, so tests can check them as a table.
 
 mod backoff;
 mod codes;
@@ -31,14 +30,14 @@ pub use identity::{Identity, Via};
 pub use proxy::Peer;
 pub use session::{COOKIE, LIFETIME_S};
 
-use crate::http::Problem;
-use backoff::{Backoff, Lately};
+use crate::problem::Problem;
+use backoff::{Backoff, RecentRefusals};
 use breakglass_config::{ApiToken, AuthConfig};
 use codes::Codes;
 use proxy::Proxies;
 use session::Sessions;
 
-/// Decides who is asking. Cheap to clone.
+/// Identifies the sender of a request. Cheap to clone.
 #[derive(Clone)]
 pub struct Auth {
     inner: Arc<Inner>,
@@ -53,21 +52,21 @@ struct Inner {
     sessions: Sessions,
     codes: Codes,
     backoff: Backoff,
-    refusals: Lately,
+    refusals: RecentRefusals,
 }
 
-/// Why identities can't be checked.
+/// The reason why authentication can't be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// No key for cookies, no code for links.
+    /// No key for cookies or code for a link can be generated.
     #[error("the system has no random numbers ({0}); see that /dev/urandom works")]
     NoRandomness(#[from] getrandom::Error),
 }
 
-/// What of a request tells who sent it.
+/// The parts of a request that authentication needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'r> {
-    /// The other end of the connection; unknown: nobody trusts it.
+    /// The other end of the connection. An unknown peer is not trusted.
     pub peer: Option<Peer>,
     /// The method.
     pub method: &'r Method,
@@ -78,7 +77,7 @@ pub struct Request<'r> {
 }
 
 impl<'r> From<&'r Parts> for Request<'r> {
-    /// The peer is the one that the listener put there.
+    /// Takes the peer from the extension that the listener adds.
     fn from(parts: &'r Parts) -> Request<'r> {
         Request {
             peer: parts.extensions.get().copied(),
@@ -90,8 +89,8 @@ impl<'r> From<&'r Parts> for Request<'r> {
 }
 
 impl Auth {
-    /// Takes the checked configuration; `guests` are addresses that never are a proxy's. Without a
-    /// token there are no lasting cookies: their key is then as random as this process.
+    /// `guests` are addresses that are never trusted as a proxy. Without a token the key for session
+    /// cookies is random, so sessions end with this process.
     ///
     /// # Errors
     /// If the system has no random numbers.
@@ -113,14 +112,14 @@ impl Auth {
             sessions: Sessions::new(session_key),
             codes: Codes::default(),
             backoff: Backoff::default(),
-            refusals: Lately::default(),
+            refusals: RecentRefusals::default(),
         };
         Ok(Auth {
             inner: Arc::new(inner),
         })
     }
 
-    /// Whether the request is meant for this server.
+    /// Checks that the request is meant for this server.
     ///
     /// # Errors
     /// 421 otherwise.
@@ -133,11 +132,11 @@ impl Auth {
             .map_err(Problem::misdirected)
     }
 
-    /// Who sent the request, and that it may change what it means to change.
+    /// Identifies the sender, and checks that a request that changes something comes from our page.
     ///
     /// # Errors
-    /// 401 without proof or with a wrong one, 429 after too many wrong ones, 403 for another
-    /// site's request, 421 for another host's.
+    /// 401 without a valid proof, 429 after too many wrong tokens, 403 for a request from another
+    /// site, 421 for a request to another host.
     pub fn admit(&self, request: Request<'_>) -> Result<Identity, Problem> {
         let identity = self.identify(request)?;
         self.check_origin(request, Some(identity.via()))?;
@@ -146,47 +145,45 @@ impl Auth {
 
     fn check_origin(&self, request: Request<'_>, via: Option<Via>) -> Result<(), Problem> {
         let host = self.host(request)?;
-        let https = self.inner.proxies.says_https(request.peer, request.headers);
+        let https = self.inner.proxies.is_https(request.peer, request.headers);
         origin::check_origin(request.method, request.headers, &host, https, via)
             .map_err(Problem::cross_site)
     }
 
     fn identify(&self, request: Request<'_>) -> Result<Identity, Problem> {
-        let named = self.inner.proxies.identify(request.peer, request.headers);
-        let refusal = match named {
+        let by_proxy = self.inner.proxies.identify(request.peer, request.headers);
+        let header_refusal = match by_proxy {
             Ok(Some(identity)) => return Ok(identity),
             Ok(None) => None,
-            Err(why) => Some(why),
+            Err(reason) => Some(reason),
         };
-        // What became of a token says more to the one who sent it.
-        let refusal = refusal.filter(|_| !request.headers.contains_key(header::AUTHORIZATION));
-        self.prove(request).map_err(|problem| match refusal {
-            Some(why) => self.refused(request.peer, &why),
-            None => problem,
-        })
+        self.identify_client(request)
+            .map_err(|problem| match header_refusal {
+                // For a client that sent a token, the reason why that was refused is more useful.
+                Some(reason) if !request.headers.contains_key(header::AUTHORIZATION) => {
+                    self.refused(request.peer, &reason)
+                }
+                _ => problem,
+            })
     }
 
-    /// By what the client itself has: token or session.
-    fn prove(&self, request: Request<'_>) -> Result<Identity, Problem> {
+    /// Identifies the client by its token or its session cookie.
+    fn identify_client(&self, request: Request<'_>) -> Result<Identity, Problem> {
+        let refused = |reason| self.refused(request.peer, reason);
         if request.headers.contains_key(header::AUTHORIZATION) {
-            let token = bearer(request.headers).map_err(|why| self.refused(request.peer, why))?;
+            let token = bearer(request.headers).map_err(refused)?;
             return self.token_holder(token, Via::Token, request.peer);
         }
-        let cookie =
-            session_cookie(request.headers).map_err(|why| self.refused(request.peer, why))?;
+        let cookie = session_cookie(request.headers).map_err(refused)?;
         cookie
             .and_then(|cookie| self.inner.sessions.identify(cookie, unix_now()))
             .ok_or_else(Problem::unauthorized)
     }
 
     fn token_holder(&self, token: &str, via: Via, peer: Option<Peer>) -> Result<Identity, Problem> {
-        let peer = peer.map(Peer::counted_as);
-        if self
-            .inner
-            .token
-            .as_ref()
-            .is_some_and(|known| known.matches(token))
-        {
+        let peer = peer.map(Peer::backoff_key);
+        let known = self.inner.token.as_ref();
+        if known.is_some_and(|known| known.matches(token)) {
             self.inner.backoff.succeeded(peer);
             return Identity::new(&self.inner.token_identity, via)
                 .map_err(|_| Problem::unauthorized());
@@ -196,28 +193,28 @@ impl Auth {
 
     fn wrong_token(&self, peer: Option<IpAddr>) -> Problem {
         let failed = self.inner.backoff.failed(peer, Instant::now());
-        if failed.is_news {
-            let peer = shown(peer);
-            let before = failed.before;
-            tracing::warn!(%peer, before, "a wrong token was presented; more from there are counted and not logged");
+        if failed.is_log_due {
+            let peer = display(peer);
+            let before = failed.unlogged;
+            tracing::warn!(%peer, before, "wrong token; further ones from this peer are only counted");
         }
         failed
             .retry_after
             .map_or_else(Problem::wrong_token, Problem::too_many_wrong_tokens)
     }
 
-    /// A proof that could not be taken: says so in the answer, and once a minute in the log.
-    fn refused(&self, peer: Option<Peer>, why: &str) -> Problem {
-        let peer = shown(peer.map(Peer::ip));
-        let said = format!("{peer} {why}");
-        if self.inner.refusals.is_news(&said, Instant::now()) {
-            tracing::warn!(%peer, why, "the proof of identity was refused");
+    /// The response to a malformed or unaccepted proof. Logs the reason at most once per minute.
+    fn refused(&self, peer: Option<Peer>, reason: &str) -> Problem {
+        let peer = display(peer.map(Peer::ip));
+        let refusal = format!("{peer} {reason}");
+        if self.inner.refusals.is_log_due(&refusal, Instant::now()) {
+            tracing::warn!(%peer, reason, "the proof of identity was refused");
         }
-        Problem::refused_proof(why)
+        Problem::refused_proof(reason)
     }
 
-    /// Signs in with the API token or a one-time code; returns who that is and the session
-    /// cookie to set.
+    /// Signs in with the API token or a one-time code. Returns the identity and the session cookie to
+    /// set.
     ///
     /// # Errors
     /// As [`Auth::admit`]; 503 if the system has no random numbers.
@@ -231,7 +228,7 @@ impl Auth {
             Some(identity) => identity,
             None => self.token_holder(secret, Via::Session, request.peer)?,
         };
-        let id = random().map_err(|_| Problem::unavailable("the system has no random numbers"))?;
+        let id = random().map_err(|_| Problem::unavailable("The system has no random numbers."))?;
         let value = self
             .inner
             .sessions
@@ -239,10 +236,10 @@ impl Auth {
         Ok((identity, self.set_cookie(request, &value, LIFETIME_S)?))
     }
 
-    /// Ends the session of the request's cookie; returns the cookie that clears it.
+    /// Revokes the session of the request's cookie. Returns the header that clears the cookie.
     ///
     /// # Errors
-    /// 503, never in practice: the cookie is plain ASCII.
+    /// Never in practice: the cookie is plain ASCII.
     pub fn sign_out(&self, request: Request<'_>) -> Result<HeaderValue, Problem> {
         if let Ok(Some(cookie)) = session_cookie(request.headers) {
             self.inner.sessions.revoke(cookie, unix_now());
@@ -256,7 +253,7 @@ impl Auth {
         value: &str,
         max_age: u64,
     ) -> Result<HeaderValue, Problem> {
-        let https = self.inner.proxies.says_https(request.peer, request.headers);
+        let https = self.inner.proxies.is_https(request.peer, request.headers);
         let secure = if https || self.inner.secure_cookie {
             "; Secure"
         } else {
@@ -265,11 +262,11 @@ impl Auth {
         let cookie = format!(
             "{COOKIE}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={max_age}{secure}"
         );
-        HeaderValue::try_from(cookie).map_err(|_| Problem::unavailable("the cookie is no header"))
+        HeaderValue::try_from(cookie)
+            .map_err(|_| Problem::unavailable("The cookie is not a valid header."))
     }
 
-    /// Makes a code with which `identity` can sign in once within 15 minutes: 256 random bits,
-    /// hexadecimal.
+    /// Creates a code (256 random bits, hexadecimal) for one sign-in as `identity` within 15 minutes.
     ///
     /// # Errors
     /// If the system has no random numbers.
@@ -296,7 +293,7 @@ impl Auth {
     }
 }
 
-fn shown(peer: Option<IpAddr>) -> String {
+fn display(peer: Option<IpAddr>) -> String {
     peer.map_or_else(|| "unknown".to_owned(), |ip| ip.to_string())
 }
 
@@ -319,7 +316,7 @@ fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
     }
 }
 
-/// The one session cookie. Two are refused: a neighbouring name may have planted one.
+/// The session cookie. Two of them are refused: a sibling domain may have planted one.
 fn session_cookie(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
     let values = headers
         .get_all(header::COOKIE)
@@ -330,7 +327,7 @@ fn session_cookie(headers: &HeaderMap) -> Result<Option<&str>, &'static str> {
         .filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
     let first = ours.next();
     if ours.next().is_some() {
-        Err("There are two session cookies; sign out, and in again.")
+        Err("There are two session cookies; sign out and sign in again.")
     } else {
         Ok(first)
     }

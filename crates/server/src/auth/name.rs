@@ -1,10 +1,10 @@
-//! The operator's name as an edge writes it into a header: UTF-8 as it is, or as the extended value
-//! of RFC 8187 (`UTF-8'en'J%C3%BCrgen`), which is ASCII on the wire.
+//! Decodes the operator's name in a proxy's header: plain UTF-8, or the extended value of RFC 8187
+//! (`UTF-8'en'J%C3%BCrgen`), which is ASCII.
 
-/// The name in `value`, unchecked.
+/// The decoded name. The caller checks whether it is acceptable.
 ///
 /// # Errors
-/// What is wrong with it, as the end of a sentence.
+/// The fault, as the end of a sentence.
 pub(super) fn decode(value: &[u8]) -> Result<String, &'static str> {
     let text = std::str::from_utf8(value).map_err(|_| "it is not UTF-8")?;
     match extended(text) {
@@ -13,12 +13,13 @@ pub(super) fn decode(value: &[u8]) -> Result<String, &'static str> {
     }
 }
 
-/// What follows charset and language, if the value is an extended one.
+/// The encoded part of an extended value, after charset and language; `None` for a plain value.
 fn extended(text: &str) -> Option<&str> {
     let mut parts = text.splitn(3, '\'');
     let (charset, language, encoded) = (parts.next()?, parts.next()?, parts.next()?);
-    let of_tag = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    (charset.eq_ignore_ascii_case("utf-8") && language.bytes().all(of_tag)).then_some(encoded)
+    let mut language = language.bytes();
+    let is_language = language.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    (charset.eq_ignore_ascii_case("utf-8") && is_language).then_some(encoded)
 }
 
 fn percent_decoded(encoded: &str) -> Result<String, &'static str> {
@@ -35,10 +36,10 @@ fn percent_decoded(encoded: &str) -> Result<String, &'static str> {
             _ if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) => {
                 bytes.push(byte);
             }
-            _ => return Err("it holds characters that RFC 8187 wants percent-encoded"),
+            _ => return Err("it has characters that RFC 8187 requires to be percent-encoded"),
         }
     }
-    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 once it is decoded")
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 once decoded")
 }
 
 #[cfg(test)]
@@ -46,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_taken_as_utf_8_or_as_rfc_8187_writes_it() {
+    fn decodes_plain_utf_8_and_rfc_8187_values() {
         for (value, name) in [
             ("ann", "ann"),
             ("Jürgen Groß", "Jürgen Groß"),
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused_with_the_reason() {
+    fn refuses_other_values_with_the_reason() {
         for (value, why) in [
             (&b"J\xfcrgen"[..], "not UTF-8"),
             (b"ann\xc3", "not UTF-8"),

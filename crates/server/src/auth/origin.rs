@@ -1,8 +1,8 @@
-//! Is this request meant for us, and did our own page send it?
+//! Checks that a request is meant for this server and was sent by our own page.
 //!
-//! The `Host` check stops DNS rebinding: a page of another name that resolves to our address
-//! carries that name. The origin check stops another site's page from pressing a button in the
-//! operator's name: browsers say where a request comes from, in `Sec-Fetch-Site` and `Origin`.
+//! The `Host` check stops DNS rebinding: a request of a page whose name resolves to our address still
+//! has that page's name in `Host`. The origin check stops cross-site request forgery: browsers send
+//! the origin of a request in `Sec-Fetch-Site` and `Origin`.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 
 use super::identity::Via;
 
-/// Where the request claims to go: the `Host` header.
+/// The host and port in a `Host` header or an origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Authority {
     host: String,
@@ -32,8 +32,8 @@ impl Authority {
             }
             None => host.to_ascii_lowercase(),
         };
-        let odd = |byte: u8| !(byte.is_ascii_alphanumeric() || b"-._:".contains(&byte));
-        (!host.is_empty() && !host.bytes().any(odd)).then_some(Authority { host, port })
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:".contains(&byte);
+        (!host.is_empty() && host.bytes().all(is_allowed)).then_some(Authority { host, port })
     }
 
     fn with_default_port(&self, port: u16) -> (&str, u16) {
@@ -41,17 +41,17 @@ impl Authority {
     }
 }
 
-/// The request's authority, if it is one of ours: an address, `localhost`, or a listed name.
+/// The request's authority, if it is an address, `localhost` or an allowed name.
 ///
 /// # Errors
-/// A sentence for the client.
+/// The reason for the client, as a sentence.
 pub(super) fn check_host(
     headers: &HeaderMap,
     uri: &Uri,
     allowed: &[String],
 ) -> Result<Authority, String> {
-    let host = one(headers, &header::HOST)?.ok_or("the request has no Host header")?;
-    let authority = Authority::parse(host).ok_or_else(|| format!("{host:?} is no host"))?;
+    let host = single(headers, &header::HOST)?.ok_or("the request has no Host header")?;
+    let authority = Authority::parse(host).ok_or_else(|| format!("{host:?} is not a host"))?;
     let also = uri.authority().map(|also| Authority::parse(also.as_str()));
     if also.is_some_and(|also| also.as_ref() != Some(&authority)) {
         return Err("the request line and the Host header name different hosts".to_owned());
@@ -63,20 +63,20 @@ pub(super) fn check_host(
         Ok(authority)
     } else {
         Err(format!(
-            "this server does not answer to the name {:?}; add it to allowed_hosts if it should",
+            "{:?} is not a name of this server; if it should be, add it to allowed_hosts",
             authority.host
         ))
     }
 }
 
-/// Whether a request that changes something comes from our own page, or from no page at all.
+/// Checks that a request that changes something comes from our own page or from a program.
 ///
-/// `via` is how the identity was proved; `None` for signing in, which a foreign page must not
-/// do either. A bearer token is no proof that browsers send by themselves, so a client with one
-/// may leave both headers out; wrong ones are refused from anyone.
+/// `via` is the proof of identity, or `None` for a sign-in, which another site's page must not do
+/// either. Browsers never add a bearer token by themselves, so a client with one may omit both
+/// headers. Wrong headers are refused from every client.
 ///
 /// # Errors
-/// A sentence for the client.
+/// The reason for the client, as a sentence.
 pub(super) fn check_origin(
     method: &Method,
     headers: &HeaderMap,
@@ -87,35 +87,32 @@ pub(super) fn check_origin(
     if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
     }
-    let site = one(headers, &HeaderName::from_static("sec-fetch-site"))?;
-    let origin = one(headers, &header::ORIGIN)?;
+    let site = single(headers, &HeaderName::from_static("sec-fetch-site"))?;
+    let origin = single(headers, &header::ORIGIN)?;
     if site.is_some_and(|site| site != "same-origin") {
         return Err("the request comes from another site".to_owned());
     }
-    // The browser compared the whole origin itself; an edge on a port of its own may have taken the
-    // port out of Host.
-    let vouched = site.is_some() && host.port.is_none();
+    // The browser has compared the whole origin for Sec-Fetch-Site. A proxy on a port of its own may
+    // have removed the port from Host.
+    let any_port = site.is_some() && host.port.is_none();
     if let Some(origin) = origin
-        && !is_same_origin(origin, host, https, vouched)
+        && !is_same_origin(origin, host, https, any_port)
     {
         return Err(format!(
             "the request comes from {origin:?}, which is not this server"
         ));
     }
-    let ambient = via.is_none_or(Via::is_ambient);
-    if ambient && site.is_none() && origin.is_none() {
-        return Err(
-            "the request says neither Origin nor Sec-Fetch-Site, so it can't be told \
-                    from another site's; a program should send the token"
-                .to_owned(),
-        );
+    if via.is_none_or(Via::is_ambient) && site.is_none() && origin.is_none() {
+        let reason = "the request has neither Origin nor Sec-Fetch-Site, so it may come from \
+                      another site; a program must send the token";
+        return Err(reason.to_owned());
     }
     Ok(())
 }
 
-/// Behind an edge that ends TLS we can't see the scheme, so `http` and `https` both match, each
-/// with its own default port, unless a trusted proxy says that it was `https`. With `any_port` the
-/// name alone is compared.
+/// Behind a proxy that terminates TLS the scheme is unknown, so `http` and `https` both match, each
+/// with its default port. If a trusted proxy reports `https`, only `https` matches. With `any_port`,
+/// ports are not compared.
 fn is_same_origin(origin: &str, host: &Authority, https: bool, any_port: bool) -> bool {
     let (rest, port, secure) = match (
         origin.strip_prefix("https://"),
@@ -132,13 +129,14 @@ fn is_same_origin(origin: &str, host: &Authority, https: bool, any_port: bool) -
     (secure || !https) && origin.host == host.host && (any_port || same_port)
 }
 
-fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, String> {
+/// The value of a header that may appear at most once.
+fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h str>, String> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else {
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(format!("the header {name} is there twice"));
+        return Err(format!("the request has two {name} headers"));
     }
     value
         .to_str()
@@ -157,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_and_localhost_are_ours_and_names_only_when_listed() {
+    fn addresses_and_localhost_are_accepted_and_names_only_if_listed() {
         for host in [
             "127.0.0.1",
             "10.0.0.1:8080",
@@ -179,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn malformed_hosts_are_refused() {
         for host in [
             "",
             ":80",
@@ -198,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_is_ours_by_host_and_port_and_by_scheme_where_it_is_known() {
+    fn origin_matches_by_host_port_and_known_scheme() {
         let plain = Authority::parse("box:8080").unwrap();
         let bare = Authority::parse("box").unwrap();
         let same = |origin, host, https| is_same_origin(origin, host, https, false);
@@ -214,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_without_its_port_is_ours_only_where_the_browser_says_same_origin() {
+    fn host_without_port_matches_only_if_the_browser_reports_same_origin() {
         let ours = |host: &str, headers: &[(HeaderName, &str)]| {
             let headers = headers.iter();
             let headers = headers.map(|(name, value)| (name.clone(), value.parse().unwrap()));

@@ -1,9 +1,8 @@
-//! The identity that an edge names in a header: believed only from the peers that the operator
-//! listed, and those are told by the socket, never by a header.
+//! The identity in a trusted proxy's header. A proxy is recognised by the address of its connection,
+//! never by a header.
 //!
-//! Some peers are never believed, whatever the list says: whoever has one of this server's own
-//! addresses, and the guests. The agent lives here, and has a shell there, so it could name itself
-//! any operator and approve its own commands.
+//! Two kinds of peers are never trusted, even if listed: this server's own addresses and the guests.
+//! The agent can connect from both, so it could claim to be an operator and approve its own commands.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -15,50 +14,52 @@ use breakglass_config::local_addresses::is_own as is_local;
 
 use super::name;
 
-/// The peer of a connection, as the socket says; the listener puts it into each request.
+/// The peer address of a connection. The listener adds it to each request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     address: SocketAddr,
-    own: bool,
+    local: bool,
 }
 
 impl Peer {
-    /// The other end of a connection that was accepted at `local`. Looks now whether its address is
-    /// one of this machine's own: addresses come and go, and the agent can't change them.
+    /// The other end of a connection that was accepted at `listener`. Checks for each connection
+    /// whether the address belongs to this machine, because addresses change.
     #[must_use]
-    pub fn accepted(address: SocketAddr, local: Option<SocketAddr>) -> Peer {
-        let own = is_local(address, local);
-        Peer { address, own }
+    pub fn accepted(address: SocketAddr, listener: Option<SocketAddr>) -> Peer {
+        let local = is_local(address, listener);
+        Peer { address, local }
     }
 
-    /// The address; an IPv4 one that arrived at an IPv6 socket is IPv4.
+    /// The address. An IPv4-mapped IPv6 address is returned as IPv4.
     #[must_use]
     pub fn ip(self) -> IpAddr {
         self.address.ip().to_canonical()
     }
 
-    /// Whether its address is one of this machine's own, or of this pod's, which the agent may have too.
+    /// Whether the address belongs to this machine or pod. The agent may have such an address too.
     #[must_use]
-    pub const fn is_own(self) -> bool {
-        self.own
+    pub const fn is_local(self) -> bool {
+        self.local
     }
 
-    /// What wrong tokens are counted by. All own addresses are one: who has one has as many as it likes.
-    pub(super) fn counted_as(self) -> IpAddr {
-        match self.own {
-            true => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            false => self.ip(),
+    /// The address under which wrong tokens are counted. All local addresses count as one, because a
+    /// local process can use many of them.
+    pub(super) fn backoff_key(self) -> IpAddr {
+        if self.local {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            self.ip()
         }
     }
 
     #[cfg(test)]
-    pub(crate) const fn elsewhere(address: SocketAddr) -> Peer {
-        let own = false;
-        Peer { address, own }
+    pub(crate) const fn remote(address: SocketAddr) -> Peer {
+        let local = false;
+        Peer { address, local }
     }
 }
 
-/// Whom to believe, and about which header.
+/// The trusted proxies, and the header in which they send the identity.
 #[derive(Debug, Clone)]
 pub(super) struct Proxies {
     networks: Vec<IpNet>,
@@ -80,10 +81,10 @@ impl Proxies {
         self.networks.iter().any(|network| network.contains(&ip))
     }
 
-    /// The identity in the header: `None` if it is not there, or comes from a peer that is not listed.
+    /// The identity in the header; `None` without the header, or if the peer is not listed.
     ///
     /// # Errors
-    /// Why the header of a listed peer does not count, as a sentence.
+    /// The reason why the header of a listed peer is refused, as a sentence.
     pub(super) fn identify(
         &self,
         peer: Option<Peer>,
@@ -96,37 +97,37 @@ impl Proxies {
         let Some(value) = values.next() else {
             return Ok(None);
         };
-        let refused = |why: &str| format!("The header {} does not count: {why}.", self.header);
-        if let Some(why) = self.distrust(peer) {
-            return Err(refused(&why));
+        let refused = |reason: &str| format!("The header {} was refused: {reason}.", self.header);
+        if let Some(reason) = self.distrust_reason(peer) {
+            return Err(refused(&reason));
         }
         if values.next().is_some() {
-            return Err(refused("it is there twice"));
+            return Err(refused("it was sent twice"));
         }
         let named = name::decode(value.as_bytes());
         let named = named.and_then(|name| Identity::new(&name, Via::Proxy));
         named.map(Some).map_err(refused)
     }
 
-    /// Why a listed peer may not name anybody.
-    fn distrust(&self, peer: Peer) -> Option<String> {
+    /// The reason why a listed peer is not trusted.
+    fn distrust_reason(&self, peer: Peer) -> Option<String> {
         let ip = peer.ip();
-        if peer.own {
+        if peer.local {
             return Some(format!(
-                "it comes from {ip}, which is one of this server's own addresses, and the agent has \
-                 those too; give the proxy an address of its own"
+                "it comes from {ip}, which is one of this server's own addresses, and the agent can \
+                 use those too; give the proxy another address"
             ));
         }
         self.guests.contains(&ip).then(|| {
             format!(
-                "it comes from {ip}, which is a guest's address, and the agent has a shell there"
+                "it comes from {ip}, which is a guest's address, and the agent can run commands there"
             )
         })
     }
 
-    /// Whether a listed peer says that the browser spoke TLS to it. It asks for stricter answers, so
-    /// anyone on this machine may say it too.
-    pub(super) fn says_https(&self, peer: Option<Peer>, headers: &HeaderMap) -> bool {
+    /// Whether a listed peer reports that the browser connected with TLS. That only makes checks
+    /// stricter, so local peers are accepted here.
+    pub(super) fn is_https(&self, peer: Option<Peer>, headers: &HeaderMap) -> bool {
         let proto = headers
             .get("x-forwarded-proto")
             .and_then(|value| value.to_str().ok());
@@ -151,10 +152,10 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_its_address_however_it_was_accepted() {
+    fn ipv4_mapped_peers_match_ipv4_networks() {
         let proxies = proxies(&["10.42.0.0/16"]);
         let believed = |peer: &str| {
-            let peer = Peer::elsewhere(peer.parse().unwrap());
+            let peer = Peer::remote(peer.parse().unwrap());
             matches!(proxies.identify(Some(peer), &named()), Ok(Some(_)))
         };
         assert!(believed("10.42.3.4:5"));
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_address_that_is_the_servers_own_names_nobody_and_the_answer_says_why() {
+    fn listed_local_addresses_are_refused_with_the_reason() {
         let proxies = proxies(&["127.0.0.0/8", "::1/128", "10.0.0.0/8"]);
         let local = "10.42.3.4:8080".parse().unwrap();
         for peer in [
@@ -183,10 +184,10 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_names_nobody_even_where_its_network_is_listed() {
+    fn guests_are_refused_even_if_their_network_is_listed() {
         let proxies = proxies(&["10.42.0.0/16"]);
         for guest in ["10.42.9.9:5", "[::ffff:10.42.9.9]:5"] {
-            let peer = Peer::elsewhere(guest.parse().unwrap());
+            let peer = Peer::remote(guest.parse().unwrap());
             let why = proxies.identify(Some(peer), &named()).unwrap_err();
             assert!(why.contains("a guest's address"), "{why}");
         }

@@ -1,10 +1,9 @@
-//! The session cookie: signed, not stored, so that a restart in the middle of an incident signs
-//! nobody out.
+//! The session cookie. It is signed and not stored, so a restart during an incident signs nobody out.
 //!
-//! `v1.<identity, base64>.<issued, Unix seconds>.<id>.<HMAC-SHA256 over what precedes it>`. The
-//! key comes from the API token, so a new token ends every session. Signing out is remembered
-//! in memory until the session would have ended anyway; should more people sign out than the
-//! table holds, every session up to that moment ends.
+//! Format: `v1.<identity, base64>.<issued, Unix seconds>.<id>.<HMAC-SHA256 of the preceding text>`.
+//! The key is derived from the API token, so a new token ends every session. A revoked session is
+//! remembered in memory until it expires. If the table of revoked sessions is full, every session
+//! that was issued until then ends.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -16,13 +15,13 @@ use subtle::ConstantTimeEq as _;
 use super::identity::{Identity, Via};
 use breakglass_config::token::keyed;
 
-/// The cookie's name.
+/// The name of the session cookie.
 pub const COOKIE: &str = "breakglass_session";
-/// How long a session lasts, in seconds.
+/// Lifetime of a session, in seconds.
 pub const LIFETIME_S: u64 = 12 * 60 * 60;
 const MAX_REVOKED: usize = 1024;
-/// How far another clock's cookie may be ahead, in seconds.
-const SKEW_S: u64 = 60;
+/// Maximum age below zero of an accepted cookie, in seconds: the clock may have been set back.
+const MAX_CLOCK_SKEW_S: u64 = 60;
 
 pub(super) struct Sessions {
     key: [u8; 32],
@@ -31,10 +30,10 @@ pub(super) struct Sessions {
 
 #[derive(Default)]
 struct Revoked {
-    /// Session id → when it ends by itself.
+    /// Expiry of each revoked session by its id, in Unix seconds.
     ids: HashMap<String, u64>,
-    /// Sessions issued up to here are over.
-    floor: Option<u64>,
+    /// Sessions issued up to this time are revoked, in Unix seconds.
+    all_until: Option<u64>,
 }
 
 struct Claims {
@@ -59,18 +58,20 @@ impl Sessions {
         format!("{claims}.{mac}")
     }
 
-    /// Who the cookie stands for at `now`, if it is genuine and not over.
+    /// The identity of the cookie at `now`, if it is genuine, not expired and not revoked.
     pub(super) fn identify(&self, cookie: &str, now: u64) -> Option<Identity> {
         let claims = self.verify(cookie)?;
-        let fresh = claims.issued <= now.saturating_add(SKEW_S)
+        let fresh = claims.issued <= now.saturating_add(MAX_CLOCK_SKEW_S)
             && now < claims.issued.saturating_add(LIFETIME_S);
         let revoked = self.revoked.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = revoked.ids.contains_key(&claims.id)
-            || revoked.floor.is_some_and(|floor| claims.issued <= floor);
-        (fresh && !over).then_some(claims.identity)
+        let is_revoked = revoked.ids.contains_key(&claims.id)
+            || revoked
+                .all_until
+                .is_some_and(|until| claims.issued <= until);
+        (fresh && !is_revoked).then_some(claims.identity)
     }
 
-    /// Ends the cookie's session.
+    /// Revokes the cookie's session.
     pub(super) fn revoke(&self, cookie: &str, now: u64) {
         let Some(claims) = self.verify(cookie) else {
             return;
@@ -79,7 +80,7 @@ impl Sessions {
         revoked.ids.retain(|_, ends| *ends > now);
         if revoked.ids.len() >= MAX_REVOKED {
             revoked.ids.clear();
-            revoked.floor = Some(now);
+            revoked.all_until = Some(now);
         }
         revoked
             .ids
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_lasts_twelve_hours_to_the_second() {
+    fn session_expires_after_twelve_hours() {
         let sessions = Sessions::new([7; 32]);
         let cookie = sessions.issue(&ann(), 1_000, "a");
         assert_eq!(
@@ -128,15 +129,19 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_from_the_future_or_of_another_key_is_nobodys() {
+    fn cookies_from_the_future_or_another_key_are_refused() {
         let sessions = Sessions::new([7; 32]);
         let cookie = sessions.issue(&ann(), 1_000, "a");
-        assert!(sessions.identify(&cookie, 1_000 - SKEW_S - 1).is_none());
+        assert!(
+            sessions
+                .identify(&cookie, 1_000 - MAX_CLOCK_SKEW_S - 1)
+                .is_none()
+        );
         assert!(Sessions::new([8; 32]).identify(&cookie, 1_000).is_none());
     }
 
     #[test]
-    fn no_single_changed_byte_of_a_cookie_is_accepted() {
+    fn changing_any_byte_invalidates_a_cookie() {
         let sessions = Sessions::new([7; 32]);
         let cookie = sessions.issue(&ann(), 1_000, "a");
         for at in 0..cookie.len() {
@@ -148,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn signing_out_ends_that_session_and_no_other() {
+    fn signing_out_revokes_only_that_session() {
         let sessions = Sessions::new([7; 32]);
         let (one, two) = (
             sessions.issue(&ann(), 1_000, "a"),
@@ -160,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_ends_sessions_rather_than_reviving_one() {
+    fn full_table_revokes_all_earlier_sessions() {
         let sessions = Sessions::new([7; 32]);
         let first = sessions.issue(&ann(), 1_000, "first");
         sessions.revoke(&first, 1_000);

@@ -1,4 +1,4 @@
-//! Answers in JSON, compressed for who takes it: the line to a phone is slow when it matters.
+//! Compresses JSON responses for clients that accept gzip: a phone's connection may be slow.
 
 use std::io::Write as _;
 
@@ -12,21 +12,22 @@ use flate2::write::GzEncoder;
 
 use crate::web::accepts;
 
-/// Bytes that a compressed answer may have: fewer are one packet in any case, more take too long here.
-const WORTH: std::ops::RangeInclusive<u64> = 1_000..=512 * 1024;
+/// Sizes of the bodies that are compressed. A smaller body fits into one packet anyway; a larger one
+/// takes too long to compress in place.
+const COMPRESSED_BODY_BYTES: std::ops::RangeInclusive<u64> = 1_000..=512 * 1024;
 
-/// Compresses what is JSON and whole; streams pass as they are.
+/// Compresses JSON bodies of known size. Streams stay uncompressed.
 pub(super) async fn json(request: Request, next: Next) -> Response {
-    let takes = accepts(request.headers(), "gzip");
+    let accepts_gzip = accepts(request.headers(), "gzip");
     let response = next.run(request).await;
     let size = response.body().size_hint().exact();
-    let worth = size.is_some_and(|size| WORTH.contains(&size));
-    if !takes || !worth || !is_json(response.headers()) {
+    let size_fits = size.is_some_and(|size| COMPRESSED_BODY_BYTES.contains(&size));
+    if !accepts_gzip || !size_fits || !is_json(response.headers()) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    let most = usize::try_from(*WORTH.end()).unwrap_or(usize::MAX);
-    let Ok(plain) = to_bytes(body, most).await else {
+    let max_bytes = usize::try_from(*COMPRESSED_BODY_BYTES.end()).unwrap_or(usize::MAX);
+    let Ok(plain) = to_bytes(body, max_bytes).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let Ok(packed) = gzip(&plain) else {
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_packed_is_read_as_it_was() {
+    fn gzip_output_decompresses_to_the_input() {
         let plain = br#"{"a":"b"}"#.repeat(1_000);
         let packed = gzip(&plain).unwrap();
         assert!(packed.len() * 10 < plain.len());

@@ -1,9 +1,9 @@
 //! `GET /api/incidents/{incident}/events`: the log as a stream of server-sent events.
 //!
-//! The journal renders the frames; here they are put on the wire, with a comment every 15 s so
-//! that nothing between us and the reader takes silence for death. The stream ends when the
-//! reader lagged behind what is kept for it, when the incident closed, and on shutdown; the
-//! reader resumes with the id of the last event that it saw.
+//! The log renders the frames. This module sends them, with a comment every 15 s so that no proxy
+//! on the way closes the connection as idle. The stream ends if the reader falls behind its buffer,
+//! if the incident is closed, and on shutdown. The reader resumes with the id of the last event that
+//! it received.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -23,14 +23,15 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::extract::{PathOf, QueryOf};
-use super::problem::Problem;
+use super::lookup;
 use super::state::AppState;
-use super::streams::Place;
+use super::streams::StreamSlot;
 use crate::auth::Identity;
+use crate::problem::Problem;
 
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Where to resume, for clients that can't set a header.
+/// The event to resume after, for clients that can't set a header.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Resume {
@@ -45,69 +46,73 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = last_event_id(&headers)?.or(resume.after).unwrap_or(0);
-    let summary = super::incidents::find(&state, incident).await?;
+    let summary = lookup::incident(&state, incident).await?;
     if summary.closed_at.is_some() && after >= summary.head {
-        // Tells a browser's EventSource that there is no more to come.
+        // 204 makes a browser's EventSource stop reconnecting.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     if after > summary.head {
         let detail = format!(
-            "This incident's log ends at {}, so it can't be resumed after {after}; read it from \
-             the start.",
+            "This incident's log ends at event {}, so it can't be resumed after event {after}. Read \
+             it from the start.",
             summary.head
         );
         return Err(Problem::conflict("ahead", "Ahead of the log", detail));
     }
-    let place = state.streams.take(identity.name());
-    let place = place.ok_or_else(|| Problem::too_many_streams(identity.name()))?;
+    let slot = lookup::stream_slot(&state, &identity)?;
     let attachment = state.log.attach(incident, after)?;
-    let mut tick = tokio::time::interval(KEEP_ALIVE);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    tick.reset();
-    let ended = Box::pin(state.shutdown.clone().cancelled_owned());
-    let live = Live {
+    let mut keep_alive = tokio::time::interval(KEEP_ALIVE_INTERVAL);
+    keep_alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    keep_alive.reset();
+    let shutdown = Box::pin(state.shutdown.clone().cancelled_owned());
+    let stream = EventStream {
         attachment: Box::pin(attachment),
-        tick,
-        ended,
-        _place: place,
+        keep_alive,
+        shutdown,
+        _slot: slot,
     };
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((headers, Body::from_stream(live)).into_response())
+    Ok((headers, Body::from_stream(stream)).into_response())
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     let Some(value) = headers.get("last-event-id") else {
         return Ok(None);
     };
-    let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let number = value.to_str().ok().filter(digits);
-    let number = number.and_then(|text| text.parse().ok());
-    let malformed = || Problem::malformed("Last-Event-ID is not the number of an event.");
-    number.map(Some).ok_or_else(malformed)
+    let text = value.to_str().unwrap_or_default();
+    // `parse` alone would accept a leading `+`.
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(number) if is_number => Ok(Some(number)),
+        _ => Err(Problem::malformed(
+            "Last-Event-ID is not the number of an event.",
+        )),
+    }
 }
 
-struct Live {
+/// The body of the response: the log's frames and keep-alive comments.
+struct EventStream {
     attachment: Pin<Box<Attachment>>,
-    tick: Interval,
-    ended: Pin<Box<WaitForCancellationFutureOwned>>,
-    _place: Place,
+    keep_alive: Interval,
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
+    _slot: StreamSlot,
 }
 
-impl Stream for Live {
+impl Stream for EventStream {
     type Item = Result<Bytes, std::convert::Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.ended.as_mut().poll(context).is_ready() {
+        if self.shutdown.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
         }
         if let Poll::Ready(next) = self.attachment.as_mut().poll_next(context) {
             return Poll::Ready(next.map(Ok));
         }
-        match self.tick.poll_tick(context) {
+        match self.keep_alive.poll_tick(context) {
             Poll::Ready(_) => Poll::Ready(Some(Ok(Bytes::from_static(b": keep-alive\n\n")))),
             Poll::Pending => Poll::Pending,
         }

@@ -1,6 +1,6 @@
-//! `GET /api/incidents/{incident}/export`: the log as a file that proves itself, for an archive or
-//! for another record. Sent as it is read: no more than a block of it is in memory. What can't be
-//! sent whole breaks off with the connection, so that nobody takes half of it for all.
+//! `GET /api/incidents/{incident}/export`: the log as a file that can be verified alone, for an
+//! archive or for the import into another server. It is sent while it is read, one block at a time.
+//! On an error the connection is cut, so that no client takes an incomplete file for a complete one.
 
 use std::io;
 
@@ -12,28 +12,27 @@ use breakglass_model::IncidentId;
 use futures_util::StreamExt as _;
 
 use super::extract::PathOf;
-use super::incidents;
-use super::problem::Problem;
+use super::lookup;
 use super::state::AppState;
 use crate::auth::Identity;
+use crate::problem::Problem;
 
 pub(super) async fn show(
     State(state): State<AppState>,
     identity: Identity,
     PathOf(incident): PathOf<IncidentId>,
 ) -> Result<Response, Problem> {
-    incidents::find(&state, incident).await?;
-    let place = state.streams.take(identity.name());
-    let place = place.ok_or_else(|| Problem::too_many_streams(identity.name()))?;
+    lookup::incident(&state, incident).await?;
+    let slot = lookup::stream_slot(&state, &identity)?;
     let export = state.log.export(incident).await?;
     let shutdown = state.shutdown.clone();
     let blocks = export.map(move |block| {
-        let _held = &place;
+        let _slot = &slot;
         if shutdown.is_cancelled() {
-            return Err(io::Error::other("the server is ending"));
+            return Err(io::Error::other("the server is shutting down"));
         }
         block.map_err(|error| {
-            tracing::warn!(%incident, %error, "an export broke off");
+            tracing::warn!(%incident, %error, "an export was cut off");
             io::Error::other(error)
         })
     });

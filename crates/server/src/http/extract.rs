@@ -1,4 +1,4 @@
-//! Axum's extractors with problem details for errors, and an end to waiting for a body.
+//! Axum's extractors, with problem details as errors and a timeout for bodies.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,15 +11,15 @@ use axum::http::request::Parts;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::problem::Problem;
+use crate::problem::Problem;
 
-const BODY_DEADLINE: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
-/// The body of a request that has nothing to say: none, or `{}`. It is read all the same: a
-/// connection on which a body is left over is closed, under whatever the client sends next.
+/// The body of a request that takes none: empty, or `{}`. It is read anyway, because hyper closes a
+/// connection with an unread body, and the client's next request would fail.
 pub(super) struct NoBody;
 
 /// The parts of the path.
@@ -32,7 +32,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Body<T>, Problem> {
-        let read = in_time(Json::<T>::from_request(request, state)).await?;
+        let read = with_timeout(Json::<T>::from_request(request, state)).await?;
         read.map(|Json(value)| Body(value))
             .map_err(|rejection| json_problem(&rejection))
     }
@@ -42,20 +42,22 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<NoBody, Problem> {
-        let read = in_time(Bytes::from_request(request, state)).await?;
+        let read = with_timeout(Bytes::from_request(request, state)).await?;
         let bytes = read.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => too_large(),
             _ => Problem::malformed(rejection.body_text()),
         })?;
         match bytes.trim_ascii() {
             b"" | b"{}" => Ok(NoBody),
-            _ => Err(Problem::unacceptable("This takes no body, or {}.")),
+            _ => Err(Problem::unacceptable(
+                "This request takes no body, or an empty object: {}.",
+            )),
         }
     }
 }
 
-async fn in_time<T>(reading: impl Future<Output = T>) -> Result<T, Problem> {
-    let read = tokio::time::timeout(BODY_DEADLINE, reading).await;
+async fn with_timeout<T>(reading: impl Future<Output = T>) -> Result<T, Problem> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, reading).await;
     read.map_err(|_| {
         let detail = "The body did not arrive within 10 s.";
         let status = StatusCode::REQUEST_TIMEOUT;
@@ -64,7 +66,7 @@ async fn in_time<T>(reading: impl Future<Output = T>) -> Result<T, Problem> {
 }
 
 fn too_large() -> Problem {
-    let detail = "The body is larger than this server takes (limits.body_bytes).";
+    let detail = "The body is larger than this server accepts (limits.body_bytes).";
     let status = StatusCode::PAYLOAD_TOO_LARGE;
     Problem::new(status, "too-large", "Too large", detail)
 }

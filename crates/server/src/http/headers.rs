@@ -1,22 +1,23 @@
-//! Headers that every answer carries.
+//! Security headers of every response.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+/// The content security policy of the page and its scripts.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
                       img-src 'self' data:; connect-src 'self'; manifest-src 'self'; \
                       font-src 'none'; base-uri 'none'; form-action 'self'; \
                       frame-ancestors 'none'; worker-src 'self'";
 
-/// For what is neither page nor script: nothing at all, and shorter over a bad line.
+/// The policy of all other responses. It allows nothing, and is short for slow connections.
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// What no page of ours asks for.
+/// Browser features that the page never uses.
 const PERMISSIONS: &str = "camera=(), geolocation=(), microphone=(), payment=(), usb=()";
 
-const FIXED: [(HeaderName, &str); 6] = [
+const FIXED_HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::X_FRAME_OPTIONS, "DENY"),
@@ -34,17 +35,17 @@ const FIXED: [(HeaderName, &str); 6] = [
     ),
 ];
 
-/// Sets them, and `no-store` unless the handler said how long its answer keeps.
+/// Sets the security headers, and `no-store` unless the handler set another caching policy.
 pub(super) async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    for (name, value) in FIXED {
+    for (name, value) in FIXED_HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
     let policy = if is_executed(headers) {
         let permissions = HeaderName::from_static("permissions-policy");
         headers.insert(permissions, HeaderValue::from_static(PERMISSIONS));
-        POLICY
+        PAGE_POLICY
     } else {
         DATA_POLICY
     };
@@ -56,8 +57,8 @@ pub(super) async fn harden(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether it is a page, or a script, which may be a worker's and then has a policy of its own. What
-/// says nothing of its kind may be a 304, whose headers replace those of the page that is kept.
+/// Whether the response is a page or a script. A worker's script needs a policy of its own. A
+/// response without a content type may be a 304, whose headers replace those of the cached page.
 fn is_executed(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     kind.is_none_or(|kind| kind.starts_with(b"text/html") || kind.starts_with(b"text/javascript"))

@@ -1,4 +1,8 @@
-//! Liveness and readiness.
+//! Liveness and readiness: `/health`, `/ready` and `/api/readiness`.
+//!
+//! This module combines the live checks (store, key, vital signs, notifications, agent) with the
+//! results of the last run of all other checks. The checks themselves are in the crate
+//! `breakglass-readiness`.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,49 +20,51 @@ use crate::auth::Identity;
 use breakglass_readiness::Check;
 
 /// The name of the agent's check.
-const AGENT: &str = "agent";
-/// What tells which link is broken.
-const REMEDY: &str = "the checks of guest and host tell which link is broken; so does breakglass doctor --config FILE";
+const AGENT_CHECK: &str = "agent";
+/// The remedy of a failed vital sign.
+const VITAL_REMEDY: &str =
+    "see which check of the guest or the host fails, or run: breakglass doctor --config FILE";
 
-/// Whether each link of the chain holds.
+/// The readiness state: the result of every check.
 #[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct Readiness {
-    /// Whether all of them do: none is red.
+    /// Whether no check is red.
     ready: bool,
-    /// Each by name: `store`, `agent`, `ssh_key`, for every target `NAME.ssh`, `NAME.vm`, and for
-    /// every receiver `notify.NAME`, as they are now; all others as `breakglass doctor` names them, as they were at the last examination.
+    /// The checks by name. Live: `store`, `agent`, `ssh_key`, for every target `NAME.ssh` and
+    /// `NAME.vm`, for every receiver `notify.NAME`. All others have the names and results of the last
+    /// run of `breakglass doctor`.
     checks: BTreeMap<String, Link>,
 }
 
-/// One link of the chain.
+/// The result of one check.
 #[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct Link {
-    /// Whether it holds: it is not red.
+    /// Whether the check is not red.
     ok: bool,
-    /// How it stands.
+    /// Green, amber or red.
     state: breakglass_readiness::State,
-    /// What was seen.
+    /// The evidence.
     message: String,
-    /// What to do; none where it is green.
+    /// What to do; absent if the check is green.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     remedy: Option<String>,
-    /// Whether it could not be tried, since another check comes first, which the message names.
+    /// Whether the check was skipped because another one, named in the message, must pass first.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[ts(optional, as = "Option<bool>")]
     untried: bool,
-    /// When it was looked at, RFC 3339 in UTC.
+    /// The time of the check, RFC 3339 in UTC.
     at: String,
 }
 
-/// `GET /health`: the process answers. Needs no identity and says nothing else.
+/// `GET /health`: shows that the process answers. Needs no identity and reveals nothing else.
 pub(super) async fn health() -> &'static str {
     "ok\n"
 }
 
-/// `GET /ready`: 200 if every link holds, else 503, with each link either way.
+/// `GET /ready`: 200 if no check is red, else 503. Both have the result of every check.
 pub(super) async fn ready(
     State(state): State<AppState>,
     _: Identity,
@@ -72,14 +78,15 @@ pub(super) async fn ready(
     (status, Json(readiness))
 }
 
-/// `GET /api/readiness`: the same for people; that something is broken is no failure of the answer.
+/// `GET /api/readiness`: the same for the page, always with status 200.
 pub(super) async fn show(State(state): State<AppState>, _: Identity) -> Json<Readiness> {
     Json(readiness(&state, false).await)
 }
 
-/// `POST /api/readiness/check`: the same after another examination; in a drill there is none.
+/// `POST /api/readiness/check`: runs all checks and then returns the state. A drill has no checks to
+/// run.
 pub(super) async fn check(State(state): State<AppState>, _: Identity) -> Json<Readiness> {
-    if !state.about.drill {
+    if !state.info.drill {
         let wait = state.shutdown.run_until_cancelled(state.findings.try_now());
         wait.await;
     }
@@ -96,12 +103,12 @@ async fn readiness(state: &AppState, ask_agent: bool) -> Readiness {
     Readiness { ready, checks }
 }
 
-/// Every check by name: what is live, and what the last examination found. To ask the agent's CLI
-/// anew costs a process, which is not for everybody who looks.
+/// Every check by name: the live ones, and the results of the last run. With `ask_agent` the agent's
+/// CLI is started to test it; without, a known result is used, because each test costs a process.
 pub(super) async fn checks(state: &AppState, ask_agent: bool) -> BTreeMap<String, Check> {
     let mut checks = BTreeMap::new();
     let mut examined = state.findings.last();
-    let known = examined.iter().position(|check| check.name == AGENT);
+    let known = examined.iter().position(|check| check.name == AGENT_CHECK);
     let known = known.map(|index| examined.swap_remove(index));
     let agent = match known {
         Some(known) if !ask_agent => known,
@@ -113,7 +120,7 @@ pub(super) async fn checks(state: &AppState, ask_agent: bool) -> BTreeMap<String
             Entry::Vacant(free) => {
                 free.insert(check);
             }
-            // Where both looked at the same, the worse counts.
+            // If a check was both live and in the last run, the worse result counts.
             Entry::Occupied(mut taken) if taken.get().state < check.state => {
                 taken.insert(check);
             }
@@ -136,10 +143,10 @@ impl From<Check> for Link {
     }
 }
 
-/// What is known without dialling anybody.
+/// The checks that need no connection.
 fn live(state: &AppState) -> Vec<Check> {
     let mut checks = vec![store(state)];
-    let fingerprint = &state.about.key_fingerprint;
+    let fingerprint = &state.info.key_fingerprint;
     checks.push(Check::green("ssh_key", format!("Loaded: {fingerprint}.")));
     for target in state.control.targets() {
         let vitals = state.control.vitals(&target.name);
@@ -153,7 +160,7 @@ fn live(state: &AppState) -> Vec<Check> {
 
 fn store(state: &AppState) -> Check {
     match state.log.degraded() {
-        None => Check::green("store", "What is acknowledged is on disk."),
+        None => Check::green("store", "Every acknowledged event is on disk."),
         Some(why) => {
             let dir = state.findings.config().data_dir.display();
             let remedy = format!("free space in {dir} and see that it can be written: df {dir}");
@@ -164,13 +171,13 @@ fn store(state: &AppState) -> Check {
 
 fn vital(name: String, vital: Option<Vital>) -> Check {
     let Some(vital) = vital else {
-        return Check::red(name, "Not looked at yet.", REMEDY);
+        return Check::red(name, "Not probed yet.", VITAL_REMEDY);
     };
     let evidence = format!("{} (since {}).", vital.text, vital.since);
     let check = match vital.state {
         VitalState::Good => Check::green(name, evidence),
-        VitalState::Slow => Check::amber(name, evidence, REMEDY),
-        _ => Check::red(name, evidence, REMEDY),
+        VitalState::Slow => Check::amber(name, evidence, VITAL_REMEDY),
+        _ => Check::red(name, evidence, VITAL_REMEDY),
     };
     Check {
         at: vital.seen.to_string(),

@@ -1,4 +1,7 @@
-//! Incidents: opening, listing, asking the agent, stopping it, closing.
+//! Incidents: open, list, show and close them, prompt their agent and stop it.
+//!
+//! The log keeps the incidents and the agent's crate runs the turns; this module translates requests
+//! and errors.
 
 use std::time::Duration;
 
@@ -15,103 +18,96 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use super::extract::{Body, NoBody, PathOf};
-use super::problem::Problem;
+use super::lookup;
 use super::state::AppState;
-use super::targets;
 use crate::auth::Identity;
+use crate::problem::Problem;
 use breakglass_cell::NoAgent;
 use breakglass_model::sentence;
 
-/// Longest wait for what a new incident's agent may do.
-const PREPARE_LIMIT: Duration = Duration::from_secs(2);
-/// Longest prompt, in bytes.
-pub const MAX_PROMPT: usize = 16 * 1024;
+/// Longest wait until a new incident's autonomy is recorded.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum length of a prompt, in bytes.
+pub const PROMPT_MAX_BYTES: usize = 16 * 1024;
 
-/// What opening an incident takes.
+/// A request to open an incident.
 #[derive(Deserialize, TS, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub(super) struct OpenIncident {
-    /// The machine to be saved.
+    /// The name of the target.
     target: String,
 }
 
-/// An incident that was opened.
+/// The incident that was opened.
 #[derive(Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct IncidentOpened {
-    /// Its id.
+    /// The incident's id.
     incident: IncidentId,
 }
 
-/// What asking the agent takes.
+/// A prompt for the agent.
 #[derive(Deserialize, TS, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export, optional_fields)]
 pub(super) struct Prompt {
-    /// The operator's words, 1 byte to 16 KiB.
+    /// The operator's text, 1 byte to 16 KiB.
     #[schemars(length(max = 16_384), regex(pattern = r"\S"))]
     text: String,
-    /// The model, one of those that `/api/me` lists for the agent.
+    /// The model: one of the agent's models in `/api/me`.
     model: Option<String>,
-    /// The agent, one of those that `/api/me` lists; without it the one that had the incident's last turn, or
-    /// else the first.
+    /// The agent: one of the agents in `/api/me`. Default: the agent of the incident's last turn, else
+    /// the first agent.
     agent: Option<String>,
 }
 
-/// A prompt that was taken.
+/// The result of an accepted prompt.
 #[derive(Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct PromptTaken {
-    /// The turn that it began.
+    /// The number of the turn that it started.
     turn: TurnNumber,
 }
 
-/// What became of a wish to stop.
+/// The result of a request to stop the agent.
 #[derive(Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct Stopped {
-    /// Whether a turn was running; it has ended now.
+    /// Whether a turn was running. It has ended now.
     stopped: bool,
 }
 
 pub(super) async fn open(
     State(state): State<AppState>,
     identity: Identity,
-    Body(wish): Body<OpenIncident>,
+    Body(request): Body<OpenIncident>,
 ) -> Result<Response, Problem> {
-    targets::find(&state, &wish.target)?;
-    let drill = state.about.drill;
-    let opened = state
-        .log
-        .open_incident(&wish.target, identity.actor(), drill)
-        .await;
-    let incident = opened?;
-    prepare(&state, incident, &wish.target).await;
+    let target = lookup::target(&state, &request.target)?.name;
+    let drill = state.info.drill;
+    let actor = identity.actor();
+    let incident = state.log.open_incident(&target, actor, drill).await?;
+    prepare(&state, incident, &target).await;
     if let Ok(agents) = &state.agents {
         agents.warm(incident);
     }
-    let place = [(header::LOCATION, format!("/api/incidents/{incident}"))];
-    Ok((
-        StatusCode::CREATED,
-        place,
-        Json(IncidentOpened { incident }),
-    )
-        .into_response())
+    let location = [(header::LOCATION, format!("/api/incidents/{incident}"))];
+    let opened = Json(IncidentOpened { incident });
+    Ok((StatusCode::CREATED, location, opened).into_response())
 }
 
-/// So that the page shows from the first moment what the agent may do. Where it can't be had in time, the
-/// agent does nothing before it is.
+/// Records the incident's autonomy, so that the page shows it from the start. On a failure or a
+/// timeout the bastion tries again before the agent's first command.
 async fn prepare(state: &AppState, incident: IncidentId, target: &str) {
     let Some(bastion) = &state.bastion else {
         return;
     };
-    match tokio::time::timeout(PREPARE_LIMIT, bastion.prepare(incident, target)).await {
+    match tokio::time::timeout(PREPARE_TIMEOUT, bastion.prepare(incident, target)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(%incident, %error, "what its agent may do is not known yet");
+            tracing::warn!(%incident, %error, "the autonomy of a new incident is not recorded yet");
         }
-        Err(_) => tracing::warn!(%incident, "what its agent may do is not known yet"),
+        Err(_) => tracing::warn!(%incident, "the autonomy of a new incident is not recorded yet"),
     }
 }
 
@@ -127,54 +123,7 @@ pub(super) async fn show(
     _: Identity,
     PathOf(incident): PathOf<IncidentId>,
 ) -> Result<Json<IncidentSummary>, Problem> {
-    find(&state, incident).await.map(Json)
-}
-
-/// The incident, or 404.
-pub(super) async fn find(
-    state: &AppState,
-    incident: IncidentId,
-) -> Result<IncidentSummary, Problem> {
-    if let Some(found) = state.log.incident(incident).await? {
-        return Ok(found);
-    }
-    Err(match state.log.tombstone(incident).await? {
-        Some(gone) => Problem::not_found(format!("Incident {incident} was {gone}.")),
-        None => unknown(incident),
-    })
-}
-
-/// In whose log an operation is recorded: the incident that was asked for, unless it is closed
-/// or the record is degraded, since power is never refused for want of a place in the record.
-pub(super) async fn place(
-    state: &AppState,
-    wanted: Option<IncidentId>,
-) -> Result<Option<IncidentId>, Problem> {
-    let Some(incident) = wanted else {
-        return Ok(None);
-    };
-    match state.log.incident(incident).await {
-        // Control places the operation in another incident if this one is closed.
-        Ok(Some(_)) => Ok(Some(incident)),
-        Ok(None) if state.log.degraded().is_none() => Err(unknown(incident)),
-        Ok(None) | Err(_) => Ok(None),
-    }
-}
-
-fn unknown(incident: IncidentId) -> Problem {
-    Problem::not_found(format!("There is no incident {incident}."))
-}
-
-pub(super) async fn find_open(
-    state: &AppState,
-    incident: IncidentId,
-) -> Result<IncidentSummary, Problem> {
-    let summary = find(state, incident).await?;
-    if summary.closed_at.is_some() {
-        let detail = "This incident is closed; open a new one.";
-        return Err(Problem::conflict("closed", "Closed", detail));
-    }
-    Ok(summary)
+    lookup::incident(&state, incident).await.map(Json)
 }
 
 pub(super) async fn prompt(
@@ -186,40 +135,41 @@ pub(super) async fn prompt(
     if prompt.text.trim().is_empty() {
         return Err(Problem::unacceptable("The prompt is empty."));
     }
-    if prompt.text.len() > MAX_PROMPT {
+    if prompt.text.len() > PROMPT_MAX_BYTES {
         return Err(Problem::unacceptable("The prompt is longer than 16 KiB."));
     }
-    let asked = asked(&state, prompt.agent, prompt.model)?;
-    find_open(&state, incident).await?;
-    let unavailable = |why: &NoAgent| Problem::unavailable(why.to_string());
+    let choice = choose_agent(&state, prompt.agent, prompt.model)?;
+    lookup::open_incident(&state, incident).await?;
+    let unavailable = |reason: &NoAgent| Problem::unavailable(reason.to_string());
     let agents = state.agents.as_ref().map_err(unavailable)?;
-    let taken = agents
-        .prompt(incident, identity.actor(), prompt.text, asked)
+    let started = agents
+        .prompt(incident, identity.actor(), prompt.text, choice)
         .await;
-    let turn = taken.map_err(prompt_problem)?;
+    let turn = started.map_err(prompt_problem)?;
     Ok((StatusCode::ACCEPTED, Json(PromptTaken { turn })).into_response())
 }
 
-/// Which agent is asked: one that there is, and by a model of its own. A model alone is the first agent's.
-fn asked(
+/// Checks that the agent exists and offers the model. A model without an agent belongs to the first
+/// agent.
+fn choose_agent(
     state: &AppState,
     agent: Option<String>,
     model: Option<String>,
 ) -> Result<PromptTarget, Problem> {
-    let agents = &state.about.agents;
+    let agents = &state.info.agents;
     let Some(name) = agent.or_else(|| model.as_ref().and(agents.first()).map(|it| it.name.clone()))
     else {
         return Ok(PromptTarget::default());
     };
     let Some(choice) = agents.iter().find(|choice| choice.name == name) else {
-        let problem = Problem::unacceptable(format!("There is no agent {name:?} here."));
+        let problem = Problem::unacceptable(format!("This server has no agent {name:?}."));
         return Err(problem.allowed(agents.iter().map(|choice| choice.name.clone())));
     };
     if let Some(model) = model
         .as_ref()
         .filter(|model| !choice.models.contains(model))
     {
-        let problem = Problem::unacceptable(format!("The model {model:?} is not offered here."));
+        let problem = Problem::unacceptable(format!("The agent {name:?} has no model {model:?}."));
         return Err(problem.allowed(choice.models.iter().cloned()));
     }
     let agent = Some(name);
@@ -230,15 +180,15 @@ fn prompt_problem(error: PromptError) -> Problem {
     let detail = error.to_string();
     match error {
         PromptError::TurnRunning(turn) => {
-            Problem::conflict("turn-running", "The agent is at work", detail).turn(turn)
+            Problem::conflict("turn-running", "The agent is already working", detail).turn(turn)
         }
         PromptError::BadModel | PromptError::NoSuchAgent(_) => Problem::unacceptable(detail),
         PromptError::UnknownTarget(_) => {
-            Problem::conflict("unknown-target", "No such target any more", detail)
+            Problem::conflict("unknown-target", "Target no longer configured", detail)
         }
         PromptError::AllBusy(_) => {
             let status = StatusCode::TOO_MANY_REQUESTS;
-            Problem::new(status, "all-agents-busy", "All agents are at work", detail)
+            Problem::new(status, "all-agents-busy", "All agents are busy", detail)
         }
         PromptError::Unrecorded(ended @ (LogError::Closed { .. } | LogError::NotFound { .. })) => {
             Problem::from(ended)
@@ -257,7 +207,7 @@ pub(super) async fn stop(
     PathOf(incident): PathOf<IncidentId>,
     _: NoBody,
 ) -> Result<Json<Stopped>, Problem> {
-    find(&state, incident).await?;
+    lookup::incident(&state, incident).await?;
     let stopped = match &state.agents {
         Ok(agents) => agents.stop(incident, identity.actor()).await,
         Err(_) => false,
@@ -271,7 +221,8 @@ pub(super) async fn close(
     PathOf(incident): PathOf<IncidentId>,
     _: NoBody,
 ) -> Result<StatusCode, Problem> {
-    let (target, actor) = (find_open(&state, incident).await?.target, identity.actor());
+    let target = lookup::open_incident(&state, incident).await?.target;
+    let actor = identity.actor();
     if let Ok(agents) = &state.agents {
         agents.stop(incident, actor.clone()).await;
     }
@@ -292,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_refused_prompt_has_its_status_and_names_what_is_in_the_way() {
+    fn prompt_errors_map_to_status_and_kind() {
         let unwritable = || LogError::Unwritable {
             reason: "disk full".into(),
         };

@@ -1,4 +1,4 @@
-//! `GET /metrics`: here behind the guard, and on a listener of its own without one.
+//! `GET /metrics`: on the main listener for signed-in clients, on `metrics_listen` for everyone.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -7,11 +7,11 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::problem::Problem;
 use super::state::AppState;
-use super::{headers, health, router};
+use super::{fallback, headers, health};
 use crate::auth::{Identity, Peer};
-use crate::metrics::{CONTENT_TYPE, Now};
+use crate::metrics::{CONTENT_TYPE, Snapshot};
+use crate::problem::Problem;
 
 pub(super) async fn show(State(state): State<AppState>, _: Identity) -> Result<Response, Problem> {
     text(&state).await
@@ -19,44 +19,44 @@ pub(super) async fn show(State(state): State<AppState>, _: Identity) -> Result<R
 
 async fn text(state: &AppState) -> Result<Response, Problem> {
     let bastion = state.bastion.as_ref();
-    let now = Now {
+    let snapshot = Snapshot {
         checks: health::checks(state, false).await.into_values().collect(),
         degraded: state.log.degraded().is_some(),
         streams: state.streams.open(),
         open_questions: bastion.map_or(0, |bastion| bastion.open_questions()),
-        version: state.about.version.clone(),
-        started: state.about.started,
+        version: state.info.version.clone(),
+        started: state.info.started,
     };
-    let text = state.metrics.text(&now).map_err(|error| {
-        tracing::error!(%error, "the metrics can't be written");
-        Problem::unavailable("The metrics can't be written; see the server's log.")
+    let text = state.metrics.text(&snapshot).map_err(|error| {
+        tracing::error!(%error, "the metrics could not be encoded");
+        Problem::unavailable("The metrics could not be encoded; see the server's log.")
     })?;
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     Ok(([kind], text).into_response())
 }
 
-/// What `metrics_listen` serves: `/metrics` for whoever gets there, and nothing else. Where the agent has
-/// this server's addresses, nothing for those.
+/// The router of `metrics_listen`: `/metrics` without an identity, and nothing else. If the agent
+/// shares this server's addresses, connections from those are refused.
 pub fn metrics_router(state: AppState) -> Router {
-    let open = |State(state): State<AppState>| async move { text(&state).await };
+    let show = |State(state): State<AppState>| async move { text(&state).await };
     Router::new()
-        .route("/metrics", get(open))
-        .fallback(router::unknown_path)
-        .method_not_allowed_fallback(router::wrong_method)
-        .layer(from_fn_with_state(state.clone(), not_the_agent))
+        .route("/metrics", get(show))
+        .fallback(fallback::unknown_path)
+        .method_not_allowed_fallback(fallback::wrong_method)
+        .layer(from_fn_with_state(state.clone(), refuse_the_agent))
         .layer(from_fn(headers::harden))
         .with_state(state)
 }
 
-async fn not_the_agent(
+async fn refuse_the_agent(
     State(state): State<AppState>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let peer = request.extensions().get::<Peer>();
-    // A peer that is not known is not let in either.
-    match state.about.agent_beside && peer.is_none_or(|peer| peer.is_own()) {
-        true => Err(Problem::own_address()),
-        false => Ok(next.run(request).await),
+    // An unknown peer is refused too.
+    if state.info.agent_shares_addresses && peer.is_none_or(|peer| peer.is_local()) {
+        return Err(Problem::local_address());
     }
+    Ok(next.run(request).await)
 }

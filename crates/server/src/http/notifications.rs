@@ -8,11 +8,11 @@ use super::state::AppState;
 use crate::auth::Identity;
 use breakglass_notify::ReceiverStatus;
 
-/// What became of the notifications.
+/// The delivery status of notifications.
 #[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct Notifications {
-    /// Each receiver of the configuration, in its order.
+    /// The receivers, in the order of the configuration.
     receivers: Vec<ReceiverStatus>,
 }
 

@@ -4,9 +4,9 @@ use breakglass_control::OperationView;
 use breakglass_model::OperationId;
 
 use super::extract::PathOf;
-use super::problem::Problem;
 use super::state::AppState;
 use crate::auth::Identity;
+use crate::problem::Problem;
 
 /// `GET /api/operations/{operation}`.
 pub(super) async fn show(
@@ -16,8 +16,8 @@ pub(super) async fn show(
 ) -> Result<Json<OperationView>, Problem> {
     let missing = || {
         Problem::not_found(format!(
-            "There is no operation {operation} in this server's memory; its incident's log has \
-             what became of it."
+            "This server has no operation {operation} in memory. The log of its incident has the \
+             result."
         ))
     };
     state

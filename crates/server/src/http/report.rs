@@ -1,4 +1,4 @@
-//! `GET /api/incidents/{incident}/report.md`: the log as a report for people.
+//! `GET /api/incidents/{incident}/report.md`: the log as a Markdown report.
 
 use axum::extract::State;
 use axum::http::header;
@@ -6,10 +6,10 @@ use axum::response::{IntoResponse, Response};
 use breakglass_model::IncidentId;
 
 use super::extract::PathOf;
-use super::incidents;
-use super::problem::Problem;
+use super::lookup;
 use super::state::AppState;
 use crate::auth::Identity;
+use crate::problem::Problem;
 use crate::report::Report;
 
 pub(super) async fn show(
@@ -17,9 +17,9 @@ pub(super) async fn show(
     _: Identity,
     PathOf(incident): PathOf<IncidentId>,
 ) -> Result<Response, Problem> {
-    let summary = incidents::find(&state, incident).await?;
+    let summary = lookup::incident(&state, incident).await?;
     let measured = state.control.vitals_summary(&summary.target);
-    let report = Report::begin(summary, state.log.degraded(), state.reading.rules());
+    let report = Report::new(summary, state.log.degraded(), state.report_rules.get());
     let mut report = report.with_measured(measured);
     let mut events = state.log.read(incident, 0);
     while let Some(event) = events.next().await? {
@@ -33,5 +33,5 @@ pub(super) async fn show(
         ),
         (header::CONTENT_DISPOSITION, name),
     ];
-    Ok((headers, report.end()).into_response())
+    Ok((headers, report.finish()).into_response())
 }

@@ -1,23 +1,26 @@
-//! Which path is whose. Everything below `/api` but signing in stands behind the guard, found
-//! or not, and so do `/ready` and `/metrics`; each handler takes an [`Identity`](crate::auth::Identity) as
-//! well, so a route moved out of the guard's reach answers 401 rather than anyone.
+//! The routes and their middleware.
+//!
+//! The guard protects every path below `/api` except `/api/login`, existing or not, and `/ready` and
+//! `/metrics`. Each handler also takes an [`Identity`](crate::auth::Identity), so a route that is
+//! added outside of the guard by mistake returns 401.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::StatusCode;
+
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 
-use super::problem::Problem;
+use super::fallback::{unknown_path, wrong_method};
 use super::state::AppState;
 use super::{
-    compress, events, export, headers, health, incidents, leave, metrics, notifications, openapi,
-    operations, pictures, report, session, targets,
+    compress, events, export, headers, health, incidents, metrics, notifications, openapi,
+    operations, permission, report, screenshots, session, targets,
 };
+use crate::problem::Problem;
 use crate::web;
 
-/// Every route that needs an identity, with its methods; what a test walks through.
+/// Every route that needs an identity, with its method. Tests request each of them without one.
 pub const PROTECTED: [(&str, &str); 29] = [
     ("GET", "/ready"),
     ("GET", "/metrics"),
@@ -55,22 +58,22 @@ pub fn router(state: AppState) -> Router {
     let guarded = protected()
         .layer(from_fn_with_state(state.clone(), guard))
         .layer(from_fn(compress::json));
-    let ready = Router::new()
+    let guarded_at_root = Router::new()
         .route("/ready", get(health::ready))
         .route("/metrics", get(metrics::show))
         .layer(from_fn_with_state(state.clone(), guard));
-    let named = Router::new()
+    let with_host_check = Router::new()
         .route("/api/login", post(session::login))
         .nest("/api", guarded)
-        .merge(ready)
+        .merge(guarded_at_root)
         .merge(web::router())
-        .layer(from_fn_with_state(state.clone(), only_our_names));
+        .layer(from_fn_with_state(state.clone(), check_host));
     Router::new()
         .route("/health", get(health::health))
-        .merge(named)
+        .merge(with_host_check)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(state.about.limits.body_bytes))
+        .layer(DefaultBodyLimit::max(state.info.limits.body_bytes))
         .layer(from_fn(headers::harden))
         .with_state(state)
 }
@@ -84,11 +87,14 @@ fn protected() -> Router<AppState> {
         .route("/readiness/check", post(health::check))
         .route("/targets", get(targets::list))
         .route("/targets/{target}", get(targets::show))
-        .route("/targets/{target}/screenshot", get(pictures::now))
+        .route("/targets/{target}/screenshot", get(screenshots::now))
         .route("/targets/{target}/verbs/{verb}", post(targets::run_verb))
         .route("/targets/{target}/checks/{check}", post(targets::run_check))
         .route("/operations/{operation}", get(operations::show))
-        .route("/operations/{operation}/screenshot", get(pictures::before))
+        .route(
+            "/operations/{operation}/screenshot",
+            get(screenshots::before),
+        )
         .route("/incidents", get(incidents::list).post(incidents::open))
         .route("/incidents/{incident}", get(incidents::show))
         .route("/incidents/{incident}/events", get(events::stream))
@@ -96,10 +102,10 @@ fn protected() -> Router<AppState> {
         .route("/incidents/{incident}/stop", post(incidents::stop))
         .route(
             "/incidents/{incident}/approvals/{approval}",
-            post(leave::decide),
+            post(permission::decide),
         )
-        .route("/incidents/{incident}/autonomy", post(leave::autonomy))
-        .route("/incidents/{incident}/cut-off", post(leave::cut_off))
+        .route("/incidents/{incident}/autonomy", post(permission::autonomy))
+        .route("/incidents/{incident}/cut-off", post(permission::cut_off))
         .route("/incidents/{incident}/close", post(incidents::close))
         .route("/incidents/{incident}/report.md", get(report::show))
         .route("/incidents/{incident}/export", get(export::show))
@@ -108,6 +114,7 @@ fn protected() -> Router<AppState> {
         .method_not_allowed_fallback(wrong_method)
 }
 
+/// Adds the request's identity, or refuses the request.
 async fn guard(
     State(state): State<AppState>,
     request: Request,
@@ -119,7 +126,8 @@ async fn guard(
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
-async fn only_our_names(
+/// Refuses requests for another host, which stops DNS rebinding.
+async fn check_host(
     State(state): State<AppState>,
     request: Request,
     next: Next,
@@ -127,19 +135,4 @@ async fn only_our_names(
     let (parts, body) = request.into_parts();
     state.auth.check_host((&parts).into())?;
     Ok(next.run(Request::from_parts(parts, body)).await)
-}
-
-pub(super) async fn unknown_path(request: Request) -> Response {
-    let path = request.uri().path();
-    Problem::not_found(format!("There is nothing at {path}; the page is at /.")).into_response()
-}
-
-pub(super) async fn wrong_method(request: Request) -> Response {
-    let detail = format!(
-        "{} does not take {}.",
-        request.uri().path(),
-        request.method()
-    );
-    let status = StatusCode::METHOD_NOT_ALLOWED;
-    Problem::new(status, "method-not-allowed", "Wrong method", detail).into_response()
 }

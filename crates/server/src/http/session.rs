@@ -1,4 +1,4 @@
-//! Signing in and out, and who one is.
+//! Sign-in, sign-out, and `/api/me`: the signed-in identity and the server's version.
 
 use std::time::Duration;
 
@@ -13,80 +13,68 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use super::extract::{Body, NoBody};
-use super::problem::Problem;
-use super::state::AppState;
+use super::state::{AgentChoice, AppState};
 use crate::auth::Identity;
+use crate::problem::Problem;
 use breakglass_config::Preset;
 
-const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
+const AGENT_HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What signing in takes.
+/// A request to sign in.
 #[derive(Deserialize, TS, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub(super) struct Login {
-    /// The API token, or a one-time code.
+    /// The API token or a one-time code.
     token: String,
 }
 
-/// Who one is, and what one is talking to.
+/// The signed-in identity, and the server's version and settings.
 #[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct Me {
-    /// The name.
+    /// The name of the identity.
     identity: String,
     /// Whether the targets are simulated.
     drill: bool,
-    /// Of the server.
+    /// The server's version.
     version: String,
-    /// What the agent may do without asking.
+    /// The configured autonomy of the agent.
     autonomy: String,
-    /// The most that it may do without asking, where it has no sandbox; else that is for people to say.
+    /// The highest possible autonomy, if it is limited (for example because there is no sandbox).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional)]
     ceiling: Option<AutonomyCeiling>,
-    /// The agent.
+    /// The first agent.
     agent: AgentInfo,
-    /// All agents that a prompt may name, that one first.
+    /// All agents that a prompt may name, the first one first.
     agents: Vec<AgentChoice>,
-    /// Prompts that are one tap.
+    /// Prompts that the page sends with one tap.
     presets: Vec<Preset>,
 }
 
-/// The most that the agent may do without asking.
+/// The highest possible autonomy of the agent.
 #[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct AutonomyCeiling {
-    /// In one word.
+    /// The level of autonomy.
     autonomy: Autonomy,
-    /// Why it is no more, and what to do, as sentences.
+    /// The reason and what to do, as sentences.
     why: String,
 }
 
-/// The agent, as the page shows it.
+/// The state of the agent, as the page shows it.
 #[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct AgentInfo {
-    /// Whether a prompt would be taken.
-    pub(super) available: bool,
-    /// A sentence: what is wrong and what to do, or that all is well.
-    pub(super) message: String,
-    /// The model unless a prompt names another.
+    /// Whether a prompt would be accepted.
+    available: bool,
+    /// A sentence: what is wrong and what to do, or that the agent works.
+    message: String,
+    /// The default model.
     model: String,
-    /// What a prompt may name.
+    /// The models that a prompt may name.
     models: Vec<String>,
-}
-
-/// An agent that a prompt may name.
-#[derive(Debug, Clone, Serialize, TS, JsonSchema)]
-#[ts(export)]
-pub struct AgentChoice {
-    /// Its name.
-    pub name: String,
-    /// Its model unless a prompt names another.
-    pub model: String,
-    /// What a prompt may name.
-    pub models: Vec<String>,
 }
 
 /// `POST /api/login`: 204 with the session cookie.
@@ -100,7 +88,7 @@ pub(super) async fn login(
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
 
-/// `POST /api/logout`: 204, and the cookie is gone here and there.
+/// `POST /api/logout`: revokes the session and clears the cookie.
 pub(super) async fn logout(
     State(state): State<AppState>,
     identity: Identity,
@@ -116,13 +104,13 @@ pub(super) async fn logout(
 pub(super) async fn me(State(state): State<AppState>, identity: Identity) -> Json<Me> {
     Json(Me {
         identity: identity.name().to_owned(),
-        drill: state.about.drill,
-        version: state.about.version.clone(),
-        autonomy: state.about.autonomy.to_string(),
+        drill: state.info.drill,
+        version: state.info.version.clone(),
+        autonomy: state.info.autonomy.to_string(),
         ceiling: ceiling(&state),
         agent: agent_info(&state).await,
-        agents: state.about.agents.clone(),
-        presets: state.about.presets.clone(),
+        agents: state.info.agents.clone(),
+        presets: state.info.presets.clone(),
     })
 }
 
@@ -134,23 +122,22 @@ fn ceiling(state: &AppState) -> Option<AutonomyCeiling> {
     })
 }
 
-/// How the agent is; never waits longer than 3 s for it.
-pub(super) async fn agent_info(state: &AppState) -> AgentInfo {
+/// The state of the agent. Waits for the CLI at most 3 s.
+async fn agent_info(state: &AppState) -> AgentInfo {
     let (available, message) = match &state.agents {
-        Err(why) => (false, why.to_string()),
-        Ok(agents) => match tokio::time::timeout(HEALTH_DEADLINE, agents.health()).await {
+        Err(reason) => (false, reason.to_string()),
+        Ok(agents) => match tokio::time::timeout(AGENT_HEALTH_TIMEOUT, agents.health()).await {
             Ok(health) => (health.available, health.message),
             Err(_) => (
                 false,
-                "The agent's command does not say how it is; try again.".to_owned(),
+                "The agent's command did not answer within 3 s; try again.".to_owned(),
             ),
         },
     };
-    let (model, models) = (state.about.model.clone(), state.about.models.clone());
     AgentInfo {
         available,
         message,
-        model,
-        models,
+        model: state.info.model.clone(),
+        models: state.info.models.clone(),
     }
 }

@@ -1,3 +1,7 @@
+//! The state that handlers share: the services, and fixed facts about this server.
+//!
+//! It is put together once by `app`; the services do their work elsewhere.
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -8,93 +12,108 @@ use breakglass_control::Control;
 use breakglass_log::Log;
 use breakglass_model::Autonomy;
 use prometheus_client::registry::Registry;
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use ts_rs::TS;
 
-use super::session::AgentChoice;
 use super::streams::Streams;
 use crate::auth::Auth;
-use crate::metrics::{Ends, Metrics, Turned};
-use crate::report::Reading;
+use crate::metrics::{CompletionCounters, ListenerCounters, Metrics};
+use crate::report::ReportRules;
 use breakglass_config::{Config, FIRST_AGENT, LimitsConfig, Preset};
 use breakglass_notify::Notifier;
 use breakglass_readiness::Findings;
 
-/// What every handler works with. Cheap to clone.
+/// The state shared by all handlers. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState {
     /// The incident log.
     pub log: Log,
-    /// Power and everything else that touches guest or host.
+    /// Power, diagnoses and vital signs.
     pub control: Control,
-    /// The agent, or why there is none.
+    /// The agents, or the reason why there are none.
     pub agents: Result<Agents, NoAgent>,
-    /// What stands between the agent and its machines; none where there is no agent.
+    /// The SSH server for the agent's commands; `None` without an agent.
     pub bastion: Option<Bastion>,
-    /// Who is asking.
+    /// Identifies the sender of a request.
     pub auth: Auth,
-    /// What the page is told about this server.
-    pub about: Arc<About>,
-    /// What the last examination of everything found.
+    /// Fixed facts about this server.
+    pub info: Arc<ServerInfo>,
+    /// The readiness state.
     pub(crate) findings: Findings,
-    /// Who is told outside of what happens here.
+    /// Delivers notifications.
     pub(crate) notifier: Notifier,
-    /// Which commands of the agent only read, for reports.
-    pub(crate) reading: Arc<Reading>,
+    /// The rules for read-only commands, for reports.
+    pub(crate) report_rules: Arc<ReportRules>,
     /// Counts open event streams per identity.
     pub streams: Streams,
-    /// What is measured.
+    /// The metrics.
     pub(crate) metrics: Metrics,
-    /// What the listener turned away or cut off.
-    pub turned: Turned,
-    /// Ends the event streams, which would otherwise never end.
+    /// Counts refused and stalled connections.
+    pub listener_counters: ListenerCounters,
+    /// Cancelled on shutdown; ends the event streams.
     pub shutdown: CancellationToken,
 }
 
-/// What does not change while the server runs.
+/// An agent that a prompt may name.
+#[derive(Debug, Clone, Serialize, TS, JsonSchema)]
+#[ts(export)]
+pub struct AgentChoice {
+    /// The name of the agent.
+    pub name: String,
+    /// The agent's default model.
+    pub model: String,
+    /// The models that a prompt may name.
+    pub models: Vec<String>,
+}
+
+/// Facts about this server that do not change while it runs.
 #[derive(Debug, Clone)]
-pub struct About {
+pub struct ServerInfo {
     /// Whether the targets are simulated.
     pub drill: bool,
-    /// Of breakglass.
+    /// The version of breakglass.
     pub version: String,
-    /// The agent's model unless a prompt names another.
+    /// The first agent's default model.
     pub model: String,
-    /// What a prompt may name.
+    /// The first agent's models that a prompt may name.
     pub models: Vec<String>,
     /// All agents, the first one first.
     pub agents: Vec<AgentChoice>,
-    /// What the agent may do without asking.
+    /// The configured autonomy of the agent.
     pub autonomy: Autonomy,
-    /// Whether the agent lives behind a runner, which may have this server's addresses, as in one pod.
-    pub agent_beside: bool,
-    /// The prompts that are one tap on the page.
+    /// Whether the agent may share this server's addresses: it runs in another container, perhaps of
+    /// the same pod.
+    pub agent_shares_addresses: bool,
+    /// Prompts that the page sends with one tap.
     pub presets: Vec<Preset>,
     /// The SSH key's fingerprint, for readiness.
     pub key_fingerprint: String,
-    /// Bounds on what a client may hold.
+    /// Limits on clients' resources.
     pub limits: LimitsConfig,
-    /// Since when this server has been running.
+    /// The start time of this server.
     pub started: SystemTime,
 }
 
-/// The parts that do the work.
+/// The services that the handlers use.
 pub struct Services {
     /// The incident log.
     pub log: Log,
-    /// Power.
+    /// Power, diagnoses and vital signs.
     pub control: Control,
-    /// The agent, or why there is none.
+    /// The agents, or the reason why there are none.
     pub agents: Result<Agents, NoAgent>,
-    /// What stands between the agent and its machines; none where there is no agent.
+    /// The SSH server for the agent's commands; `None` without an agent.
     pub bastion: Option<Bastion>,
-    /// Who is asking.
+    /// Identifies the sender of a request.
     pub auth: Auth,
-    /// Counts what the journal says has ended.
-    pub ends: Ends,
+    /// Counts completed verbs, checks, turns and approvals.
+    pub completions: CompletionCounters,
 }
 
 impl AppState {
-    /// Puts the services together with what `config` says about them.
+    /// Combines the services with the settings in `config`.
     #[must_use]
     pub fn new(
         config: &Config,
@@ -103,25 +122,25 @@ impl AppState {
         key_fingerprint: String,
         shutdown: CancellationToken,
     ) -> AppState {
-        let about = About {
+        let info = ServerInfo {
             drill,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             model: config.agent.model.clone(),
             models: config.agent.models.clone(),
             agents: choices(config),
             autonomy: config.agent.autonomy,
-            agent_beside: config.agent.runner.is_some(),
+            agent_shares_addresses: config.agent.runner.is_some(),
             presets: config.agent.presets.clone(),
             key_fingerprint,
             limits: config.limits.clone(),
             started: SystemTime::now(),
         };
-        let turned = Turned::default();
+        let listener_counters = ListenerCounters::default();
         let register = |registry: &mut Registry| {
             services.log.register(registry);
             services.control.register(registry);
         };
-        let metrics = Metrics::new(register, &services.ends, &turned);
+        let metrics = Metrics::new(register, &services.completions, &listener_counters);
         AppState {
             log: services.log,
             control: services.control,
@@ -130,11 +149,11 @@ impl AppState {
             auth: services.auth,
             findings: Findings::new(config),
             notifier: Notifier::new(config),
-            reading: Arc::new(Reading::new(config.agent.rules.clone())),
+            report_rules: Arc::new(ReportRules::new(config.agent.rules.clone())),
             streams: Streams::new(config.limits.streams_per_identity),
             metrics,
-            turned,
-            about: Arc::new(about),
+            listener_counters,
+            info: Arc::new(info),
             shutdown,
         }
     }

@@ -1,21 +1,21 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Counts open event streams per identity, so that one forgotten browser can't hold them all.
+/// Limits the open event streams of each identity, so that one forgotten browser can't use them all.
 #[derive(Clone)]
 pub struct Streams {
     limit: usize,
     open: Arc<Mutex<HashMap<String, usize>>>,
 }
 
-/// One open stream; dropping it gives the place back.
-pub(super) struct Place {
+/// The slot of one open stream. Dropping it frees the slot.
+pub(super) struct StreamSlot {
     name: String,
     open: Arc<Mutex<HashMap<String, usize>>>,
 }
 
 impl Streams {
-    /// At most `limit` for each identity.
+    /// Allows each identity at most `limit` open streams.
     #[must_use]
     pub fn new(limit: usize) -> Streams {
         Streams {
@@ -24,7 +24,7 @@ impl Streams {
         }
     }
 
-    /// How many are open.
+    /// Number of open streams of all identities.
     pub(super) fn open(&self) -> usize {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.values().sum()
@@ -36,21 +36,22 @@ impl Streams {
         open.get(name).is_some_and(|count| *count >= self.limit)
     }
 
-    pub(super) fn take(&self, name: &str) -> Option<Place> {
+    /// A slot for the identity `name`; `None` if it has `limit` streams open.
+    pub(super) fn acquire(&self, name: &str) -> Option<StreamSlot> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let count = open.entry(name.to_owned()).or_insert(0);
         if *count >= self.limit {
             return None;
         }
         *count += 1;
-        Some(Place {
+        Some(StreamSlot {
             name: name.to_owned(),
             open: Arc::clone(&self.open),
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.name) {
@@ -67,13 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_gets_its_places_back_and_takes_none_from_others() {
+    fn slots_are_limited_per_identity_and_freed_on_drop() {
         let streams = Streams::new(1);
-        let place = streams.take("ann").unwrap();
-        assert!(streams.take("ann").is_none());
-        assert!(streams.take("bob").is_some());
-        drop(place);
-        assert!(streams.take("ann").is_some());
+        let slot = streams.acquire("ann").unwrap();
+        assert!(streams.acquire("ann").is_none());
+        assert!(streams.acquire("bob").is_some());
+        drop(slot);
+        assert!(streams.acquire("ann").is_some());
         assert!(streams.open.lock().unwrap().is_empty());
     }
 }

@@ -1,4 +1,5 @@
-//! Targets: how they are, and what can be done to them.
+//! Targets: their state, and requests to run verbs and checks on them. The control crate decides
+//! whether an operation may run.
 
 use std::time::Duration;
 
@@ -7,8 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use breakglass_control::{
-    Accepted, Endpoint, IdempotencyKey, OperationRequest, OperationView, Permit,
-    Refusal, Target,
+    Accepted, Endpoint, IdempotencyKey, OperationRequest, OperationView, Permit, Refusal, Target,
 };
 use breakglass_model::{Diagnosis, IncidentId, Vitals};
 use breakglass_verbs::Verb;
@@ -17,66 +17,68 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use super::extract::{NoBody, PathOf, QueryOf};
-use super::problem::Problem;
+use super::lookup;
 use super::state::AppState;
 use crate::auth::Identity;
+use crate::problem::Problem;
 use breakglass_model::sentence;
 
-/// Longer than any verb takes: the gate has its own deadlines.
-const WAIT: Duration = Duration::from_secs(15 * 60);
+/// Longest wait for a result. It is longer than any verb takes, because the gate has its own timeouts.
+const RESULT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// One machine to be saved.
+/// The state of one target.
 #[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export, optional_fields)]
 pub(super) struct TargetView {
-    /// Its name.
+    /// The name of the target.
     name: String,
-    /// Where the guest is: `address:port`.
+    /// The guest's SSH address: `address:port`.
     guest_address: String,
-    /// Where its host is.
+    /// The host's SSH address: `address:port`.
     host_address: String,
-    /// How it is, once it was looked at.
+    /// The vital signs; absent before the first probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     vitals: Option<Vitals>,
-    /// What can be done.
+    /// The available verbs.
     verbs: Vec<VerbView>,
-    /// What can be looked at without the agent.
+    /// The available checks of the guest, which run without the agent.
     checks: Vec<CheckView>,
-    /// The mutating verb that runs now.
+    /// The mutating verb that is running.
     #[serde(skip_serializing_if = "Option::is_none")]
     running_operation: Option<OperationView>,
 }
 
-/// One thing that can be done to a target.
+/// A verb that can run on a target.
 #[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct VerbView {
-    /// The word.
+    /// The name of the verb.
     verb: &'static str,
     /// Whether it changes the guest.
     mutating: bool,
-    /// What it does and what is lost by it.
+    /// What the verb does, and what may be lost.
     description: &'static str,
 }
 
-/// One read-only diagnosis of the guest.
+/// A read-only check of the guest.
 #[derive(Debug, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct CheckView {
-    /// The word.
+    /// The name of the check.
     check: &'static str,
-    /// What it looks at.
+    /// What the check examines.
     description: &'static str,
 }
 
-/// How to run a verb or a check.
+/// The query of a request to run a verb or a check.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Run {
-    /// Whether to answer only with the result.
+pub(super) struct RunOptions {
+    /// Whether to respond only when the result is known.
     #[serde(default)]
     wait: bool,
-    /// In whose log to record it; else the newest open one of the target, else a new one.
+    /// The incident to record the operation in. Default: the target's newest open incident, else a new
+    /// one.
     incident: Option<IncidentId>,
 }
 
@@ -95,20 +97,7 @@ pub(super) async fn show(
     _: Identity,
     PathOf(name): PathOf<String>,
 ) -> Result<Json<TargetView>, Problem> {
-    Ok(Json(view(&state, &find(&state, &name)?)))
-}
-
-/// The target, or 404 with the names that there are.
-pub(super) fn find(state: &AppState, name: &str) -> Result<Target, Problem> {
-    let found = state
-        .control
-        .targets()
-        .find(|target| target.name == name)
-        .cloned();
-    found.ok_or_else(|| {
-        let names = state.control.targets().map(|target| target.name.clone());
-        Problem::not_found(format!("There is no target {name:?}.")).allowed(names)
-    })
+    Ok(Json(view(&state, &lookup::target(&state, &name)?)))
 }
 
 fn address(endpoint: &Endpoint) -> String {
@@ -142,45 +131,44 @@ fn view(state: &AppState, target: &Target) -> TargetView {
     }
 }
 
-/// `POST /api/targets/{target}/verbs/{verb}`. Both names are looked up before anything is
-/// dialled.
+/// `POST /api/targets/{target}/verbs/{verb}`. Both names are checked before any connection is made.
 pub(super) async fn run_verb(
     State(state): State<AppState>,
     identity: Identity,
     PathOf((target, word)): PathOf<(String, String)>,
-    QueryOf(run): QueryOf<Run>,
+    QueryOf(options): QueryOf<RunOptions>,
     headers: HeaderMap,
     _: NoBody,
 ) -> Result<Response, Problem> {
-    find(&state, &target)?;
+    lookup::target(&state, &target)?;
     let verb = Verb::parse(&word).ok_or_else(|| {
         let detail = format!("There is no verb {word:?}. Verbs: {}.", Verb::allowed());
         Problem::not_found(detail).allowed(Verb::ALL.map(|verb| verb.as_str().to_owned()))
     })?;
     let permit = state.control.permit(&identity.actor(), &target, verb);
-    submit(&state, permit, &run, &headers).await
+    submit(&state, permit, &options, &headers).await
 }
 
-/// Submits a verb or diagnosis.
+/// Submits a verb or a check of the guest.
 async fn submit(
     state: &AppState,
     permit: Result<Permit, Refusal>,
-    run: &Run,
+    options: &RunOptions,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let request = OperationRequest {
         permit: permit.map_err(|refusal| refusal_problem(state, &refusal))?,
-        incident: super::incidents::place(state, run.incident).await?,
+        incident: lookup::incident_to_record_in(state, options.incident).await?,
         key: idempotency_key(headers)?,
     };
     let submitted = state.control.submit(request).await;
     let accepted = submitted.map_err(|refusal| refusal_problem(state, &refusal))?;
-    answer(state, accepted, run.wait).await
+    answer(state, accepted, options.wait).await
 }
 
-/// 202 with the operation, or 200 with its result where that is waited for.
+/// 202 with the operation, or 200 with its result if the client waits for it.
 async fn answer(state: &AppState, accepted: Accepted, wait: bool) -> Result<Response, Problem> {
-    if wait && let Some(result) = state.control.wait(accepted.operation, WAIT).await {
+    if wait && let Some(result) = state.control.wait(accepted.operation, RESULT_TIMEOUT).await {
         return Ok(Json(result).into_response());
     }
     Ok((StatusCode::ACCEPTED, Json(accepted)).into_response())
@@ -192,7 +180,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Proble
         return Ok(None);
     };
     if values.next().is_some() {
-        return Err(Problem::malformed("Idempotency-Key is there twice."));
+        return Err(Problem::malformed("Send only one Idempotency-Key header."));
     }
     let key = IdempotencyKey::new(value.to_str().unwrap_or_default());
     key.map(Some)
@@ -227,21 +215,21 @@ fn refusal_problem(state: &AppState, refusal: &Refusal) -> Problem {
     }
 }
 
-/// `POST /api/targets/{target}/checks/{check}`: read-only, and without the agent.
+/// `POST /api/targets/{target}/checks/{check}`: a read-only check of the guest, without the agent.
 pub(super) async fn run_check(
     State(state): State<AppState>,
     identity: Identity,
     PathOf((target, word)): PathOf<(String, String)>,
-    QueryOf(run): QueryOf<Run>,
+    QueryOf(options): QueryOf<RunOptions>,
     headers: HeaderMap,
     _: NoBody,
 ) -> Result<Response, Problem> {
-    find(&state, &target)?;
+    lookup::target(&state, &target)?;
     let check = Diagnosis::parse(&word).ok_or_else(|| {
         let words: Vec<String> = Diagnosis::ALL.iter().map(ToString::to_string).collect();
         let detail = format!("There is no check {word:?}. Checks: {}.", words.join(", "));
         Problem::not_found(detail).allowed(words)
     })?;
     let permit = state.control.permit(&identity.actor(), &target, check);
-    submit(&state, permit, &run, &headers).await
+    submit(&state, permit, &options, &headers).await
 }

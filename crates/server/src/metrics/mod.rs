@@ -1,17 +1,17 @@
-//! What this server measures of itself, as Prometheus text.
+//! The server's metrics as Prometheus text.
 //!
 //! ```text
-//! journal (appends, readers) ─┐
-//! control (dials) ────────────┤
-//! ends: what the log says ────┼─ Metrics ─┐
-//! listener (connections) ─────┘           ├─ GET /metrics
-//! now: asked at each scrape ──────────────┘
+//! log (appends, readers) ──────────────┐
+//! control (connections over SSH) ──────┤
+//! completions (verbs, turns, …) ───────┼─ Metrics ─┐
+//! listener (refused connections) ──────┘           ├─ GET /metrics
+//! snapshot (gauges, read at each scrape) ──────────┘
 //! ```
-//! Every crate counts its own work and knows nothing of this one. Labels are words out of closed
-//! sets and the names of configured targets, so a scrape is bounded whatever anybody sends.
+//! Every crate counts its own work without knowing this module. Label values come from closed sets
+//! and the names of configured targets, so the size of a scrape is bounded.
 
-mod ends;
-mod now;
+mod completions;
+mod snapshot;
 
 use std::sync::Arc;
 
@@ -19,22 +19,22 @@ use prometheus_client::encoding::prometheus_text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
-pub use ends::Ends;
-pub(crate) use now::Now;
+pub use completions::CompletionCounters;
+pub(crate) use snapshot::Snapshot;
 
-/// The `Content-Type` of the text.
+/// The `Content-Type` of the metrics.
 pub(crate) const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-/// What the listener turned away or cut off.
+/// The listener's counters of refused and stalled connections.
 #[derive(Debug, Clone, Default)]
-pub struct Turned {
+pub struct ListenerCounters {
     /// Connections refused because too many were open.
     pub refused: Counter,
-    /// Connections cut off because their client did not read, or was gone.
+    /// Connections closed because their client stopped reading or disappeared.
     pub stalled: Counter,
 }
 
-impl Turned {
+impl ListenerCounters {
     fn register(&self, registry: &mut Registry) {
         registry.register(
             "refused_connections",
@@ -43,38 +43,38 @@ impl Turned {
         );
         registry.register(
             "stalled_connections",
-            "Connections cut off because their client did not read, or was gone",
+            "Connections closed because their client stopped reading or disappeared",
             self.stalled.clone(),
         );
     }
 }
 
-/// Everything that counts from the start on. Cheap to clone.
+/// All counters since the start of the server. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics(Arc<Registry>);
 
 impl Metrics {
-    /// Those of the parts that `register` lists, of what ended, and of the listener.
+    /// `register` adds the metrics of other crates.
     pub(crate) fn new(
         register: impl FnOnce(&mut Registry),
-        ends: &Ends,
-        turned: &Turned,
+        completions: &CompletionCounters,
+        listener: &ListenerCounters,
     ) -> Metrics {
         let mut registry = Registry::with_prefix("breakglass");
-        ends.register(&mut registry);
+        completions.register(&mut registry);
         register(&mut registry);
-        turned.register(&mut registry);
+        listener.register(&mut registry);
         Metrics(Arc::new(registry))
     }
 
-    /// The text, with what is so `now`.
+    /// The counters and the gauges of `snapshot` in the Prometheus text format.
     ///
     /// # Errors
-    /// Never in practice: a string takes what is written into it.
-    pub(crate) fn text(&self, now: &Now) -> Result<String, std::fmt::Error> {
+    /// Never in practice: writing to a string does not fail.
+    pub(crate) fn text(&self, snapshot: &Snapshot) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         prometheus_text::encode(&mut text, &self.0)?;
-        prometheus_text::encode(&mut text, &now.registry())?;
+        prometheus_text::encode(&mut text, &snapshot.registry())?;
         Ok(text)
     }
 }

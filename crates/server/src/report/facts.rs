@@ -1,4 +1,6 @@
-//! What an incident's events say, collected in lists that never outgrow a report.
+//! Collects the facts of a report from an incident's events, in bounded lists.
+//!
+//! The summary and the tables are written from these facts; the timeline is written from the events.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,19 +13,19 @@ use breakglass_model::{
 };
 use uuid::Uuid;
 
-/// The first entries, and how many more there were.
+/// The first entries of a list, and the number of all.
 #[derive(Debug)]
 pub(super) struct Listed<T> {
     pub(super) shown: Vec<T>,
     pub(super) all: u64,
 }
 
-/// Most entries of one list.
-const MOST: usize = 500;
-/// Most pieces of evidence that are named for one capture.
-const MOST_EVIDENCE: usize = 60;
-/// Most bytes that are kept of one text.
-const MOST_TEXT: usize = 512;
+/// Maximum number of entries in one list.
+const MAX_ENTRIES: usize = 500;
+/// Maximum number of evidence names for one capture of forensics.
+const MAX_EVIDENCE: usize = 60;
+/// Maximum length of one text, in bytes.
+const TEXT_MAX_BYTES: usize = 512;
 
 impl<T> Default for Listed<T> {
     fn default() -> Listed<T> {
@@ -37,14 +39,14 @@ impl<T> Default for Listed<T> {
 impl<T> Listed<T> {
     fn add(&mut self, entry: T) {
         self.all += 1;
-        if self.shown.len() < MOST {
+        if self.shown.len() < MAX_ENTRIES {
             self.shown.push(entry);
         }
     }
 
-    /// The newest entry that is meant.
-    fn find(&mut self, is: impl Fn(&T) -> bool) -> Option<&mut T> {
-        self.shown.iter_mut().rev().find(|entry| is(entry))
+    /// The newest entry that matches.
+    fn find(&mut self, matches: impl Fn(&T) -> bool) -> Option<&mut T> {
+        self.shown.iter_mut().rev().find(|entry| matches(entry))
     }
 }
 
@@ -55,7 +57,7 @@ pub(super) struct Run {
     pub(super) at: Time,
     pub(super) who: String,
     pub(super) verb: Verb,
-    /// How it ended; none while it runs.
+    /// `None` while it runs.
     pub(super) end: Option<RunEnd>,
 }
 
@@ -67,11 +69,11 @@ pub(super) struct RunEnd {
     pub(super) verdict: Option<String>,
     pub(super) message: String,
     pub(super) took_ms: u64,
-    /// Whether the screen of before is kept.
+    /// Whether a screenshot from before the verb is stored.
     pub(super) picture: bool,
 }
 
-/// One command of the agent, as the bastion saw it.
+/// One command of the agent, as the bastion recorded it.
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) command: Uuid,
@@ -80,9 +82,9 @@ pub(super) struct Command {
     pub(super) tool_call: Option<String>,
     pub(super) host: String,
     pub(super) text: String,
-    /// Whether it is not known to only read, on the guest.
+    /// Whether it may have changed the guest: it is not known to be read-only.
     pub(super) changes: bool,
-    /// How it ended, in our words and those of the host; none while it runs.
+    /// `None` while it runs.
     pub(super) end: Option<CommandEnd>,
 }
 
@@ -91,20 +93,21 @@ pub(super) struct CommandEnd {
     pub(super) exit_code: Option<i32>,
     pub(super) signal: Option<String>,
     pub(super) took_ms: u64,
-    /// Why it did not end by itself, or did not even run.
+    /// The reason why it was ended or did not run.
     pub(super) message: Option<String>,
 }
 
-/// A finding, or a check that did not come out well.
+/// A finding about the guest.
 #[derive(Debug)]
 pub(super) struct Finding {
     pub(super) at: Time,
-    /// The rule, or the check's name.
+    /// The rule that made the finding.
     pub(super) signature: String,
     pub(super) summary: String,
     pub(super) recommend: Option<Verb>,
 }
 
+/// The result of one check of the guest.
 #[derive(Debug)]
 pub(super) struct Check {
     pub(super) at: Time,
@@ -113,48 +116,62 @@ pub(super) struct Check {
     pub(super) summary: String,
 }
 
-/// A question of the agent's and its answer.
+/// A question of the agent and its answer.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) approval: String,
     pub(super) at: Time,
     pub(super) place: String,
     pub(super) command: String,
-    /// How, by whom, and what the agent was told.
-    pub(super) answer: Option<(Decision, String, Option<String>)>,
+    pub(super) answer: Option<Answer>,
 }
 
-/// What one run of the gate kept of the machine as it was.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) decision: Decision,
+    pub(super) who: String,
+    /// The operator's note for the agent.
+    pub(super) note: Option<String>,
+}
+
+/// The forensics of one run of the gate.
 #[derive(Debug)]
 pub(super) struct Bundle {
     pub(super) operation: OperationId,
-    /// The directory on the host, where it could be kept there.
-    pub(super) place: Option<String>,
-    /// Each piece of evidence by name, and whether it could be had.
-    pub(super) evidence: Vec<(String, bool)>,
+    /// The directory on the host; `None` if it could not be written there.
+    pub(super) directory: Option<String>,
+    pub(super) evidence: Vec<Evidence>,
 }
 
-/// The agent's part, counted over all of it.
+/// One piece of evidence.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    pub(super) name: String,
+    /// Whether it could be captured.
+    pub(super) captured: bool,
+}
+
+/// Totals of the agent's work.
 #[derive(Debug, Default)]
 pub(super) struct Agent {
     pub(super) turns: u64,
-    /// By [`TurnOutcome`], in its order.
-    pub(super) ended: [u64; 5],
+    /// Completed turns by [`TurnOutcome`], in its order.
+    pub(super) turns_by_outcome: [u64; 5],
     pub(super) cost_usd: f64,
     pub(super) failed_commands: u64,
-    /// Commands that are not known to only read, on the guest.
+    /// Commands that may have changed the guest.
     pub(super) changing_commands: u64,
-    /// The last change of what it may do.
+    /// The autonomy that was set last.
     pub(super) autonomy: Option<Autonomy>,
     pub(super) cut_off: bool,
 }
 
-/// Everything that the summary and the tables say.
+/// The facts for the summary and the tables.
 #[derive(Default)]
 pub(super) struct Facts {
     target: String,
     rules: Option<Arc<Rules>>,
-    /// Who took part, in the order of their first events.
+    /// The participants, in the order of their first events.
     pub(super) actors: Listed<String>,
     known: HashSet<Actor>,
     pub(super) runs: Listed<Run>,
@@ -164,20 +181,27 @@ pub(super) struct Facts {
     pub(super) questions: Listed<Question>,
     pub(super) bundles: Listed<Bundle>,
     pub(super) agent: Agent,
-    /// The end of the last verb, also of one that is beyond the list.
+    /// The end of the last verb, even of one that is not in the list.
     pub(super) last_run: Option<RunEnd>,
-    /// How the machine was when the incident was closed, and when that was noted.
-    pub(super) measured: Option<(Time, String)>,
-    /// When the record was not written, as it said itself afterwards.
-    pub(super) gaps: Listed<(Time, String)>,
-    /// Who closed it.
+    /// The machine's state when the incident was closed.
+    pub(super) last_measured: Option<Note>,
+    /// Notices that the log was degraded or restored.
+    pub(super) gaps: Listed<Note>,
+    /// Who closed the incident.
     pub(super) closed_by: Option<String>,
-    /// The newest event's hash.
+    /// The hash of the newest event.
     pub(super) head_hash: String,
 }
 
+/// The text of a notice and its time.
+#[derive(Debug)]
+pub(super) struct Note {
+    pub(super) at: Time,
+    pub(super) text: String,
+}
+
 impl Facts {
-    pub(super) fn of(target: &str, rules: Option<Arc<Rules>>) -> Facts {
+    pub(super) fn new(target: &str, rules: Option<Arc<Rules>>) -> Facts {
         Facts {
             target: target.to_owned(),
             rules,
@@ -187,8 +211,8 @@ impl Facts {
 
     pub(super) fn add(&mut self, event: &Event) {
         self.head_hash.clone_from(&event.hash);
-        // Whoever is beyond the bound is not remembered, and so is counted again each time.
-        if self.known.len() < MOST && self.known.insert(event.actor.clone()) {
+        // An actor beyond the bound is not remembered and therefore counted again for each event.
+        if self.known.len() < MAX_ENTRIES && self.known.insert(event.actor.clone()) {
             self.actors.add(event.actor.to_string());
         }
         match &event.body {
@@ -248,16 +272,16 @@ impl Facts {
         }
     }
 
-    /// Notes what the gate says of its forensics: the name of each piece, and where they are.
+    /// Collects the gate's lines about forensics: the names of the evidence and the directory.
     fn evidence(&mut self, operation: OperationId, line: &str) {
         let Some(words) = line.strip_prefix("forensics: ") else {
             return;
         };
-        let place = words
+        let directory = words
             .strip_prefix("in ")
             .and_then(|rest| rest.strip_suffix(" on the host"));
         let piece = words.split_once(": ");
-        if place.is_none() && piece.is_none_or(|(_, rest)| !rest.contains(" bytes: ")) {
+        if directory.is_none() && piece.is_none_or(|(_, rest)| !rest.contains(" bytes: ")) {
             return;
         }
         if self
@@ -267,18 +291,20 @@ impl Facts {
         {
             self.bundles.add(Bundle {
                 operation,
-                place: None,
+                directory: None,
                 evidence: Vec::new(),
             });
         }
         let Some(bundle) = self.bundles.find(|bundle| bundle.operation == operation) else {
             return;
         };
-        match (place, piece) {
-            (Some(place), _) => bundle.place = Some(kept(place)),
-            (None, Some((name, rest))) if bundle.evidence.len() < MOST_EVIDENCE => {
-                let is_there = !rest.contains(" bytes: missing: ");
-                bundle.evidence.push((kept(name), is_there));
+        match (directory, piece) {
+            (Some(directory), _) => bundle.directory = Some(kept(directory)),
+            (None, Some((name, rest))) if bundle.evidence.len() < MAX_EVIDENCE => {
+                bundle.evidence.push(Evidence {
+                    name: kept(name),
+                    captured: !rest.contains(" bytes: missing: "),
+                });
             }
             _ => {}
         }
@@ -329,14 +355,15 @@ impl Facts {
         }
     }
 
-    /// Whether a command may have changed the guest. On the host there are verbs alone, which are told
-    /// as such.
+    /// Whether a command may have changed the guest. On the host the agent can only run verbs, which
+    /// have events of their own.
     fn changes(&self, host: &str, mode: CommandMode, text: &str) -> bool {
-        let reads = |rules: &Arc<Rules>| {
-            let judgement = rules.judge(text.as_bytes());
-            mode == CommandMode::Exec && matches!(judgement, Judgement::Reads(_))
-        };
-        host == self.target && !self.rules.as_ref().is_some_and(reads)
+        let is_read_only = mode == CommandMode::Exec
+            && self
+                .rules
+                .as_ref()
+                .is_some_and(|rules| matches!(rules.judge(text.as_bytes()), Judgement::Reads(_)));
+        host == self.target && !is_read_only
     }
 
     fn question(&mut self, event: &Event) {
@@ -358,9 +385,13 @@ impl Facts {
                 decision,
                 note,
             } => {
-                let who = event.actor.to_string();
+                let answer = Answer {
+                    decision: *decision,
+                    who: event.actor.to_string(),
+                    note: note.as_deref().map(kept),
+                };
                 if let Some(asked) = self.questions.find(|asked| asked.approval == *approval) {
-                    asked.answer = Some((*decision, who, note.as_deref().map(kept)));
+                    asked.answer = Some(answer);
                 }
             }
             _ => {}
@@ -401,7 +432,7 @@ impl Facts {
             EventBody::TurnEnded {
                 outcome, cost_usd, ..
             } => {
-                self.agent.ended[place_of(*outcome)] += 1;
+                self.agent.turns_by_outcome[index_of(*outcome)] += 1;
                 self.agent.cost_usd += cost_usd.unwrap_or(0.0);
             }
             EventBody::AutonomyChanged { autonomy } => self.agent.autonomy = Some(*autonomy),
@@ -409,12 +440,12 @@ impl Facts {
             EventBody::Notice { code, message, .. }
                 if code == "record_degraded" || code == "record_restored" =>
             {
-                self.gaps.add((event.at, kept(message)));
+                self.gaps.add(note(event, message));
             }
             EventBody::Notice { code, message, .. }
                 if code == LAST_MEASURED && event.actor == Actor::System =>
             {
-                self.measured = Some((event.at, kept(message)));
+                self.last_measured = Some(note(event, message));
             }
             EventBody::IncidentClosed {} => self.closed_by = Some(event.actor.to_string()),
             _ => {}
@@ -422,7 +453,14 @@ impl Facts {
     }
 }
 
-const fn place_of(outcome: TurnOutcome) -> usize {
+fn note(event: &Event, message: &str) -> Note {
+    Note {
+        at: event.at,
+        text: kept(message),
+    }
+}
+
+const fn index_of(outcome: TurnOutcome) -> usize {
     match outcome {
         TurnOutcome::Done => 0,
         TurnOutcome::Failed => 1,
@@ -432,7 +470,7 @@ const fn place_of(outcome: TurnOutcome) -> usize {
     }
 }
 
-/// What was asked for: a shell has no text, and a subsystem's is its name.
+/// The text of a command. A shell has none, and a subsystem's text is its name.
 fn shown(mode: CommandMode, text: &str) -> String {
     match mode {
         CommandMode::Exec => kept(text),
@@ -441,7 +479,7 @@ fn shown(mode: CommandMode, text: &str) -> String {
     }
 }
 
-/// As much of `text` as a table or a list may show.
+/// The start of `text`, at most as much as a list keeps.
 fn kept(text: &str) -> String {
-    text[..text.floor_char_boundary(MOST_TEXT)].to_owned()
+    text[..text.floor_char_boundary(TEXT_MAX_BYTES)].to_owned()
 }

@@ -1,13 +1,14 @@
-//! Text from outside as Markdown that is nothing but text.
+//! Writes foreign text into Markdown so that it stays plain text: in code spans and fences that it
+//! can't close.
 
 use std::fmt::Write as _;
 
 use breakglass_model::{bounded, visible};
 
-/// Most bytes of a text in a table or a list.
-const SHORT: usize = 240;
+/// Maximum length of a text in a table or a list, in bytes.
+const SHORT_TEXT_MAX_BYTES: usize = 240;
 
-/// A code span that its content can't leave.
+/// `text` in a code span that it can't close.
 pub(super) fn code(text: &str) -> String {
     let text = plain(text);
     let ticks = "`".repeat(longest_run(&text) + 1);
@@ -19,16 +20,16 @@ pub(super) fn code(text: &str) -> String {
     format!("{ticks}{pad}{text}{pad}{ticks}")
 }
 
-/// The same, and never longer than a table bears.
+/// Like [`code`], truncated to the length for tables and lists.
 pub(super) fn short(text: &str) -> String {
-    if text.len() <= SHORT {
+    if text.len() <= SHORT_TEXT_MAX_BYTES {
         return code(text);
     }
-    let end = text.floor_char_boundary(SHORT);
+    let end = text.floor_char_boundary(SHORT_TEXT_MAX_BYTES);
     code(&format!("{}…", &text[..end]))
 }
 
-/// `text` in a fence that it can't leave, at most `limit` bytes of it.
+/// Writes at most `limit` bytes of `text` in a fence that it can't close.
 pub(super) fn fence(out: &mut String, text: &str, limit: usize) {
     let (text, _) = bounded(text, limit);
     let text = visible(&text);
@@ -36,17 +37,17 @@ pub(super) fn fence(out: &mut String, text: &str, limit: usize) {
     let _ = writeln!(out, "\n{fence}text\n{}\n{fence}", text.trim_end());
 }
 
-/// A table's head; its rows follow by [`row`].
+/// Writes the head of a table. [`row`] writes its rows.
 pub(super) fn head<const N: usize>(out: &mut String, names: [&str; N]) {
     let _ = writeln!(out, "\n| {} |\n|{}", names.join(" | "), " --- |".repeat(N));
 }
 
-/// A row; each cell is ours, or comes from [`code`] or [`short`].
+/// Writes a row of a table. Foreign text in cells must come from [`code`] or [`short`].
 pub(super) fn row<const N: usize>(out: &mut String, cells: &[String; N]) {
     let _ = writeln!(out, "| {} |", cells.join(" | "));
 }
 
-/// `ms` for people: seconds to a tenth, longer times in whole seconds.
+/// A readable duration of `ms` milliseconds: `12.3 s`, `1 min 5 s`, `1 h 2 min`.
 pub(super) fn duration(ms: u64) -> String {
     let seconds = ms / 1000;
     match seconds {
@@ -64,8 +65,8 @@ pub(super) fn count(n: u64, thing: &str) -> String {
     }
 }
 
-/// One line, without what would end a table cell. A backslash before the bar would end it in some
-/// readers and not in others.
+/// `text` as one line without `|`, which would end a table cell. Escaping the bar with a backslash is
+/// not safe: readers treat it differently.
 fn plain(text: &str) -> String {
     visible(text).replace('|', "¦").replace(['\n', '\t'], " ")
 }
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_reader_would_not_see_is_shown_by_its_number() {
+    fn invisible_characters_are_shown_by_their_code_point() {
         let text = "r\u{200b}m\u{a0}\u{202e}x";
         let shown = "r<U+200B>m<U+00A0><U+202E>x";
         let mut fenced = String::new();
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_can_leave_its_fence_or_its_code_span() {
+    fn text_cannot_close_its_fence_or_code_span() {
         for text in [
             "```\n# forged",
             "````",
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_for_people() {
+    fn durations_are_readable() {
         for (ms, text) in [
             (0, "0.0 s"),
             (59_940, "59.9 s"),

@@ -1,15 +1,15 @@
-//! An incident as a Markdown report: first what a colleague reads in a minute, then tables, then
-//! everything in its order.
+//! An incident as a Markdown report: a summary, tables, and a timeline.
 //!
-//! Nothing that a machine, a model or a person wrote is Markdown here: long texts stand in
-//! fences longer than any run of backticks within, short ones in code spans. So no output can
-//! forge a heading, a table, a link or a picture in the report.
+//! Text of machines, models and people is never interpreted as Markdown: long texts are in fences
+//! that are longer than any run of backticks in them, short ones in code spans. So no output can forge
+//! a heading, a table, a link or a picture.
 //!
-//! The events pass once. What the summary and the tables say is collected in bounded lists while the
-//! timeline is written, which stops at its own bound; from there on, only the lists go on.
+//! The events are read once: the timeline is written as they come, up to its limit, and the facts for
+//! the summary and the tables are collected in bounded lists.
 
-mod deeds;
+mod actions;
 mod facts;
+mod labels;
 mod markdown;
 mod summary;
 mod tables;
@@ -27,25 +27,26 @@ use breakglass_model::Event;
 use facts::Facts;
 use timeline::Timeline;
 
-/// The rules by which a command only reads, the built-in ones with the operator's own; made when the
-/// first report is asked for.
-pub(crate) struct Reading {
+/// The rules for read-only commands: the built-in ones and the operator's own. They are parsed for the
+/// first report.
+pub(crate) struct ReportRules {
     own: Option<(PathBuf, String)>,
-    rules: OnceLock<Option<Arc<Rules>>>,
+    parsed: OnceLock<Option<Arc<Rules>>>,
 }
 
-impl Reading {
-    pub(crate) fn new(own: Option<(PathBuf, String)>) -> Reading {
-        let rules = OnceLock::new();
-        Reading { own, rules }
+impl ReportRules {
+    pub(crate) fn new(own: Option<(PathBuf, String)>) -> ReportRules {
+        let parsed = OnceLock::new();
+        ReportRules { own, parsed }
     }
 
-    pub(crate) fn rules(&self) -> Option<Arc<Rules>> {
-        let made = || match &self.own {
+    /// The rules; `None` if they can't be parsed.
+    pub(crate) fn get(&self) -> Option<Arc<Rules>> {
+        let parse = || match &self.own {
             Some((path, text)) => breakglass_config::own_rules(path, text),
             None => Rules::built_in(),
         };
-        let rules = self.rules.get_or_init(|| made().ok().map(Arc::new));
+        let rules = self.parsed.get_or_init(|| parse().ok().map(Arc::new));
         rules.clone()
     }
 }
@@ -53,24 +54,24 @@ impl Reading {
 /// A report being written.
 pub(crate) struct Report {
     incident: IncidentSummary,
-    /// Why the record is not sound now.
+    /// The reason why the log is degraded now.
     degraded: Option<String>,
-    /// How an open incident's machine is now, if it was looked at.
+    /// The current vital signs of an open incident's machine.
     now: Option<String>,
     facts: Facts,
     timeline: Timeline,
 }
 
 impl Report {
-    /// Of `incident`; `rules` tell which commands of the agent only read. Without them all count as
-    /// changing.
-    pub(crate) fn begin(
+    /// Starts the report of `incident`. `rules` identify the agent's read-only commands; without rules
+    /// all commands count as changing.
+    pub(crate) fn new(
         incident: IncidentSummary,
         degraded: Option<String>,
         rules: Option<Arc<Rules>>,
     ) -> Report {
         Report {
-            facts: Facts::of(&incident.target, rules),
+            facts: Facts::new(&incident.target, rules),
             incident,
             degraded,
             now: None,
@@ -78,21 +79,21 @@ impl Report {
         }
     }
 
-    /// Says how the machine is now; of a closed incident the log alone says how it ended.
+    /// Adds the machine's current vital signs, unless the incident is closed: then only the log counts.
     pub(crate) fn with_measured(self, measured: Option<String>) -> Report {
         let open = self.incident.closed_at.is_none() && self.incident.imported_at.is_none();
         let now = measured.filter(|_| open);
         Report { now, ..self }
     }
 
-    /// Takes the next event.
+    /// Adds the next event.
     pub(crate) fn add(&mut self, event: &Event) {
         self.facts.add(event);
         self.timeline.add(event);
     }
 
-    /// The whole report: at most 4 MiB of timeline, and what the bounded lists take.
-    pub(crate) fn end(self) -> String {
+    /// The whole report: at most 4 MiB of timeline, plus the bounded summary and tables.
+    pub(crate) fn finish(self) -> String {
         let mut text = String::new();
         summary::write(
             &mut text,
@@ -103,7 +104,7 @@ impl Report {
         );
         tables::write(&mut text, &self.facts);
         text.push_str("\n## Timeline\n");
-        text.push_str(&self.timeline.end());
+        text.push_str(&self.timeline.finish());
         text
     }
 }

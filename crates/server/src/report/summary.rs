@@ -1,17 +1,17 @@
-//! What a colleague reads in a minute.
+//! The summary at the head of a report, to be read in a minute.
 
 use std::fmt::Write as _;
 
 use breakglass_log::IncidentSummary;
 use breakglass_model::{Decision, Level, Time};
 
-use super::deeds;
+use super::actions;
 use super::facts::{Agent, Facts, Listed, Question};
+use super::labels::{outcome, time};
 use super::markdown::{code, count, duration, head, row, short};
-use super::tables::outcome;
 
-/// Most lines of one list here; the tables have more.
-const MOST: usize = 20;
+/// Maximum number of lines of one list in the summary. The tables have more.
+const MAX_LINES: usize = 20;
 
 pub(super) fn write(
     out: &mut String,
@@ -33,8 +33,8 @@ pub(super) fn write(
     let found = facts.findings.shown.iter();
     let found = found.map(|it| format!("- {} {}", time(it.at), short(&it.summary)));
     list(out, "What was found", found, facts.findings.all);
-    let done = deeds::of(facts).into_iter().enumerate();
-    let done = done.map(|(index, deed)| format!("{}. {deed}", index + 1));
+    let done = actions::lines(facts).into_iter().enumerate();
+    let done = done.map(|(index, action)| format!("{}. {action}", index + 1));
     let all = facts.runs.all + facts.agent.changing_commands;
     list(out, "What was done", done, all);
 }
@@ -57,32 +57,32 @@ fn rows(
         ("opened", code(&incident.opened_at.to_string())),
         ("closed", closed),
         ("lasted", duration(until.ms_since(incident.opened_at))),
-        ("took part", actors(&facts.actors)),
+        ("participants", actors(&facts.actors)),
         ("found", found(facts)),
         ("done", done(facts)),
-        ("ended", ended(facts, now)),
+        ("machine state", machine_state(facts, now)),
         ("agent", agent(facts)),
         ("approvals", approvals(&facts.questions)),
-        ("record", record(incident, degraded, facts)),
+        ("log", log_state(incident, degraded, facts)),
     ];
     if let Some(at) = &incident.imported_at {
-        let value = format!("{} from another record", code(&at.to_string()));
+        let value = format!("{} from another log", code(&at.to_string()));
         rows.insert(4, ("imported", value));
     }
     rows
 }
 
 fn found(facts: &Facts) -> String {
-    let ill = facts.checks.shown.iter();
-    let ill = ill.filter(|check| check.level != Level::Info).count();
+    let bad = facts.checks.shown.iter();
+    let bad = bad.filter(|check| check.level != Level::Info).count();
     let checks = count(facts.checks.all, "check");
     let findings = count(facts.findings.all, "finding");
-    format!("{findings}; {checks}, {ill} not well")
+    format!("{findings}; {checks}, {bad} with a problem")
 }
 
 fn list(out: &mut String, title: &str, lines: impl Iterator<Item = String>, all: u64) {
     let _ = writeln!(out, "\n### {title}\n");
-    let lines: Vec<String> = lines.take(MOST).collect();
+    let lines: Vec<String> = lines.take(MAX_LINES).collect();
     if lines.is_empty() {
         out.push_str("Nothing.\n");
     }
@@ -91,12 +91,17 @@ fn list(out: &mut String, title: &str, lines: impl Iterator<Item = String>, all:
     });
     let more = all.saturating_sub(lines.len() as u64);
     if more > 0 {
-        let _ = writeln!(out, "\nAnd {more} more, see below.");
+        let _ = writeln!(out, "\n{more} more: see below.");
     }
 }
 
 fn actors(actors: &Listed<String>) -> String {
-    let shown: Vec<String> = actors.shown.iter().take(MOST).map(|it| short(it)).collect();
+    let shown: Vec<String> = actors
+        .shown
+        .iter()
+        .take(MAX_LINES)
+        .map(|it| short(it))
+        .collect();
     let more = actors.all.saturating_sub(shown.len() as u64);
     let more = (more > 0).then(|| format!(" and {more} more"));
     shown.join(", ") + &more.unwrap_or_default()
@@ -107,20 +112,20 @@ fn done(facts: &Facts) -> String {
     match facts.agent.changing_commands {
         0 => verbs,
         changing => format!(
-            "{verbs}, {} of the agent's",
+            "{verbs}, {} of the agent",
             count(changing, "changing command")
         ),
     }
 }
 
-/// How the machine is now, or was when the incident was closed; where neither was measured, what was
-/// asked of it last.
-fn ended(facts: &Facts, now: Option<&str>) -> String {
+/// The state of the machine now, or when the incident was closed. If neither was measured, the results
+/// of the last verb and the last check.
+fn machine_state(facts: &Facts, now: Option<&str>) -> String {
     if let Some(now) = now {
-        return format!("not yet; measured last: {}", short(now));
+        return format!("now: {}", short(now));
     }
-    if let Some((at, message)) = &facts.measured {
-        return format!("{}: {}", time(*at), short(message));
+    if let Some(measured) = &facts.last_measured {
+        return format!("{}: {}", time(measured.at), short(&measured.text));
     }
     let verb = facts.last_run.as_ref().map(|end| {
         let verdict = end
@@ -135,12 +140,16 @@ fn ended(facts: &Facts, now: Option<&str>) -> String {
         )
     });
     let check = facts.checks.shown.last().map(|check| {
-        let (at, name) = (time(check.at), short(check.check.as_str()));
-        format!("check {name} at {at}: {}", short(&check.summary))
+        format!(
+            "check {} at {}: {}",
+            short(check.check.as_str()),
+            time(check.at),
+            short(&check.summary)
+        )
     });
     let parts: Vec<String> = verb.into_iter().chain(check).collect();
     if parts.is_empty() {
-        return "nothing was asked of the machine".to_owned();
+        return "not measured; no verb or check was run".to_owned();
     }
     parts.join("; ")
 }
@@ -148,21 +157,26 @@ fn ended(facts: &Facts, now: Option<&str>) -> String {
 fn agent(facts: &Facts) -> String {
     let agent: &Agent = &facts.agent;
     if agent.turns == 0 {
-        return "took no turn".to_owned();
+        return "no turns".to_owned();
     }
     let names = ["done", "failed", "stopped", "timed out", "interrupted"];
-    let ended = names.iter().zip(agent.ended).filter(|(_, n)| *n > 0);
-    let mut ended: Vec<String> = ended.map(|(name, n)| format!("{n} {name}")).collect();
-    let running = agent.turns.saturating_sub(agent.ended.iter().sum());
+    let completed = names.iter().zip(agent.turns_by_outcome);
+    let mut turns: Vec<String> = completed
+        .filter(|(_, n)| *n > 0)
+        .map(|(name, n)| format!("{n} {name}"))
+        .collect();
+    let running = agent
+        .turns
+        .saturating_sub(agent.turns_by_outcome.iter().sum());
     if running > 0 {
-        ended.push(format!("{running} running"));
+        turns.push(format!("{running} running"));
     }
     let commands = count(facts.commands.all, "command");
     let failed = agent.failed_commands;
     let mut text = format!(
         "{} ({}), {commands} ({failed} failed), {:.4} USD",
         count(agent.turns, "turn"),
-        ended.join(", "),
+        turns.join(", "),
         agent.cost_usd
     );
     if let Some(autonomy) = agent.autonomy {
@@ -176,15 +190,16 @@ fn agent(facts: &Facts) -> String {
 
 fn approvals(questions: &Listed<Question>) -> String {
     if questions.all == 0 {
-        return "none asked".to_owned();
+        return "none".to_owned();
     }
     let answered = |wanted: Option<Decision>| {
         let answers = questions.shown.iter();
-        let answers = answers.map(|question| question.answer.as_ref().map(|(how, ..)| *how));
+        let answers =
+            answers.map(|question| question.answer.as_ref().map(|answer| answer.decision));
         answers.filter(|answer| *answer == wanted).count()
     };
     format!(
-        "{} asked: {} allowed, {} denied, {} void, {} open",
+        "{}: {} allowed, {} denied, {} void, {} open",
         questions.all,
         answered(Some(Decision::Allow)),
         answered(Some(Decision::Deny)),
@@ -193,28 +208,23 @@ fn approvals(questions: &Listed<Question>) -> String {
     )
 }
 
-/// Whether everything is in the record, as far as the record itself can know.
-fn record(incident: &IncidentSummary, degraded: Option<&str>, facts: &Facts) -> String {
+/// Whether the log is complete, as far as the log itself shows it.
+fn log_state(incident: &IncidentSummary, degraded: Option<&str>, facts: &Facts) -> String {
     let events = count(incident.head, "event");
-    let chain = format!("{events}, the last hash is {}", code(&facts.head_hash));
-    let gaps = facts.gaps.shown.last().map(|(at, message)| {
-        let times = count(facts.gaps.all, "time");
+    let chain = format!("{events}, last hash {}", code(&facts.head_hash));
+    let gaps = facts.gaps.shown.last().map(|gap| {
         format!(
-            "DEGRADED {times}, the last at {}: {}",
-            time(*at),
-            short(message)
+            "DEGRADED: {}, the last at {}: {}",
+            count(facts.gaps.all, "notice"),
+            time(gap.at),
+            short(&gap.text)
         )
     });
     let now = degraded.map(|reason| format!("DEGRADED now: {}", short(reason)));
     let faults: Vec<String> = gaps.into_iter().chain(now).collect();
     if faults.is_empty() {
-        format!("sound: {chain}")
+        format!("complete: {chain}")
     } else {
         format!("{}; {chain}", faults.join("; "))
     }
-}
-
-/// The time of day of an event.
-pub(super) fn time(at: Time) -> String {
-    code(&at.time_of_day())
 }

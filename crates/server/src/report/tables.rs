@@ -1,12 +1,14 @@
-//! Verbs, commands, checks, approvals and forensics, a row each.
+//! The tables of a report: verbs, commands, checks, approvals and forensics.
+//!
+//! Each table shows the entries that the facts kept, and the number of those that it omits.
 
 use std::fmt::Write as _;
 
-use breakglass_model::{Decision, Level, VerbOutcome};
+use breakglass_model::Level;
 
 use super::facts::{Bundle, Command, Facts, Question, Run};
+use super::labels::{decision, outcome, time};
 use super::markdown::{code, duration, head, row, short};
-use super::summary::time;
 
 pub(super) fn write(out: &mut String, facts: &Facts) {
     verbs(out, facts);
@@ -16,7 +18,7 @@ pub(super) fn write(out: &mut String, facts: &Facts) {
     forensics(out, facts);
 }
 
-/// A section's heading; says so where there is nothing in it.
+/// Writes a section's heading, and "None." if it has no entries. Returns whether it has any.
 fn section(out: &mut String, title: &str, all: u64) -> bool {
     let _ = writeln!(out, "\n## {title}");
     if all == 0 {
@@ -25,11 +27,11 @@ fn section(out: &mut String, title: &str, all: u64) -> bool {
     all > 0
 }
 
-/// Says how much a table leaves out.
-fn rest(out: &mut String, shown: usize, all: u64) {
+/// Writes the number of entries that a table omits.
+fn omitted(out: &mut String, shown: usize, all: u64) {
     let more = all.saturating_sub(shown as u64);
     if more > 0 {
-        let _ = writeln!(out, "\n{more} more are in the log and not here.");
+        let _ = writeln!(out, "\n{more} more are only in the log.");
     }
 }
 
@@ -44,13 +46,13 @@ fn verbs(out: &mut String, facts: &Facts) {
         "outcome",
         "verdict",
         "took",
-        "screen of before",
+        "screenshot before",
     ];
     head(out, names);
     for run in &facts.runs.shown {
         row(out, &verb(run));
     }
-    rest(out, facts.runs.shown.len(), facts.runs.all);
+    omitted(out, facts.runs.shown.len(), facts.runs.all);
 }
 
 fn verb(run: &Run) -> [String; 7] {
@@ -78,7 +80,7 @@ fn commands(out: &mut String, facts: &Facts) {
     for command in &facts.commands.shown {
         row(out, &self::command(command));
     }
-    rest(out, facts.commands.shown.len(), facts.commands.all);
+    omitted(out, facts.commands.shown.len(), facts.commands.all);
 }
 
 fn command(command: &Command) -> [String; 6] {
@@ -109,19 +111,18 @@ fn checks(out: &mut String, facts: &Facts) {
     if !section(out, "Checks and findings", all) {
         return;
     }
-    head(out, ["at", "what", "level", "says", "recommends"]);
+    head(out, ["at", "check", "level", "result", "recommendation"]);
     for check in &facts.checks.shown {
-        let (at, name) = (time(check.at), short(check.check.as_str()));
         let level = match check.level {
-            Level::Info => "well",
+            Level::Info => "ok",
             Level::Warning => "warning",
             Level::Error => "error",
         };
         row(
             out,
             &[
-                at,
-                name,
+                time(check.at),
+                short(check.check.as_str()),
                 level.to_owned(),
                 short(&check.summary),
                 String::new(),
@@ -129,23 +130,22 @@ fn checks(out: &mut String, facts: &Facts) {
         );
     }
     for finding in &facts.findings.shown {
-        let (at, name) = (time(finding.at), short(&finding.signature));
-        let advice = finding
+        let recommendation = finding
             .recommend
             .map_or(String::new(), |verb| short(verb.as_str()));
         row(
             out,
             &[
-                at,
-                name,
+                time(finding.at),
+                short(&finding.signature),
                 "finding".to_owned(),
                 short(&finding.summary),
-                advice,
+                recommendation,
             ],
         );
     }
     let shown = facts.checks.shown.len() + facts.findings.shown.len();
-    rest(out, shown, all);
+    omitted(out, shown, all);
 }
 
 fn approvals(out: &mut String, facts: &Facts) {
@@ -156,24 +156,21 @@ fn approvals(out: &mut String, facts: &Facts) {
     for question in &facts.questions.shown {
         row(out, &approval(question));
     }
-    rest(out, facts.questions.shown.len(), facts.questions.all);
+    omitted(out, facts.questions.shown.len(), facts.questions.all);
 }
 
 fn approval(question: &Question) -> [String; 6] {
-    let (answer, who, note) = match &question.answer {
-        None => ("open", String::new(), String::new()),
-        Some((decision, who, note)) => {
-            let note = note.as_deref().map(short).unwrap_or_default();
-            (decided(*decision), short(who), note)
-        }
-    };
+    let answer = question.answer.as_ref();
+    let note = answer.and_then(|answer| answer.note.as_deref());
     [
         time(question.at),
         short(&question.place),
         short(&question.command),
-        answer.to_owned(),
-        who,
-        note,
+        answer
+            .map_or("open", |answer| decision(answer.decision))
+            .to_owned(),
+        answer.map(|answer| short(&answer.who)).unwrap_or_default(),
+        note.map(short).unwrap_or_default(),
     ]
 }
 
@@ -183,54 +180,43 @@ fn forensics(out: &mut String, facts: &Facts) {
     }
     head(
         out,
-        ["verb", "operation", "on the host in", "evidence", "missing"],
+        [
+            "verb",
+            "operation",
+            "directory on the host",
+            "evidence",
+            "missing",
+        ],
     );
     for bundle in &facts.bundles.shown {
         let run = facts.runs.shown.iter();
         let run = run.rev().find(|run| run.operation == bundle.operation);
         row(out, &forensic(bundle, run));
     }
-    rest(out, facts.bundles.shown.len(), facts.bundles.all);
+    omitted(out, facts.bundles.shown.len(), facts.bundles.all);
 }
 
 fn forensic(bundle: &Bundle, run: Option<&Run>) -> [String; 5] {
-    let named = |there: bool| {
-        let pieces = bundle.evidence.iter().filter(|(_, is)| *is == there);
-        let pieces: Vec<String> = pieces.map(|(name, _)| short(name)).collect();
-        pieces.join(", ")
+    let names = |captured: bool| {
+        let pieces = bundle
+            .evidence
+            .iter()
+            .filter(|piece| piece.captured == captured);
+        let names: Vec<String> = pieces.map(|piece| short(&piece.name)).collect();
+        names.join(", ")
     };
-    let running = run.is_some_and(|run| run.end.is_none());
-    let missing = if running {
-        "being taken"
+    let is_running = run.is_some_and(|run| run.end.is_none());
+    let no_directory = if is_running {
+        "being captured"
     } else {
-        "not kept there"
+        "not stored"
     };
-    let place = bundle.place.as_deref();
+    let directory = bundle.directory.as_deref();
     [
         run.map(|run| short(run.verb.as_str())).unwrap_or_default(),
         code(&bundle.operation.to_string()),
-        place.map_or(missing.to_owned(), short),
-        named(true),
-        named(false),
+        directory.map_or(no_directory.to_owned(), short),
+        names(true),
+        names(false),
     ]
-}
-
-/// An outcome in a word or two.
-pub(super) const fn outcome(outcome: VerbOutcome) -> &'static str {
-    match outcome {
-        VerbOutcome::Done => "done",
-        VerbOutcome::Failed => "failed",
-        VerbOutcome::Refused => "refused",
-        VerbOutcome::Unreachable => "not reached",
-        VerbOutcome::Interrupted => "interrupted",
-    }
-}
-
-/// A decision in a word.
-pub(super) const fn decided(decision: Decision) -> &'static str {
-    match decision {
-        Decision::Allow => "allowed",
-        Decision::Deny => "denied",
-        Decision::Void => "void",
-    }
 }

@@ -1,4 +1,4 @@
-//! The report's structure is ours, whatever stands in the events; and it says what happened.
+//! Events can't change the structure of a report, and the report has the facts.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,10 +15,10 @@ use uuid::Uuid;
 
 use super::Report;
 
-/// In every hostile text, and in none of ours.
+/// A mark in every hostile text and in none of our own.
 const MARK: &str = "ZQ";
 
-/// What Markdown would obey.
+/// Texts that Markdown would interpret.
 const ATTACKS: [&str; 22] = [
     "\n# forged\n",
     "\n## Summary\n",
@@ -267,12 +267,12 @@ fn incident(target: &str) -> IncidentSummary {
 }
 
 fn written(target: &str, degraded: Option<&str>, events: &[Event]) -> String {
-    let mut report = Report::begin(incident(target), degraded.map(str::to_owned), rules());
+    let mut report = Report::new(incident(target), degraded.map(str::to_owned), rules());
     events.iter().for_each(|event| report.add(event));
-    report.end()
+    report.finish()
 }
 
-/// The headings, in order, with what is not code in them.
+/// The headings in order, without code spans.
 fn headings(report: &str) -> Vec<(HeadingLevel, String)> {
     let mut found = Vec::new();
     let mut open: Option<(HeadingLevel, String)> = None;
@@ -291,7 +291,7 @@ fn headings(report: &str) -> Vec<(HeadingLevel, String)> {
     found
 }
 
-/// Whether anything but headings, paragraphs, tables, lists and code is in it, or a hostile word
+/// The first element that is not a heading, paragraph, table, list or code, or the first hostile text
 /// outside of code.
 fn foreign(report: &str) -> Option<String> {
     let mut in_code = false;
@@ -320,7 +320,7 @@ fn foreign(report: &str) -> Option<String> {
     None
 }
 
-/// How many tables a reader sees, and the rows of all of them, heads not counted.
+/// The number of tables, and of all their rows without heads.
 fn tables(report: &str) -> (usize, usize) {
     let pieces: Vec<_> = Parser::new_ext(report, Options::all()).collect();
     let count = |wanted: fn(&Piece<'_>) -> bool| pieces.iter().filter(|it| wanted(it)).count();
@@ -333,7 +333,7 @@ fn tables(report: &str) -> (usize, usize) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn whatever_the_events_say_the_structure_is_ours(
+    fn events_cannot_change_the_structure(
         target in hostile(),
         degraded in prop::option::of(hostile()),
         events in prop::collection::vec(event(), 0..14),
@@ -419,7 +419,7 @@ fn cycle(operation: Uuid) -> Vec<Event> {
 }
 
 #[test]
-fn the_summary_says_who_did_what_with_which_verdict_and_how_it_ended() {
+fn summary_has_actors_verdicts_and_the_final_state() {
     let operation = Uuid::from_u128(7);
     let mut events = cycle(operation);
     let command = Uuid::from_u128(8);
@@ -474,10 +474,10 @@ fn the_summary_says_who_did_what_with_which_verdict_and_how_it_ended() {
     let report = written("devvm", None, &events);
     for line in [
         "| lasted | 1 h 2 min |",
-        "| took part | `operator:ann`, `system`, `agent` |",
-        "| ended | `cycle` done, `running`, at `02:01:12`: `cycle done; the guest: running.` |",
+        "| participants | `operator:ann`, `system`, `agent` |",
+        "| machine state | `cycle` done, `running`, at `02:01:12`: `cycle done; the guest: running.` |",
         "| agent | 1 turn (1 done), 1 command (1 failed), 0.0123 USD |",
-        "| approvals | none asked |",
+        "| approvals | none |",
         "1. `02:01:00` `cycle` by `operator:ann`: done, `running`",
         "| `02:01:00` | `cycle` | `operator:ann` | done | `running` | 12.3 s | `00000000-0000-0000-0000-000000000007` |",
         "| `02:02:01` | `devvm` | `df -h ¦ tail -1` | 1 | 0.9 s | turn 1, `toolu_1` |",
@@ -485,12 +485,12 @@ fn the_summary_says_who_did_what_with_which_verdict_and_how_it_ended() {
     ] {
         assert!(report.contains(line), "{line}\n{report}");
     }
-    assert!(report.contains("| record | sound: 9 events, the last hash is `abab"));
+    assert!(report.contains("| log | complete: 9 events, last hash `abab"));
     let degraded = written("devvm", Some("the disk is full"), &events);
-    assert!(degraded.contains("| record | DEGRADED now: `the disk is full`; 9 events"));
+    assert!(degraded.contains("| log | DEGRADED now: `the disk is full`; 9 events"));
 }
 
-/// A command of the agent's on the guest, from its arrival to its end.
+/// The events of one command of the agent on the guest.
 fn ran(at_second: u8, text: &str, (exit_code, message): (i32, Option<&str>)) -> [Event; 2] {
     let command = Uuid::from_u128(u128::from(at_second) + 100);
     let time = |minute| format!("02:{minute:02}:{at_second:02}");
@@ -538,7 +538,7 @@ fn asked_and_allowed(command: &str) -> [Event; 2] {
 }
 
 #[test]
-fn what_was_done_holds_the_agents_changing_commands_with_who_allowed_them_and_their_result() {
+fn list_of_actions_has_changing_commands_with_approver_and_result() {
     let mut events = ran(10, "df -h", (0, None)).to_vec();
     events.extend(ran(20, "rm -rf /var/cache/x", (1, None)));
     events.extend(ran(30, "reboot", (126, Some("the operator denied it"))));
@@ -555,12 +555,15 @@ fn what_was_done_holds_the_agents_changing_commands_with_who_allowed_them_and_th
          3. `02:02:30` `reboot` on `devvm` by the agent: exit code 126, `the operator denied it`\n\
          4. `02:02:40` `systemctl restart nginx` on `devvm` by the agent, allowed by `operator:ann`: exit code 0"
     );
-    assert!(report.contains("| done | 1 verb, 3 changing commands of the agent's |"));
-    assert!(report.contains("void at `02:04:05`"), "{report}");
+    assert!(report.contains("| done | 1 verb, 3 changing commands of the agent |"));
+    assert!(
+        report.contains("void at `02:04:05` without an answer"),
+        "{report}"
+    );
 }
 
 #[test]
-fn it_ended_as_it_was_measured_last_and_not_as_the_last_verb_said() {
+fn machine_state_is_the_last_measurement_rather_than_the_last_verb() {
     let measured = "Last measured before the incident was closed: SSH no answer for 40 s (at 02:04:00); \
                     machine stopped (at 02:04:02).";
     let notice = |actor| {
@@ -573,7 +576,7 @@ fn it_ended_as_it_was_measured_last_and_not_as_the_last_verb_said() {
     };
     let mut events = cycle(Uuid::from_u128(7));
     events.push(notice(Actor::System));
-    let ended = format!("| ended | `02:04:03`: `{measured}` |");
+    let ended = format!("| machine state | `02:04:03`: `{measured}` |");
     let report = written("devvm", None, &events);
     assert!(report.contains(&ended), "{report}");
     events.pop();
@@ -582,12 +585,12 @@ fn it_ended_as_it_was_measured_last_and_not_as_the_last_verb_said() {
 }
 
 #[test]
-fn a_report_of_endless_output_is_bounded_and_says_what_it_left_out() {
+fn report_of_endless_output_is_bounded_and_counts_omissions() {
     let output = |n: usize| EventBody::Text {
         turn: 1,
         text: format!("{n} {}", "x".repeat(50_000)),
     };
-    let mut report = Report::begin(incident("devvm"), None, rules());
+    let mut report = Report::new(incident("devvm"), None, rules());
     for n in 0..2_000 {
         report.add(&at("02:00:00", Actor::Agent, output(n)));
     }
@@ -596,9 +599,9 @@ fn a_report_of_endless_output_is_bounded_and_says_what_it_left_out() {
             report.add(&event);
         }
     }
-    let text = report.end();
+    let text = report.finish();
     assert!(text.len() < 6 << 20, "{} bytes", text.len());
     assert!(text.contains("| done | 2000 verbs |"));
-    assert!(text.contains("1500 more are in the log and not here."));
-    assert!(text.contains("more events are in the log and not here."));
+    assert!(text.contains("1500 more are only in the log."));
+    assert!(text.contains("more events are only in the log."));
 }

@@ -1,42 +1,44 @@
-//! Everything in its order, with who did it.
+//! The timeline of a report: every event in its order, with its actor.
+//!
+//! It is written event by event, and stops at a fixed size.
 
 use std::fmt::Write as _;
 
 use breakglass_model::{CommandMode, CommandStream, Event, EventBody, Time};
 
+use super::labels::{self, time};
 use super::markdown::{code, duration, fence, short};
-use super::tables::{self, decided};
 
-/// Longest timeline, in bytes: more than anybody reads, less than hurts a phone.
-const LIMIT: usize = 4 * 1024 * 1024;
-/// Most bytes of one text.
-const BLOCK: usize = 64 * 1024;
+/// Maximum size of the timeline, in bytes: more than people read, small enough for a phone.
+const TIMELINE_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Maximum length of one text, in bytes.
+const TEXT_MAX_BYTES: usize = 64 * 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     text: String,
-    /// Lines of the verb that is printing.
+    /// Output lines of the running verb, not yet written.
     lines: String,
-    /// Events that had no room.
-    left_out: u64,
+    /// Number of events beyond the size limit.
+    omitted: u64,
 }
 
 impl Timeline {
-    pub(super) fn end(mut self) -> String {
+    pub(super) fn finish(mut self) -> String {
         self.flush();
-        if self.left_out > 0 {
+        if self.omitted > 0 {
             let _ = writeln!(
                 self.text,
-                "\n{} more events are in the log and not here.",
-                self.left_out
+                "\n{} more events are only in the log.",
+                self.omitted
             );
         }
         self.text
     }
 
     pub(super) fn add(&mut self, event: &Event) {
-        if self.text.len() + self.lines.len() > LIMIT {
-            self.left_out += 1;
+        if self.text.len() + self.lines.len() > TIMELINE_MAX_BYTES {
+            self.omitted += 1;
             return;
         }
         if let EventBody::VerbOutput { line, .. } = &event.body {
@@ -49,37 +51,37 @@ impl Timeline {
         if what.is_empty() {
             return;
         }
-        let time = super::summary::time(event.at);
-        let who = short(&event.actor.to_string());
-        let _ = writeln!(self.text, "\n{time} {who} — {what}");
+        let actor = short(&event.actor.to_string());
+        let _ = writeln!(self.text, "\n{} {actor} — {what}", time(event.at));
         if let Some(block) = block {
-            fence(&mut self.text, &block, BLOCK);
+            fence(&mut self.text, &block, TEXT_MAX_BYTES);
         }
     }
 
     fn flush(&mut self) {
         if !self.lines.is_empty() {
             let lines = std::mem::take(&mut self.lines);
-            fence(&mut self.text, &lines, BLOCK);
+            fence(&mut self.text, &lines, TEXT_MAX_BYTES);
         }
     }
 }
 
-/// One line of our own words, and what stands below it in a fence.
+/// One line about the event, and the text to show below it in a fence.
 fn describe(body: &EventBody) -> (String, Option<String>) {
     match body {
         EventBody::IncidentOpened { target, .. } => (format!("opened for {}", short(target)), None),
-        EventBody::Prompt { text, .. } => ("asked the agent".into(), Some(text.clone())),
+        EventBody::Prompt { text, .. } => ("prompted the agent".into(), Some(text.clone())),
         EventBody::TurnStarted {
             turn, agent, model, ..
         } => {
             let agent = agent
                 .as_deref()
                 .map(|name| format!("agent {}, ", short(name)));
-            let (agent, model) = (agent.unwrap_or_default(), short(model));
-            (format!("turn {turn} began, {agent}model {model}"), None)
+            let agent = agent.unwrap_or_default();
+            let model = short(model);
+            (format!("turn {turn} started, {agent}model {model}"), None)
         }
-        EventBody::Text { text, .. } => ("said".into(), Some(text.clone())),
+        EventBody::Text { text, .. } => ("wrote".into(), Some(text.clone())),
         EventBody::ToolStarted { tool, summary, .. } => {
             (format!("used {}", short(tool)), Some(summary.clone()))
         }
@@ -89,7 +91,7 @@ fn describe(body: &EventBody) -> (String, Option<String>) {
             let how = if *is_error {
                 "the tool failed"
             } else {
-                "the tool answered"
+                "the tool returned"
             };
             (
                 how.into(),
@@ -127,14 +129,14 @@ fn describe(body: &EventBody) -> (String, Option<String>) {
                 .map_or(String::new(), |v| format!(", {}", short(&v.to_string())));
             let took = duration(*duration_ms);
             let kept = if *picture {
-                "; the screen of before is kept"
+                "; a screenshot from before is stored"
             } else {
                 ""
             };
             let what = format!(
                 "{} ended: {}{verdict}, after {took}{kept}",
                 short(verb.as_str()),
-                tables::outcome(*outcome)
+                labels::outcome(*outcome)
             );
             (what, Some(message.clone()))
         }
@@ -143,10 +145,10 @@ fn describe(body: &EventBody) -> (String, Option<String>) {
     }
 }
 
-/// Until when an answer counts.
-fn until(expires_at: Option<Time>) -> String {
-    expires_at.map_or_else(String::new, |end| {
-        format!(" (unanswered, void at {})", super::summary::time(end))
+/// The expiry of a question.
+fn expiry(expires_at: Option<Time>) -> String {
+    expires_at.map_or_else(String::new, |at| {
+        format!(" (void at {} without an answer)", time(at))
     })
 }
 
@@ -160,10 +162,8 @@ fn describe_rest(body: &EventBody) -> (String, Option<String>) {
             CommandMode::Subsystem => (format!("{} on {}", short(text), short(host)), None),
         },
         EventBody::CommandOutput { stream, text, .. } => match stream {
-            CommandStream::Stdin => ("it was sent".into(), Some(text.clone())),
-            CommandStream::Stdout | CommandStream::Stderr => {
-                ("it printed".into(), Some(text.clone()))
-            }
+            CommandStream::Stdin => ("input".into(), Some(text.clone())),
+            CommandStream::Stdout | CommandStream::Stderr => ("output".into(), Some(text.clone())),
         },
         EventBody::CommandFinished {
             exit_code,
@@ -207,13 +207,13 @@ fn describe_rest(body: &EventBody) -> (String, Option<String>) {
             format!(
                 "asks for approval to run on {}{}: {}",
                 short(place),
-                until(*expires_at),
+                expiry(*expires_at),
                 short(touches)
             ),
             Some(command.clone()),
         ),
         EventBody::ApprovalDecided { decision, note, .. } => (
-            format!("settled the question: {}", decided(*decision)),
+            format!("answered the question: {}", labels::decision(*decision)),
             note.clone(),
         ),
         EventBody::AutonomyChanged { autonomy } => (
@@ -221,13 +221,13 @@ fn describe_rest(body: &EventBody) -> (String, Option<String>) {
             None,
         ),
         EventBody::CutOffChanged { cut_off: true } => ("cut the agent off".into(), None),
-        EventBody::CutOffChanged { cut_off: false } => ("let the agent back in".into(), None),
+        EventBody::CutOffChanged { cut_off: false } => ("lifted the cut-off".into(), None),
         EventBody::HostKeyChanged {
             host,
             pinned,
             shown,
         } => (
-            format!("{} shows another key", short(host)),
+            format!("{} has another host key", short(host)),
             Some(format!("{pinned}\n{shown}")),
         ),
         EventBody::ReadinessChanged {

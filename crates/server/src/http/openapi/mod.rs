@@ -1,8 +1,8 @@
-//! `GET /api/openapi.json`: the interface for programs, as OpenAPI 3.2, the first version that
-//! has a word for event streams.
+//! `GET /api/openapi.json`: the API as an OpenAPI 3.2 document (the first version that can describe
+//! event streams).
 //!
-//! Schemas come from the types that are on the wire, routes from a table ([`routes`]). It is made
-//! when it is asked for, and tells the targets and models of this very server.
+//! Schemas come from the serialised types, routes from a table ([`routes`]). The document is built
+//! for each request and lists the targets and models of this server.
 
 mod route;
 mod routes;
@@ -19,61 +19,55 @@ use breakglass_verbs::Verb;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::problem::ProblemBody;
-use super::session::AgentChoice;
-use super::state::AppState;
+use super::state::{AgentChoice, AppState};
 use crate::auth::{COOKIE, Identity};
-use route::{Facts, Generators};
+use crate::problem::ProblemBody;
+use route::{AllowedValues, Generators};
 
 pub(super) async fn show(State(state): State<AppState>, _: Identity) -> Json<Value> {
-    let facts = Facts {
+    let allowed = AllowedValues {
         targets: state.control.targets().map(|it| it.name.clone()).collect(),
-        models: all_models(state.about.agents.iter()),
-        agents: state
-            .about
-            .agents
-            .iter()
-            .map(|it| it.name.clone())
-            .collect(),
+        models: all_models(state.info.agents.iter()),
+        agents: state.info.agents.iter().map(|it| it.name.clone()).collect(),
         verbs: Verb::ALL.map(Verb::as_str).into(),
         checks: Diagnosis::ALL.iter().map(|it| it.as_str()).collect(),
     };
-    Json(document(&facts, &state.about.version))
+    Json(document(&allowed, &state.info.version))
 }
 
-/// What any of the agents has.
+/// The models of all agents.
 fn all_models<'a>(agents: impl Iterator<Item = &'a AgentChoice>) -> Vec<String> {
     let all: BTreeSet<&String> = agents.flat_map(|agent| &agent.models).collect();
     all.into_iter().cloned().collect()
 }
 
-fn document(facts: &Facts, version: &str) -> Value {
+fn document(allowed: &AllowedValues, version: &str) -> Value {
     let mut generators = Generators {
-        taken: SchemaSettings::draft2020_12()
+        request: SchemaSettings::draft2020_12()
             .for_deserialize()
             .with(|settings| settings.inline_subschemas = true)
             .into_generator(),
-        given: SchemaSettings::draft2020_12()
+        response: SchemaSettings::draft2020_12()
             .for_serialize()
             .with(|settings| settings.definitions_path = "/components/schemas".into())
             .into_generator(),
     };
     let mut paths = Map::new();
     for route in routes::all() {
-        let operation = route.operation(&mut generators, facts);
+        let operation = route.operation(&mut generators, allowed);
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_ascii_lowercase()] = operation;
     }
-    let given = &mut generators.given;
-    given.subschema_for::<ProblemBody>();
+    let response = &mut generators.response;
+    response.subschema_for::<ProblemBody>();
     json!({
         "openapi": "3.2.0",
         "info": {
             "title": "breakglass",
             "version": version,
-            "summary": "Saves a machine that is down.",
-            "description": "docs/api.md tells the rest. A change with a cookie, or through a proxy \
-                            that signs people in, has to carry `Origin` or `Sec-Fetch-Site`.",
+            "summary": "Recovers a virtual machine that is down.",
+            "description": "See docs/api.md. A POST with a cookie, or through a proxy that signs \
+                            people in, must have `Origin` or `Sec-Fetch-Site`.",
         },
         "servers": [{ "url": "/" }],
         "security": [{ "token": [] }, { "session": [] }],
@@ -83,7 +77,7 @@ fn document(facts: &Facts, version: &str) -> Value {
                 "token": { "type": "http", "scheme": "bearer" },
                 "session": { "type": "apiKey", "in": "cookie", "name": COOKIE },
             },
-            "schemas": given.take_definitions(true),
+            "schemas": response.take_definitions(true),
         },
     })
 }

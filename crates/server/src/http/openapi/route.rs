@@ -1,26 +1,26 @@
-//! One route as the document tells it. What follows from its method, path and body is added by
-//! itself: path parameters, who may ask, and the problems that all such routes have.
+//! One route as an OpenAPI operation. Path parameters, security and the problems that all similar
+//! routes share are derived from its method, path and body.
 
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// A type's schema, once there is a generator.
+/// Makes a type's schema with a generator.
 type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
-/// What this server knows, where only some words are accepted.
+/// The values that this server accepts for parameters and fields with a closed set of values.
 #[derive(Debug, Clone)]
-pub(super) struct Facts {
+pub(super) struct AllowedValues {
     pub(super) targets: Vec<String>,
-    /// Of all agents.
+    /// The models of all agents.
     pub(super) models: Vec<String>,
     pub(super) agents: Vec<String>,
     pub(super) verbs: Vec<&'static str>,
     pub(super) checks: Vec<&'static str>,
 }
 
-/// What an answer or a body holds.
+/// The content of a response.
 #[derive(Clone, Copy)]
 enum Content {
     Nothing,
@@ -30,7 +30,7 @@ enum Content {
     Stream(SchemaOf),
 }
 
-/// One answer that is no problem.
+/// A response that is not a problem detail.
 struct Answer {
     status: u16,
     description: &'static str,
@@ -38,15 +38,15 @@ struct Answer {
     headers: &'static [(&'static str, &'static str)],
 }
 
-/// A parameter beside the path's.
+/// A query parameter or a header.
 struct Parameter {
-    place: &'static str,
+    location: &'static str,
     name: &'static str,
     description: &'static str,
     schema: Value,
 }
 
-/// One route.
+/// One route: a method and a path.
 pub(super) struct Route {
     pub(super) method: &'static str,
     pub(super) path: &'static str,
@@ -65,7 +65,7 @@ pub(super) fn get(path: &'static str, summary: &'static str) -> Route {
 
 /// A route that changes something.
 pub(super) fn post(path: &'static str, summary: &'static str) -> Route {
-    let forbidden = "Does not come from our own page";
+    let forbidden = "The request comes from another site";
     Route::new("POST", path, summary).problem(403, forbidden)
 }
 
@@ -82,33 +82,33 @@ impl Route {
             problems: BTreeMap::new(),
         };
         let route = route
-            .problem(401, "No proof of an identity, or a wrong one")
+            .problem(401, "Not signed in, or wrong credentials")
             .problem(421, "`Host` is not one of this server's names")
-            .problem(429, "Too much at once; `type` says of what");
+            .problem(429, "A limit is exceeded; see `type`");
         if path.contains('{') {
-            route.problem(404, "No such thing")
+            route.problem(404, "Not found")
         } else {
             route
         }
     }
 
-    /// Needs no identity.
+    /// Marks the route as open: it needs no identity.
     pub(super) fn open(mut self) -> Route {
         self.open = true;
         self
     }
 
-    /// Takes this as JSON.
+    /// Sets the type of the JSON body.
     pub(super) fn takes<T: JsonSchema>(mut self) -> Route {
         self.body = Some(|generator| T::json_schema(generator));
-        self.problem(400, "Could not be read")
+        self.problem(400, "The request could not be parsed")
             .problem(408, "The body did not arrive in time")
             .problem(413, "The body is too large")
             .problem(415, "The body is not JSON")
-            .problem(422, "Understood, and not acceptable")
+            .problem(422, "The body is not acceptable")
     }
 
-    /// Takes this in the query; unknown names are refused.
+    /// Adds a query parameter. The server refuses unknown names.
     pub(super) fn query(
         self,
         name: &'static str,
@@ -118,7 +118,7 @@ impl Route {
         self.parameter("query", name, description, schema)
     }
 
-    /// Takes this header.
+    /// Adds a header parameter.
     pub(super) fn header(
         self,
         name: &'static str,
@@ -130,32 +130,32 @@ impl Route {
 
     fn parameter(
         mut self,
-        place: &'static str,
+        location: &'static str,
         name: &'static str,
         description: &'static str,
         schema: Value,
     ) -> Route {
         self.parameters.push(Parameter {
-            place,
+            location,
             name,
             description,
             schema,
         });
-        self.problem(400, "Could not be read")
+        self.problem(400, "The request could not be parsed")
     }
 
-    /// Answers with this as JSON.
+    /// Adds a JSON response.
     pub(super) fn json<T: JsonSchema>(self, status: u16, description: &'static str) -> Route {
         let schema: SchemaOf = |generator| generator.subschema_for::<T>();
         self.answer(status, description, Content::Json(schema))
     }
 
-    /// Answers with text of this media type.
+    /// Adds a text response of this media type.
     pub(super) fn text(self, status: u16, media: &'static str, description: &'static str) -> Route {
         self.answer(status, description, Content::Text(media))
     }
 
-    /// Answers with bytes of this media type.
+    /// Adds a binary response of this media type.
     pub(super) fn bytes(
         self,
         status: u16,
@@ -165,13 +165,13 @@ impl Route {
         self.answer(status, description, Content::Bytes(media))
     }
 
-    /// Answers with server-sent events, each with this as JSON.
+    /// Adds a response of server-sent events whose data is JSON.
     pub(super) fn stream<T: JsonSchema>(self, status: u16, description: &'static str) -> Route {
         let schema: SchemaOf = |generator| generator.subschema_for::<T>();
         self.answer(status, description, Content::Stream(schema))
     }
 
-    /// Answers without a body.
+    /// Adds a response without a body.
     pub(super) fn nothing(self, status: u16, description: &'static str) -> Route {
         self.answer(status, description, Content::Nothing)
     }
@@ -186,7 +186,7 @@ impl Route {
         self
     }
 
-    /// The last answer has these headers.
+    /// Sets the headers of the response that was added last.
     pub(super) fn with_headers(
         mut self,
         headers: &'static [(&'static str, &'static str)],
@@ -197,37 +197,37 @@ impl Route {
         self
     }
 
-    /// Answers with problem details of this status when `description` holds.
+    /// Adds a problem detail of this status; `description` is its condition.
     pub(super) fn problem(mut self, status: u16, description: &'static str) -> Route {
         self.problems.insert(status, description);
         self
     }
 
-    /// The operation object.
-    pub(super) fn operation(&self, generators: &mut Generators, facts: &Facts) -> Value {
+    /// The OpenAPI operation object.
+    pub(super) fn operation(&self, generators: &mut Generators, allowed: &AllowedValues) -> Value {
         let mut operation = Map::new();
         operation.insert("summary".to_owned(), json!(self.summary));
         operation.insert("operationId".to_owned(), json!(self.id()));
         if self.open {
             operation.insert("security".to_owned(), json!([]));
         }
-        let parameters = self.parameters(facts);
+        let parameters = self.parameters(allowed);
         if !parameters.is_empty() {
             operation.insert("parameters".to_owned(), json!(parameters));
         }
         if let Some(body) = self.body {
-            let mut schema = body(&mut generators.taken).to_value();
-            narrow(&mut schema, facts);
+            let mut schema = body(&mut generators.request).to_value();
+            restrict(&mut schema, allowed);
             let content = json!({ "application/json": { "schema": schema } });
             let body = json!({ "required": true, "content": content });
             operation.insert("requestBody".to_owned(), body);
         }
-        let responses = self.responses(&mut generators.given);
+        let responses = self.responses(&mut generators.response);
         operation.insert("responses".to_owned(), Value::Object(responses));
         Value::Object(operation)
     }
 
-    /// The method and the path in letters and underscores.
+    /// The operation id: method and path, joined by underscores.
     fn id(&self) -> String {
         let words = self
             .path
@@ -238,20 +238,20 @@ impl Route {
         format!("{}_{}", self.method.to_ascii_lowercase(), words.join("_"))
     }
 
-    fn parameters(&self, facts: &Facts) -> Vec<Value> {
+    fn parameters(&self, allowed: &AllowedValues) -> Vec<Value> {
         let names = self.path.split('{').skip(1);
         let names = names.filter_map(|rest| rest.split('}').next());
         let of_path = names.map(|name| {
-            json!({ "name": name, "in": "path", "required": true, "schema": facts.of_path(name) })
+            json!({ "name": name, "in": "path", "required": true, "schema": allowed.path_parameter(name) })
         });
         let others = self.parameters.iter().map(|parameter| {
             let Parameter {
-                place,
+                location,
                 name,
                 description,
                 schema,
             } = parameter;
-            json!({ "name": name, "in": place, "description": description, "schema": schema })
+            json!({ "name": name, "in": location, "description": description, "schema": schema })
         });
         of_path.chain(others).collect()
     }
@@ -269,8 +269,8 @@ impl Route {
             if let Some((media, content)) = answer.content.object(generator) {
                 response["content"] = json!({ media: content });
             }
-            for (name, what) in answer.headers {
-                let header = json!({ "description": what, "required": true, "schema": { "type": "string" } });
+            for (name, description) in answer.headers {
+                let header = json!({ "description": description, "required": true, "schema": { "type": "string" } });
                 response["headers"][*name] = header;
             }
             merge(&mut responses, answer.status, response);
@@ -279,14 +279,14 @@ impl Route {
     }
 }
 
-/// Two answers may have one status: readiness is told with 503 as well.
+/// Merges responses of the same status: `/ready` has two kinds of 503.
 fn merge(responses: &mut Map<String, Value>, status: u16, response: Value) {
     match responses.get_mut(&status.to_string()) {
         Some(Value::Object(known)) => {
-            if let (Some(Value::Object(of)), Some(Value::Object(more))) =
+            if let (Some(Value::Object(content)), Some(Value::Object(more))) =
                 (known.get_mut("content"), response.get("content"))
             {
-                of.extend(more.clone());
+                content.extend(more.clone());
             }
         }
         _ => {
@@ -321,8 +321,8 @@ impl Content {
     }
 }
 
-impl Facts {
-    fn of_path(&self, name: &str) -> Value {
+impl AllowedValues {
+    fn path_parameter(&self, name: &str) -> Value {
         match name {
             "target" => json!({ "type": "string", "enum": self.targets }),
             "verb" => json!({ "type": "string", "enum": self.verbs }),
@@ -333,18 +333,18 @@ impl Facts {
     }
 }
 
-/// Puts the words that this server takes into a body's schema.
-fn narrow(schema: &mut Value, facts: &Facts) {
+/// Restricts a body's schema to the values that this server accepts.
+fn restrict(schema: &mut Value, allowed: &AllowedValues) {
     let Some(properties) = schema.get_mut("properties") else {
         return;
     };
     if let Some(target) = properties.get_mut("target") {
-        target["enum"] = json!(facts.targets);
+        target["enum"] = json!(allowed.targets);
     }
-    for (name, words) in [("model", &facts.models), ("agent", &facts.agents)] {
+    for (name, values) in [("model", &allowed.models), ("agent", &allowed.agents)] {
         if let Some(property) = properties.get_mut(name) {
-            let words = words.iter().map(|word| json!(word));
-            property["enum"] = words.chain([Value::Null]).collect();
+            let values = values.iter().map(|value| json!(value));
+            property["enum"] = values.chain([Value::Null]).collect();
         }
     }
 }
@@ -362,8 +362,8 @@ fn problem(status: u16, description: &str) -> Value {
     problem
 }
 
-/// What is taken is told in place, what is given by name.
+/// Schemas of requests are inlined; schemas of responses are shared by name.
 pub(super) struct Generators {
-    pub(super) taken: SchemaGenerator,
-    pub(super) given: SchemaGenerator,
+    pub(super) request: SchemaGenerator,
+    pub(super) response: SchemaGenerator,
 }

@@ -3,8 +3,8 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::http::PROTECTED;
 
-fn facts() -> Facts {
-    Facts {
+fn allowed() -> AllowedValues {
+    AllowedValues {
         targets: vec!["devvm".to_owned()],
         models: vec!["sonnet".to_owned()],
         agents: vec!["claude".to_owned()],
@@ -15,11 +15,11 @@ fn facts() -> Facts {
 
 #[test]
 fn the_document_and_the_router_have_the_same_routes() {
-    let document = document(&facts(), "1");
-    let mut told = BTreeSet::new();
+    let document = document(&allowed(), "1");
+    let mut documented = BTreeSet::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         for method in operations.as_object().unwrap().keys() {
-            told.insert((method.to_uppercase(), path.clone()));
+            documented.insert((method.to_uppercase(), path.clone()));
         }
     }
     let open = [("GET", "/health"), ("POST", "/api/login")];
@@ -29,12 +29,12 @@ fn the_document_and_the_router_have_the_same_routes() {
         .filter(|(_, path)| !path.ends_with("no-such-thing"))
         .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
         .collect();
-    assert_eq!(told, served);
+    assert_eq!(documented, served);
 }
 
 #[test]
-fn every_reference_leads_to_a_schema_and_every_operation_has_a_name_of_its_own() {
-    let document = document(&facts(), "1");
+fn references_resolve_and_operation_ids_are_unique() {
+    let document = document(&allowed(), "1");
     let text = document.to_string();
     let references = text.split("\"$ref\":\"#").skip(1);
     let mut count = 0;
@@ -50,8 +50,8 @@ fn every_reference_leads_to_a_schema_and_every_operation_has_a_name_of_its_own()
 }
 
 #[test]
-fn only_what_asks_for_no_identity_is_told_to_be_open() {
-    let document = document(&facts(), "1");
+fn only_routes_without_identity_are_documented_as_open() {
+    let document = document(&allowed(), "1");
     let open = |path: &str, method: &str| document["paths"][path][method]["security"] == json!([]);
     assert!(open("/health", "get") && open("/api/login", "post"));
     for (method, path) in PROTECTED {

@@ -1,4 +1,4 @@
-//! Who comes in, and who does not: one table, each row a request over a real connection.
+//! Authentication as a table: each row is a request over a real connection and its status.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use super::server::{LOCAL, PROXY, Request, Server, TOKEN};
 use crate::auth::LIFETIME_S;
 use crate::http::PROTECTED;
 
-/// From the trusted proxy's address, or from another.
+/// Whether the request comes from the trusted proxy's address.
 #[derive(Clone, Copy)]
 enum Origin {
     Proxy,
@@ -30,9 +30,9 @@ const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
 const OURS: (&str, &str) = ("origin", "http://{host}");
 const THEIRS: (&str, &str) = ("origin", "https://evil.example");
 
-/// What it is, from where, how, with which headers, and the answer. `GET` reads who one is;
-/// `POST` signs out, the change that leaves nothing behind.
-// A table reads as one: a row a line.
+/// Description, origin, method, headers, and expected status. `GET` reads `/api/me`; `POST` signs out,
+/// a change without side effects.
+
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     ("nobody", Stranger, "GET", &[], 401),
@@ -167,7 +167,7 @@ fn fill(text: &str, values: &HashMap<&'static str, String>) -> String {
 }
 
 #[tokio::test]
-async fn every_row_of_the_auth_matrix_gets_its_answer() {
+async fn every_row_of_the_auth_matrix_gets_its_status() {
     let server = Server::start().await;
     let values = values(&server);
     let ended = format!("breakglass_session={}", values["ended"]);
@@ -198,7 +198,7 @@ async fn every_row_of_the_auth_matrix_gets_its_answer() {
         if matches!(from, Proxy) {
             request.from = PROXY;
         }
-        // Each row from a clean slate: the back-off has a test of its own.
+        // Each row starts without earlier failures: the back-off has a test of its own.
         server.state.auth.forget_failures();
         let answer = server.send(&request).await;
         if answer.status != status {
@@ -217,7 +217,7 @@ async fn every_row_of_the_auth_matrix_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn a_user_header_that_is_refused_is_answered_with_the_reason() {
+async fn refused_user_header_is_answered_with_the_reason() {
     let server = Server::start().await;
     for (from, name, why) in [
         (PROXY, "", "the name is empty"),
@@ -239,7 +239,7 @@ async fn a_user_header_that_is_refused_is_answered_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_name_in_utf_8_is_one_identity_however_it_is_written() {
+async fn both_encodings_of_a_name_give_the_same_identity() {
     let server = Server::start().await;
     for name in ["Jürgen Groß", "UTF-8'de'J%C3%BCrgen%20Gro%C3%9F"] {
         let request = Request {
@@ -268,11 +268,14 @@ async fn no_route_answers_without_an_identity() {
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{path}");
     }
     let dialled = tokio::time::timeout(Duration::from_millis(200), server.dialled.accept()).await;
-    assert!(dialled.is_err(), "a stranger reached the host");
+    assert!(
+        dialled.is_err(),
+        "a request without identity caused a connection to the host"
+    );
 }
 
 #[test]
-fn the_list_of_protected_routes_is_the_routers_own() {
+fn list_of_protected_routes_matches_the_router() {
     let source = include_str!("../router.rs");
     let listed = |path: &str| PROTECTED.iter().any(|(_, known)| *known == path);
     let routes = source
@@ -291,7 +294,7 @@ fn the_list_of_protected_routes_is_the_routers_own() {
 }
 
 #[tokio::test]
-async fn health_and_the_page_need_no_identity_and_health_no_name() {
+async fn health_and_page_need_no_identity_and_health_accepts_any_host() {
     let server = Server::start().await;
     let odd = [("host", "anything.example")];
     let health = server
@@ -349,7 +352,7 @@ async fn signing_in_sets_a_cookie_that_works_until_signing_out() {
 }
 
 #[tokio::test]
-async fn the_cookie_is_secure_when_the_proxy_says_that_the_browser_spoke_tls() {
+async fn cookie_is_secure_if_the_proxy_reports_tls() {
     let server = Server::start().await;
     let headers = [
         ("host", "rescue.example.org"),
@@ -387,7 +390,7 @@ async fn another_site_cannot_sign_a_browser_in() {
 }
 
 #[tokio::test]
-async fn a_one_time_code_signs_in_once() {
+async fn one_time_code_signs_in_once() {
     let server = Server::start().await;
     let code = server.state.auth.one_time_code("ann").unwrap();
     let body = format!("{{\"token\":\"{code}\"}}");
@@ -404,7 +407,7 @@ async fn a_one_time_code_signs_in_once() {
 }
 
 #[tokio::test]
-async fn guessing_is_slowed_and_the_right_token_is_not() {
+async fn wrong_tokens_are_slowed_and_the_right_token_is_not() {
     let server = Server::start().await;
     let wrong = [("authorization", "Bearer wrong")];
     let guess = Request {
@@ -421,6 +424,6 @@ async fn guessing_is_slowed_and_the_right_token_is_not() {
     assert_eq!(
         server.send(&guess).await.status,
         401,
-        "success wipes the slate"
+        "the right token did not reset the failures"
     );
 }

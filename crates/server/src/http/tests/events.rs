@@ -1,4 +1,4 @@
-//! The stream of events over real HTTP: exact resumption, and an end for whoever does not read.
+//! The event stream over real HTTP: exact resumption, and disconnection of clients that do not read.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -157,7 +157,7 @@ async fn fill(server: &Server, incident: IncidentId, count: usize, text: &str) {
 }
 
 #[tokio::test]
-async fn a_reader_gets_the_past_then_caught_up_then_what_happens() {
+async fn reader_gets_past_events_then_caught_up_then_new_events() {
     let server = Server::start().await;
     let incident = server.open_incident().await;
     fill(&server, incident, 4, "past").await;
@@ -177,7 +177,7 @@ async fn a_reader_gets_the_past_then_caught_up_then_what_happens() {
 }
 
 #[tokio::test]
-async fn the_stream_ends_when_the_incident_closes_and_when_the_server_does() {
+async fn stream_ends_when_the_incident_closes_and_on_shutdown() {
     let server = Server::start().await;
     let incident = server.open_incident().await;
     let mut reader = Reader::attach(&server, incident, &[]).await;
@@ -195,7 +195,7 @@ async fn the_stream_ends_when_the_incident_closes_and_when_the_server_does() {
 }
 
 #[tokio::test]
-async fn an_identity_has_so_many_streams_and_gets_a_place_back() {
+async fn streams_per_identity_are_limited_and_a_closed_one_frees_its_slot() {
     let limits = LimitsConfig {
         streams_per_identity: 2,
         ..LimitsConfig::default()
@@ -209,7 +209,7 @@ async fn an_identity_has_so_many_streams_and_gets_a_place_back() {
     let path = format!("/api/incidents/{incident}/events");
     assert_eq!(server.as_token("GET", &path, "").await.status, 429);
     drop(one);
-    // The place is free once the server has noticed that its reader is gone.
+    // The slot is free once the server has noticed that the client disconnected.
     let freed = async {
         while server.state.streams.is_full("operator") {
             fill(&server, incident, 1, "wake").await;
@@ -221,9 +221,9 @@ async fn an_identity_has_so_many_streams_and_gets_a_place_back() {
 }
 
 #[tokio::test]
-async fn whoever_does_not_read_is_cut_off_while_others_go_on() {
+async fn client_that_does_not_read_is_disconnected_without_harm_to_others() {
     let listen = ListenLimits {
-        stall: Duration::from_millis(300),
+        stall_timeout: Duration::from_millis(300),
         ..ListenLimits::default()
     };
     let server = Server::with(listen, LimitsConfig::default()).await;
@@ -233,8 +233,8 @@ async fn whoever_does_not_read_is_cut_off_while_others_go_on() {
     let mut asleep = Reader::attach(&server, incident, &[]).await;
     asleep.until_caught_up().await;
     assert_eq!(server.state.log.readers(incident), 2);
-    // Far more than both ends of a connection can hold, in parts that a reader may lag behind:
-    // only who does not read at all falls out.
+    // Far more than both ends of a connection can buffer, in parts that a reader may lag behind: only
+    // a client that does not read at all is disconnected.
     let (parts, count, size) = (15, 20, 100_000);
     let text = "x".repeat(size);
     for part in 1..=parts {
@@ -250,8 +250,8 @@ async fn whoever_does_not_read_is_cut_off_while_others_go_on() {
     };
     timeout(DEADLINE, gone)
         .await
-        .expect("the sleeper still holds its place");
-    // Which of both bounds it met first is the system's buffers' affair.
+        .expect("the client that does not read is still attached");
+    // Which of both limits it exceeded first depends on the system's buffers.
     let metrics = server.as_token("GET", "/metrics", "").await.body;
     let counted = ["stalled_connections", "lagging_readers"];
     let counted = counted.map(|name| format!("\nbreakglass_{name}_total 1\n"));
@@ -262,12 +262,12 @@ async fn whoever_does_not_read_is_cut_off_while_others_go_on() {
 }
 
 #[tokio::test]
-async fn whoever_reads_too_late_is_cut_off_and_counted() {
+async fn lagging_reader_is_disconnected_and_counted() {
     let server = Server::start().await;
     let incident = server.open_incident().await;
     let mut late = Reader::attach(&server, incident, &[]).await;
     late.until_caught_up().await;
-    // More than both ends of the connection and the ring can hold, before it reads again.
+    // More than both ends of the connection and the ring buffer can take, before it reads again.
     fill(&server, incident, 300, &"x".repeat(100_000)).await;
     while late.more().await {}
     let metrics = server.as_token("GET", "/metrics", "").await;
@@ -280,7 +280,7 @@ async fn whoever_reads_too_late_is_cut_off_and_counted() {
     );
 }
 
-/// One server and one long incident for every case: a case only reads.
+/// One server and one long incident for all cases, which only read.
 struct Fixture {
     runtime: tokio::runtime::Runtime,
     server: Server,
@@ -316,10 +316,10 @@ fn fixture() -> &'static Fixture {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Cut the stream after any byte, also within a frame, a number or a character: what was
-    /// read before and what is read after the resumption are together the whole log, once.
+    /// Cut the stream after any byte, even within a frame, a number or a character: the events before
+    /// the cut and after the resumption are the whole log, each once.
     #[test]
-    fn cut_anywhere_and_resumed_nothing_is_lost_and_nothing_comes_twice(
+    fn resumption_after_a_cut_at_any_byte_neither_loses_nor_repeats_events(
         cut in any::<prop::sample::Index>(),
         by_query in any::<bool>(),
     ) {

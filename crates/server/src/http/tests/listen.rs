@@ -1,4 +1,4 @@
-//! What a connection may take, and how the server ends.
+//! Limits on connections, and the shutdown of the listener.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn read_to_end(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Asks over a connection, and stays on it.
+/// Sends a request over the connection, reads the response, and keeps the connection open.
 async fn assert_answers(stream: &mut TcpStream) {
     let request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
     stream.write_all(request).await.unwrap();
@@ -31,9 +31,9 @@ async fn assert_answers(stream: &mut TcpStream) {
 }
 
 #[tokio::test]
-async fn a_header_that_never_ends_is_not_waited_for() {
+async fn incomplete_header_times_out() {
     let listen = ListenLimits {
-        header: Duration::from_millis(200),
+        header_timeout: Duration::from_millis(200),
         ..ListenLimits::default()
     };
     let server = Server::with(listen, LimitsConfig::default()).await;
@@ -50,9 +50,9 @@ async fn a_header_that_never_ends_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_told_so_and_the_others_live() {
+async fn connection_above_the_limit_gets_a_503_and_others_continue() {
     let listen = ListenLimits {
-        connections: 2,
+        max_connections: 2,
         ..ListenLimits::default()
     };
     let server = Server::with(listen, LimitsConfig::default()).await;
@@ -66,7 +66,7 @@ async fn one_connection_too_many_is_told_so_and_the_others_live() {
 }
 
 #[tokio::test]
-async fn a_shutdown_closes_idle_connections_and_waits_for_no_half_request() {
+async fn shutdown_closes_idle_connections_and_incomplete_requests() {
     let mut server = Server::start().await;
     let mut idle = server.connect(LOOPBACK).await;
     assert_answers(&mut idle).await;
@@ -76,10 +76,10 @@ async fn a_shutdown_closes_idle_connections_and_waits_for_no_half_request() {
         .unwrap();
     server.cancel.cancel();
     assert_eq!(read_to_end(&mut idle).await, "");
-    let drain = ListenLimits::default().drain;
+    let drain = ListenLimits::default().drain_timeout;
     timeout(drain / 2, &mut server.task)
         .await
-        .expect("half a header was waited for")
+        .expect("the shutdown waited for an incomplete header")
         .unwrap();
     read_to_end(&mut half).await;
 }

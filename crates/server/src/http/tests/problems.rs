@@ -1,11 +1,11 @@
-//! What is wrong with a request is said in one form, and before anything was done.
+//! Errors of requests: problem details, headers, and no side effects.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::server::{DEADLINE, Request, Server, TOKEN};
-use crate::http::MAX_PROMPT;
+use crate::http::PROMPT_MAX_BYTES;
 
 fn assert_problem(answer: &super::server::Answer, status: u16, kind: &str) {
     assert_eq!(answer.status, status, "{}", answer.body);
@@ -25,12 +25,12 @@ fn assert_problem(answer: &super::server::Answer, status: u16, kind: &str) {
 }
 
 #[tokio::test]
-async fn every_mistake_is_a_problem_of_its_kind() {
+async fn each_kind_of_error_has_its_problem_type() {
     let server = Server::start().await;
     let incident = server.open_incident().await;
     let on = |rest: &str| format!("/api/incidents/{incident}/{rest}");
     let nil = uuid::Uuid::nil();
-    let long = format!("{{\"text\":\"{}\"}}", "a".repeat(MAX_PROMPT + 1));
+    let long = format!("{{\"text\":\"{}\"}}", "a".repeat(PROMPT_MAX_BYTES + 1));
     let huge = format!("{{\"text\":\"{}\"}}", "a".repeat(70_000));
     let table: Vec<(&str, String, &str, u16, &str)> = vec![
         ("GET", "/nowhere".into(), "", 404, "not-found"),
@@ -109,7 +109,7 @@ async fn every_mistake_is_a_problem_of_its_kind() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_is_refused_by_its_type() {
+async fn body_with_another_content_type_is_refused() {
     let server = Server::start().await;
     let bearer = format!("Bearer {TOKEN}");
     for kind in ["text/plain", "application/x-www-form-urlencoded"] {
@@ -125,7 +125,7 @@ async fn a_body_that_is_not_json_is_refused_by_its_type() {
 }
 
 #[tokio::test]
-async fn a_body_that_comes_late_does_not_cost_the_connection() {
+async fn late_body_does_not_close_the_connection() {
     let server = Server::start().await;
     let mut stream = server.connect(std::net::Ipv4Addr::LOCALHOST.into()).await;
     let head = format!(
@@ -150,7 +150,7 @@ async fn a_body_that_comes_late_does_not_cost_the_connection() {
 }
 
 #[tokio::test]
-async fn an_unknown_verb_is_refused_with_the_table_and_dials_nobody() {
+async fn unknown_verb_is_refused_with_the_allowed_verbs_and_without_a_connection() {
     let server = Server::start_without_watchers().await;
     for word in [
         "destroy",
@@ -168,17 +168,20 @@ async fn an_unknown_verb_is_refused_with_the_table_and_dials_nobody() {
         let table = breakglass_verbs::Verb::ALL.map(breakglass_verbs::Verb::as_str);
         assert_eq!(allowed, serde_json::json!(table), "{word}");
     }
-    // The same request with a known verb gets as far as control, so nothing else refused them.
+    // The same request with a known verb gets as far as control, so only the verb was refused.
     let known = server
         .as_token("POST", "/api/targets/devvm/verbs/status?wait=true", "")
         .await;
     assert_problem(&known, 503, "unavailable");
     let dialled = tokio::time::timeout(Duration::from_millis(200), server.dialled.accept()).await;
-    assert!(dialled.is_err(), "an unknown verb reached for the host");
+    assert!(
+        dialled.is_err(),
+        "an unknown verb caused a connection to the host"
+    );
 }
 
 #[tokio::test]
-async fn an_idempotency_key_must_be_one_plain_word() {
+async fn malformed_idempotency_keys_are_refused() {
     let server = Server::start().await;
     let bearer = format!("Bearer {TOKEN}");
     let long = "k".repeat(256);
@@ -194,7 +197,7 @@ async fn an_idempotency_key_must_be_one_plain_word() {
 }
 
 #[tokio::test]
-async fn every_answer_carries_the_security_headers_whatever_it_is() {
+async fn every_response_has_the_security_headers() {
     let server = Server::start().await;
     for path in [
         "/",
@@ -208,7 +211,7 @@ async fn every_answer_carries_the_security_headers_whatever_it_is() {
         let answer = server.send(&Request::new("GET", path)).await;
         let policy = answer.header("content-security-policy").unwrap();
         assert!(policy.starts_with("default-src 'none'; "), "{policy}");
-        // What is data needs no script, not even ours.
+        // Data needs no scripts, not even ours.
         assert_eq!(
             policy.contains("script-src 'self'; "),
             ["/", "/sw.js"].contains(&path),
@@ -240,7 +243,7 @@ async fn every_answer_carries_the_security_headers_whatever_it_is() {
 }
 
 #[tokio::test]
-async fn a_closed_incident_takes_no_prompt_and_its_stream_says_that_there_is_no_more() {
+async fn closed_incident_refuses_prompts_and_its_stream_returns_204() {
     let server = Server::start().await;
     let incident = server.open_incident().await;
     let on = |rest: &str| format!("/api/incidents/{incident}/{rest}");
@@ -274,7 +277,7 @@ async fn a_closed_incident_takes_no_prompt_and_its_stream_says_that_there_is_no_
 }
 
 #[tokio::test]
-async fn an_answer_is_compressed_for_who_takes_it_and_a_stream_never_is() {
+async fn json_is_compressed_on_request_and_streams_never_are() {
     let server = Server::start().await;
     let plain = server.as_token("GET", "/api/me", "").await;
     assert!(plain.header("content-encoding").is_none());
@@ -309,7 +312,7 @@ async fn an_answer_is_compressed_for_who_takes_it_and_a_stream_never_is() {
 }
 
 #[tokio::test]
-async fn the_page_is_compressed_tagged_and_kept() {
+async fn page_is_compressed_and_revalidated_by_etag() {
     let server = Server::start().await;
     let br = [("accept-encoding", "gzip, br")];
     let page = server

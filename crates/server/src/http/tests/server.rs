@@ -1,4 +1,4 @@
-//! A server on port 0 that ends with the test, and a client that sends exactly what it is told.
+//! A server on a free port that ends with the test, and a client that sends exactly the given request.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,25 +14,26 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::auth::{Auth, Peer};
-use crate::http::{AppState, Ends, ListenLimits, Services, router, serve};
+use crate::http::{AppState, ListenLimits, Services, router, serve};
+use crate::metrics::CompletionCounters;
 use breakglass_config::ApiToken;
 use breakglass_config::{
     AgentConfig, AuthConfig, Config, LimitsConfig, NotifyConfig, RecordConfig, SshConfig,
 };
 
 pub(super) const TOKEN: &str = "Aq3xK9mZ7vB2nC5hJ8kL1pO4iU6yT0rE";
-/// The address from which clients come: one of the server's own.
+/// The address of direct clients: one of the server's own.
 pub(super) const LOCAL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
-/// The address from which a client comes through the trusted proxy.
+/// The address of clients that come through the trusted proxy.
 pub(super) const PROXY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 2));
-/// The trusted proxy, as the server sees it then.
+/// The address of the trusted proxy, as the server sees it.
 const EDGE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 80));
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(super) struct Server {
     pub(super) state: AppState,
     pub(super) address: SocketAddr,
-    /// What a target's SSH would be dialled at; nobody answers there.
+    /// The address of the target's SSH server, where nothing answers.
     pub(super) dialled: TcpListener,
     pub(super) cancel: CancellationToken,
     watching: CancellationToken,
@@ -53,8 +54,8 @@ impl Server {
         Server::with(ListenLimits::default(), LimitsConfig::default()).await
     }
 
-    /// With a control that has been told to end: it watches no vital signs, so nothing dials
-    /// the target but what a test makes it do, and it refuses every permit that reaches it.
+    /// Starts with a control that is shutting down: it probes no vital signs, so only the test's
+    /// requests can connect to the target, and it refuses every permit.
     pub(super) async fn start_without_watchers() -> Server {
         let ended = CancellationToken::new();
         ended.cancel();
@@ -77,9 +78,9 @@ impl Server {
         let config = config(dir.path(), port, limits);
         let cancel = CancellationToken::new();
         let auth = Auth::new(&config.auth, &config.allowed_hosts, &[]).unwrap();
-        let ends = Ends::default();
+        let completions = CompletionCounters::default();
         let log = Log::open(Options {
-            on_completion: Some(ends.sink()),
+            on_completion: Some(completions.sink()),
             ..Options::in_memory()
         });
         let control = control(&config, &log, watching);
@@ -89,7 +90,7 @@ impl Server {
             bastion: None,
             agents: Err(breakglass_cell::NoAgent::SwitchedOff),
             auth,
-            ends,
+            completions,
         };
         let key = "SHA256:test".to_owned();
         let state = AppState::new(&config, services, false, key, cancel.clone());
@@ -99,7 +100,7 @@ impl Server {
             listener,
             router(state.clone()).layer(map_request(through_the_edge)),
             listen,
-            state.turned.clone(),
+            state.listener_counters.clone(),
             cancel.clone(),
         ));
         Server {
@@ -122,12 +123,12 @@ impl Server {
             .unwrap()
     }
 
-    /// Sends a request with these headers and no others but `Connection`, and `Host` and
-    /// `Content-Length` where they are not given.
+    /// Sends a request with these headers, plus `Connection`, and `Host` and `Content-Length` unless
+    /// given.
     pub(super) async fn send(&self, request: &Request<'_>) -> Answer {
         let mut stream = self.connect(request.from).await;
         let bytes = request.bytes(&self.address.to_string());
-        // A server that refuses early may close before it has read all.
+        // A server that refuses early may close the connection before it has read everything.
         let _ = stream.write_all(&bytes).await;
         let mut answer = Vec::new();
         let read = timeout(DEADLINE, stream.read_to_end(&mut answer))
@@ -137,7 +138,7 @@ impl Server {
         Answer::parse(&answer)
     }
 
-    /// As the holder of the token.
+    /// Sends a request with the API token.
     pub(super) async fn as_token(&self, method: &str, path: &str, body: &str) -> Answer {
         let bearer = format!("Bearer {TOKEN}");
         let headers = [
@@ -161,13 +162,13 @@ impl Server {
     }
 }
 
-/// Everything here comes from an address of this machine's own, which is no proxy's. What comes from
-/// [`PROXY`] is shown to the router as a peer elsewhere.
+/// All connections come from this machine's own addresses, which are never a proxy's. For those from
+/// [`PROXY`] the router sees the address of a remote peer.
 async fn through_the_edge(mut request: axum::extract::Request) -> axum::extract::Request {
     let peer: Peer = *request.extensions().get().unwrap();
     if peer.ip() == PROXY {
-        let elsewhere = Peer::elsewhere(SocketAddr::new(EDGE, 5));
-        request.extensions_mut().insert(elsewhere);
+        let remote = Peer::remote(SocketAddr::new(EDGE, 5));
+        request.extensions_mut().insert(remote);
     }
     request
 }

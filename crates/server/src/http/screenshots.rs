@@ -1,4 +1,4 @@
-//! The guest's screen: as it is now, and as it was just before a verb.
+//! Screenshots of the guest: now, and just before a verb.
 
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -7,25 +7,25 @@ use breakglass_control::NoPicture;
 use breakglass_model::OperationId;
 
 use super::extract::PathOf;
-use super::problem::Problem;
+use super::lookup;
 use super::state::AppState;
-use super::targets;
 use crate::auth::Identity;
+use crate::problem::Problem;
 use breakglass_model::sentence;
 
-/// `GET /api/targets/{target}/screenshot`: the host's gate is asked now; nothing is recorded.
+/// `GET /api/targets/{target}/screenshot`: takes a new screenshot through the gate. Nothing is recorded.
 pub(super) async fn now(
     State(state): State<AppState>,
     _: Identity,
     PathOf(target): PathOf<String>,
 ) -> Result<Response, Problem> {
-    targets::find(&state, &target)?;
+    lookup::target(&state, &target)?;
     let picture = state.control.screenshot(&target).await;
-    picture.map(png).map_err(|why| no_picture(&why))
+    picture.map(png).map_err(|error| no_picture(&error))
 }
 
-/// `GET /api/operations/{operation}/screenshot`: what was kept, also for an operation that is long
-/// forgotten otherwise.
+/// `GET /api/operations/{operation}/screenshot`: the stored screenshot. It may exist for an operation
+/// that is no longer in memory.
 pub(super) async fn before(
     State(state): State<AppState>,
     _: Identity,
@@ -34,31 +34,31 @@ pub(super) async fn before(
     match state.control.picture(operation).await {
         Ok(Some(picture)) => Ok(png(picture)),
         Ok(None) => Err(Problem::not_found(format!(
-            "No picture is kept for operation {operation}: there was none to be had, or newer ones \
-             took its place."
+            "No screenshot is stored for operation {operation}: none could be taken, or it was \
+             replaced by newer ones."
         ))),
         Err(error) => {
-            tracing::error!(%operation, %error, "a picture can't be read");
+            tracing::error!(%operation, %error, "a screenshot can't be read");
             Err(Problem::unavailable(
-                "The picture is there and can't be read; see the server's log.",
+                "The screenshot exists but can't be read; see the server's log.",
             ))
         }
     }
 }
 
-/// `no-store` comes with every answer that does not say otherwise: a screen may show secrets.
+/// The response is not cached (`no-store` is the default): a screen may show secrets.
 fn png(picture: Vec<u8>) -> Response {
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static("image/png"));
     ([kind], picture).into_response()
 }
 
-fn no_picture(why: &NoPicture) -> Problem {
-    let detail = sentence(why.to_string().trim_end_matches('.'));
-    match why {
+fn no_picture(error: &NoPicture) -> Problem {
+    let detail = sentence(error.to_string().trim_end_matches('.'));
+    match error {
         NoPicture::UnknownTarget(_) => Problem::not_found(detail),
         NoPicture::Unreachable(_) => Problem::unavailable(detail),
         NoPicture::Refused(_) | NoPicture::Invalid => {
-            Problem::conflict("no-picture", "No picture", detail)
+            Problem::conflict("no-picture", "No screenshot", detail)
         }
     }
 }

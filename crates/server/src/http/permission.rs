@@ -1,4 +1,4 @@
-//! The operator's hand on the agent: questions, autonomy, cut-off.
+//! The operator's control of the agent: approvals, autonomy, cut-off. The bastion enforces them.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use super::extract::{Body, PathOf};
-use super::incidents::find_open;
-use super::problem::Problem;
+use super::lookup;
 use super::state::AppState;
 use crate::auth::Identity;
+use crate::problem::Problem;
 use breakglass_cell::NoAgent;
 use breakglass_model::sentence;
 
-/// Longest note, in bytes.
-const MAX_NOTE: usize = 4096;
+/// Maximum length of a note, in bytes.
+const NOTE_MAX_BYTES: usize = 4096;
 
-/// What deciding on a question takes.
+/// The operator's decision on one question of the agent.
 #[derive(Deserialize, TS, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[ts(export, optional_fields)]
@@ -29,7 +29,7 @@ pub(super) struct DecideApproval {
     #[ts(type = "\"allow\" | \"deny\"")]
     #[schemars(extend("enum" = ["allow", "deny"]))]
     decision: Decision,
-    /// What the agent is told, at most 4 KiB.
+    /// A note for the agent, at most 4 KiB.
     #[schemars(length(max = 4096))]
     note: Option<String>,
 }
@@ -38,9 +38,9 @@ pub(super) struct DecideApproval {
 #[derive(Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub(super) struct ApprovalTaken {
-    /// The question.
+    /// The id of the approval.
     approval: String,
-    /// How it was decided.
+    /// The decision.
     decision: Decision,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct ApprovalTaken {
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub(super) struct AutonomySetting {
-    /// In one word.
+    /// The level of autonomy.
     autonomy: Autonomy,
 }
 
@@ -58,27 +58,30 @@ pub(super) struct AutonomySetting {
 #[serde(deny_unknown_fields)]
 #[ts(export)]
 pub(super) struct CutOffSetting {
-    /// True: nothing of it reaches guest or host.
+    /// If true, the agent can reach neither guest, host nor model.
     cut_off: bool,
 }
 
-/// `POST /api/incidents/{incident}/approvals/{approval}`: answers when the decision took effect.
+/// `POST /api/incidents/{incident}/approvals/{approval}`: responds once the decision has taken effect.
 pub(super) async fn decide(
     State(state): State<AppState>,
     identity: Identity,
     PathOf((incident, approval)): PathOf<(IncidentId, String)>,
-    Body(wish): Body<DecideApproval>,
+    Body(DecideApproval { decision, note }): Body<DecideApproval>,
 ) -> Result<Json<ApprovalTaken>, Problem> {
-    let DecideApproval { decision, note } = wish;
     if decision == Decision::Void {
-        let problem =
-            Problem::unacceptable("A question is allowed or denied; void it becomes by itself.");
+        let problem = Problem::unacceptable(
+            "Answer allow or deny. Only the server can make an approval void.",
+        );
         return Err(problem.allowed(["allow", "deny"].map(str::to_owned)));
     }
-    if note.as_ref().is_some_and(|note| note.len() > MAX_NOTE) {
+    if note
+        .as_ref()
+        .is_some_and(|note| note.len() > NOTE_MAX_BYTES)
+    {
         return Err(Problem::unacceptable("The note is longer than 4 KiB."));
     }
-    super::incidents::find(&state, incident).await?;
+    lookup::incident(&state, incident).await?;
     let answer = (decision, note);
     let decided = bastion(&state)?.decide(incident, &approval, answer, identity.actor());
     decided.await.map_err(|error| decide_problem(&error))?;
@@ -89,7 +92,7 @@ fn decide_problem(error: &DecideError) -> Problem {
     let detail = sentence(error.to_string());
     match error {
         DecideError::Unknown(_) => Problem::not_found(detail),
-        DecideError::Settled(_) => Problem::conflict("settled", "Settled before", detail),
+        DecideError::Settled(_) => Problem::conflict("settled", "Already answered", detail),
         DecideError::NoEffect => Problem::conflict("no-effect", "No effect", detail),
         DecideError::Unrecorded(_) => {
             let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -105,21 +108,20 @@ pub(super) async fn autonomy(
     PathOf(incident): PathOf<IncidentId>,
     Body(AutonomySetting { autonomy }): Body<AutonomySetting>,
 ) -> Result<Json<AutonomySetting>, Problem> {
-    let target = find_open(&state, incident).await?.target;
+    let target = lookup::open_incident(&state, incident).await?.target;
     let set = bastion(&state)?.set_autonomy(incident, &target, autonomy, identity.actor());
     set.await.map_err(bastion_problem)?;
     Ok(Json(AutonomySetting { autonomy }))
 }
 
-/// `POST /api/incidents/{incident}/cut-off`: with `true` it answers when the agent's commands have
-/// ended.
+/// `POST /api/incidents/{incident}/cut-off`: with `true`, responds once the agent's commands have ended.
 pub(super) async fn cut_off(
     State(state): State<AppState>,
     identity: Identity,
     PathOf(incident): PathOf<IncidentId>,
     Body(CutOffSetting { cut_off }): Body<CutOffSetting>,
 ) -> Result<Json<CutOffSetting>, Problem> {
-    let target = find_open(&state, incident).await?.target;
+    let target = lookup::open_incident(&state, incident).await?.target;
     let set = bastion(&state)?.set_cut_off(incident, &target, cut_off, identity.actor());
     set.await.map_err(bastion_problem)?;
     Ok(Json(CutOffSetting { cut_off }))
@@ -127,11 +129,11 @@ pub(super) async fn cut_off(
 
 fn bastion(state: &AppState) -> Result<&Bastion, Problem> {
     state.bastion.as_ref().ok_or_else(|| {
-        let why = match &state.agents {
-            Err(why) => why.to_string(),
+        let reason = match &state.agents {
+            Err(reason) => reason.to_string(),
             Ok(_) => NoAgent::SwitchedOff.to_string(),
         };
-        Problem::unavailable(why)
+        Problem::unavailable(reason)
     })
 }
 
@@ -140,10 +142,10 @@ fn bastion_problem(error: BastionError) -> Problem {
         BastionError::Log(error) => Problem::from(error),
         BastionError::Target(refusal) => {
             let detail = sentence(refusal.to_string());
-            Problem::conflict("unknown-target", "No such target any more", detail)
+            Problem::conflict("unknown-target", "Target no longer configured", detail)
         }
         BastionError::AboveCeiling(why) => {
-            Problem::conflict("above-ceiling", "More than the agent may do here", why)
+            Problem::conflict("above-ceiling", "Above this server's autonomy ceiling", why)
         }
         BastionError::Sockets { .. } => {
             tracing::error!(%error, "the bastion could not be opened");

@@ -1,6 +1,11 @@
+//! Errors as the client sees them: problem details (RFC 9457).
+//!
+//! A problem never contains internals; those are logged where the problem is created.
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use breakglass_log::LogError;
 use breakglass_model::sentence;
 use breakglass_model::{IncidentId, OperationId, TurnNumber};
 use schemars::JsonSchema;
@@ -8,45 +13,44 @@ use serde::Serialize;
 use std::time::Duration;
 use ts_rs::TS;
 
-/// An error as the client sees it: a problem detail (RFC 9457). Internals are logged where the
-/// problem is made, and are never in it.
+/// A problem detail (RFC 9457): the response to a failed request.
 #[derive(Debug, Clone)]
 pub struct Problem(Box<ProblemBody>);
 
-/// The body of every error.
+/// The body of every error response.
 #[derive(Debug, Clone, Serialize, TS, JsonSchema)]
 #[ts(export, rename = "Problem", optional_fields)]
 #[schemars(rename = "Problem")]
 pub struct ProblemBody {
-    /// What kind of problem, for programs: `urn:breakglass:busy`.
+    /// The kind of problem, for programs: `urn:breakglass:busy`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The kind in a few words; the same for all of a kind.
+    /// The kind in a few words, always the same for one kind.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// This case, as a sentence: what happened and what to do next.
+    /// What happened and what to do next, as a sentence.
     pub detail: String,
-    /// The operation that is in the way, to attach to.
+    /// The operation that blocks the request and can be followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationId>,
-    /// The incident in whose log that operation is.
+    /// The incident whose log has that operation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub incident: Option<IncidentId>,
-    /// The turn that is in the way, to wait for or to stop.
+    /// The turn that blocks the request: wait for it or stop it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub turn: Option<TurnNumber>,
-    /// What would have been accepted.
+    /// The values that would have been accepted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed: Option<Vec<String>>,
-    /// How many seconds to wait before the next try.
+    /// Seconds to wait before the next attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(type = "number")]
     pub retry_after_s: Option<u64>,
 }
 
 impl Problem {
-    /// A problem of `kind`, a word of the kind's own.
+    /// A problem whose type is `urn:breakglass:{kind}`.
     #[must_use]
     pub fn new(status: StatusCode, kind: &str, title: &str, detail: impl Into<String>) -> Problem {
         Problem(Box::new(ProblemBody {
@@ -62,26 +66,26 @@ impl Problem {
         }))
     }
 
-    /// 401.
+    /// 401: the request has no proof of an identity.
     #[must_use]
     pub fn unauthorized() -> Problem {
         Problem::not_signed_in("Sign in at /, or send Authorization: Bearer with the API token.")
     }
 
-    /// 401: there is a secret, and it is none of ours.
+    /// 401: the secret is neither the token nor a valid code.
     #[must_use]
     pub fn wrong_token() -> Problem {
         Problem::not_signed_in(
-            "That is neither this server's API token nor a one-time code that still holds: a code \
-             works once, within 15 minutes.",
+            "This is neither this server's API token nor a valid one-time code. A code works once, \
+             within 15 minutes.",
         )
     }
 
-    /// 401: there is a proof, and it can't be taken; `why` is a sentence.
+    /// 401: the proof of an identity is malformed or not accepted. `reason` is a sentence.
     #[must_use]
-    pub fn refused_proof(why: &str) -> Problem {
+    pub fn refused_proof(reason: &str) -> Problem {
         Problem::not_signed_in(&format!(
-            "{why} Sign in at / with the API token, or send Authorization: Bearer with it."
+            "{reason} Sign in at / with the API token, or send Authorization: Bearer with it."
         ))
     }
 
@@ -92,21 +96,21 @@ impl Problem {
 
     /// 403: the request comes from another site.
     #[must_use]
-    pub fn cross_site(why: impl Into<String>) -> Problem {
+    pub fn cross_site(reason: impl Into<String>) -> Problem {
         Problem::new(
             StatusCode::FORBIDDEN,
             "cross-site",
             "Refused as cross-site",
-            sentence(why),
+            sentence(reason),
         )
     }
 
-    /// 403: what asks has one of this server's own addresses, as the agent has.
+    /// 403: the client has one of this server's own addresses, as the agent does.
     #[must_use]
-    pub fn own_address() -> Problem {
-        let detail = "This comes from one of the server's own addresses, which the agent has too. Ask \
-                      from another machine or pod, or ask for /metrics beside the page, with the API \
-                      token.";
+    pub fn local_address() -> Problem {
+        let detail = "This request comes from one of the server's own addresses, which the agent has \
+                      too. Send it from another machine or pod, or use /metrics on the main listener \
+                      with the API token.";
         Problem::new(
             StatusCode::FORBIDDEN,
             "own-address",
@@ -117,21 +121,21 @@ impl Problem {
 
     /// 421: the request is meant for another host.
     #[must_use]
-    pub fn misdirected(why: impl Into<String>) -> Problem {
+    pub fn misdirected(reason: impl Into<String>) -> Problem {
         let title = "Not this server's name";
         Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "misdirected",
             title,
-            sentence(why),
+            sentence(reason),
         )
     }
 
-    /// 429: guessing.
+    /// 429: too many wrong tokens came from one address.
     #[must_use]
     pub fn too_many_wrong_tokens(wait: Duration) -> Problem {
-        let detail = "Too many wrong tokens came from this address. The right one is accepted at \
-                      any time.";
+        let detail = "Too many wrong tokens came from this address. The right token is still \
+                      accepted at any time.";
         let status = StatusCode::TOO_MANY_REQUESTS;
         let problem = Problem::new(
             status,
@@ -142,20 +146,20 @@ impl Problem {
         problem.retry_after(wait)
     }
 
-    /// 404.
+    /// 404: no such resource.
     #[must_use]
     pub fn not_found(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::NOT_FOUND, "not-found", "Not found", detail)
     }
 
-    /// 422: understood, and not acceptable.
+    /// 422: the request is understood but not acceptable.
     #[must_use]
     pub fn unacceptable(detail: impl Into<String>) -> Problem {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         Problem::new(status, "unacceptable", "Not acceptable", detail)
     }
 
-    /// 400.
+    /// 400: the request could not be parsed.
     #[must_use]
     pub fn malformed(detail: impl Into<String>) -> Problem {
         Problem::new(
@@ -166,27 +170,27 @@ impl Problem {
         )
     }
 
-    /// 409.
+    /// 409: the request conflicts with the current state.
     #[must_use]
     pub fn conflict(kind: &str, title: &str, detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::CONFLICT, kind, title, detail)
     }
 
-    /// 429: `name` has as many streams open as one identity may.
-    pub(super) fn too_many_streams(name: &str) -> Problem {
+    /// 429: the identity `name` has the maximum number of streams open.
+    pub(crate) fn too_many_streams(name: &str) -> Problem {
         let status = StatusCode::TOO_MANY_REQUESTS;
-        let detail = format!("{name} has as many event streams and exports open as is allowed.");
+        let detail = format!("{name} has the maximum number of event streams and exports open.");
         Problem::new(status, "too-many-streams", "Too many streams", detail)
     }
 
-    /// 503.
+    /// 503: a part of the server is not available.
     #[must_use]
     pub fn unavailable(detail: impl Into<String>) -> Problem {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Problem::new(status, "unavailable", "Not available", detail)
     }
 
-    /// Names the operation that is in the way.
+    /// Adds the operation that blocks the request.
     #[must_use]
     pub fn operation(mut self, operation: OperationId, incident: Option<IncidentId>) -> Problem {
         self.0.operation = Some(operation);
@@ -194,21 +198,21 @@ impl Problem {
         self
     }
 
-    /// Names the turn that is in the way.
+    /// Adds the turn that blocks the request.
     #[must_use]
     pub fn turn(mut self, turn: TurnNumber) -> Problem {
         self.0.turn = Some(turn);
         self
     }
 
-    /// Names what would have been accepted.
+    /// Adds the values that would have been accepted.
     #[must_use]
-    pub fn allowed(mut self, words: impl IntoIterator<Item = String>) -> Problem {
-        self.0.allowed = Some(words.into_iter().collect());
+    pub fn allowed(mut self, values: impl IntoIterator<Item = String>) -> Problem {
+        self.0.allowed = Some(values.into_iter().collect());
         self
     }
 
-    /// Says when to try again.
+    /// Adds the time to wait before the next attempt.
     #[must_use]
     pub fn retry_after(mut self, wait: Duration) -> Problem {
         self.0.retry_after_s = Some(wait.as_secs().max(1));
@@ -219,6 +223,22 @@ impl Problem {
     #[must_use]
     pub fn body(&self) -> &ProblemBody {
         &self.0
+    }
+}
+
+/// The detail is the log's own error text, which is written for operators.
+impl From<LogError> for Problem {
+    fn from(error: LogError) -> Problem {
+        let detail = sentence(error.to_string());
+        match error {
+            LogError::NotFound { .. } => Problem::not_found(detail),
+            LogError::Closed { .. } => Problem::conflict("closed", "Closed", detail),
+            LogError::TooLarge { .. } => Problem::unacceptable(detail),
+            _ => {
+                tracing::error!(%error, "the incident log failed");
+                Problem::unavailable(detail)
+            }
+        }
     }
 }
 

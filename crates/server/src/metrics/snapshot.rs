@@ -1,4 +1,6 @@
-//! What is so at the moment of a scrape.
+//! Gauges whose values are read at each scrape.
+//!
+//! The HTTP handler collects the values; this module turns them into metrics.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,23 +11,23 @@ use prometheus_client::registry::Registry;
 
 use breakglass_readiness::{Check, State};
 
-/// Answers of the parts that are asked.
-pub(crate) struct Now {
-    /// Every check, as `/ready` shows it.
+/// The current values of all gauges.
+pub(crate) struct Snapshot {
+    /// Every check, as in `/ready`.
     pub(crate) checks: Vec<Check>,
-    /// Whether events are not being recorded.
+    /// Whether the log is degraded.
     pub(crate) degraded: bool,
-    /// Event streams that are open.
+    /// Number of open event streams.
     pub(crate) streams: usize,
-    /// Questions of the agent that wait for an answer.
+    /// Number of the agent's open questions.
     pub(crate) open_questions: usize,
-    /// Of breakglass.
+    /// The version of breakglass.
     pub(crate) version: String,
-    /// When this server was built from its parts.
+    /// The start time of the server.
     pub(crate) started: SystemTime,
 }
 
-impl Now {
+impl Snapshot {
     pub(super) fn registry(&self) -> Registry {
         let mut registry = Registry::default();
         let info = Info::new([("version", self.version.clone())]);
@@ -39,12 +41,12 @@ impl Now {
             ),
             (
                 "breakglass_event_streams",
-                "Event streams that are open",
+                "Open event streams",
                 count(self.streams),
             ),
             (
                 "breakglass_approvals_open",
-                "Questions of the agent that wait for an answer",
+                "Questions of the agent without an answer",
                 count(self.open_questions),
             ),
             (
@@ -68,7 +70,7 @@ impl Now {
         let ready = self.checks.iter().all(|check| check.state < State::Red);
         registry.register(
             "breakglass_ready",
-            "1 if no check is red, as in the status of GET /ready",
+            "1 if no readiness check is red, as with GET /ready",
             gauge(i64::from(ready)),
         );
         registry.register(
@@ -85,8 +87,8 @@ fn gauge(value: i64) -> Gauge {
     gauge
 }
 
-fn count(of: usize) -> i64 {
-    i64::try_from(of).unwrap_or(i64::MAX)
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn seconds(at: SystemTime) -> i64 {
@@ -94,7 +96,7 @@ fn seconds(at: SystemTime) -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// Resident memory, where the system tells it.
+/// The resident memory of the process; `None` if the system does not report it.
 fn memory() -> Option<(&'static str, &'static str, i64)> {
     let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
     let resident: usize = pages.split(' ').nth(1)?.parse().ok()?;

@@ -1,4 +1,6 @@
-//! What came to an end, counted as the log says it.
+//! Counters of completed verbs, checks, turns and approvals, fed by the log's events.
+//!
+//! Labels come from closed sets, so the number of series is bounded whatever an event contains.
 
 use breakglass_log::CompletionSink;
 use breakglass_model::{Decision, EventBody, TurnOutcome, Verdict};
@@ -12,15 +14,15 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Counts<const N: usize> = Family<Labels<N>, Counter>;
 type Seconds<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 
-/// Upper bounds in seconds: from a `status` on a warm connection to a `stop` that climbs its whole
-/// ladder.
-const VERB_SECONDS: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0];
-/// Upper bounds in seconds: from a short answer to the usual limit of a turn and beyond.
-const TURN_SECONDS: [f64; 9] = [5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1200.0, 1800.0, 7200.0];
+/// Histogram buckets in seconds: from a `status` on an open connection to a `stop` with every
+/// escalation step.
+const VERB_BUCKETS_S: [f64; 10] = [0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 180.0, 600.0];
+/// Histogram buckets in seconds: from a short answer to beyond the default limit of a turn.
+const TURN_BUCKETS_S: [f64; 9] = [5.0, 15.0, 30.0, 60.0, 180.0, 600.0, 1200.0, 1800.0, 7200.0];
 
-/// The counters. Cheap to clone; every clone is the same.
+/// The counters of completed work. Clones share their values.
 #[derive(Debug, Clone)]
-pub struct Ends {
+pub struct CompletionCounters {
     verbs: Counts<3>,
     verb_seconds: Seconds<1>,
     checks: Counts<2>,
@@ -29,36 +31,36 @@ pub struct Ends {
     approvals: Counts<1>,
 }
 
-impl Default for Ends {
-    fn default() -> Ends {
-        let ends = Ends {
+impl Default for CompletionCounters {
+    fn default() -> CompletionCounters {
+        let counters = CompletionCounters {
             verbs: Family::default(),
-            verb_seconds: Family::new_with_constructor(|| Histogram::new(VERB_SECONDS)),
+            verb_seconds: Family::new_with_constructor(|| Histogram::new(VERB_BUCKETS_S)),
             checks: Family::default(),
             turns: Family::default(),
-            turn_seconds: Family::new_with_constructor(|| Histogram::new(TURN_SECONDS)),
+            turn_seconds: Family::new_with_constructor(|| Histogram::new(TURN_BUCKETS_S)),
             approvals: Family::default(),
         };
-        ends.begin_at_zero();
-        ends
+        counters.create_at_zero();
+        counters
     }
 }
 
-impl Ends {
-    /// A rate can't be told of a series that begins at 1.
-    fn begin_at_zero(&self) {
+impl CompletionCounters {
+    /// Creates series at 0, so that `rate()` sees the first increment.
+    fn create_at_zero(&self) {
         for outcome in TurnOutcome::VARIANTS.iter().map(<&str>::from) {
-            let _began = self.turns.get_or_create(&[("outcome", outcome)]);
+            let _counter = self.turns.get_or_create(&[("outcome", outcome)]);
         }
         for decision in Decision::VARIANTS.iter().map(<&str>::from) {
-            let _began = self.approvals.get_or_create(&[("decision", decision)]);
+            let _counter = self.approvals.get_or_create(&[("decision", decision)]);
         }
     }
 
-    /// What the log is to tell its ends to.
+    /// The function that the log calls for each completed operation, turn and approval.
     pub(crate) fn sink(&self) -> CompletionSink {
-        let ends = self.clone();
-        Box::new(move |body| ends.count(body))
+        let counters = self.clone();
+        Box::new(move |body| counters.count(body))
     }
 
     fn count(&self, body: &EventBody) {
@@ -73,7 +75,7 @@ impl Ends {
                 let verb = ("verb", verb.as_str());
                 let labels = [
                     verb,
-                    ("verdict", verdict_word(verdict.as_ref())),
+                    ("verdict", verdict_label(verdict.as_ref())),
                     ("outcome", outcome.into()),
                 ];
                 self.verbs.get_or_create(&labels).inc();
@@ -103,32 +105,32 @@ impl Ends {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "verbs",
-            "Verbs that ended, by verb, verdict of the gate and outcome",
+            "Completed verbs, by verb, verdict of the gate and outcome",
             self.verbs.clone(),
         );
         registry.register(
             "verb_seconds",
-            "How long verbs ran, by verb",
+            "Duration of completed verbs, by verb",
             self.verb_seconds.clone(),
         );
         registry.register(
             "checks",
-            "Checks of the guest that ended, by check and what they found",
+            "Completed checks of the guest, by check and level of the result",
             self.checks.clone(),
         );
         registry.register(
             "turns",
-            "Turns of the agent that ended, by outcome",
+            "Completed turns of the agent, by outcome",
             self.turns.clone(),
         );
         registry.register(
             "turn_seconds",
-            "From prompt to end of a turn, by outcome",
+            "Duration of completed turns, by outcome",
             self.turn_seconds.clone(),
         );
         registry.register(
             "approvals",
-            "Questions of the agent that were settled, by decision",
+            "Decided approvals, by decision",
             self.approvals.clone(),
         );
     }
@@ -139,8 +141,8 @@ fn observe<const N: usize>(seconds: &Seconds<N>, labels: &Labels<N>, millis: u64
     seconds.get_or_create(labels).observe(took.as_secs_f64());
 }
 
-/// The verdict without the name in it: the name of a lock would make an unbounded label.
-const fn verdict_word(verdict: Option<&Verdict>) -> &'static str {
+/// The verdict without its details: a lock's name would make the set of labels unbounded.
+const fn verdict_label(verdict: Option<&Verdict>) -> &'static str {
     match verdict {
         None => "none",
         Some(Verdict::Running) => "running",
@@ -158,9 +160,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_names_no_lock() {
+    fn verdict_label_omits_the_lock() {
         let locked = Verdict::Locked("backup of tuesday".to_owned());
-        assert_eq!(verdict_word(Some(&locked)), "locked");
-        assert_eq!(verdict_word(None), "none");
+        assert_eq!(verdict_label(Some(&locked)), "locked");
+        assert_eq!(verdict_label(None), "none");
     }
 }
