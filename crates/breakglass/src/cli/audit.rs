@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use breakglass_log::{Tombstone, VerifiedIncident, VerifyReport};
 use clap::{Args, Subcommand};
 
-use super::{Exit, Failure, record_file, say};
+use super::{Exit, Failure, log_file, print_line};
 
 #[derive(Debug, Args)]
 pub(crate) struct AuditArgs {
@@ -13,17 +13,17 @@ pub(crate) struct AuditArgs {
 
 #[derive(Debug, Subcommand)]
 enum AuditCommand {
-    /// Check every hash chain; exit 1 names the first event that does not hold.
+    /// Recompute every hash chain; exit 1 and name the first wrong event if one is broken.
     ///
-    /// Run it when you want to rely on what the record says: after an incident, on a schedule, or on an
-    /// export that somebody sent. The record may be in use, and is not changed. A line an incident,
-    /// with the newest hash that holds, which is worth noting where nobody can change it; then a line
-    /// for each incident that retention removed. docs/record.md says what this proves and what not.
+    /// Run it when you need to rely on the log: after an incident, on a schedule, or on an export that
+    /// you received. The log may be in use and is not changed. Prints one line per incident with its
+    /// last hash, which is worth keeping in a place that no one can change, and one line for each
+    /// incident that retention removed. docs/record.md explains what this proves and what it does not.
     #[command(after_help = "Examples:
   breakglass audit verify --data-dir /var/lib/breakglass
-  breakglass audit verify --file incident.jsonl  # an export, without any record")]
+  breakglass audit verify --file incident.jsonl  # an export, without a server's log")]
     Verify {
-        /// The server's data directory, or its record file.
+        /// The server's data directory, or its log file.
         #[arg(
             long,
             env = "BREAKGLASS_DATA_DIR",
@@ -31,7 +31,7 @@ enum AuditCommand {
             required_unless_present = "file"
         )]
         data_dir: Option<PathBuf>,
-        /// An exported incident, in place of a record.
+        /// An exported incident instead of a server's log.
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
@@ -41,16 +41,16 @@ pub(crate) fn run(args: &AuditArgs) -> Result<Exit, Failure> {
     let AuditCommand::Verify { data_dir, file } = &args.command;
     match (file, data_dir) {
         (Some(file), _) => export(file),
-        (None, Some(data_dir)) => record(&record_file(data_dir)),
+        (None, Some(data_dir)) => log(&log_file(data_dir)),
         (None, None) => Err(Failure::new(Exit::Usage, "give --data-dir or --file")),
     }
 }
 
-fn record(path: &Path) -> Result<Exit, Failure> {
+fn log(path: &Path) -> Result<Exit, Failure> {
     let report = breakglass_log::verify(path)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     for line in lines(&report) {
-        say(&line);
+        print_line(&line);
     }
     Ok(exit(report.is_sound()))
 }
@@ -58,7 +58,7 @@ fn record(path: &Path) -> Result<Exit, Failure> {
 fn export(file: &Path) -> Result<Exit, Failure> {
     let found = breakglass_log::verify_export(file)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    say(&line(&found));
+    print_line(&line(&found));
     Ok(exit(found.fault.is_none()))
 }
 
@@ -66,8 +66,7 @@ const fn exit(sound: bool) -> Exit {
     if sound { Exit::Done } else { Exit::Failed }
 }
 
-/// A line an incident, with the newest hash that holds; then what retention removed, and what fits
-/// neither.
+/// One line per incident with its last hash, then the removed incidents and other faults.
 fn lines(report: &VerifyReport) -> Vec<String> {
     let removed = |gone: &Tombstone| format!("{} {} {gone}", gone.incident, gone.target);
     report
@@ -79,12 +78,12 @@ fn lines(report: &VerifyReport) -> Vec<String> {
         .collect()
 }
 
-/// How far one incident's chain holds.
+/// The result for one incident.
 pub(crate) fn line(one: &VerifiedIncident) -> String {
     let (incident, target) = (one.incident, &one.target);
     match &one.fault {
         None => format!(
-            "{incident} {target} holds: {} events, {}",
+            "{incident} {target} verified: {} events, {}",
             one.events, one.head_hash
         ),
         Some(fault) => format!(

@@ -1,4 +1,4 @@
-//! The first program inside the agent's sandbox. Started by the server alone.
+//! The first program inside the agent's sandbox. Only the server starts it.
 
 use std::ffi::OsString;
 use std::io;
@@ -21,28 +21,28 @@ pub(crate) struct CellInitArgs {
     /// The account to become.
     #[arg(long, requires = "gid")]
     uid: Option<u32>,
-    /// Its group.
+    /// The group to become.
     #[arg(long)]
     gid: Option<u32>,
-    /// The guest's name.
+    /// The name of the guest.
     #[arg(long)]
     guest: Option<String>,
-    /// The host's name.
+    /// The name of the host.
     #[arg(long)]
     host: Option<String>,
-    /// What is to run, and its arguments.
+    /// The command to run, with its arguments.
     #[arg(last = true, required_unless_present = "trial")]
     command: Vec<OsString>,
 }
 
-/// Runs the command; the exit code is its own.
+/// Runs the command and returns its exit code.
 pub(crate) fn run(args: CellInitArgs) -> Result<ExitCode, Failure> {
     let account = args.uid.zip(args.gid);
     let account = account.map(|(uid, gid)| Account { uid, gid });
     if args.trial {
         return confine_as_init(account)
             .map(|()| ExitCode::SUCCESS)
-            .map_err(|error| broken(&error));
+            .map_err(|error| setup_failed(&error));
     }
     let options = InitOptions {
         handover: args.handover,
@@ -53,11 +53,11 @@ pub(crate) fn run(args: CellInitArgs) -> Result<ExitCode, Failure> {
     };
     match run_init(&options) {
         Ok(code) => Ok(ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))),
-        Err(error) => Err(broken(&error)),
+        Err(error) => Err(setup_failed(&error)),
     }
 }
 
-fn broken(error: &io::Error) -> Failure {
+fn setup_failed(error: &io::Error) -> Failure {
     let message = format!("the sandbox could not be set up: {error}");
     Failure::new(Exit::Unreachable, message)
 }

@@ -1,4 +1,4 @@
-//! What tries the agent's sandbox from inside. Started by the doctor alone.
+//! Tests the agent's sandbox from inside. Only the readiness checks start it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use breakglass_agent::sandbox::Probe;
 use clap::Args;
 
-use super::{Exit, Failure, say_json};
+use super::{Exit, Failure, print_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct CellProbeArgs {
-    /// A file that is not to be read.
+    /// A file that must not be readable.
     #[arg(long, value_name = "FILE")]
     file: Vec<PathBuf>,
-    /// An address that is not to be reached.
+    /// An address that must not be reachable.
     #[arg(long, value_name = "ADDRESS")]
     address: Vec<SocketAddr>,
-    /// A process that is not to be signalled.
+    /// A process that must not be signalled.
     #[arg(long, value_name = "PID")]
     process: Option<u32>,
 }
@@ -35,7 +35,7 @@ pub(crate) fn run(args: CellProbeArgs) -> Result<Exit, Failure> {
     };
     for tried in probe.run() {
         let line = serde_json::to_string(&tried);
-        say_json(&line.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?);
+        print_json(&line.map_err(|error| Failure::new(Exit::Failed, error.to_string()))?);
     }
     Ok(Exit::Done)
 }

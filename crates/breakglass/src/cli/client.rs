@@ -1,4 +1,4 @@
-//! A verb from the command line: through a server, or straight to the host with the key.
+//! Runs a verb from the command line: through a server, or with `--direct` on the host itself.
 
 use std::path::PathBuf;
 
@@ -8,21 +8,21 @@ use breakglass_verbs::Verb;
 use clap::Args;
 use serde::Deserialize;
 
-use super::follow::{self, Patience};
+use super::follow::{self, FollowLimits};
 use super::remote::Remote;
-use super::{Exit, Failure, ServerArgs, direct, say_error, say_json};
+use super::{Exit, Failure, ServerArgs, direct, print_error, print_json};
 
 #[derive(Debug, Args)]
 pub(crate) struct VerbArgs {
-    /// The machine; may be left out where there is only one.
+    /// The target; may be omitted if there is only one.
     #[arg(long, env = "BREAKGLASS_TARGET", value_name = "NAME")]
     pub(crate) target: Option<String>,
     #[command(flatten)]
     server: ServerArgs,
-    /// Go to the host over SSH from here, without any server, even if one is named: the cold case.
+    /// Connect to the host over SSH from here, without a server, even if one is named: the cold case.
     #[arg(long)]
     direct: bool,
-    /// With --direct: the configuration that names target and key.
+    /// With --direct: the configuration with the target and the key.
     #[arg(
         long,
         env = "BREAKGLASS_CONFIG",
@@ -45,14 +45,14 @@ pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
         return direct::run(verb, args);
     }
     let remote = Remote::new(&args.server)?;
-    let target = the_target(&remote, args.target.as_deref())?;
+    let target = choose_target(&remote, args.target.as_deref())?;
     let key = uuid::Uuid::new_v4().to_string();
     let accepted: Accepted = remote.post(&format!("/api/targets/{target}/verbs/{verb}"), &key)?;
-    let view = follow::to_its_end(&remote, &accepted, args.json, Patience::USUAL)?;
+    let view = follow::until_finished(&remote, &accepted, args.json, FollowLimits::DEFAULT)?;
     report(&view, args.json)
 }
 
-fn the_target(remote: &Remote, named: Option<&str>) -> Result<String, Failure> {
+fn choose_target(remote: &Remote, named: Option<&str>) -> Result<String, Failure> {
     if let Some(name) = named {
         return Ok(name.to_owned());
     }
@@ -69,25 +69,25 @@ fn the_target(remote: &Remote, named: Option<&str>) -> Result<String, Failure> {
             let names = names.join(", ");
             Err(Failure::new(
                 Exit::Usage,
-                format!("name one with --target: {names}"),
+                format!("choose a target with --target: {names}"),
             ))
         }
     }
 }
 
-/// Prints how the operation ended and gives its exit code.
+/// Prints the result of the operation and returns its exit code.
 pub(crate) fn report(view: &OperationView, json: bool) -> Result<Exit, Failure> {
     if json {
         let text = serde_json::to_string(view)
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-        say_json(&text);
+        print_json(&text);
     } else if let Some(message) = &view.message {
-        say_error(message);
+        print_error(message);
     }
     Ok(view.outcome.map_or(Exit::Failed, exit_of))
 }
 
-/// The exit code that stands for an outcome.
+/// The exit code for an outcome.
 pub(crate) const fn exit_of(outcome: VerbOutcome) -> Exit {
     match outcome {
         VerbOutcome::Done => Exit::Done,

@@ -1,4 +1,4 @@
-//! The cold case: a verb over SSH from here, with the key and without any server.
+//! The cold case: runs a verb over SSH from here, with the key and without a server.
 
 use breakglass_control::Target;
 use breakglass_control::power;
@@ -6,16 +6,16 @@ use breakglass_model::OutputStream;
 use breakglass_verbs::Verb;
 
 use super::client::{VerbArgs, exit_of};
-use super::{Exit, Failure, say, say_error, say_json};
+use super::{Exit, Failure, print_error, print_json, print_line};
 use breakglass_config::Config;
 
 pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
     let Some(file) = &args.config else {
-        let message = "--direct needs --config FILE: it names the target and the key";
+        let message = "--direct needs --config FILE, which has the target and the key";
         return Err(Failure::new(Exit::Usage, message));
     };
     let config = super::serve::load(file)?;
-    let target = the_target(&config, args.target.as_deref())?;
+    let target = choose_target(&config, args.target.as_deref())?;
     let key = breakglass_control::ssh::load_key(&config.ssh.key_file)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let options = breakglass_config::ssh_options(&config, std::sync::Arc::new(key));
@@ -25,28 +25,31 @@ pub(crate) fn run(verb: Verb, args: &VerbArgs) -> Result<Exit, Failure> {
                 return;
             }
             match stream {
-                OutputStream::Stdout => say(line),
-                OutputStream::Stderr => say_error(line),
+                OutputStream::Stdout => print_line(line),
+                OutputStream::Stderr => print_error(line),
             }
         }))?;
     if args.json {
         let text = serde_json::to_string(&outcome)
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-        say_json(&text);
+        print_json(&text);
     } else {
-        say_error(&outcome.message);
+        print_error(&outcome.message);
     }
     Ok(exit_of(outcome.outcome))
 }
 
-fn the_target<'a>(config: &'a Config, named: Option<&str>) -> Result<&'a Target, Failure> {
+fn choose_target<'a>(config: &'a Config, named: Option<&str>) -> Result<&'a Target, Failure> {
     match (named, config.targets.as_slice()) {
         (Some(name), _) => config.target(name),
         (None, [only]) => Ok(only),
         (None, all) => {
             let names: Vec<_> = all.iter().map(|target| target.name.as_str()).collect();
-            Err(format!("name one with --target: {}", names.join(", ")))
+            Err(format!(
+                "choose a target with --target: {}",
+                names.join(", ")
+            ))
         }
     }
-    .map_err(|said| Failure::new(Exit::Usage, said))
+    .map_err(|message| Failure::new(Exit::Usage, message))
 }

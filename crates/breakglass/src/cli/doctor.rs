@@ -1,4 +1,4 @@
-//! Tries everything that an emergency needs, from here and without a server.
+//! Runs all readiness checks from here, without a server.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Exit, Failure, runtime, say, say_json};
+use super::{Exit, Failure, print_json, print_line, runtime};
 use breakglass_config::Config;
 use breakglass_readiness::{Check, State, examine, examine_agent};
 
@@ -18,7 +18,7 @@ pub(crate) struct DoctorArgs {
     /// Print one JSON object: `{state, checks: [{name, state, evidence, remedy?, at}]}`.
     #[arg(long)]
     json: bool,
-    /// Put one short question to the model as well; it costs a few tokens.
+    /// Also send one short question to the model; it costs a few tokens.
     #[arg(long)]
     ask_model: bool,
 }
@@ -29,14 +29,14 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<Exit, Failure> {
     runtime::init_tracing(LevelFilter::ERROR);
     let (checks, worst) = examine_all(&config, args.ask_model)?;
     if args.json {
-        say_json(&json!({ "state": worst, "checks": checks }).to_string());
+        print_json(&json!({ "state": worst, "checks": checks }).to_string());
     } else {
         print(&checks);
     }
     Ok(exit_of(worst))
 }
 
-/// All checks, and how the worst of them stands.
+/// Runs all checks. Returns their results and the worst state.
 pub(super) fn examine_all(
     config: &Config,
     ask_model: bool,
@@ -51,7 +51,10 @@ pub(super) fn examine_all(
 }
 
 pub(super) fn print(checks: &[Check]) {
-    checks.iter().flat_map(lines).for_each(|line| say(&line));
+    checks
+        .iter()
+        .flat_map(lines)
+        .for_each(|line| print_line(&line));
 }
 
 pub(super) fn exit_of(worst: State) -> Exit {
@@ -61,13 +64,13 @@ pub(super) fn exit_of(worst: State) -> Exit {
     }
 }
 
-/// State, name and evidence; below, what to do about it.
+/// One line with state, name and evidence, and one with the remedy.
 fn lines(check: &Check) -> Vec<String> {
-    let (state, evidence) = (check.state.as_str(), &check.evidence);
-    let found = format!("{state:5}  {:28}  {evidence}", check.name);
+    let state = check.state.as_str();
+    let result = format!("{state:5}  {:28}  {}", check.name, check.evidence);
     let remedy = check
         .remedy
         .iter()
         .map(|remedy| format!("       → {remedy}"));
-    [found].into_iter().chain(remedy).collect()
+    [result].into_iter().chain(remedy).collect()
 }

@@ -1,4 +1,4 @@
-//! The documents against the command line: what they tell a person to type is accepted.
+//! Checks that the command line accepts every command in the documents.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::Cli;
 
-/// What stands in the documents for a value of the reader's.
+/// Placeholders in the documents, and values for them.
 const PLACEHOLDERS: [(&str, &str); 2] = [
     ("INCIDENT", "01a20a48-ff12-76e4-b170-59185cf2be2e"),
     ("GUEST_ID", "102"),
@@ -23,7 +23,7 @@ fn documents() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// The lines within fences of shell, with what a backslash continues.
+/// The lines in fences of shell code, with continued lines joined.
 fn shell_lines(document: &str) -> Vec<String> {
     let mut fences = document.split("```");
     let mut lines = Vec::new();
@@ -37,7 +37,7 @@ fn shell_lines(document: &str) -> Vec<String> {
     lines
 }
 
-/// The words of a call of breakglass, without what a shell would do with the rest of the line.
+/// The words of a call of breakglass, without the shell's part of the line.
 fn call(line: &str) -> Option<Vec<String>> {
     let line = line
         .strip_prefix("cargo run --release -- ")
@@ -55,7 +55,7 @@ fn call(line: &str) -> Option<Vec<String>> {
 }
 
 #[test]
-fn every_command_line_in_a_fence_of_the_documents_is_accepted() {
+fn every_command_line_in_the_documents_is_accepted() {
     let mut tried = 0;
     for (path, text) in documents() {
         for words in shell_lines(&text).iter().filter_map(|line| call(line)) {

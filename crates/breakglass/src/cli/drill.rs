@@ -1,5 +1,6 @@
-//! The drill: production wiring on a simulated machine, in a directory of its own that goes
-//! with it.
+//! Runs a drill: the production server with a simulated machine, in a temporary directory.
+//!
+//! The simulation is in the crate `breakglass-drill`; this module makes its key and configuration.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,32 +16,32 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::runtime::Interrupt;
-use super::{Exit, Failure, say};
+use super::{Exit, Failure, print_line};
 use breakglass_config::{
     AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, NotifyConfig, RecordConfig, SshConfig,
 };
 use breakglass_readiness::{Place, Practice};
 use breakglass_server::app::{App, Mode};
 
-const KEY: &str = "key";
-const KNOWN_HOSTS: &str = "known_hosts";
+const KEY_FILE: &str = "key";
+const KNOWN_HOSTS_FILE: &str = "known_hosts";
 
 #[derive(Debug, Args)]
 pub(crate) struct DrillArgs {
-    /// Where the page listens; port 0 takes a free one.
+    /// The address for the page; port 0 means any free port.
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// What is wrong with the machine: disk-full, oom, io-stall or panic.
+    /// The fault of the machine: disk-full, oom, io-stall or panic.
     #[arg(long, default_value = "disk-full")]
     scenario: Scenario,
-    /// Who works on it: the built-in script, or the real claude CLI.
+    /// The agent: the built-in script, or the real claude CLI.
     #[arg(long, value_enum, default_value_t = DrillAgent::Scripted)]
     agent: DrillAgent,
-    /// Keep the record here instead of in a directory that goes with the drill.
+    /// Keep the incident log in this directory instead of a temporary one.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Note the drill for the server with this configuration: its readiness tells when people last
-    /// practised. A drill counts where somebody asked the agent or ran a verb.
+    /// Record the drill for the server with this configuration, whose readiness shows the last drill.
+    /// A drill counts if someone prompted the agent or ran a verb.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -58,11 +59,11 @@ pub(crate) fn run(args: &DrillArgs) -> Result<Exit, Failure> {
 }
 
 async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
-    let interrupt = Interrupt::caught()?;
+    let interrupt = Interrupt::install()?;
     let scratch = tempfile::Builder::new()
         .prefix("breakglass-drill-")
         .tempdir()
-        .map_err(failed("no directory for the drill could be made"))?;
+        .map_err(failed("can't create a directory for the drill"))?;
     let data_dir = args
         .data_dir
         .clone()
@@ -76,30 +77,33 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
     };
     let app = App::build(config, mode)
         .await
-        .map_err(failed("the server"))?;
-    // It is in the server's memory now, and in a file the agent could read it.
-    std::fs::remove_file(scratch.path().join(KEY)).map_err(failed("the drill's key"))?;
+        .map_err(failed("can't start the server"))?;
+    // The server has the key in memory now; the agent could read the file.
+    std::fs::remove_file(scratch.path().join(KEY_FILE)).map_err(failed("the drill's key"))?;
     app.open_drill_incidents().await;
-    let code = app.sign_in_code().map_err(failed("the sign-in link"))?;
+    let code = app
+        .sign_in_code()
+        .map_err(failed("can't create the sign-in link"))?;
     let listener = TcpListener::bind(args.listen)
         .await
-        .map_err(failed("the page's address can't be listened on"))?;
+        .map_err(failed("can't listen on the page's address"))?;
     let address = listener
         .local_addr()
-        .map_err(failed("the page's address"))?;
-    say("DRILL: a rehearsed incident on a simulated machine. Nothing real is touched.");
-    say(&format!(
+        .map_err(failed("can't read the page's address"))?;
+    print_line("DRILL: a rehearsed incident on a simulated machine. No real machine is affected.");
+    print_line(&format!(
         "Scenario {}: {}",
         args.scenario,
         args.scenario.describe()
     ));
-    say(
-        "The agent asks on the page before it changes anything; the page's menu lets it act by itself.",
+    print_line(
+        "The agent asks on the page before it changes anything. You can let it act alone in the page's menu.",
     );
-    say(&format!(
-        "Open this once, within 15 minutes; it signs you in. Ctrl-C ends the drill.\n\n  http://{address}/#sign-in={code}\n"
+    print_line(&format!(
+        "Open this link within 15 minutes; it signs you in once. Press Ctrl-C to end the drill.\n\n  http://{address}/#sign-in={code}\n"
     ));
-    let (log, since) = (app.log(), Time::now());
+    let log = app.log();
+    let since = Time::now();
     let mut practised = Ok(None);
     let ended = async {
         interrupt.received().await;
@@ -113,7 +117,7 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Where the drill is to be noted, if it is.
+/// The place to record the drill in, if a configuration is given.
 fn place(args: &DrillArgs) -> Result<Option<Place>, Failure> {
     let Some(file) = &args.config else {
         return Ok(None);
@@ -122,38 +126,38 @@ fn place(args: &DrillArgs) -> Result<Option<Place>, Failure> {
     let place = Place::prepare(&data_dir);
     place.map(Some).map_err(|error| {
         let dir = data_dir.display();
-        let message = format!("the drill can't be noted in {dir}: {error}; make it writable");
+        let message = format!("the drill can't be recorded in {dir}: {error}; make it writable");
         Failure::new(Exit::Usage, message)
     })
 }
 
 fn note(place: Place, practised: Option<Practice>) -> Result<(), Failure> {
     let Some(practice) = practised else {
-        say("Nobody asked the agent or ran a verb, so this drill is not noted.");
+        print_line("No one prompted the agent or ran a verb, so this drill is not recorded.");
         return Ok(());
     };
     let file = place.note(&practice).map_err(failed("the drill's note"))?;
-    say(&format!("This drill is noted in {}.", file.display()));
+    print_line(&format!("This drill is recorded in {}.", file.display()));
     Ok(())
 }
 
-/// Starts the machine; leaves its key and its pinned host keys in `scratch`.
+/// Starts the simulated machine. Writes its key and its host keys to `scratch`.
 async fn simulate(
     scenario: Scenario,
     scratch: &Path,
     cancel: CancellationToken,
 ) -> Result<Simulation, Failure> {
     let key = ssh::generate_key().map_err(failed("the drill's key"))?;
-    ssh::write_key(&key, &scratch.join(KEY)).map_err(failed("the drill's key"))?;
+    ssh::write_key(&key, &scratch.join(KEY_FILE)).map_err(failed("the drill's key"))?;
     let simulation = Simulation::start(scenario, key.public_key().clone(), cancel)
         .await
-        .map_err(failed("the simulated machine could not be started"))?;
-    std::fs::write(scratch.join(KNOWN_HOSTS), known_hosts(&simulation)?)
+        .map_err(failed("can't start the simulated machine"))?;
+    std::fs::write(scratch.join(KNOWN_HOSTS_FILE), known_hosts(&simulation)?)
         .map_err(failed("the drill's known_hosts"))?;
     Ok(simulation)
 }
 
-/// Both host keys in OpenSSH's format.
+/// Both host keys in the format of OpenSSH's `known_hosts`.
 fn known_hosts(simulation: &Simulation) -> Result<String, Failure> {
     let keys = simulation.host_keys();
     let line = |address: SocketAddr, key: &ssh::PublicKey| {
@@ -164,8 +168,8 @@ fn known_hosts(simulation: &Simulation) -> Result<String, Failure> {
     Ok(guest + &line(simulation.host_addr(), &keys.host)?)
 }
 
-/// The same configuration that a file would give, pointing at the simulation. There is no token:
-/// the printed link is the only way in.
+/// The configuration for the simulation. It has no token, so the printed link is the only way to sign
+/// in.
 fn config(
     args: &DrillArgs,
     simulation: &Simulation,
@@ -191,9 +195,9 @@ fn config(
             secure_cookie: false,
         },
         ssh: SshConfig {
-            key_file: scratch.join(KEY),
+            key_file: scratch.join(KEY_FILE),
             host_keys: HostKeyPolicy::Pin,
-            known_hosts: scratch.join(KNOWN_HOSTS),
+            known_hosts: scratch.join(KNOWN_HOSTS_FILE),
             connect_timeout: Duration::from_secs(5),
             keepalive: Duration::from_secs(2),
         },

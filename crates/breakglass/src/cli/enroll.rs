@@ -1,4 +1,6 @@
-//! Sets up key, guest and host, and proves by the doctor that they hold.
+//! Sets up key, guest and host, and proves with the readiness checks that they work.
+//!
+//! The steps are in the crate `breakglass-enroll`; this module parses arguments and prints results.
 
 use std::path::PathBuf;
 
@@ -6,28 +8,29 @@ use clap::Args;
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Exit, Failure, doctor, runtime, say, say_json};
+use super::{Exit, Failure, doctor, print_json, print_line, runtime};
 use breakglass_config::Config;
 use breakglass_enroll::{EnrollError, Gate, GuestId, Order, Source, Step, Told, What};
 
 #[derive(Debug, Args)]
 pub(crate) struct EnrollArgs {
-    /// The server's configuration: it names guest, host, ssh.key_file and ssh.known_hosts.
+    /// The server's configuration, with guest, host, ssh.key_file and ssh.known_hosts.
     #[arg(long, env = "BREAKGLASS_CONFIG", value_name = "FILE")]
     config: PathBuf,
-    /// One target of the configuration; all of them unless named.
+    /// One target of the configuration [default: all].
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
-    /// Carry the steps out over your own ssh, with its configuration, agent and password prompts.
+    /// Carry out the steps over your own ssh, with its configuration, agent and password prompts.
     #[arg(long)]
     run: bool,
-    /// Log in and look, print every change that --run would make, and make none.
+    /// Log in, print every change that --run would make, and make none.
     #[arg(long)]
     dry_run: bool,
-    /// Put a new key in the place of the one that works, once a login to guest and gate has proven it.
+    /// Replace the working key with a new one, after a login to guest and gate has proven the new key.
     #[arg(long, conflicts_with_all = ["remove", "target"])]
     rotate: bool,
-    /// Remove the key's lines, the sudoers file, gate and policy if no other key uses them, and the key.
+    /// Remove the key and its authorized_keys lines; also the sudoers file, the gate and its policy, unless
+    /// another key uses them.
     #[arg(long)]
     remove: bool,
     /// Your own login on the guest, as root or with sudo [default: the target's address].
@@ -36,20 +39,20 @@ pub(crate) struct EnrollArgs {
     /// Your own login on the host, as root or with sudo [default: the target's host].
     #[arg(long, value_name = "USER@ADDR")]
     host_login: Option<String>,
-    /// Configuration for your ssh, in the place of ~/.ssh/config.
+    /// A configuration file for your ssh instead of ~/.ssh/config.
     #[arg(long, value_name = "FILE")]
     ssh_config: Option<PathBuf>,
-    /// The gate's program for the host [default: the one beside this program, where the host has none].
+    /// The gate's program for the host [default: the one beside this program, if the host has none].
     #[arg(long, value_name = "FILE")]
     gate: Option<PathBuf>,
-    /// The guest as the hypervisor knows it; needed while the host has no policy.
+    /// The guest's id or name on the hypervisor; needed until the host has a policy.
     #[arg(long, value_name = "ID")]
     guest_id: Option<String>,
     /// The hypervisor's tool: qm on Proxmox, virsh with libvirt.
     #[arg(long, value_parser = ["qm", "virsh"], default_value = "qm")]
     driver: String,
-    /// From where the key may be used: an address, a network, or `here` for the address that the machine
-    /// sees this one under. Repeat it for more. Unless given: `here`, beside what stands there already.
+    /// A source that may use the key: an address, a network, or `here` for this machine's address as the
+    /// target sees it. Repeat it for more [default: `here`, added to the sources already allowed].
     #[arg(long, value_name = "ADDR")]
     from: Vec<Source>,
     /// Print one JSON object: `{changes: [{on, change}], notes: [{on, note}], steps: [{on, about, paste}],
@@ -66,23 +69,23 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
     let mut told = Vec::new();
     let mut tell = |one: Told| {
         if !args.json {
-            say(&spoken(&one, order.dry));
+            print_line(&spoken(&one, order.dry));
         }
         told.push(one);
     };
     if !args.run && !args.dry_run {
         let steps = show(args, &order, &mut tell)?;
         if args.json {
-            say(
+            print_line(
                 &json!({ "changes": changes(&told), "notes": notes(&told), "steps": steps })
                     .to_string(),
             );
         } else {
-            steps
-                .iter()
-                .for_each(|step| say(&format!("\n# {}: {}\n{}", step.on, step.about, step.paste)));
+            steps.iter().for_each(|step| {
+                print_line(&format!("\n# {}: {}\n{}", step.on, step.about, step.paste))
+            });
             if !args.remove {
-                say("\n# Then try every link: breakglass doctor --config FILE");
+                print_line("\n# Then check everything: breakglass doctor --config FILE");
             }
         }
         return Ok(Exit::Done);
@@ -96,20 +99,20 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
     })?
     .map_err(failure)?;
     if !args.json && changes(&told).is_empty() {
-        say("nothing to change");
+        print_line("nothing to change");
     }
     if order.dry || args.remove {
         if args.json {
-            say_json(&json!({ "changes": changes(&told), "notes": notes(&told) }).to_string());
+            print_json(&json!({ "changes": changes(&told), "notes": notes(&told) }).to_string());
         }
         return Ok(Exit::Done);
     }
-    // Read anew: that it holds with the key in place is a part of the proof.
+    // Load the configuration again: it must be valid with the key in place.
     let config = super::serve::load(&args.config)?;
     let (checks, worst) = doctor::examine_all(&config, false)?;
     if args.json {
         let (changes, notes) = (changes(&told), notes(&told));
-        say(
+        print_line(
             &json!({ "changes": changes, "notes": notes, "state": worst, "checks": checks })
                 .to_string(),
         );
@@ -119,10 +122,10 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
     Ok(doctor::exit_of(worst))
 }
 
-/// The configuration, in which the key alone may be missing.
+/// The configuration. Only the key may be missing.
 fn load(args: &EnrollArgs) -> Result<Config, Failure> {
     Config::load_before_the_key(&args.config, std::env::vars_os())
-        .map_err(|errors| Failure::of_config("enroll can't begin", &errors))
+        .map_err(|errors| Failure::of_config("can't enrol: the configuration is invalid", &errors))
 }
 
 fn order(args: &EnrollArgs, config: Config) -> Result<Order, Failure> {
@@ -145,7 +148,7 @@ fn order(args: &EnrollArgs, config: Config) -> Result<Order, Failure> {
     if let (true, Some((option, _))) = (targets.len() > 1, of_one.iter().find(|(_, given)| *given))
     {
         let message = format!(
-            "{option} is for one target, and the configuration has several; name it with --target"
+            "{option} is for one target, but the configuration has several; choose one with --target"
         );
         return Err(Failure::new(Exit::Usage, message));
     }
@@ -157,12 +160,13 @@ fn order(args: &EnrollArgs, config: Config) -> Result<Order, Failure> {
     {
         return Err(Failure::new(
             Exit::Usage,
-            format!("{login:?} is no login; write USER@ADDRESS"),
+            format!("{login:?} is not a login; use USER@ADDRESS"),
         ));
     }
-    let gate = match args.remove {
-        true => None,
-        false => Gate::read(args.gate.as_deref()).map_err(failure)?,
+    let gate = if args.remove {
+        None
+    } else {
+        Gate::read(args.gate.as_deref()).map_err(failure)?
     };
     let guest = args
         .guest_id
@@ -189,7 +193,7 @@ fn show(
     match (args.rotate, args.remove) {
         (true, _) => {
             let message =
-                "a new key has to be proven by logins: say --rotate with --run, or with --dry-run";
+                "a new key must be proven by logins: use --rotate with --run or --dry-run";
             Err(Failure::new(Exit::Usage, message))
         }
         (_, true) => breakglass_enroll::show_removal(order).map_err(failure),

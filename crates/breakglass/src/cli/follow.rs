@@ -1,5 +1,6 @@
-//! Following an operation to its end, for as long as the server itself lets it run, over connections
-//! that may break: the operation's id finds it again.
+//! Follows an operation until it has finished, over connections that may break.
+//!
+//! It prints the operation's lines from the event stream, and polls the operation for its result.
 
 use std::io::BufRead;
 use std::time::{Duration, Instant};
@@ -8,82 +9,89 @@ use breakglass_control::power::{self, Accepted};
 use breakglass_model::{Event, EventBody, OutputStream};
 
 use super::remote::Remote;
-use super::{Exit, Failure, say, say_error};
+use super::{Exit, Failure, print_error, print_line};
 
-/// What is waited for, and how long.
+/// Time limits of following an operation.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    /// For the end of the operation.
-    whole: Duration,
-    /// For a server that is out of reach, again and again.
-    lost: Duration,
-    /// For the lines of one connection; then the operation itself is asked about.
-    lines: Duration,
-    /// Between two questions.
-    pause: Duration,
+pub(super) struct FollowLimits {
+    /// Longest wait for the end of the operation.
+    timeout: Duration,
+    /// Longest time without contact to the server.
+    unreachable_timeout: Duration,
+    /// Longest time to read lines from one connection before the operation is polled.
+    stream_timeout: Duration,
+    /// Pause between two polls.
+    poll_interval: Duration,
 }
 
-impl Patience {
-    /// As long as the longest verb may take.
-    pub(super) const USUAL: Patience = Patience {
-        whole: power::VERB_FOLLOW_TIMEOUT,
-        lost: Duration::from_secs(120),
-        lines: Duration::from_secs(30),
-        pause: Duration::from_millis(500),
+impl FollowLimits {
+    /// Long enough for the longest verb.
+    pub(super) const DEFAULT: FollowLimits = FollowLimits {
+        timeout: power::VERB_FOLLOW_TIMEOUT,
+        unreachable_timeout: Duration::from_secs(120),
+        stream_timeout: Duration::from_secs(30),
+        poll_interval: Duration::from_millis(500),
     };
 }
 
-/// Prints the operation's lines as they come, unless `quiet`, and gives it when it has ended.
+/// Prints the operation's lines as they come, unless `quiet`, and returns the finished operation.
 ///
 /// # Errors
-/// When it still runs at the end of the patience, or its server is gone for too long or has forgotten it.
-pub(super) fn to_its_end(
+/// If a limit is exceeded, or the server does not know the operation.
+pub(super) fn until_finished(
     remote: &Remote,
     accepted: &Accepted,
     quiet: bool,
-    patience: Patience,
+    limits: FollowLimits,
 ) -> Result<power::OperationView, Failure> {
     let operation = accepted.operation;
-    let (begun, mut heard, mut seen) = (Instant::now(), Instant::now(), 0);
-    let mut lost = false;
+    let started = Instant::now();
+    let mut last_contact = started;
+    let mut last_seq = 0;
+    let mut is_lost = false;
     loop {
         if !quiet {
-            lines(remote, accepted, &mut seen, patience.lines);
+            print_lines(remote, accepted, &mut last_seq, limits.stream_timeout);
         }
         match remote.get::<power::OperationView>(&format!("/api/operations/{operation}")) {
             Ok(view) if view.outcome.is_some() => return Ok(view),
-            Ok(_) => (heard, lost) = (Instant::now(), false),
+            Ok(_) => {
+                last_contact = Instant::now();
+                is_lost = false;
+            }
             Err(failure) if failure.exit != Exit::Unreachable => return Err(failure),
-            Err(failure) if heard.elapsed() > patience.lost => return Err(failure),
-            Err(failure) if !lost => {
-                lost = true;
-                say_error(&format!(
-                    "{}. Operation {operation} goes on without this client; trying again",
+            Err(failure) if last_contact.elapsed() > limits.unreachable_timeout => {
+                return Err(failure);
+            }
+            Err(failure) if !is_lost => {
+                is_lost = true;
+                print_error(&format!(
+                    "{}. Operation {operation} continues without this client; trying again",
                     failure.message
                 ));
             }
             Err(_) => {}
         }
-        if begun.elapsed() > patience.whole {
+        if started.elapsed() > limits.timeout {
             let message = format!(
-                "operation {operation} still runs after {} s, which is longer than a verb may take; it \
-                 goes on without this client: look at its incident",
-                patience.whole.as_secs()
+                "operation {operation} is still running after {} s, longer than any verb should take; it \
+                 continues without this client: see its incident",
+                limits.timeout.as_secs()
             );
             return Err(Failure::new(Exit::Unreachable, message));
         }
-        std::thread::sleep(patience.pause);
+        std::thread::sleep(limits.poll_interval);
     }
 }
 
-/// Prints the operation's lines from the event after `seen` on, until it ends or the connection does. A
-/// stream that breaks costs nothing: the next one goes on where it was.
-fn lines(remote: &Remote, accepted: &Accepted, seen: &mut u64, limit: Duration) {
+/// Prints the operation's lines after the event `last_seq`, until the operation or the connection ends.
+/// After a broken connection, the next call continues at `last_seq`.
+fn print_lines(remote: &Remote, accepted: &Accepted, last_seq: &mut u64, timeout: Duration) {
     let Some(incident) = accepted.incident else {
         return;
     };
-    let path = format!("/api/incidents/{incident}/events?after={seen}");
-    let Ok(stream) = remote.stream(&path, Some(limit)) else {
+    let path = format!("/api/incidents/{incident}/events?after={last_seq}");
+    let Ok(stream) = remote.stream(&path, Some(timeout)) else {
         return;
     };
     let events = stream
@@ -91,15 +99,15 @@ fn lines(remote: &Remote, accepted: &Accepted, seen: &mut u64, limit: Duration) 
         .map_while(Result::ok)
         .filter_map(|line| serde_json::from_str::<Event>(line.strip_prefix("data: ")?).ok());
     for event in events {
-        *seen = event.seq;
+        *last_seq = event.seq;
         match event.body {
             EventBody::VerbOutput {
                 operation,
                 stream,
                 line,
             } if operation == accepted.operation => match stream {
-                OutputStream::Stdout => say(&line),
-                OutputStream::Stderr => say_error(&line),
+                OutputStream::Stdout => print_line(&line),
+                OutputStream::Stderr => print_error(&line),
             },
             EventBody::VerbFinished { operation, .. } if operation == accepted.operation => return,
             _ => {}
@@ -117,27 +125,26 @@ mod tests {
 
     use super::*;
 
-    /// In which nothing takes long.
-    const SHORT: Patience = Patience {
-        whole: Duration::from_secs(20),
-        lost: Duration::from_secs(20),
-        lines: Duration::from_millis(200),
-        pause: Duration::from_millis(5),
+    const SHORT: FollowLimits = FollowLimits {
+        timeout: Duration::from_secs(20),
+        unreachable_timeout: Duration::from_secs(20),
+        stream_timeout: Duration::from_millis(200),
+        poll_interval: Duration::from_millis(5),
     };
 
-    /// Answers each connection as `answer` says for its number and path; none: hangs up. Ends when the
-    /// test does. Gives the paths that were asked for.
+    /// A server that answers each connection with `answer(number, path)`, or closes it on `None`.
+    /// Returns the requested paths.
     fn server(
         answer: impl Fn(usize, &str) -> Option<String> + Send + 'static,
     ) -> (Remote, mpsc::Receiver<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let (asked, paths) = mpsc::channel();
+        let (requested, paths) = mpsc::channel();
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().flatten().enumerate() {
                 let path = path_of(&stream);
                 let answer = answer(number, &path);
-                if asked.send(path).is_err() {
+                if requested.send(path).is_err() {
                     return;
                 }
                 if let Some(text) = answer {
@@ -191,77 +198,83 @@ mod tests {
     }
 
     #[test]
-    fn a_verb_is_followed_for_as_long_as_the_server_lets_it_run() {
-        assert!(Patience::USUAL.whole > power::VERB_TIMEOUT_MAX);
+    fn follow_timeout_exceeds_the_longest_verb() {
+        assert!(FollowLimits::DEFAULT.timeout > power::VERB_TIMEOUT_MAX);
     }
 
     #[test]
-    fn a_verb_that_runs_long_is_asked_about_until_it_ends_with_json_too() {
+    fn long_operation_is_polled_until_it_finishes() {
         for quiet in [true, false] {
-            let (remote, _paths) = server(|number, path| match path.contains("operations") {
-                true => view((number > 40).then_some("done")),
-                false => ok(&event(1)),
+            let (remote, _paths) = server(|number, path| {
+                if path.contains("operations") {
+                    view((number > 40).then_some("done"))
+                } else {
+                    ok(&event(1))
+                }
             });
-            let view = to_its_end(&remote, &accepted(!quiet), quiet, SHORT).unwrap();
+            let view = until_finished(&remote, &accepted(!quiet), quiet, SHORT).unwrap();
             assert_eq!(view.outcome, Some(breakglass_model::VerbOutcome::Done));
         }
     }
 
     #[test]
-    fn broken_connections_are_made_again_and_go_on_where_they_were() {
+    fn broken_streams_resume_after_the_last_event() {
         let (remote, paths) = server(|number, path| match (number, path.contains("operations")) {
             (5 | 8 | 9, _) => None,
             (_, true) => view((number > 12).then_some("failed")),
             (_, false) => ok(&event(number as u64 + 1)),
         });
-        let view = to_its_end(&remote, &accepted(true), false, SHORT).unwrap();
+        let view = until_finished(&remote, &accepted(true), false, SHORT).unwrap();
         assert_eq!(view.outcome, Some(breakglass_model::VerbOutcome::Failed));
-        let asked: Vec<String> = paths.try_iter().collect();
-        let places: Vec<u64> = asked
+        let requested: Vec<String> = paths.try_iter().collect();
+        let resumed_after: Vec<u64> = requested
             .iter()
             .filter_map(|path| path.split("after=").nth(1)?.parse().ok())
             .collect();
-        assert!(places.len() > 3 && places.is_sorted(), "{asked:?}");
-        assert_eq!(places.first(), Some(&0));
+        assert!(
+            resumed_after.len() > 3 && resumed_after.is_sorted(),
+            "{requested:?}"
+        );
+        assert_eq!(resumed_after.first(), Some(&0));
     }
 
     #[test]
-    fn a_stream_that_falls_silent_is_not_waited_for() {
-        let (remote, _paths) = server(|_, path| match path.contains("operations") {
-            true => view(Some("done")),
-            // More is promised than ever comes; the connection stays open until it is dropped.
-            false => {
-                std::thread::sleep(Duration::from_millis(300));
-                Some("HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n: alive\n\n".to_owned())
+    fn silent_stream_times_out() {
+        let (remote, _paths) = server(|_, path| {
+            if path.contains("operations") {
+                return view(Some("done"));
             }
+            // The body is shorter than its announced length, and the connection stays open.
+            std::thread::sleep(Duration::from_millis(300));
+            Some("HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n: alive\n\n".to_owned())
         });
-        assert!(to_its_end(&remote, &accepted(true), false, SHORT).is_ok());
+        assert!(until_finished(&remote, &accepted(true), false, SHORT).is_ok());
     }
 
     #[test]
-    fn a_server_that_is_gone_for_too_long_is_given_up_and_so_is_a_verb_that_never_ends() {
+    fn unreachable_servers_and_endless_operations_time_out() {
         let (remote, _paths) = server(|_, _| None);
-        let patience = Patience {
-            lost: Duration::from_millis(50),
+        let limits = FollowLimits {
+            unreachable_timeout: Duration::from_millis(50),
             ..SHORT
         };
-        let failure = to_its_end(&remote, &accepted(false), true, patience).unwrap_err();
+        let failure = until_finished(&remote, &accepted(false), true, limits).unwrap_err();
         assert_eq!(failure.exit, Exit::Unreachable);
         let (remote, _paths) = server(|_, _| view(None));
-        let patience = Patience {
-            whole: Duration::from_millis(50),
+        let limits = FollowLimits {
+            timeout: Duration::from_millis(50),
             ..SHORT
         };
-        let failure = to_its_end(&remote, &accepted(false), true, patience).unwrap_err();
+        let failure = until_finished(&remote, &accepted(false), true, limits).unwrap_err();
         assert!(
-            failure.message.contains("still runs"),
+            failure.message.contains("is still running"),
             "{}",
             failure.message
         );
     }
 
     #[test]
-    fn a_server_that_knows_nothing_of_the_operation_is_not_asked_again() {
+    fn unknown_operation_is_not_polled_again() {
         let (remote, paths) = server(|_, _| {
             let body = r#"{"detail":"There is no operation in this server's memory."}"#;
             let length = body.len();
@@ -269,7 +282,7 @@ mod tests {
                 "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
             ))
         });
-        let failure = to_its_end(&remote, &accepted(false), true, SHORT).unwrap_err();
+        let failure = until_finished(&remote, &accepted(false), true, SHORT).unwrap_err();
         assert!(failure.message.contains("memory"), "{}", failure.message);
         assert_eq!(paths.try_iter().count(), 1);
     }

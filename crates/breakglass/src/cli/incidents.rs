@@ -3,7 +3,7 @@ use breakglass_model::IncidentId;
 use clap::{Args, Subcommand};
 
 use super::remote::Remote;
-use super::{Exit, Failure, ServerArgs, say, say_json, transfer};
+use super::{Exit, Failure, ServerArgs, print_json, print_line, transfer};
 
 #[derive(Debug, Args)]
 pub(crate) struct IncidentsArgs {
@@ -18,47 +18,48 @@ pub(crate) struct IncidentsArgs {
 
 #[derive(Debug, Subcommand)]
 enum IncidentsCommand {
-    /// One line an incident, newest first.
+    /// List incidents, one per line, newest first.
     ///
-    /// To find the incident that another command wants by its id.
+    /// Use it to find the id of an incident for another command.
     #[command(after_help = "Examples:
   breakglass incidents list --server https://rescue.example.org --token-file token
   breakglass incidents list --json | jq -r .incident")]
     List,
-    /// One incident's summary.
+    /// Show the summary of one incident.
     ///
-    /// To see whether it is open, how long its log is, and whether the agent is at work.
+    /// It shows whether the incident is open, how long its log is, and whether the agent is working.
     #[command(after_help = "Examples:
   breakglass incidents show 01a20a48-ff12-76e4-b170-59185cf2be2e --json")]
     Show {
-        /// The incident.
+        /// The id of the incident.
         incident: IncidentId,
     },
-    /// The incident as a Markdown report: summary, tables, timeline.
+    /// Print the incident as a Markdown report: summary, tables, timeline.
     ///
-    /// For the colleague who takes over, and for the post-mortem. Nothing that a machine or a model
-    /// printed is Markdown in it.
+    /// Use it for a colleague who takes over, and for the post-mortem. Output of machines and models
+    /// is never interpreted as Markdown in it.
     #[command(after_help = "Examples:
   breakglass incidents report 01a20a48-ff12-76e4-b170-59185cf2be2e > report.md")]
     Report {
-        /// The incident.
+        /// The id of the incident.
         incident: IncidentId,
     },
-    /// The incident as one file that proves itself.
+    /// Export the incident as one file that can be verified alone.
     ///
-    /// For an archive, for another record, and before retention removes it. JSON lines: a header, then
-    /// every event with its hash, as it was recorded; pictures of the screen are not in it. With
-    /// --data-dir no server is needed, and none is disturbed. What it holds is as secret as the record.
+    /// Use it for an archive, for the import into another log, or before retention removes the
+    /// incident. The file has JSON lines: a header, then every event with its hash as recorded.
+    /// Screenshots are not included. With --data-dir no server is needed, and a running one is not
+    /// disturbed. Keep the file as secret as the log.
     #[command(after_help = "Examples:
   breakglass incidents export 01a20a48-ff12-76e4-b170-59185cf2be2e --output incident.jsonl
   breakglass incidents export 01a20a48-ff12-76e4-b170-59185cf2be2e --data-dir /data > it.jsonl
-  breakglass audit verify --file incident.jsonl  # proves it, anywhere")]
+  breakglass audit verify --file incident.jsonl  # verify it, anywhere")]
     Export(transfer::ExportArgs),
-    /// Take an exported incident into the record of a server that is down.
+    /// Import an exported incident into the log of a server that is down.
     ///
-    /// To read it in the page again. It keeps its id and its hashes, and is closed. The file is proved
-    /// first, and nothing is written where anything is off; imported twice, it is there once. Run it as the
-    /// server's user.
+    /// Use it to read the incident on the page again. It keeps its id and its hashes, and is closed. The
+    /// file is verified first, and nothing is written if it has a fault. Importing it again changes
+    /// nothing. Run this command as the server's user.
     #[command(after_help = "Examples:
   breakglass incidents import incident.jsonl --data-dir /var/lib/breakglass")]
     Import(transfer::ImportArgs),
@@ -76,12 +77,14 @@ pub(crate) fn run(args: &IncidentsArgs) -> Result<Exit, Failure> {
             print(std::slice::from_ref(&one), args.json)?;
         }
         IncidentsCommand::Report { incident } => {
-            say(remote()?
-                .get_text(&format!("/api/incidents/{incident}/report.md"))?
-                .trim_end());
+            print_line(
+                remote()?
+                    .get_text(&format!("/api/incidents/{incident}/report.md"))?
+                    .trim_end(),
+            );
         }
         IncidentsCommand::Export(export) => return transfer::export(export, &args.server),
-        IncidentsCommand::Import(file) => return transfer::take(file, args.json),
+        IncidentsCommand::Import(file) => return transfer::import_file(file, args.json),
     }
     Ok(Exit::Done)
 }
@@ -91,11 +94,11 @@ fn print(incidents: &[IncidentSummary], json: bool) -> Result<(), Failure> {
         if json {
             let text = serde_json::to_string(incident)
                 .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-            say_json(&text);
+            print_json(&text);
         } else {
             let state = incident.closed_at.map_or("open", |_| "closed");
             let drill = if incident.drill { " DRILL" } else { "" };
-            say(&format!(
+            print_line(&format!(
                 "{} {} {} {state} {} events{drill}",
                 incident.incident, incident.opened_at, incident.target, incident.head
             ));

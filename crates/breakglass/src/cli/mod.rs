@@ -1,10 +1,13 @@
-//! The command line: parses, dispatches, and turns every end into an exit code.
+//! The command line: parses arguments, runs the command, and returns its exit code.
+//!
+//! Each command has a module; `output` prints, `runtime` has what long-running commands share.
 
 mod acp;
 mod audit;
 mod cell_init;
 mod cell_probe;
 mod client;
+mod completions;
 mod connect;
 mod direct;
 mod doctor;
@@ -20,7 +23,6 @@ mod remote;
 mod runner;
 mod runtime;
 mod serve;
-mod teach;
 mod transfer;
 
 use std::path::{Path, PathBuf};
@@ -31,24 +33,24 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand};
 
 use breakglass_config::ConfigError;
 
-pub(crate) use output::{say, say_error, say_json};
+pub(crate) use output::{print_error, print_json, print_line};
 
-/// How a command ended. The numbers are part of the interface.
+/// The exit code of a command. The numbers are part of the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It did what was asked.
+    /// The command succeeded.
     Done = 0,
     /// The verb or check ran and failed.
     Failed = 1,
     /// The command line or the configuration is wrong.
     Usage = 2,
-    /// An identity or a policy forbids it.
+    /// The identity check, the gate's policy or a running verb forbids it.
     Refused = 3,
-    /// Server, host or guest was not reached.
+    /// The server, the host or the guest could not be reached.
     Unreachable = 4,
 }
 
-/// An end with its sentence for standard error.
+/// A failed command: its exit code, and a sentence for standard error.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
@@ -63,15 +65,15 @@ impl Failure {
         }
     }
 
-    /// Every error of a configuration at once, under what can't be done because of them.
-    fn of_config(what: &str, errors: &[ConfigError]) -> Failure {
+    /// All errors of a configuration, under a heading.
+    fn of_config(heading: &str, errors: &[ConfigError]) -> Failure {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        Failure::new(Exit::Usage, format!("{what}:\n{}", lines.join("\n")))
+        Failure::new(Exit::Usage, format!("{heading}:\n{}", lines.join("\n")))
     }
 }
 
-/// A web console and CLI to save a machine that is down: power that needs no AI, and an agent
-/// with SSH. Everything that anyone does is one ordered, provable log.
+/// A web console and command line to recover a virtual machine that is down: power control that needs
+/// no AI, and an agent with SSH. Every action is recorded in one ordered log that can be verified.
 #[derive(Debug, Parser)]
 #[command(
     name = "breakglass",
@@ -80,11 +82,11 @@ impl Failure {
     max_term_width = 100
 )]
 #[command(after_help = "Examples:
-  breakglass drill  # start here: it needs nothing and touches nothing
-  breakglass doctor --config breakglass.toml  # does everything hold that an emergency needs?
-  breakglass cycle --direct --config breakglass.toml  # save the machine without any server
+  breakglass drill  # start here: it needs no setup and affects no real machine
+  breakglass doctor --config breakglass.toml  # is everything ready for an emergency?
+  breakglass cycle --direct --config breakglass.toml  # restart the guest without a server
 
-`breakglass help COMMAND` tells each command with examples.")]
+`breakglass help COMMAND` explains each command with examples.")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -94,27 +96,27 @@ struct Cli {
 enum Command {
     /// Run the server: page, API, power and agent.
     ///
-    /// For the place that is up when the machine to be saved is down; docs/deploy.md has three. Every
-    /// error of the configuration is said at once, and then nothing starts. Ends on SIGTERM or Ctrl-C,
-    /// when what runs has ended, within 20 seconds.
+    /// Run it on a machine that is up when the target is down; docs/deploy.md has three ways. If the
+    /// configuration has errors, all of them are reported and nothing starts. On SIGTERM or Ctrl-C it
+    /// refuses new work, waits up to 20 seconds for running work, and exits.
     #[command(after_help = "Examples:
   breakglass serve --config /etc/breakglass/config.toml")]
     Serve(serve::ServeArgs),
     /// Rehearse an incident on a simulated machine: no config, no root, no key, no network.
     ///
-    /// To learn breakglass, and to rehearse before the emergency. Everything is wired as in earnest: the
-    /// page, SSH, the gate, the agent's bastion; the machine alone is simulated. The agent asks before it
-    /// changes anything, until the page's menu says otherwise. It prints a link that signs you in. Ctrl-C
-    /// ends it, and nothing is left.
+    /// Use it to learn breakglass and to practise before an emergency. The page, SSH, the gate and the
+    /// agent's bastion are the real ones; only the machine is simulated. The agent asks before it changes
+    /// anything, unless you change that in the page's menu. It prints a link that signs you in. Ctrl-C
+    /// ends the drill and removes its files.
     #[command(after_help = "Examples:
   breakglass drill
   breakglass drill --scenario io-stall
   breakglass drill --agent claude  # the real CLI; ANTHROPIC_API_KEY pays for it")]
     Drill(drill::DrillArgs),
-    /// Tell the guest's run state; changes nothing.
+    /// Show the guest's run state; changes nothing.
     ///
-    /// The first thing to ask: is there a QEMU process, does its monitor answer, and what is the verdict?
-    /// Through a server, or with --direct straight to the host when there is none.
+    /// Run this first. It shows whether there is a QEMU process, whether its monitor answers, and the
+    /// verdict. It goes through a server or, with --direct, to the host itself.
     #[command(after_help = "Examples:
   breakglass status --server https://rescue.example.org --token-file token
   breakglass status --direct --config breakglass.toml  # no server needed
@@ -122,48 +124,48 @@ enum Command {
     Status(client::VerbArgs),
     /// Capture the evidence on the host; changes nothing.
     ///
-    /// When you want to keep what is, and decide later: QEMU's answers, the screen, backtraces, pressure
-    /// and the kernel's log, in a directory on the host. Each verb that changes something does the same
-    /// first, by itself.
+    /// Use it to keep evidence and decide later: QEMU's answers, the screen, backtraces, pressure and the
+    /// kernel's log, in a directory on the host. Each verb that changes the guest captures the same
+    /// evidence first.
     #[command(after_help = "Examples:
   breakglass forensics --target devvm
   breakglass forensics --direct --config breakglass.toml")]
     Forensics(client::VerbArgs),
-    /// What the host measures: writes, pressure, monitor, lock; changes nothing.
+    /// Show the host's measurements: disk writes, pressure, monitor, lock; changes nothing.
     ///
-    /// When the guest does not answer and you want to know whether it works or hangs: asked twice, it
-    /// shows whether its disks still complete writes.
+    /// Use it if the guest does not answer, to see whether it is working or hanging: run it twice and
+    /// compare whether its disks still complete writes.
     #[command(after_help = "Examples:
   breakglass vitals --target devvm
   breakglass vitals --direct --config breakglass.toml")]
     Vitals(client::VerbArgs),
     /// Start a stopped guest.
     ///
-    /// For a guest whose status says `stopped`. One that runs is left alone.
+    /// Use it for a guest whose status is `stopped`. It does nothing to a running guest.
     #[command(after_help = "Examples:
   breakglass start --target devvm
   breakglass start --direct --config breakglass.toml")]
     Start(client::VerbArgs),
-    /// End the guest's QEMU process; unsaved work in the guest is lost.
+    /// Stop the guest's QEMU process; unsaved work in the guest is lost.
     ///
-    /// For a guest that does harm, or that is to stay down. Clean first, then by signals, and evidence is
-    /// kept before. To bring a wedged guest back, use `cycle`.
+    /// Use it for a guest that does harm or must stay down. It captures evidence, tries a clean shutdown,
+    /// and then uses signals. To bring a wedged guest back, use `cycle`.
     #[command(after_help = "Examples:
   breakglass stop --target devvm
   breakglass stop --direct --config breakglass.toml")]
     Stop(client::VerbArgs),
     /// Warm reset: the QEMU process stays; does not cure an I/O stall.
     ///
-    /// For a kernel that panicked or hangs while QEMU is well. Staged changes of the configuration do not
-    /// apply. If `vitals` says that no disk completes a write, use `cycle`.
+    /// Use it for a kernel that panicked or hangs while QEMU works. Staged configuration changes do not
+    /// apply. If `vitals` shows that no disk completes writes, use `cycle`.
     #[command(after_help = "Examples:
   breakglass reset --target devvm
   breakglass reset --direct --config breakglass.toml")]
     Reset(client::VerbArgs),
-    /// Full stop and start: a fresh QEMU process; cures an I/O stall.
+    /// Full stop and start with a new QEMU process; cures an I/O stall.
     ///
-    /// The cure for a guest that does not come back by itself. Evidence is kept first, and the verb ends
-    /// on the host even if the connection breaks; asked again meanwhile, it attaches.
+    /// Use it for a guest that does not come back by itself. It captures evidence first. The verb
+    /// continues on the host if the connection breaks; run the command again to follow it.
     #[command(after_help = "Examples:
   breakglass cycle --server https://rescue.example.org --token-file token
   breakglass cycle --direct --config breakglass.toml  # no server needed")]
@@ -173,21 +175,22 @@ enum Command {
   breakglass incidents list --server https://rescue.example.org --token-file token
   breakglass incidents report 01a20a48-ff12-76e4-b170-59185cf2be2e > report.md")]
     Incidents(incidents::IncidentsArgs),
-    /// Try everything that an emergency needs, and say what to mend; exit 1 if a check is red.
+    /// Check everything that an emergency needs, and report what to fix; exit 1 if a check is red.
     ///
-    /// Before the emergency: after setting up, after each change of key, host or network, and now and
-    /// then. Each link is tried for real, also that the key opens nothing else. A remedy stands below
-    /// what is not green.
+    /// Run it after the setup, after each change of key, host or network, and from time to time. Each
+    /// check is a real attempt, including one that the key can't do anything else. A remedy is printed
+    /// below each check that is not green.
     #[command(after_help = "Examples:
   breakglass doctor --config /etc/breakglass/config.toml
   breakglass doctor --config breakglass.toml --json
   breakglass doctor --config breakglass.toml --ask-model  # one short question to the model too")]
     Doctor(doctor::DoctorArgs),
-    /// Set up key, guest and host over your own ssh, and prove that they hold.
+    /// Set up key, guest and host over your own ssh, and prove that they work.
     ///
-    /// Before the first emergency, where the server runs and as its account. Without --run it prints what
-    /// to paste on guest and host, and changes nothing but that it makes a missing key. Broken off, the
-    /// same command goes on; said again, it touches nothing. It ends with the doctor.
+    /// Run it before the first emergency, on the server's machine and as its account. Without --run it
+    /// prints the commands to paste on guest and host, and changes nothing except that it creates a
+    /// missing key. If interrupted, run it again: it continues where it stopped and repeats nothing. It
+    /// finishes with the checks of `breakglass doctor`.
     #[command(after_help = "Examples:
   breakglass enroll --config breakglass.toml --guest-id 102 --dry-run  # what would change?
   breakglass enroll --config breakglass.toml --guest-id 102 --run
@@ -195,47 +198,47 @@ enum Command {
   breakglass enroll --config breakglass.toml --rotate --run  # a new key, proven first
   breakglass enroll --config breakglass.toml --remove --run")]
     Enroll(enroll::EnrollArgs),
-    /// Try out whether notifications arrive.
+    /// Test whether notifications arrive.
     #[command(after_help = "Examples:
   breakglass notify test --config /etc/breakglass/config.toml")]
     Notify(notify::NotifyArgs),
-    /// Prove the record, or an exported incident.
+    /// Verify the incident log, or an exported incident.
     #[command(after_help = "Examples:
   breakglass audit verify --data-dir /var/lib/breakglass")]
     Audit(audit::AuditArgs),
     /// Run the agent's CLI in a container of its own, for a server with `agent.runner`.
     ///
-    /// Where the model's login and the SSH key should not be in one place: the runner has the first alone
-    /// and shares nothing with the server but a socket.
+    /// Use it to keep the model's login and the SSH key apart: the runner has only the login, and shares
+    /// only a socket with the server.
     #[command(after_help = "Examples:
   breakglass runner --listen /run/breakglass/runner.sock --api-key-file /secrets/model_key")]
     Runner(runner::RunnerArgs),
     /// Print completions for a shell.
     ///
-    /// Once, when breakglass is installed, and again after each update.
+    /// Run it after the installation, and again after each update.
     #[command(after_help = "Examples:
   breakglass completions bash > /usr/share/bash-completion/completions/breakglass
   breakglass completions zsh > /usr/share/zsh/site-functions/_breakglass
   breakglass completions fish > /usr/share/fish/vendor_completions.d/breakglass.fish")]
-    Completions(teach::CompletionsArgs),
+    Completions(completions::CompletionsArgs),
     /// Print the man page, or write one for each command.
     ///
-    /// Once, when breakglass is installed, and again after each update: there may be no network to look
-    /// things up when they are needed.
+    /// Run it after the installation, and again after each update: in an emergency there may be no
+    /// network to read the documents.
     #[command(after_help = "Examples:
   breakglass man | man -l -
   breakglass man --dir /usr/local/share/man/man1")]
-    Man(teach::ManArgs),
-    /// Hands a connection to the bastion to the agent's SSH client.
+    Man(completions::ManArgs),
+    /// Passes a connection to the bastion on to the agent's SSH client.
     #[command(hide = true)]
     Connect(connect::ConnectArgs),
     /// The first program inside the agent's sandbox.
     #[command(hide = true)]
     CellInit(cell_init::CellInitArgs),
-    /// Speaks stream-json for an agent that speaks ACP, which it starts.
+    /// Starts an agent that speaks ACP, and translates between ACP and stream-json.
     #[command(hide = true, disable_version_flag = true)]
     Acp(breakglass_acp::Arguments),
-    /// Tries from inside the agent's sandbox what nothing in it is to get.
+    /// Tests from inside the agent's sandbox that forbidden things are out of reach.
     #[command(hide = true)]
     CellProbe(cell_probe::CellProbeArgs),
     /// The drill's scripted agent; speaks stream-json on standard input and output.
@@ -245,18 +248,18 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct DrillAgentArgs {
-    /// What the claude CLI would be given; accepted and ignored.
+    /// The arguments of the claude CLI; accepted and ignored.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, num_args = 0..)]
     _ignored: Vec<String>,
 }
 
-/// Which server to ask, and with what.
+/// The server and the credentials for it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ServerArgs {
     /// The server's address, such as http://127.0.0.1:8080.
     #[arg(long, env = "BREAKGLASS_SERVER", value_name = "URL", global = true)]
     pub(crate) server: Option<String>,
-    /// File that holds the API token; it never goes on the command line.
+    /// A file with the API token, which must not be on the command line.
     #[arg(
         long,
         env = "BREAKGLASS_TOKEN_FILE",
@@ -266,9 +269,9 @@ pub(crate) struct ServerArgs {
     pub(crate) token_file: Option<PathBuf>,
 }
 
-/// Parses the process's arguments, runs the command, and reports.
+/// Parses the process's arguments, runs the command, and prints its failure.
 pub(crate) fn main() -> ExitCode {
-    let matches = teach::command().get_matches();
+    let matches = completions::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Command::Serve(args) => serve::run(&args),
@@ -286,26 +289,29 @@ pub(crate) fn main() -> ExitCode {
         Command::Enroll(args) => enroll::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Runner(args) => runner::run(&args),
-        Command::Completions(args) => teach::completions(&args),
-        Command::Man(args) => teach::man(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
         Command::Connect(args) => connect::run(&args),
         Command::CellInit(args) => {
-            return cell_init::run(args).unwrap_or_else(|failure| end(&failure));
+            return cell_init::run(args).unwrap_or_else(|failure| report(&failure));
         }
         Command::Acp(args) => acp::run(&args),
         Command::CellProbe(args) => cell_probe::run(args),
         Command::DrillAgent(_) => return breakglass_drill::scripted_agent(),
     };
-    result.map_or_else(|failure| end(&failure), |exit| ExitCode::from(exit as u8))
+    result.map_or_else(
+        |failure| report(&failure),
+        |exit| ExitCode::from(exit as u8),
+    )
 }
 
-fn end(failure: &Failure) -> ExitCode {
-    say_error(&failure.message);
+fn report(failure: &Failure) -> ExitCode {
+    print_error(&failure.message);
     ExitCode::from(failure.exit as u8)
 }
 
-/// The record of a data directory, or the record itself.
-pub(crate) fn record_file(data_dir: &Path) -> PathBuf {
+/// The log file in a data directory; any other path is returned as the log file itself.
+pub(crate) fn log_file(data_dir: &Path) -> PathBuf {
     if data_dir.is_dir() {
         data_dir.join(breakglass_config::RECORD_FILE)
     } else {

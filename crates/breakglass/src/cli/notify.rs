@@ -1,4 +1,4 @@
-//! Tries out the receivers of notifications, from here and without a server.
+//! Tests the receivers of notifications from here, without a server.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Exit, Failure, runtime, say, say_json};
+use super::{Exit, Failure, print_json, print_line, runtime};
 use breakglass_notify::try_out;
 
 #[derive(Debug, Args)]
@@ -17,9 +17,9 @@ pub(crate) struct NotifyArgs {
 
 #[derive(Debug, Subcommand)]
 enum NotifyCommand {
-    /// Send one test to each receiver, once, and say what came back; exit 1 if one did not take it.
+    /// Send one test message to each receiver and print the answers; exit 1 if one refused it.
     ///
-    /// When a receiver was added or changed: whoever is to be woken should see that it works.
+    /// Run it after a receiver was added or changed, so that the person on call sees that it works.
     #[command(after_help = "Examples:
   breakglass notify test --config /etc/breakglass/config.toml")]
     Test(TestArgs),
@@ -42,23 +42,31 @@ pub(crate) fn run(args: &NotifyArgs) -> Result<Exit, Failure> {
     runtime::init_tracing(LevelFilter::ERROR);
     if config.notify.receivers.is_empty() {
         let file = args.config.display();
-        let message = format!("{file} names no receiver; describe one in a [[notify]] section");
+        let message = format!("{file} has no receiver; add a [[notify]] section");
         return Err(Failure::new(Exit::Usage, message));
     }
     let answers = try_out(&config.notify);
-    let all_taken = answers.iter().all(|(_, answer)| answer.is_ok());
+    let all_accepted = answers.iter().all(|(_, answer)| answer.is_ok());
     if args.json {
         let lines = answers.iter().map(|(name, answer)| {
             let (Ok(message) | Err(message)) = answer;
             json!({ "name": name, "taken": answer.is_ok(), "message": message })
         });
-        say_json(&lines.collect::<serde_json::Value>().to_string());
+        print_json(&lines.collect::<serde_json::Value>().to_string());
     } else {
         for (name, answer) in &answers {
             let (Ok(message) | Err(message)) = answer;
-            let taken = if answer.is_ok() { "taken" } else { "not taken" };
-            say(&format!("{taken:9}  {name:28}  {message}."));
+            let result = if answer.is_ok() {
+                "accepted"
+            } else {
+                "refused"
+            };
+            print_line(&format!("{result:9}  {name:28}  {message}."));
         }
     }
-    Ok(if all_taken { Exit::Done } else { Exit::Failed })
+    Ok(if all_accepted {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }

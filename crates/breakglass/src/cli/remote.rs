@@ -1,4 +1,4 @@
-//! The HTTP client of the command line: one token, one server, errors as sentences.
+//! The HTTP client of the command line. It turns errors into exit codes and sentences.
 
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
@@ -10,10 +10,13 @@ use ureq::{Agent, Body};
 
 use super::{Exit, Failure, ServerArgs};
 
-/// Longest time for an answer to come in, once it has begun.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for the header of a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time to read the body of a response.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server and the right to ask it.
+/// A server with the token for it.
 pub(crate) struct Remote {
     agent: Agent,
     base: String,
@@ -21,14 +24,14 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Reads the token file; fails with the flag to give where something is missing.
+    /// Reads the token file. The error names a missing flag.
     pub(crate) fn new(args: &ServerArgs) -> Result<Remote, Failure> {
         let usage = |message: &str| Failure::new(Exit::Usage, message);
         let base = args.server.as_deref().ok_or_else(|| {
-            usage("no server is named: give --server URL, or use --direct with --config FILE")
+            usage("no server is given: use --server URL, or --direct with --config FILE")
         })?;
         let file = args.token_file.as_deref().ok_or_else(|| {
-            usage("no token file is named: give --token-file FILE (the server's auth.token_file)")
+            usage("no token file is given: use --token-file FILE (the server's auth.token_file)")
         })?;
         let token = std::fs::read_to_string(file).map_err(|error| {
             usage(&format!(
@@ -39,12 +42,12 @@ impl Remote {
         Ok(Remote::at(base, token.trim()))
     }
 
-    /// The server at `base`, by this token.
+    /// The server at the URL `base`.
     pub(super) fn at(base: &str, token: &str) -> Remote {
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(10)))
-            .timeout_recv_response(Some(Duration::from_secs(30)))
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(RESPONSE_TIMEOUT))
             .user_agent(concat!("breakglass/", env!("CARGO_PKG_VERSION")))
             .build();
         Remote {
@@ -56,7 +59,7 @@ impl Remote {
 
     /// GETs `path` and decodes its JSON.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        self.decode(self.fetch(path, Some(ANSWER_LIMIT))?)
+        self.decode(self.fetch(path, Some(BODY_TIMEOUT))?)
     }
 
     /// GETs `path` as text.
@@ -68,8 +71,8 @@ impl Remote {
             .map_err(|error| self.unreachable(&error))
     }
 
-    /// POSTs nothing to `path` under an idempotency key and decodes the answer. The key makes it
-    /// safe to ask again when the connection broke before the answer came.
+    /// POSTs to `path` without a body and decodes the JSON response. With the idempotency key it is safe
+    /// to send the request again after a broken connection.
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, key: &str) -> Result<T, Failure> {
         let send = || {
             self.agent
@@ -81,38 +84,37 @@ impl Remote {
         let response = send()
             .or_else(|_| send())
             .map_err(|error| self.unreachable(&error))?;
-        self.decode(self.accept(response)?)
+        self.decode(self.check_status(response)?)
     }
 
-    /// Opens a stream; the reader yields it until the server ends it, or with an error at `limit`.
+    /// Opens a stream. The reader returns an error after `timeout`.
     pub(crate) fn stream(
         &self,
         path: &str,
-        limit: Option<Duration>,
+        timeout: Option<Duration>,
     ) -> Result<impl BufRead + use<>, Failure> {
-        let response = self.fetch(path, limit)?;
+        let response = self.fetch(path, timeout)?;
         Ok(BufReader::new(response.into_body().into_reader()))
     }
 
-    /// `limit` is for the body.
-    fn fetch(&self, path: &str, limit: Option<Duration>) -> Result<Response<Body>, Failure> {
+    fn fetch(&self, path: &str, body_timeout: Option<Duration>) -> Result<Response<Body>, Failure> {
         let response = self
             .agent
             .get(format!("{}{path}", self.base))
             .config()
-            .timeout_recv_body(limit)
+            .timeout_recv_body(body_timeout)
             .build()
             .header("authorization", self.bearer())
             .call()
             .map_err(|error| self.unreachable(&error))?;
-        self.accept(response)
+        self.check_status(response)
     }
 
     fn bearer(&self) -> String {
         format!("Bearer {}", self.token.expose_secret())
     }
 
-    fn accept(&self, mut response: Response<Body>) -> Result<Response<Body>, Failure> {
+    fn check_status(&self, mut response: Response<Body>) -> Result<Response<Body>, Failure> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -138,7 +140,7 @@ impl Remote {
         response.body_mut().read_json().map_err(|error| {
             Failure::new(
                 Exit::Failed,
-                format!("{} sent an answer that can't be read: {error}", self.base),
+                format!("the response of {} can't be read: {error}", self.base),
             )
         })
     }
@@ -147,7 +149,7 @@ impl Remote {
         Failure::new(
             Exit::Unreachable,
             format!(
-                "{} was not reached: {error}. The same verb works without the server: --direct --config FILE",
+                "{} can't be reached: {error}. Verbs also work without the server: --direct --config FILE",
                 self.base
             ),
         )

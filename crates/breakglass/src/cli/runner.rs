@@ -1,4 +1,5 @@
-//! The agent's CLI in a container of its own: it shares a directory with the server, and no secret.
+//! Runs the agent's CLI in a container of its own, which shares a directory with the server but no
+//! secret.
 
 use std::path::PathBuf;
 
@@ -16,31 +17,31 @@ use breakglass_config::check_library;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunnerArgs {
-    /// Where the server finds it (agent.runner there): in a directory that both share.
+    /// The socket, in a directory shared with the server (its agent.runner).
     #[arg(long, value_name = "SOCKET")]
     listen: PathBuf,
-    /// Where the CLI lives: its home, its sessions.
+    /// The directory for the CLI's home and sessions.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/breakglass")]
     data_dir: PathBuf,
-    /// The server's uid, if it is not this one's; may be given again.
+    /// The server's uid, if it differs from this process's; may be repeated.
     #[arg(long, value_name = "UID")]
     peer_uid: Vec<u32>,
-    /// The account that the CLI runs as, if not this one's: a name, a uid, or uid:gid.
+    /// The account for the CLI, if it differs from this process's: a name, a uid, or uid:gid.
     #[arg(long, value_name = "USER", value_parser = breakglass_config::parse_user)]
     user: Option<Account>,
-    /// The claude CLI: a path, or a name to be found on PATH.
+    /// The claude CLI: a path, or a name to look up in PATH.
     #[arg(long, value_name = "FILE", default_value = "claude")]
     command: PathBuf,
-    /// File with the model API's key; it never goes on the command line.
+    /// A file with the model API's key, which must not be on the command line.
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
-    /// The model API's address, where it is not the vendor's.
+    /// The model API's address, if it is not the vendor's.
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
-    /// Folder of runbooks that the agent reads, in this container.
+    /// A folder of runbooks for the agent, in this container.
     #[arg(long, value_name = "DIR")]
     library: Option<PathBuf>,
-    /// Directory with the CLI's own sign-in (.credentials.json), in place of a key.
+    /// A directory with the CLI's own sign-in (.credentials.json) instead of a key.
     #[arg(long, value_name = "DIR")]
     credentials_dir: Option<PathBuf>,
 }
@@ -50,12 +51,12 @@ pub(crate) fn run(args: &RunnerArgs) -> Result<Exit, Failure> {
     super::runtime::init_tracing(LevelFilter::INFO);
     let options = options(args)?;
     super::runtime::block_on(async {
-        let interrupt = Interrupt::caught()?;
+        let interrupt = Interrupt::install()?;
         let end = CancellationToken::new();
         let socket = options.socket.display().to_string();
         let runner = Runner::bind(options, end.clone()).map_err(|error| {
             let message = format!(
-                "can't listen on {socket}: {error}; end the runner that does, or change --listen"
+                "can't listen on {socket}: {error}; stop the other runner, or change --listen"
             );
             Failure::new(Exit::Usage, message)
         })?;
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &RunnerArgs) -> Result<Exit, Failure> {
 
 fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
     if let Some(library) = &args.library {
-        check_library(library, args.user, &kept(args)).map_err(|(problem, remedy)| {
+        check_library(library, args.user, &secrets(args)).map_err(|(problem, remedy)| {
             Failure::new(Exit::Usage, format!("--library: {problem}; {remedy}"))
         })?;
     }
@@ -84,7 +85,7 @@ fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
         .and_then(|()| Cell::lay_out(args.data_dir.join("cell"), args.user, None));
     let cell = cell.map_err(|error| {
         let dir = args.data_dir.display();
-        let message = format!("the cell below {dir} could not be made: {error}");
+        let message = format!("the cell below {dir} could not be created: {error}");
         Failure::new(Exit::Usage, message)
     })?;
     if let Some(source) = &args.credentials_dir {
@@ -114,20 +115,20 @@ fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
     })
 }
 
-/// What the agent is not to find in its library.
-fn kept(args: &RunnerArgs) -> Vec<PathBuf> {
+/// The secrets that must not be in the agent's library.
+fn secrets(args: &RunnerArgs) -> Vec<PathBuf> {
     let secrets = args.api_key_file.iter().chain(&args.credentials_dir);
     secrets.chain([&args.data_dir]).cloned().collect()
 }
 
 fn read_key(path: &PathBuf) -> Result<SecretString, Failure> {
-    let refuse = |why: String| {
+    let refuse = |reason: String| {
         let path = path.display();
-        Failure::new(Exit::Usage, format!("--api-key-file {path}: {why}"))
+        Failure::new(Exit::Usage, format!("--api-key-file {path}: {reason}"))
     };
     let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
     match text.trim() {
-        "" => Err(refuse("it holds no key".to_owned())),
+        "" => Err(refuse("the file has no key".to_owned())),
         key => Ok(SecretString::from(key)),
     }
 }

@@ -1,4 +1,4 @@
-//! What every long-running command shares: runtime, log output, and the end by signal.
+//! Shared by long-running commands: the async runtime, tracing, protected memory, and signals.
 
 use std::future::Future;
 
@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::{Exit, Failure};
 
-/// Runs `future` to its end on a runtime of two workers, enough for one operator and a crowd of
+/// Runs `future` to completion on a runtime with two worker threads: enough for an operator and many
 /// readers, and small in memory.
 pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
     tokio::runtime::Builder::new_multi_thread()
@@ -21,18 +21,18 @@ pub(crate) fn block_on<F: Future>(future: F) -> Result<F::Output, Failure> {
         .map_err(|error| {
             Failure::new(
                 Exit::Failed,
-                format!("no runtime could be started: {error}"),
+                format!("the async runtime could not be started: {error}"),
             )
         })
 }
 
-/// Makes this process undumpable, before it reads any secret: another process of the same account,
-/// such as the agent's CLI, can then neither trace it nor read its memory, its environment or what
-/// its descriptors lead to, and no crash writes them to a file.
+/// Makes this process undumpable; to be called before it reads a secret. Other processes of the same
+/// account, such as the agent's CLI, can then neither trace it nor read its memory, environment or
+/// file descriptors, and a crash writes no core dump.
 ///
-/// What is below `/proc/self` belongs to root from then on; a process still sees its own. A child
-/// is dumpable again once it has executed a program, which the sweep for the agent's leftovers
-/// needs: it reads their environment.
+/// From then on `/proc/self` belongs to root, but the process can still read its own. A child becomes
+/// dumpable again when it executes a program. The sweep for the agent's leftover processes depends on
+/// that, because it reads their environment.
 pub(crate) fn seal_memory() -> Result<(), Failure> {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let no_core = Rlimit {
@@ -41,21 +41,26 @@ pub(crate) fn seal_memory() -> Result<(), Failure> {
     };
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .and_then(|()| setrlimit(Resource::Core, no_core))
-        .map_err(|error| Failure::new(Exit::Failed, format!("memory can't be sealed: {error}")))
+        .map_err(|error| {
+            Failure::new(
+                Exit::Failed,
+                format!("the memory can't be protected: {error}"),
+            )
+        })
 }
 
-/// Logs to standard error as JSON, one event a line, a panic too; `BREAKGLASS_LOG` overrides `default`, for
-/// all or by module: `info,breakglass_control=debug`.
+/// Logs to standard error as JSON lines, including panics. `BREAKGLASS_LOG` overrides `default`, for all
+/// or by module: `info,breakglass_control=debug`.
 pub(crate) fn init_tracing(default: LevelFilter) {
-    let asked = std::env::var("BREAKGLASS_LOG").ok();
-    let filter = asked
+    let setting = std::env::var("BREAKGLASS_LOG").ok();
+    let filter = setting
         .and_then(|text| text.parse::<Targets>().ok())
         .unwrap_or_else(|| Targets::new().with_default(default));
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_writer(std::io::stderr);
-    // Only fails where a subscriber stands already, and then that one is meant.
+    // Fails only if a subscriber is already set; keep that one.
     let _ = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .try_init();
@@ -65,19 +70,18 @@ pub(crate) fn init_tracing(default: LevelFilter) {
     }));
 }
 
-/// SIGINT and SIGTERM, caught from [`Interrupt::caught`] on: one that comes before anybody waits is
-/// not lost, and does not end the process over what it has yet to put away.
+/// Handlers of SIGINT and SIGTERM. A signal that arrives before [`Interrupt::received`] is awaited is
+/// not lost and does not kill the process before it has cleaned up.
 pub(crate) struct Interrupt {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Interrupt {
-    /// Catches them; for the first line of a command that runs until it is told to end. Needs the
-    /// runtime.
-    pub(crate) fn caught() -> Result<Interrupt, Failure> {
+    /// Installs the handlers. Call this first in a command that runs until a signal. Needs the runtime.
+    pub(crate) fn install() -> Result<Interrupt, Failure> {
         let failed = |error| {
-            let message = format!("the signals to end by can't be caught: {error}");
+            let message = format!("the signal handlers can't be installed: {error}");
             Failure::new(Exit::Failed, message)
         };
         Ok(Interrupt {
@@ -86,7 +90,7 @@ impl Interrupt {
         })
     }
 
-    /// Resolves at the first of them.
+    /// Resolves at the first signal.
     pub(crate) async fn received(mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -6,13 +6,13 @@ use tokio::net::TcpListener;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::runtime::Interrupt;
-use super::{Exit, Failure, say_error};
+use super::{Exit, Failure, print_error};
 use breakglass_config::{Config, Warning};
 use breakglass_server::app::{App, Mode};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// The configuration; docs/config.toml lists every key.
+    /// The configuration file; docs/config.toml lists every key.
     #[arg(long, env = "BREAKGLASS_CONFIG", value_name = "FILE")]
     config: PathBuf,
 }
@@ -25,13 +25,14 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
         tracing::warn!("{warning}");
     }
     super::runtime::block_on(async {
-        let interrupt = Interrupt::caught()?;
-        let (listen, metrics) = (config.listen, config.metrics_listen);
+        let interrupt = Interrupt::install()?;
+        let listen = config.listen;
+        let metrics_listen = config.metrics_listen;
         let app = App::build(config, Mode::Serve)
             .await
             .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
         let listener = bind("listen", listen).await?;
-        let metrics = match metrics {
+        let metrics = match metrics_listen {
             Some(address) => Some(bind("metrics_listen", address).await?),
             None => None,
         };
@@ -43,22 +44,23 @@ pub(crate) fn run(args: &ServeArgs) -> Result<Exit, Failure> {
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        let message =
-            format!("can't listen on {address}: {error}; change `{key}` or end what holds it");
+        let message = format!(
+            "can't listen on {address}: {error}; change `{key}`, or stop the program that uses it"
+        );
         Failure::new(Exit::Usage, message)
     })
 }
 
-/// The configuration, or every error in it at once.
+/// Loads the configuration and prints its warnings. The failure has all errors.
 pub(crate) fn load(path: &std::path::Path) -> Result<Config, Failure> {
     let (config, warnings) = read(path)?;
     for warning in warnings {
-        say_error(&format!("warning: {warning}"));
+        print_error(&format!("warning: {warning}"));
     }
     Ok(config)
 }
 
 fn read(path: &std::path::Path) -> Result<(Config, Vec<Warning>), Failure> {
     Config::load(Some(path), std::env::vars_os())
-        .map_err(|errors| Failure::of_config("the configuration does not hold", &errors))
+        .map_err(|errors| Failure::of_config("the configuration is invalid", &errors))
 }

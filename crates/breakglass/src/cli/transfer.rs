@@ -1,4 +1,4 @@
-//! Incidents that leave a record as a file, and come into another one.
+//! Exports incidents to files and imports them into another log.
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,42 +9,42 @@ use clap::Args;
 use tempfile::NamedTempFile;
 
 use super::remote::Remote;
-use super::{Exit, Failure, ServerArgs, audit, record_file, say, say_error, say_json};
+use super::{Exit, Failure, ServerArgs, audit, log_file, print_error, print_json, print_line};
 use breakglass_server::instance_lock::InstanceLock;
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// The incident.
+    /// The id of the incident.
     incident: IncidentId,
-    /// Where it goes, a file that is not there yet; standard output if it is left out.
+    /// A new file for the export [default: standard output].
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Take it from this data directory or record file, without a server.
+    /// Export from this data directory or log file, without a server.
     #[arg(long, value_name = "PATH")]
     data_dir: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// What `incidents export` wrote.
+    /// A file written by `incidents export`.
     file: PathBuf,
-    /// The data directory, or the record file, that takes it; its server has to be down.
+    /// The data directory or log file to import into; its server must be down.
     #[arg(long, env = "BREAKGLASS_DATA_DIR", value_name = "PATH")]
     data_dir: PathBuf,
 }
 
-/// Writes the export beside its place first, proves it there, and gives it its name when it is whole.
-/// One whose chain is broken is handed out all the same, and said.
+/// Writes the export to a temporary file, verifies it, and then renames or prints it. An export with a
+/// broken chain is delivered too, and the fault is reported.
 pub(crate) fn export(args: &ExportArgs, server: &ServerArgs) -> Result<Exit, Failure> {
     let dir = args.output.as_deref().and_then(Path::parent);
     let dir = dir.filter(|dir| !dir.as_os_str().is_empty());
-    let made = match (&args.output, dir) {
+    let created = match (&args.output, dir) {
         (None, _) => NamedTempFile::new(),
         (Some(_), dir) => NamedTempFile::new_in(dir.unwrap_or(Path::new("."))),
     };
-    let mut file = made.map_err(unwritable)?;
+    let mut file = created.map_err(unwritable)?;
     match &args.data_dir {
-        Some(data_dir) => export_from(&record_file(data_dir), args.incident, &mut file)
+        Some(data_dir) => export_from(&log_file(data_dir), args.incident, &mut file)
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?,
         None => {
             let path = format!("/api/incidents/{}/export", args.incident);
@@ -54,20 +54,20 @@ pub(crate) fn export(args: &ExportArgs, server: &ServerArgs) -> Result<Exit, Fai
     }
     let found = verify_export(file.path())
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    hand_out(file, args.output.as_deref())?;
-    say_error(&audit::line(&found));
+    deliver(file, args.output.as_deref())?;
+    print_error(&audit::line(&found));
     Ok(match found.fault {
         None => Exit::Done,
         Some(_) => Exit::Failed,
     })
 }
 
-/// An answer that breaks off is no export.
+/// Copies the response. Fails if the connection breaks, because then the export is incomplete.
 fn copy(body: &mut impl Read, file: &mut impl Write) -> Result<(), Failure> {
     let mut block = vec![0; 64 * 1024];
     loop {
         let read = body.read(&mut block).map_err(|error| {
-            let message = format!("the export broke off: {error}; ask again");
+            let message = format!("the export was cut off: {error}; try again");
             Failure::new(Exit::Unreachable, message)
         })?;
         if read == 0 {
@@ -77,7 +77,7 @@ fn copy(body: &mut impl Read, file: &mut impl Write) -> Result<(), Failure> {
     }
 }
 
-fn hand_out(file: NamedTempFile, output: Option<&Path>) -> Result<(), Failure> {
+fn deliver(file: NamedTempFile, output: Option<&Path>) -> Result<(), Failure> {
     let Some(output) = output else {
         let mut whole = file.reopen().map_err(unwritable)?;
         return io::copy(&mut whole, &mut io::stdout())
@@ -85,11 +85,11 @@ fn hand_out(file: NamedTempFile, output: Option<&Path>) -> Result<(), Failure> {
             .map_err(unwritable);
     };
     file.as_file().sync_all().map_err(unwritable)?;
-    let kept = file.persist_noclobber(output).map(drop);
-    kept.map_err(|error| match error.error.kind() {
+    let persisted = file.persist_noclobber(output).map(drop);
+    persisted.map_err(|error| match error.error.kind() {
         io::ErrorKind::AlreadyExists => {
             let message = format!(
-                "{} is there already and is left alone; name another file with --output",
+                "{} exists and is not overwritten; choose another file with --output",
                 output.display()
             );
             Failure::new(Exit::Usage, message)
@@ -103,38 +103,39 @@ fn hand_out(file: NamedTempFile, output: Option<&Path>) -> Result<(), Failure> {
     reason = "fits where errors are mapped"
 )]
 fn unwritable(error: io::Error) -> Failure {
-    let message = format!("the export can't be written: {error}; free space, or name another file");
+    let message =
+        format!("the export can't be written: {error}; free space, or choose another file");
     Failure::new(Exit::Failed, message)
 }
 
-/// Takes an export into the record of a server that is down.
-pub(crate) fn take(args: &ImportArgs, json: bool) -> Result<Exit, Failure> {
+/// Imports an export into the log of a server that is down.
+pub(crate) fn import_file(args: &ImportArgs, json: bool) -> Result<Exit, Failure> {
     if !args.data_dir.exists() {
         let message = format!(
-            "there is no {}; name the data_dir of a server that is down, or make it first",
+            "{} does not exist; give the data_dir of a server that is down, or create it first",
             args.data_dir.display()
         );
         return Err(Failure::new(Exit::Usage, message));
     }
-    let record = record_file(&args.data_dir);
-    let directory = record.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let log_file = log_file(&args.data_dir);
+    let directory = log_file.parent().filter(|dir| !dir.as_os_str().is_empty());
     let _lock = InstanceLock::acquire(directory.unwrap_or(Path::new(".")))
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    let imported = import(&args.file, &record)
+    let imported = import(&args.file, &log_file)
         .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
     if json {
         let text = serde_json::to_string(&imported)
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-        say_json(&text);
+        print_json(&text);
         return Ok(Exit::Done);
     }
-    let how = if imported.new {
+    let result = if imported.new {
         "imported"
     } else {
-        "was there before, the same"
+        "was already imported"
     };
-    say(&format!(
-        "{} {} {how}: {} events, {}",
+    print_line(&format!(
+        "{} {} {result}: {} events, {}",
         imported.incident, imported.target, imported.events, imported.head_hash
     ));
     Ok(Exit::Done)

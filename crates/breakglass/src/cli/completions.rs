@@ -1,4 +1,4 @@
-//! What the command line says of itself: help with exit codes, completions for shells, man pages.
+//! Help with exit codes, shell completions and man pages, generated from the command line's definition.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,25 +10,25 @@ use clap_mangen::Man;
 
 use super::{Cli, Exit, Failure};
 
-/// The numbers are part of the interface, for every command.
-const EXIT_CODES: &str = "  0  done
-  1  it ran and failed, a check is red, or the record does not hold
-  2  wrong use or configuration; nothing was started
-  3  refused by the gate, by the identity check, or because another verb runs
-  4  server, host or guest was not reached";
+/// The exit codes of every command. They are part of the interface.
+const EXIT_CODES: &str = "  0  success
+  1  the operation failed, a check is red, or the log is broken
+  2  wrong arguments or configuration; nothing was started
+  3  refused by the gate, by the identity check, or because another verb is running
+  4  the server, the host or the guest could not be reached";
 
-/// How a command's examples begin.
+/// The heading of a command's examples.
 const EXAMPLES: &str = "Examples:\n";
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// The shell that is to complete.
+    /// The shell.
     shell: Shell,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// Write one page for each command into this directory, which is made where it is missing.
+    /// Write one page per command into this directory, which is created if missing.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -51,17 +51,17 @@ fn with_exit_codes(command: Command) -> Command {
     command.after_long_help(format!("{examples}Exit codes:\n{EXIT_CODES}"))
 }
 
-/// The command line as people see it. The generators show what is hidden as well.
+/// The command line without hidden commands, which the generators would include.
 fn visible(command: &Command) -> Command {
-    let words = |text: Option<&StyledStr>| text.cloned().unwrap_or_default();
+    let text = |text: Option<&StyledStr>| text.cloned().unwrap_or_default();
     let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
     Command::new("breakglass")
         .version(env!("CARGO_PKG_VERSION"))
         .propagate_version(true)
         .subcommand_required(true)
-        .about(words(command.get_about()))
-        .long_about(words(command.get_long_about()))
-        .after_help(words(command.get_after_help()))
+        .about(text(command.get_about()))
+        .long_about(text(command.get_long_about()))
+        .after_help(text(command.get_after_help()))
         .args(command.get_arguments())
         .subcommands(shown.cloned())
 }
@@ -87,7 +87,7 @@ pub(crate) fn man(args: &ManArgs) -> Result<Exit, Failure> {
 
 fn print(bytes: &[u8]) -> Result<Exit, Failure> {
     match io::stdout().write_all(bytes) {
-        // Whoever closed the pipe has seen enough.
+        // A closed pipe is no error.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable(error)),
         _ => Ok(Exit::Done),
     }
@@ -98,15 +98,15 @@ fn print(bytes: &[u8]) -> Result<Exit, Failure> {
     reason = "fits where errors are mapped"
 )]
 fn unwritable(error: io::Error) -> Failure {
-    Failure::new(Exit::Failed, format!("it can't be written: {error}"))
+    Failure::new(Exit::Failed, format!("can't write the output: {error}"))
 }
 
-/// One page for the command and each below it: `breakglass-incidents-list.1`.
+/// Writes a page for the command and each of its subcommands: `breakglass-incidents-list.1`.
 fn pages(command: &Command, dir: &Path) -> io::Result<()> {
     let file = dir.join(Man::new(command.clone()).get_filename());
     std::fs::write(file, page(command)?)?;
-    let mut below = command.get_subcommands();
-    below.try_for_each(|sub| pages(sub, dir))
+    let mut subcommands = command.get_subcommands();
+    subcommands.try_for_each(|sub| pages(sub, dir))
 }
 
 fn page(command: &Command) -> io::Result<Vec<u8>> {
@@ -127,18 +127,18 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     let examples = examples.strip_prefix(EXAMPLES).unwrap_or(&examples);
     for (name, text) in [("EXAMPLES", examples), ("EXIT STATUS", EXIT_CODES)] {
         if !text.is_empty() {
-            write!(page, ".SH \"{name}\"\n.nf\n{}.fi\n", as_it_is(text))?;
+            write!(page, ".SH \"{name}\"\n.nf\n{}.fi\n", escape_roff(text))?;
         }
     }
     Ok(page)
 }
 
-/// `text` in roff, line by line.
-fn as_it_is(text: &str) -> String {
+/// `text` escaped for roff, line by line.
+fn escape_roff(text: &str) -> String {
     let line = |line: &str| {
         let line = line.trim_start_matches("  ");
         let line = line.replace('\\', "\\e").replace('-', "\\-");
-        // A point or an apostrophe at its beginning would make a request of the line.
+        // `\&` because a line that starts with a point or an apostrophe is a roff request.
         format!("\\&{line}\n")
     };
     text.lines().map(line).collect()
@@ -150,12 +150,12 @@ mod tests {
 
     use super::*;
 
-    /// Every command that people see, with the words that lead to it.
-    fn walk(command: &Command, path: &str, see: &mut dyn FnMut(&str, &Command)) {
+    /// Calls `visit` with every visible command and its path.
+    fn walk(command: &Command, path: &str, visit: &mut dyn FnMut(&str, &Command)) {
         for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
             let path = format!("{path} {}", sub.get_name());
-            see(&path, sub);
-            walk(sub, &path, see);
+            visit(&path, sub);
+            walk(sub, &path, visit);
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_has_an_example_that_the_command_line_takes() {
+    fn every_command_has_a_valid_example() {
         let mut missing = Vec::new();
         walk(&command(), "breakglass", &mut |path, sub| {
             let shown = examples(sub);
@@ -177,7 +177,7 @@ mod tests {
             }
             for example in shown {
                 assert!(example.len() < 98, "it would be wrapped: {example}");
-                // What it does stands behind it, after two spaces or more.
+                // A comment follows after two spaces.
                 let words = example.split("  ").next().unwrap_or_default();
                 let words = words.split([';', '|', '>']).next().unwrap_or_default();
                 if let Err(error) = Cli::try_parse_from(words.split_whitespace()) {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_says_what_it_is_when_to_use_it_and_how_it_ends() {
+    fn every_command_has_a_summary_a_usage_paragraph_and_exit_codes() {
         walk(&command(), "breakglass", &mut |path, sub| {
             let about = sub
                 .get_about()
@@ -197,9 +197,9 @@ mod tests {
                 .unwrap_or_default();
             assert!(!about.is_empty() && about.len() <= 110, "{path}: {about:?}");
             let long = sub.get_long_about().map(StyledStr::to_string);
-            let says_when = long.is_some_and(|long| long.contains("\n\n"));
+            let has_usage = long.is_some_and(|long| long.contains("\n\n"));
             assert!(
-                says_when || sub.has_subcommands(),
+                has_usage || sub.has_subcommands(),
                 "{path} has no second paragraph"
             );
             for argument in sub.get_arguments() {
@@ -209,18 +209,21 @@ mod tests {
                     argument.get_id()
                 );
             }
-            let end = sub.get_after_long_help().map(StyledStr::to_string);
-            assert!(end.is_some_and(|end| end.contains("Exit codes:")), "{path}");
+            let after = sub.get_after_long_help().map(StyledStr::to_string);
+            assert!(
+                after.is_some_and(|after| after.contains("Exit codes:")),
+                "{path}"
+            );
         });
     }
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn definition_passes_claps_assertions() {
         command().debug_assert();
     }
 
     #[test]
-    fn what_is_hidden_is_in_no_page() {
+    fn hidden_commands_are_in_no_page() {
         let shown = visible(&command());
         assert!(shown.find_subcommand("drill-agent").is_none());
         assert!(shown.find_subcommand("drill").is_some());
