@@ -4,7 +4,7 @@ use crate::common::{Client, Drill, Events, wait_until};
 use breakglass_rig::claude::claude;
 use breakglass_rig::model::{ModelServer, Reply};
 
-/// A drill whose agent is the real CLI, and whose model says `replies`.
+/// A drill whose agent is the real CLI, with a model that sends `replies`.
 async fn drill(replies: Vec<Reply>) -> (ModelServer, Drill) {
     let model = ModelServer::start(replies).await;
     let drill = drill_with(&model, &[]);
@@ -24,7 +24,7 @@ fn drill_with(model: &ModelServer, args: &[&str]) -> Drill {
     tokio::task::block_in_place(|| Drill::start_with(&args, &environment))
 }
 
-/// Asks an agent that acts without asking.
+/// Prompts an agent that acts without asking.
 fn ask_unasked(client: &Client, text: &str) -> Events {
     let incident = client.incident();
     client.let_act(&incident);
@@ -32,7 +32,7 @@ fn ask_unasked(client: &Client, text: &str) -> Events {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_real_cli_reaches_guest_and_gate_through_its_cell() {
+async fn real_cli_reaches_guest_and_gate_from_its_cell() {
     let commands = [
         Reply::bash("ssh devvm df -h /"),
         Reply::bash("ssh pve status"),
@@ -60,7 +60,7 @@ async fn the_real_cli_reaches_guest_and_gate_through_its_cell() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_gate_refuses_the_agent_everything_but_a_verb() {
+async fn gate_refuses_the_agent_everything_but_verbs() {
     let (_model, drill) = drill(vec![
         Reply::bash("ssh pve 'status; id'; echo exit $?"),
         Reply::text("Refused."),
@@ -79,7 +79,7 @@ async fn the_gate_refuses_the_agent_everything_but_a_verb() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cell_holds_no_key() {
+async fn cell_contains_no_key() {
     let look = "cat ~/.ssh/* $HOME/../* $HOME/../../* $HOME/../../../* 2>/dev/null; env; ssh-add -L 2>/dev/null; true";
     let (model, drill) = drill(vec![Reply::bash(look), Reply::text("Nothing.")]).await;
     model.forbid("PRIVATE KEY-----");
@@ -93,7 +93,7 @@ async fn the_cell_holds_no_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tool_in_the_sandbox_does_not_outlive_a_killed_server() {
+async fn sandboxed_tool_does_not_survive_a_killed_server() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data").display().to_string();
     let mark = format!("300.{}", std::process::id());
@@ -128,7 +128,7 @@ fn running(argument: &str) -> Option<u32> {
 }
 
 #[test]
-fn a_missing_cli_is_said_everywhere_and_power_works() {
+fn missing_cli_is_reported_everywhere_and_power_works() {
     let drill = Drill::start_with(&["--agent", "claude"], &[("PATH", "/nowhere")]);
     let client = drill.sign_in();
     let agent = client.get("/api/me").body["agent"].clone();

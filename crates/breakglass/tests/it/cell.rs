@@ -1,4 +1,4 @@
-//! The agent's cell from within: the real claude CLI, a model that has been talked into the worst,
+//! The agent's cell from inside: the real claude CLI, a manipulated model,
 //! and a server with real secrets.
 
 use std::fs;
@@ -11,7 +11,7 @@ use crate::common::wait_until;
 use breakglass_rig::model::Reply;
 
 impl Scene {
-    /// Tries everything; nothing may be reached, and everything is in the log.
+    /// Makes every attempt: nothing may be reached, and everything must be in the log.
     fn try_everything(&self) {
         let (key, token, config, data) = (
             self.path("key"),
@@ -56,7 +56,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_with_an_account_of_its_own_gets_no_key_no_token_and_no_memory() {
+async fn agent_with_its_own_account_gets_no_key_token_or_memory() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         scene.serve(&scene.walls());
@@ -65,7 +65,7 @@ async fn an_agent_with_an_account_of_its_own_gets_no_key_no_token_and_no_memory(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_of_the_servers_account_gets_no_key_no_token_and_no_memory() {
+async fn agent_with_the_servers_account_gets_no_key_token_or_memory() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         let account = format!("user = \"{AGENT}\"\n");
@@ -75,7 +75,7 @@ async fn an_agent_of_the_servers_account_gets_no_key_no_token_and_no_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_behind_a_runner_gets_no_key_no_token_and_no_memory() {
+async fn agent_behind_a_runner_gets_no_key_token_or_memory() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         let _runner = scene.runner();
@@ -85,7 +85,7 @@ async fn an_agent_behind_a_runner_gets_no_key_no_token_and_no_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_runner_another_incidents_way_is_useless_and_so_are_the_servers_own_sockets() {
+async fn behind_a_runner_sockets_of_other_incidents_and_the_server_are_useless() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         let _runner = scene.runner();
@@ -101,7 +101,7 @@ async fn behind_a_runner_another_incidents_way_is_useless_and_so_are_the_servers
         wait_until("the other agent is at work", || {
             home("works").exists().then_some(())
         });
-        // A socket's accepted connections are listed by its path as well.
+        // A socket's accepted connections are listed by its path too.
         let every_socket = format!(
             "perl -MIO::Socket::UNIX -e '$SIG{{PIPE}} = \"IGNORE\"; open(my $all, \"<\", \"/proc/net/unix\"); \
              while (<$all>) {{ next unless m{{ ({}/shared/\\S+/devvm)$}}; my $path = $1; \
@@ -153,7 +153,7 @@ async fn every_kind_of_cell_reaches_the_guest_through_the_bastion() {
             if privileged {
                 scene.serve(&agent);
             } else {
-                // What root has left is not this server's to change.
+                // The server can't change files that root has left.
                 for dir in ["data", "shared/bastion"] {
                     fs::remove_dir_all(scene.path(dir)).unwrap();
                 }
@@ -179,7 +179,7 @@ async fn every_kind_of_cell_reads_its_library_and_changes_nothing_in_it() {
         let (library, runbook) = (scene.path("library"), scene.path("library/boot.md"));
         fs::create_dir(&library).unwrap();
         fs::write(&runbook, "Boots from the second disk.\n").unwrap();
-        // No permission keeps anybody from it.
+        // No permission protects it.
         set_mode(&library, 0o777);
         set_mode(&runbook, 0o666);
         let there = library.display().to_string();
@@ -223,7 +223,7 @@ async fn every_kind_of_cell_reads_its_library_and_changes_nothing_in_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_not_root_starts_the_cli_in_its_account_by_four_capabilities() {
+async fn unprivileged_server_starts_the_cli_in_its_account_with_four_capabilities() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         scene.serve_with_four_capabilities(&scene.own_account());
@@ -236,7 +236,7 @@ async fn a_server_that_is_not_root_starts_the_cli_in_its_account_by_four_capabil
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_clis_account_is_its_own_and_the_cell_is_no_others() {
+async fn cell_belongs_to_the_clis_own_account() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         scene.serve(&scene.walls());
@@ -265,7 +265,7 @@ async fn the_clis_account_is_its_own_and_the_cell_is_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tool_of_another_account_that_outlives_a_killed_server_is_ended_by_the_next_one() {
+async fn next_server_ends_tools_that_survived_a_killed_one() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         scene.serve(&scene.walls());
@@ -285,7 +285,7 @@ async fn a_tool_of_another_account_that_outlives_a_killed_server_is_ended_by_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_runner_that_is_killed_interrupts_the_turn_and_its_successor_sweeps_up() {
+async fn killed_runner_interrupts_the_turn_and_the_next_one_cleans_up() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         let runner = scene.runner();
@@ -317,7 +317,7 @@ async fn a_runner_that_is_killed_interrupts_the_turn_and_its_successor_sweeps_up
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_killed_takes_what_runs_behind_the_runner_along() {
+async fn killed_server_ends_the_runners_tools() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         let _runner = scene.runner();
@@ -337,13 +337,13 @@ async fn a_server_that_is_killed_takes_what_runs_behind_the_runner_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_models_login_is_not_in_the_server_and_no_secret_of_the_servers_in_the_runner() {
+async fn server_has_no_model_login_and_runner_has_no_server_secret() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         let runner = scene.runner();
         scene.serve(&scene.behind_runner());
         scene.have_run(&["true".to_owned()]);
-        // Root may look into both, sealed or not.
+        // Root can read both, protected or not.
         let of_runner = memory(runner.0.id());
         let of_server = memory(scene.pid());
         assert!(holds(&of_runner, API_KEY) && holds(&of_server, "devvm"));
@@ -354,7 +354,7 @@ async fn the_models_login_is_not_in_the_server_and_no_secret_of_the_servers_in_t
     });
 }
 
-/// All that a process has in memory and may be read.
+/// The readable memory of a process.
 fn memory(process: u32) -> Vec<u8> {
     use std::os::unix::fs::FileExt as _;
     let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
@@ -386,7 +386,7 @@ fn lives(id: u32) -> bool {
 }
 
 #[test]
-fn a_secret_that_the_agents_account_could_read_is_refused_at_the_start() {
+fn secret_readable_by_the_agents_account_is_refused_at_startup() {
     let dir = tempfile::tempdir().unwrap();
     keygen(&dir.path().join("key"));
     fs::write(dir.path().join("token"), TOKEN).unwrap();

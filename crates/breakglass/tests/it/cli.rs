@@ -1,14 +1,14 @@
-//! The command line's promises: exit codes, and sentences that say what to do next.
+//! The command line's exit codes, and errors that say what to do next.
 
 use crate::common::{breakglass, run};
 
 #[test]
-fn an_unknown_word_is_a_usage_error() {
+fn unknown_command_is_a_usage_error() {
     assert_eq!(run(&["destroy"]).0, Some(2));
 }
 
 #[test]
-fn a_verb_without_a_server_says_what_to_give() {
+fn verb_without_a_server_names_the_missing_flags() {
     let (code, text) = run(&["status"]);
     assert_eq!(code, Some(2), "{text}");
     assert!(
@@ -18,7 +18,7 @@ fn a_verb_without_a_server_says_what_to_give() {
 }
 
 #[test]
-fn an_unreachable_server_is_exit_four_and_names_the_way_without_it() {
+fn unreachable_server_is_exit_four_and_suggests_direct() {
     let dir = tempfile::tempdir().unwrap();
     let token = dir.path().join("token");
     std::fs::write(&token, "x".repeat(43)).unwrap();
@@ -37,7 +37,7 @@ fn an_unreachable_server_is_exit_four_and_names_the_way_without_it() {
 }
 
 #[test]
-fn the_way_without_a_server_is_open_although_a_variable_names_one() {
+fn direct_works_even_if_a_variable_names_a_server() {
     let output = breakglass()
         .args(["status", "--direct", "--config", "/nowhere.toml"])
         .env("BREAKGLASS_SERVER", "http://127.0.0.1:9")
@@ -50,7 +50,7 @@ fn the_way_without_a_server_is_open_although_a_variable_names_one() {
 }
 
 #[test]
-fn a_bad_configuration_never_starts_and_names_every_error() {
+fn invalid_configuration_reports_every_error_and_nothing_starts() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.toml");
     std::fs::write(&config, "listen = \"nowhere\"\ncolour = \"red\"\n").unwrap();
@@ -62,7 +62,7 @@ fn a_bad_configuration_never_starts_and_names_every_error() {
 }
 
 #[test]
-fn help_names_the_exit_codes_and_the_drill() {
+fn help_has_the_exit_codes_and_the_drill() {
     let (code, text) = run(&["--help"]);
     assert_eq!(code, Some(0));
     assert!(
@@ -72,7 +72,7 @@ fn help_names_the_exit_codes_and_the_drill() {
 }
 
 #[test]
-fn the_bridge_to_another_agent_says_its_version_or_why_it_can_not() {
+fn bridge_prints_the_agents_version_or_the_reason() {
     let greeting =
         r#"{"id":1,"result":{"protocolVersion":1,"agentInfo":{"name":"a","version":"7"}}}"#;
     let script = format!("echo '{greeting}'; exec sleep 60");

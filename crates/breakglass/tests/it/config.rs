@@ -1,4 +1,4 @@
-//! The configuration against any text at all.
+//! The configuration parser with arbitrary text.
 
 use std::ffi::OsString;
 use std::fs;
@@ -6,7 +6,7 @@ use std::fs;
 use breakglass_config::Config;
 use proptest::prelude::*;
 
-/// Text that gets past TOML more often than noise does: the reference file with a part replaced.
+/// Text that is valid TOML more often than noise is: the reference file with a part replaced.
 fn nearly_a_configuration() -> impl Strategy<Value = String> {
     let reference = include_str!("../../../../docs/config.toml");
     let plain: String = reference
@@ -21,7 +21,7 @@ fn nearly_a_configuration() -> impl Strategy<Value = String> {
     })
 }
 
-/// The line, as a setting where it is one that was commented out.
+/// The line, as a setting if it is a commented-out one.
 fn uncommented(line: &str) -> &str {
     match line.strip_prefix("# ") {
         Some(rest) if rest.split(' ').nth(1) == Some("=") => rest,
@@ -29,7 +29,7 @@ fn uncommented(line: &str) -> &str {
     }
 }
 
-/// Either a whole configuration, or every error with something to say.
+/// The result is a configuration, or errors with text.
 fn load(text: &str, variables: Vec<(OsString, OsString)>) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("breakglass.toml");
@@ -42,23 +42,23 @@ fn load(text: &str, variables: Vec<(OsString, OsString)>) {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_configuration_panic(text in "\\PC{0,200}|[\\[\\]={}\"a-z_.0-9\n #]{0,200}") {
+    fn no_text_makes_the_configuration_parser_panic(text in "\\PC{0,200}|[\\[\\]={}\"a-z_.0-9\n #]{0,200}") {
         load(&text, Vec::new());
     }
 
     #[test]
-    fn no_damage_to_the_reference_makes_the_configuration_panic(text in nearly_a_configuration()) {
+    fn no_change_to_the_reference_file_makes_the_parser_panic(text in nearly_a_configuration()) {
         load(&text, Vec::new());
     }
 
     #[test]
-    fn no_variable_makes_the_configuration_panic(name in "[A-Z_0-9]{0,40}", value in ".{0,40}") {
+    fn no_environment_variable_makes_the_parser_panic(name in "[A-Z_0-9]{0,40}", value in ".{0,40}") {
         load("", vec![(format!("BREAKGLASS_{name}").into(), value.into())]);
     }
 }
 
 #[test]
-fn the_example_overlay_trusts_the_ingress_controller_alone() {
+fn example_overlay_trusts_only_the_ingress_controller() {
     let overlay = include_str!("../../../../deploy/kubernetes/overlays/example/config.toml");
     let overlay: toml::Table = overlay.parse().unwrap();
     let listed = overlay["auth"]["trusted_proxies"].as_array().unwrap();

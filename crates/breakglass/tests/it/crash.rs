@@ -1,19 +1,19 @@
-//! `kill -9` in the middle of a turn: nothing acknowledged is lost, nothing lives on, and the
-//! next start says what happened.
+//! `kill -9` during a turn: no acknowledged event is lost, no process survives, and the
+//! next start records what happened.
 
 use std::time::{Duration, Instant};
 
 use crate::common::{Drill, audit, wait_until};
 
-/// Rounds of killing; each at another point of the turn.
+/// Number of kills, each at another point of the turn.
 const ROUNDS: u64 = 50;
 
-/// Reads events until the server dies; gives the highest number that was acknowledged.
+/// Reads events until the server dies. Returns the highest acknowledged number.
 fn last_seq_before_death(events: crate::common::Events) -> u64 {
     events.filter_map(|frame| frame.id).last().unwrap_or(0)
 }
 
-/// Processes whose parent was the killed server and that still run.
+/// Running processes whose parent was the killed server.
 fn agents_alive(marker: &str) -> Vec<String> {
     std::fs::read_dir("/proc")
         .unwrap()
@@ -24,7 +24,7 @@ fn agents_alive(marker: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_server_killed_at_any_point_of_a_turn_loses_no_acknowledged_event() {
+fn server_killed_at_any_point_of_a_turn_loses_no_acknowledged_event() {
     let dir = tempfile::tempdir().unwrap();
     let marker = format!("HOME={}", dir.path().join("cell/home").display());
     let mut incident = String::new();

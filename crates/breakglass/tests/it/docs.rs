@@ -1,11 +1,11 @@
-//! The documents against the tree: what they name exists, and what exists is named.
+//! The documents match the source tree: named things exist, and existing things are named.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use breakglass_server::http::PROTECTED;
 
-/// How a section of the threat model says that no test covers it.
+/// The marker in the threat model of a threat without a test.
 const UNTESTED: &str = "- Not tested: ";
 
 fn root() -> PathBuf {
@@ -108,7 +108,7 @@ fn evidence(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
-fn every_test_that_the_threat_model_names_exists() {
+fn every_test_named_in_the_threat_model_exists() {
     let document = read("docs/threat-model.md");
     let named: Vec<&str> = threats(&document)
         .flat_map(|(_, text)| evidence(text))
@@ -123,7 +123,7 @@ fn every_test_that_the_threat_model_names_exists() {
 }
 
 #[test]
-fn every_threat_has_an_answer_a_remaining_risk_and_evidence() {
+fn every_threat_has_a_mitigation_a_remaining_risk_and_evidence() {
     let document = read("docs/threat-model.md");
     for (title, text) in threats(&document) {
         for part in ["\n**Stopped by:** ", "\n**Remaining risk:** "] {
@@ -137,7 +137,7 @@ fn every_threat_has_an_answer_a_remaining_risk_and_evidence() {
 }
 
 #[test]
-fn the_index_of_decisions_is_complete() {
+fn index_of_decisions_is_complete() {
     let index = read("docs/adr/README.md");
     let decisions = documents();
     let decisions = decisions
@@ -156,7 +156,7 @@ fn the_index_of_decisions_is_complete() {
 }
 
 #[test]
-fn the_api_document_names_every_route() {
+fn api_document_lists_every_route() {
     let document = read("docs/api.md");
     let named: Vec<String> = rows(&document)
         .iter()
@@ -174,7 +174,7 @@ fn the_api_document_names_every_route() {
 }
 
 #[test]
-fn the_api_document_names_every_kind_of_event() {
+fn api_document_lists_every_kind_of_event() {
     let document = read("docs/api.md");
     let named: Vec<&str> = code(&document).collect();
     let exported = read("web/src/lib/api/EventBody.ts");
@@ -214,7 +214,7 @@ fn documents() -> Vec<String> {
         .collect()
 }
 
-/// The anchors of a document's headings, as they are made of their words.
+/// The anchors of a document's headings.
 fn anchors(document: &str) -> Vec<String> {
     let headings = document.lines().filter(|line| line.starts_with('#'));
     let anchor = |heading: &str| {
@@ -228,7 +228,7 @@ fn anchors(document: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_link_in_the_documents_leads_somewhere() {
+fn every_link_in_the_documents_resolves() {
     for name in documents() {
         let folder = root().join(&name).parent().unwrap().to_owned();
         let document = read(&name);

@@ -1,4 +1,4 @@
-//! The main job, on the real binary: from the sign-in link to a machine that is well again.
+//! The main path on the real binary: from the sign-in link to a recovered machine.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use crate::common::{Client, Drill, Events, wait_until};
 use serde_json::json;
 
 #[test]
-fn the_printed_link_signs_in_once_and_only_once() {
+fn printed_link_signs_in_only_once() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     assert_eq!(client.get("/api/me").status, 200);
@@ -18,7 +18,7 @@ fn the_printed_link_signs_in_once_and_only_once() {
 }
 
 #[test]
-fn a_rehearsed_incident_is_open_and_says_that_it_is_a_drill() {
+fn drill_has_an_open_incident_marked_as_drill() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     let opened = client.events(&client.incident(), 0).next().unwrap();
@@ -27,7 +27,7 @@ fn a_rehearsed_incident_is_open_and_says_that_it_is_a_drill() {
     assert_eq!(client.get("/api/me").body["drill"], true);
 }
 
-/// Allows what the agent asks, which has `part` in it.
+/// Allows the agent's question, which contains `part`.
 fn allow(client: &Client, incident: &str, events: &mut Events, part: &str) {
     let question = events.until("approval_requested");
     let command = question.data["command"].as_str().unwrap();
@@ -37,7 +37,7 @@ fn allow(client: &Client, incident: &str, events: &mut Events, part: &str) {
 }
 
 #[test]
-fn a_drill_asks_as_every_server_does_until_it_is_told_otherwise() {
+fn drill_asks_for_approval_until_autonomy_is_changed() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     assert_eq!(client.get("/api/me").body["autonomy"], "approve-mutations");
@@ -49,7 +49,7 @@ fn a_drill_asks_as_every_server_does_until_it_is_told_otherwise() {
 }
 
 #[test]
-fn an_agent_that_is_denied_what_it_asks_says_that_it_did_not_do_it() {
+fn denied_agent_reports_that_it_did_nothing() {
     for (scenario, verb) in [("disk-full", "truncate"), ("io-stall", "cycle")] {
         let drill = Drill::start(&["--scenario", scenario]);
         let client = drill.sign_in();
@@ -70,7 +70,7 @@ fn an_agent_that_is_denied_what_it_asks_says_that_it_did_not_do_it() {
     }
 }
 
-/// What the agent said last in its turn.
+/// The agent's last text in its turn.
 fn last_words(events: &mut Events) -> String {
     let mut said = String::new();
     for frame in events.take_while(|frame| frame.event != "turn_ended") {
@@ -82,7 +82,7 @@ fn last_words(events: &mut Events) -> String {
 }
 
 #[test]
-fn the_agent_finds_the_full_disk_and_brings_the_service_up() {
+fn agent_finds_the_full_disk_and_restores_the_service() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     let incident = client.incident();
@@ -110,7 +110,7 @@ fn the_agent_finds_the_full_disk_and_brings_the_service_up() {
 }
 
 #[test]
-fn a_report_tells_the_agents_changes_and_ends_with_what_was_measured_last() {
+fn report_has_the_agents_changes_and_the_last_measurement() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     let incident = client.incident();
@@ -127,7 +127,7 @@ fn a_report_tells_the_agents_changes_and_ends_with_what_was_measured_last() {
     };
     let open = report();
     assert!(
-        open.contains("| ended | not yet; measured last: `SSH answers"),
+        open.contains("| machine state | now: `SSH answers"),
         "{open}"
     );
     assert!(
@@ -145,7 +145,7 @@ fn a_report_tells_the_agents_changes_and_ends_with_what_was_measured_last() {
 }
 
 #[test]
-fn a_cycle_needs_no_agent_and_ends_with_a_running_verdict() {
+fn cycle_needs_no_agent_and_finishes_with_verdict_running() {
     let drill = Drill::start(&["--scenario", "io-stall"]);
     let client = drill.sign_in();
     let result = client.verb("cycle");
@@ -164,7 +164,7 @@ fn a_cycle_needs_no_agent_and_ends_with_a_running_verdict() {
 }
 
 #[test]
-fn the_screen_is_there_now_and_kept_from_before_a_cycle() {
+fn screenshots_are_available_now_and_from_before_a_cycle() {
     let drill = Drill::start(&["--scenario", "panic"]);
     let client = drill.sign_in();
     let (status, headers, now) = client.bytes("/api/targets/devvm/screenshot");
@@ -185,7 +185,7 @@ fn the_screen_is_there_now_and_kept_from_before_a_cycle() {
 }
 
 #[test]
-fn a_guest_that_is_off_has_no_screen_and_the_gates_sentence_says_so() {
+fn stopped_guest_has_no_screenshot_and_the_gates_reason_is_shown() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     assert_eq!(client.verb("stop").body["verdict"], "stopped");
@@ -197,7 +197,7 @@ fn a_guest_that_is_off_has_no_screen_and_the_gates_sentence_says_so() {
 }
 
 #[test]
-fn an_unknown_verb_is_refused_with_the_list_of_verbs() {
+fn unknown_verb_is_refused_with_the_list_of_verbs() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     let answer = client.verb("destroy");
@@ -210,7 +210,7 @@ fn an_unknown_verb_is_refused_with_the_list_of_verbs() {
 }
 
 #[test]
-fn stop_ends_a_running_turn_and_says_who_stopped_it() {
+fn stop_ends_a_running_turn_and_records_who_stopped_it() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     let incident = client.incident();
@@ -234,7 +234,7 @@ fn sigterm_ends_the_drill_cleanly_with_streams_attached() {
 }
 
 #[test]
-fn a_sigterm_that_comes_as_the_link_is_printed_ends_the_drill_and_takes_its_directory_along() {
+fn sigterm_while_the_link_is_printed_ends_the_drill_and_removes_its_directory() {
     let dir = tempfile::tempdir().unwrap();
     let mut drill = Drill::start_with(&[], &[("TMPDIR", dir.path().to_str().unwrap())]);
     assert_eq!(drill.terminate(), Some(0));
@@ -242,7 +242,7 @@ fn a_sigterm_that_comes_as_the_link_is_printed_ends_the_drill_and_takes_its_dire
 }
 
 #[test]
-fn sigterm_waits_neither_for_a_turn_nor_for_half_a_request() {
+fn sigterm_does_not_wait_for_a_turn_or_an_incomplete_request() {
     let mut drill = Drill::start(&[]);
     let client = drill.sign_in();
     let mut events = client.ask(&client.incident(), "triage");
@@ -260,7 +260,7 @@ fn sigterm_waits_neither_for_a_turn_nor_for_half_a_request() {
 }
 
 #[test]
-fn the_drills_key_is_in_no_file_that_the_agent_could_read() {
+fn key_of_the_drill_is_in_no_file_readable_by_the_agent() {
     let dir = tempfile::tempdir().unwrap();
     let drill = Drill::start_with(&[], &[("TMPDIR", dir.path().to_str().unwrap())]);
     assert_eq!(drill.sign_in().verb("status").body["outcome"], "done");
@@ -280,7 +280,7 @@ fn the_drills_key_is_in_no_file_that_the_agent_could_read() {
 }
 
 #[test]
-fn a_cell_that_can_t_be_made_costs_the_agent_and_not_the_power() {
+fn failed_cell_disables_the_agent_but_not_power() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("cell"), "in the way").unwrap();
     let drill = Drill::in_dir(dir.path());
@@ -293,7 +293,7 @@ fn a_cell_that_can_t_be_made_costs_the_agent_and_not_the_power() {
     assert_eq!(client.get("/ready").body["checks"]["agent"]["ok"], false);
 }
 
-/// Every program of the machine but `bwrap`, as a directory to be the only one on the path.
+/// A directory with every program of the machine except `bwrap`, as the only one on the PATH.
 fn programs_without_bwrap() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for folder in ["/usr/sbin", "/usr/bin"] {
@@ -308,7 +308,7 @@ fn programs_without_bwrap() -> tempfile::TempDir {
 }
 
 #[test]
-fn without_bubblewrap_a_drill_works_asks_first_and_says_what_to_install() {
+fn drill_without_bubblewrap_asks_first_and_names_the_package() {
     let path = programs_without_bwrap();
     let path = path.path().to_str().unwrap();
     let drill = Drill::start_with(&["--scenario", "disk-full"], &[("PATH", path)]);
@@ -329,7 +329,7 @@ fn without_bubblewrap_a_drill_works_asks_first_and_says_what_to_install() {
 }
 
 #[test]
-fn where_a_sandbox_can_be_made_there_is_no_ceiling() {
+fn sandbox_removes_the_autonomy_ceiling() {
     let drill = Drill::start(&[]);
     assert!(drill.sign_in().get("/api/me").body["ceiling"].is_null());
 }

@@ -1,5 +1,5 @@
-//! Who may name the operator in a header, told by addresses: a server in a network of its own, and an
-//! edge beside it.
+//! Which peers may name the operator in a header: a server in a network of its own, and a
+//! proxy beside it.
 
 use std::path::Path;
 use std::process::{Child, Command};
@@ -9,7 +9,7 @@ use crate::common::{Ended, breakglass, wait_until};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Everything that a proxy could have is trusted: the pod's network, loopback, links.
+/// Every address that a proxy could have is trusted: the pod's network, loopback, link-local.
 const TRUSTED: &str = r#"["10.42.0.0/16", "127.0.0.0/8", "fd00:42::/32", "::1/128", "fe80::/10"]"#;
 const USER: &str = "x-authentik-username: ann";
 
@@ -25,7 +25,7 @@ impl Pod {
         Pod::with("enabled = false\n")
     }
 
-    /// One whose agent lives in a container beside the server, as in Kubernetes.
+    /// A pod whose agent runs in a container beside the server, as in Kubernetes.
     fn with_runner() -> Pod {
         Pod::with("runner = \"{dir}/runner.sock\"\n[limits]\nconnections = 16\n")
     }
@@ -62,7 +62,7 @@ impl Pod {
         pod
     }
 
-    /// The server's end has 10.42.8.1 and fd00:42:8::1, the edge's end 10.42.8.2 and so on, and the
+    /// The server's end has 10.42.8.1 and fd00:42:8::1, the proxy's end 10.42.8.2 and so on, and the
     /// guest's address too.
     fn lay_cable(&self) {
         let [server, edge] = [&self.server, &self.edge].map(|end| end.0.id().to_string());
@@ -93,7 +93,7 @@ impl Pod {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Who a request from `from` to `to` is, by the user header; else why it is not taken.
+    /// The response to a request with the user header from `from` to `to`.
     fn ask(&self, end: &Ended, from: &str, to: &str, more: &[&str]) -> Value {
         let url = format!("http://{to}:8080/api/me");
         let args = [&["--interface", from, "-H", USER, &url], more].concat();
@@ -135,7 +135,7 @@ fn write_files(dir: &Path, agent: &str) {
     std::fs::write(dir.join("config.toml"), config).unwrap();
 }
 
-/// Starts `program` in a network that it is alone in, after what `prelude` does there.
+/// Starts `program` in a new network namespace, after `prelude`.
 fn in_new_network(prelude: &str, program: &Command) -> Ended {
     let mut shell = Command::new("unshare");
     shell.args(["--net", "sh", "-ec", prelude, "sh"]);
@@ -171,14 +171,14 @@ fn run(command: &mut Command) {
 }
 
 #[test]
-fn whoever_has_an_address_of_the_servers_own_is_no_proxy_and_the_edge_beside_it_is() {
+fn local_addresses_are_never_proxies_and_the_neighbouring_proxy_is() {
     let pod = Pod::start();
     for (from, to) in [
         ("127.0.0.1", "127.0.0.1"),
         ("127.0.0.9", "127.0.0.1"),
         ("::1", "[::1]"),
         ("10.42.3.4", "10.42.3.4"),
-        // Another of its addresses than the one that is dialled.
+        // A local address other than the destination.
         ("10.42.8.1", "10.42.3.4"),
         ("10.42.3.4", "127.0.0.1"),
         ("127.0.0.1", "10.42.8.1"),
@@ -191,7 +191,7 @@ fn whoever_has_an_address_of_the_servers_own_is_no_proxy_and_the_edge_beside_it_
 }
 
 #[test]
-fn an_address_that_the_server_gets_later_is_its_own_from_then_on() {
+fn address_added_later_counts_as_local() {
     let pod = Pod::start();
     pod.ip(&pod.server, &["addr", "add", "10.42.77.7/32", "dev", "lo"]);
     pod.ip(
@@ -200,7 +200,7 @@ fn an_address_that_the_server_gets_later_is_its_own_from_then_on() {
     );
     pod.is_refused("10.42.77.7", "127.0.0.1");
     pod.is_refused("fd00:42:77::7", "[::1]");
-    // A whole network that is delivered here, without any of its addresses on an interface.
+    // A whole network routed to this machine, without an address on an interface.
     pod.ip(
         &pod.server,
         &["route", "add", "local", "10.42.78.0/24", "dev", "lo"],
@@ -209,7 +209,7 @@ fn an_address_that_the_server_gets_later_is_its_own_from_then_on() {
 }
 
 #[test]
-fn a_link_local_address_of_the_servers_own_is_no_proxys() {
+fn link_local_addresses_of_the_server_are_never_proxies() {
     let pod = Pod::start();
     let listed = enter(&pod.server)
         .args([
@@ -233,7 +233,7 @@ fn a_link_local_address_of_the_servers_own_is_no_proxys() {
 }
 
 #[test]
-fn own_addresses_are_told_apart_where_any_address_can_be_bound() {
+fn local_addresses_are_recognised_with_nonlocal_bind() {
     let pod = Pod::start();
     for family in ["ipv4", "ipv6"] {
         let setting = format!("net.{family}.ip_nonlocal_bind=1");
@@ -245,7 +245,7 @@ fn own_addresses_are_told_apart_where_any_address_can_be_bound() {
 }
 
 #[test]
-fn a_guest_in_a_trusted_network_names_nobody_and_the_token_counts_from_anywhere() {
+fn guest_in_a_trusted_network_is_no_proxy_and_the_token_works_from_anywhere() {
     let pod = Pod::start();
     let said = pod.ask(&pod.edge, "10.42.8.99", "10.42.8.1", &[]);
     assert_eq!(said["status"], 401, "{said}");
@@ -264,7 +264,7 @@ fn a_guest_in_a_trusted_network_names_nobody_and_the_token_counts_from_anywhere(
 }
 
 #[test]
-fn the_doctor_is_red_where_a_trusted_network_holds_an_address_of_this_machine() {
+fn readiness_is_red_if_a_trusted_network_contains_a_local_address() {
     let pod = Pod::start();
     let examined = enter(&pod.server)
         .arg(breakglass().get_program())
@@ -289,15 +289,15 @@ fn the_doctor_is_red_where_a_trusted_network_holds_an_address_of_this_machine() 
     );
 }
 
-/// The status of an answer, without its body.
+/// curl options that print only the status.
 const STATUS: [&str; 4] = ["-o", "/dev/null", "-w", "%{http_code}"];
 
 #[test]
-fn beside_a_runner_an_own_address_gets_the_page_and_what_the_token_proves_and_no_metrics() {
+fn with_a_runner_local_addresses_get_the_page_and_token_access_but_no_metrics() {
     let pod = Pod::with_runner();
     let bearer = format!("authorization: Bearer {TOKEN}");
     let status = |end: &Ended, args: &[&str]| pod.curl(end, &[&STATUS[..], args].concat());
-    // As `kubectl port-forward` comes in.
+    // Like a connection of `kubectl port-forward`.
     for (path, header, expected) in [
         (":8080/health", "a: b", "200"),
         (":8080/", "a: b", "200"),
@@ -322,7 +322,7 @@ fn beside_a_runner_an_own_address_gets_the_page_and_what_the_token_proves_and_no
 }
 
 #[test]
-fn an_agent_that_guesses_the_token_from_many_own_addresses_is_one_and_slows_no_other() {
+fn token_guesses_from_many_local_addresses_count_as_one_peer() {
     let pod = Pod::with_runner();
     let wrong = format!("authorization: Bearer {}", TOKEN.replace('a', "b"));
     let guess = |end: &Ended, from: &str, to: &str| {
@@ -345,9 +345,9 @@ fn an_agent_that_guesses_the_token_from_many_own_addresses_is_one_and_slows_no_o
 }
 
 #[test]
-fn an_agent_that_holds_all_the_connections_it_gets_keeps_no_other_out() {
+fn agent_that_exhausts_its_connections_does_not_block_others() {
     let pod = Pod::with_runner();
-    // Of 16 that the configuration allows, own addresses have two.
+    // The configuration allows 16 connections, two of them from local addresses.
     let hold = "while :; do for n in 1 2 3 4 5 6 7 8; do exec {one}<>/dev/tcp/127.0.0.1/8080; done; sleep 1; done";
     let mut holder = enter(&pod.server);
     let _holder = Ended(holder.args(["bash", "-c", hold]).spawn().unwrap());

@@ -9,20 +9,20 @@ use crate::common::site::{GUEST_KEYS, HOST_KEYS, Site};
 use breakglass_rig::gate::gate_binary;
 use serde_json::Value;
 
-/// The calls of a first enrolment: look, ask for the address and put on the guest; look, send, ask and
-/// put on the host.
+/// Number of ssh calls of a first enrolment: inspect, get the address and install on the guest; inspect, send, get
+/// the address and install on the host.
 const CALLS: usize = 7;
-/// Of a rotation: on guest and host look and put, and then the same again without the old key.
+/// Number of ssh calls of a rotation: inspect and install on guest and host, then again without the old key.
 const ROTATION: usize = 8;
 
 #[test]
-fn a_fresh_enrolment_ends_with_a_doctor_that_is_green_in_all_that_was_set_up() {
+fn fresh_enrolment_finishes_with_green_checks() {
     let site = Site::new();
     let said = site.first(&["--run", "--json"]);
     said.is_done();
     let said: Value = serde_json::from_str(&said.text).unwrap();
     let not_green = said["checks"].as_array().unwrap().iter().filter(|check| {
-        // Nobody has practised here, or asked the model: neither is for enroll to mend.
+        // No drill was run and no model was tested; enroll can't fix either.
         check["state"] != "green" && check["name"] != "drill" && check["name"] != "agent.model"
     });
     assert_eq!(not_green.collect::<Vec<_>>(), Vec::<&Value>::new());
@@ -35,7 +35,7 @@ fn a_fresh_enrolment_ends_with_a_doctor_that_is_green_in_all_that_was_set_up() {
 }
 
 #[test]
-fn each_machine_gets_the_address_that_it_sees_and_another_source_is_refused() {
+fn each_machine_allows_the_address_it_sees_and_refuses_others() {
     let site = Site::enrolled();
     let key = site.public("keys/key");
     let guest = format!("from=\"127.0.0.2\",restrict,pty {key} breakglass\n");
@@ -48,7 +48,7 @@ fn each_machine_gets_the_address_that_it_sees_and_another_source_is_refused() {
         "{}",
         site.host.read(HOST_KEYS)
     );
-    // Past the routers, this machine is 127.0.0.1.
+    // Without the routers, this machine is 127.0.0.1.
     let key = site.path("keys/key");
     let direct = |port, user| site.login(&key, port, user, "status");
     assert_eq!(direct(site.guest.port, "breakglass"), Some(255));
@@ -56,7 +56,7 @@ fn each_machine_gets_the_address_that_it_sees_and_another_source_is_refused() {
 }
 
 #[test]
-fn the_second_time_nothing_is_changed_and_no_file_is_touched() {
+fn second_enrolment_changes_nothing_and_touches_no_file() {
     let site = Site::enrolled();
     let before = site.state();
     let said = site.first(&["--run"]);
@@ -65,7 +65,7 @@ fn the_second_time_nothing_is_changed_and_no_file_is_touched() {
 }
 
 #[test]
-fn a_dry_run_tells_every_change_and_makes_none() {
+fn dry_run_prints_every_change_and_makes_none() {
     let site = Site::new();
     let before = site.state();
     let said = site.first(&["--dry-run"]);
@@ -102,7 +102,7 @@ fn a_dry_run_tells_every_change_and_makes_none() {
 }
 
 #[test]
-fn lines_of_others_stay_byte_by_byte_also_behind_a_link() {
+fn foreign_lines_are_preserved_even_behind_a_link() {
     let site = Site::new();
     // As Proxmox has it.
     let moved = "mkdir -p /etc/pve/priv; mv /root/.ssh/authorized_keys /etc/pve/priv/; \
@@ -123,7 +123,7 @@ fn lines_of_others_stay_byte_by_byte_also_behind_a_link() {
     assert_eq!(site.host.read("/etc/pve/priv/authorized_keys"), before);
 }
 
-/// Breaks a first enrolment at each of `calls` in the same way, and goes on.
+/// Interrupts a first enrolment at each of `calls` and continues it.
 fn resumes_after(fault: &str, calls: impl IntoIterator<Item = usize>) {
     for call in calls {
         let site = Site::new();
@@ -149,22 +149,22 @@ fn resumes_after(fault: &str, calls: impl IntoIterator<Item = usize>) {
 }
 
 #[test]
-fn an_enrolment_that_is_killed_after_any_step_goes_on() {
+fn enrolment_killed_after_any_step_continues() {
     resumes_after("after", 1..=CALLS);
 }
 
 #[test]
-fn an_enrolment_of_which_half_a_script_or_gate_arrives_goes_on() {
+fn enrolment_with_a_truncated_script_or_gate_continues() {
     resumes_after("half", [2, 5, 7]);
 }
 
 #[test]
-fn an_enrolment_whose_script_is_killed_in_the_middle_goes_on() {
+fn enrolment_with_a_killed_script_continues() {
     resumes_after("middle", [2, 3, 6, 7]);
 }
 
 #[test]
-fn a_rotation_puts_a_proven_key_in_the_place_of_the_old_one_which_is_refused_then() {
+fn rotation_installs_a_proven_key_and_revokes_the_old_one() {
     let site = Site::enrolled();
     let old = site.path("old");
     fs::copy(site.path("keys/key"), &old).unwrap();
@@ -179,7 +179,7 @@ fn a_rotation_puts_a_proven_key_in_the_place_of_the_old_one_which_is_refused_the
         .map(|entry| entry.unwrap().file_name())
         .collect();
     assert_eq!(left, ["key"]);
-    // The addresses that were found before were kept.
+    // The addresses found earlier are kept.
     assert!(
         site.guest
             .read(GUEST_KEYS)
@@ -187,7 +187,7 @@ fn a_rotation_puts_a_proven_key_in_the_place_of_the_old_one_which_is_refused_the
     );
 }
 
-/// Breaks a rotation at each of `calls` in the same way, and goes on.
+/// Interrupts a rotation at each of `calls` and continues it.
 fn rotates_after(fault: &str, calls: impl IntoIterator<Item = usize>) {
     let site = Site::enrolled();
     for call in calls {
@@ -210,17 +210,17 @@ fn rotates_after(fault: &str, calls: impl IntoIterator<Item = usize>) {
 }
 
 #[test]
-fn a_rotation_that_is_killed_after_any_step_leaves_a_key_that_works_and_goes_on() {
+fn rotation_killed_after_any_step_keeps_a_working_key_and_continues() {
     rotates_after("after", 1..=ROTATION);
 }
 
 #[test]
-fn a_rotation_whose_script_is_killed_in_the_middle_leaves_a_key_that_works_and_goes_on() {
+fn rotation_with_a_killed_script_keeps_a_working_key_and_continues() {
     rotates_after("middle", [2, 4, 6, 8]);
 }
 
 #[test]
-fn a_new_key_that_is_not_proven_does_not_take_the_place_of_the_old_one() {
+fn unproven_key_does_not_replace_the_old_one() {
     let site = Site::enrolled();
     let before = site.public("keys/key");
     site.guest.write("/etc/sudoers.d/breakglass", "");
@@ -239,7 +239,7 @@ fn a_new_key_that_is_not_proven_does_not_take_the_place_of_the_old_one() {
 }
 
 #[test]
-fn what_is_removed_is_gone_and_what_is_left_is_told() {
+fn removal_deletes_its_files_and_reports_the_rest() {
     let site = Site::new();
     let before = site.host.read(HOST_KEYS);
     site.first(&["--run"]).is_done();
@@ -264,7 +264,7 @@ fn what_is_removed_is_gone_and_what_is_left_is_told() {
 }
 
 #[test]
-fn a_removal_that_breaks_off_anywhere_keeps_the_private_key_and_goes_on() {
+fn interrupted_removal_keeps_the_private_key_and_continues() {
     for call in 1..=4 {
         let site = Site::enrolled();
         site.fault(&format!("after {call}"));
@@ -285,7 +285,7 @@ fn a_removal_that_breaks_off_anywhere_keeps_the_private_key_and_goes_on() {
 }
 
 #[test]
-fn gate_and_policy_stay_while_another_key_leads_to_the_gate() {
+fn gate_and_policy_stay_while_another_key_uses_them() {
     let site = Site::enrolled();
     let another =
         "command=\"/usr/local/sbin/breakglass-gate\",restrict ssh-ed25519 AAAAanother x\n";
@@ -299,7 +299,7 @@ fn gate_and_policy_stay_while_another_key_leads_to_the_gate() {
 }
 
 #[test]
-fn a_rule_that_visudo_refuses_does_not_count() {
+fn sudoers_file_that_visudo_refuses_is_not_installed() {
     // To sudoers this name is a keyword.
     let site = Site::with_guest_user("Defaults");
     let made = site.guest.sh("echo 'Defaults:x:4711:4711::/home/d:/bin/sh' >>/etc/passwd; echo 'Defaults:*:1::::::' >>/etc/shadow; install -d -o 4711 /home/d");
@@ -312,7 +312,7 @@ fn a_rule_that_visudo_refuses_does_not_count() {
 }
 
 #[test]
-fn a_gate_that_does_not_run_there_or_is_no_program_is_not_installed() {
+fn gate_that_does_not_run_on_the_host_is_not_installed() {
     let site = Site::new();
     site.write("notes", "not a program", 0o644);
     let notes = site.path("notes").display().to_string();
@@ -328,7 +328,7 @@ fn a_gate_that_does_not_run_there_or_is_no_program_is_not_installed() {
 }
 
 #[test]
-fn a_policy_for_another_guest_is_refused_and_stays() {
+fn policy_for_another_guest_is_refused_and_kept() {
     let site = Site::new();
     let policy = "driver = \"qm\"\nguest = 103 # the other one\n";
     assert!(site.host.sh("mkdir /etc/breakglass").status.success());
@@ -340,7 +340,7 @@ fn a_policy_for_another_guest_is_refused_and_stays() {
 }
 
 #[test]
-fn a_changed_address_is_found_anew_and_the_one_before_stays() {
+fn changed_address_is_added_and_the_old_one_kept() {
     let site = Site::enrolled();
     site.to_host.renumber(Ipv4Addr::new(127, 0, 0, 9));
     site.enroll(&["--run"])
@@ -349,7 +349,7 @@ fn a_changed_address_is_found_anew_and_the_one_before_stays() {
 }
 
 #[test]
-fn a_laptop_is_let_in_where_it_is_named_and_stays_so() {
+fn named_laptop_is_allowed_and_stays_allowed() {
     let site = Site::enrolled();
     site.enroll(&["--run", "--from", "here", "--from", "127.0.0.1"])
         .is_done();
@@ -373,7 +373,7 @@ fn a_laptop_is_let_in_where_it_is_named_and_stays_so() {
 }
 
 #[test]
-fn a_machine_that_shows_another_host_key_than_it_holds_is_not_logged_in_to() {
+fn machine_with_an_unexpected_host_key_is_not_logged_in_to() {
     let site = Site::new();
     let other = "ssh-keygen -q -t ed25519 -N '' -f /tmp/other-key-of-$$ && mv /tmp/other-key-of-$$.pub \
                  /etc/ssh/ssh_host_ed25519_key.pub && rm /tmp/other-key-of-$$";
@@ -383,7 +383,7 @@ fn a_machine_that_shows_another_host_key_than_it_holds_is_not_logged_in_to() {
 }
 
 #[test]
-fn a_login_that_fails_says_which_and_what_to_do() {
+fn failed_login_names_the_machine_and_the_remedy() {
     let site = Site::new();
     site.fault("before 1");
     site.first(&["--run"])
@@ -393,7 +393,7 @@ fn a_login_that_fails_says_which_and_what_to_do() {
 }
 
 #[test]
-fn without_run_the_steps_are_printed_and_pasting_them_enrols() {
+fn pasting_the_printed_steps_enrols() {
     let site = Site::new();
     let said = site.first(&["--json", "--from", "127.0.0.2", "--from", "127.0.0.3"]);
     said.is_done();
@@ -413,7 +413,7 @@ fn without_run_the_steps_are_printed_and_pasting_them_enrols() {
         assert!(ran.status.success(), "{ran:?}");
     }
     assert_eq!(site.works(&site.path("keys/key")), [true, true]);
-    // What was pasted is what a run would have made.
+    // Pasting has the same result as --run.
     let before = [site.guest.changes(), site.host.changes()];
     let said = site.first(&["--run", "--from", "127.0.0.2", "--from", "127.0.0.3"]);
     said.is_done();
@@ -426,7 +426,7 @@ fn without_run_the_steps_are_printed_and_pasting_them_enrols() {
 }
 
 #[test]
-fn an_operator_who_is_not_root_goes_through_sudo_and_is_told_where_it_asks_for_a_password() {
+fn operator_without_root_uses_sudo_and_is_warned_about_password_prompts() {
     let site = Site::new();
     let made = site.guest.sh(
         "useradd -m -p '*' -s /bin/bash ana && cp -r /root/.ssh /home/ana/ && chown -R ana: /home/ana",
@@ -441,7 +441,7 @@ fn an_operator_who_is_not_root_goes_through_sudo_and_is_told_where_it_asks_for_a
 }
 
 #[test]
-fn a_sudoers_file_of_somebody_else_stays_and_is_told() {
+fn foreign_sudoers_file_is_kept_and_reported() {
     let site = Site::new();
     let theirs = "breakglass ALL=(ALL:ALL) NOPASSWD: ALL\n";
     site.guest.write("/etc/sudoers.d/breakglass", theirs);

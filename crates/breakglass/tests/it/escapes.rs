@@ -1,5 +1,5 @@
-//! Escapes: everything that an attacker would try from inside the agent's sandbox, by the real claude CLI, in
-//! each kind of sandbox that can be made here. None succeeds, and each refusal is seen.
+//! Escape attempts from inside the agent's sandbox, by the real claude CLI, in
+//! each kind of sandbox that can be made here. None succeeds, and each refusal is checked.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -18,12 +18,12 @@ use crate::common::{Ended, Events, wait_until};
 use breakglass_rig::model::Reply;
 use serde_json::{Value, json};
 
-/// Where the library is inside.
+/// The path of the library inside the sandbox.
 const LIBRARY: &str = "/run/breakglass/library";
-/// How long the server may take for an answer, and for the mildest verb, while the sandbox does its worst.
+/// Longest time for a response and for a `status` verb while the sandbox uses up resources.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What lies about on a machine: services that trust every client, and secrets.
+/// A machine with services that trust every client, and with secrets.
 struct Machine {
     scene: Scene,
     secret: PathBuf,
@@ -60,7 +60,7 @@ impl Machine {
         }
     }
 
-    /// The configuration of the agent's section besides what its kind needs.
+    /// The agent's section of the configuration, without the settings of its kind.
     fn section(&self) -> String {
         let (library, listed) = (self.scene.path("library"), self.listed);
         let library = library.display();
@@ -69,7 +69,7 @@ impl Machine {
         )
     }
 
-    /// Starts a server whose agent's sandbox is made by `kind`, and a process beside it of its account.
+    /// Starts a server with this kind of sandbox, and another process of its account.
     fn serve(&mut self, kind: Kind) {
         let own = self.scene.own_account();
         let same = own.replace(&format!("user = \"{AGENT}\"\n"), "") + &self.section();
@@ -108,7 +108,7 @@ impl Machine {
         outputs
     }
 
-    /// Another incident, in whose home a file lies.
+    /// Another incident with a file in its home.
     fn other_incident(&self) -> PathBuf {
         let client = self.scene.client();
         let other = incident(&client);
@@ -156,7 +156,7 @@ impl Machine {
         }
     }
 
-    /// Tries all lists in a sandbox of this kind; nothing gets anywhere, and that is seen.
+    /// Runs all lists in a sandbox of this kind, and checks that every attempt fails.
     fn try_everything(&mut self, kind: Kind) {
         self.serve(kind);
         let paths = self.paths();
@@ -190,7 +190,7 @@ struct Paths {
     address: String,
 }
 
-/// Who makes the sandbox.
+/// The process that makes the sandbox.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Root,
@@ -199,7 +199,7 @@ enum Kind {
     FourCapabilities,
 }
 
-/// A service that sends back what it was sent, under a head; gives its port. Ends with the test.
+/// A service that returns its input after a header. Returns its port.
 fn echo(address: &str) -> u16 {
     let listener = TcpListener::bind(address).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -219,10 +219,10 @@ fn echo(address: &str) -> u16 {
     port
 }
 
-/// An address of this machine's that is not loopback.
+/// An address of this machine that is not loopback.
 fn own_address_outside() -> String {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    // Sends nothing: it only asks which way that would go.
+    // Sends nothing: connecting a UDP socket only selects the route.
     let found = socket
         .connect("192.0.2.1:9")
         .and_then(|()| socket.local_addr());
@@ -233,32 +233,32 @@ fn own_address_outside() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_gets_out_of_a_sandbox_that_root_makes() {
+async fn no_escape_from_a_sandbox_made_by_root() {
     let mut machine = Machine::new().await;
     tokio::task::block_in_place(|| machine.try_everything(Kind::Root));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_gets_out_of_a_sandbox_that_root_makes_for_an_account() {
+async fn no_escape_from_a_sandbox_made_by_root_for_an_account() {
     let mut machine = Machine::new().await;
     tokio::task::block_in_place(|| machine.try_everything(Kind::RootForAnAccount));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_gets_out_of_a_sandbox_that_an_account_without_rights_makes() {
+async fn no_escape_from_a_sandbox_made_without_privileges() {
     let mut machine = Machine::new().await;
     tokio::task::block_in_place(|| machine.try_everything(Kind::Unprivileged));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_gets_out_of_a_sandbox_that_four_capabilities_make_for_an_account() {
+async fn no_escape_from_a_sandbox_made_with_four_capabilities() {
     let mut machine = Machine::new().await;
     tokio::task::block_in_place(|| machine.try_everything(Kind::FourCapabilities));
 }
 
-/// The lists are no list of mistakes: what needs no more than the machine to be there works without a sandbox.
+/// Proves that the attempts are real: those that only need the machine succeed without a sandbox.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_attempts_get_somewhere_where_there_is_no_sandbox() {
+async fn attempts_succeed_without_a_sandbox() {
     let mut machine = Machine::new().await;
     tokio::task::block_in_place(|| {
         machine.serve(Kind::Root);
@@ -278,7 +278,7 @@ async fn the_attempts_get_somewhere_where_there_is_no_sandbox() {
     });
 }
 
-/// What the server takes for an answer and for the mildest verb, at the worst.
+/// The worst times of a response and of a `status` verb.
 struct Figures {
     health: Duration,
     status: Duration,
@@ -299,7 +299,7 @@ fn measure(scene: &Scene) -> Figures {
     Figures { health, status }
 }
 
-/// What a turn has a list say, while `meanwhile` is done again and again; gives how it ended as well.
+/// Runs a command in a turn while repeating `meanwhile`. Returns its output and the end of the turn.
 fn run_beside(scene: &Scene, command: &str, mut meanwhile: impl FnMut()) -> (String, Value) {
     scene.model.then(Reply::bash(command));
     scene.model.then(Reply::text("Done."));
@@ -313,7 +313,7 @@ fn run_beside(scene: &Scene, command: &str, mut meanwhile: impl FnMut()) -> (Str
     reading.join().unwrap()
 }
 
-/// What a turn's last tool said, and its end.
+/// The output of a turn's last tool, and the end of the turn.
 fn ended(events: Events) -> (String, Value) {
     let mut said = String::new();
     for frame in events {
@@ -330,7 +330,7 @@ fn ended(events: Events) -> (String, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sandbox_that_fills_the_machine_is_bounded_and_server_and_power_keep_their_figures() {
+async fn sandbox_that_fills_the_machine_is_bounded_and_server_and_power_stay_fast() {
     let mut machine = Machine::new().await;
     tokio::task::block_in_place(|| {
         machine.serve(Kind::Unprivileged);
@@ -355,7 +355,7 @@ async fn a_sandbox_that_fills_the_machine_is_bounded_and_server_and_power_keep_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fork_bomb_disturbs_neither_server_nor_power_and_ends_with_stop() {
+async fn fork_bomb_does_not_slow_server_or_power_and_ends_with_stop() {
     let mut machine = Machine::new().await;
     tokio::task::block_in_place(|| {
         machine.serve(Kind::Unprivileged);
@@ -384,7 +384,7 @@ async fn a_fork_bomb_disturbs_neither_server_nor_power_and_ends_with_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sandbox_that_fills_the_kernel_with_sockets_is_ended_and_says_so() {
+async fn sandbox_that_fills_the_kernel_with_sockets_is_ended_with_a_reason() {
     let mut machine = Machine::new().await;
     tokio::task::block_in_place(|| {
         machine.serve(Kind::Unprivileged);
@@ -399,7 +399,7 @@ async fn a_sandbox_that_fills_the_kernel_with_sockets_is_ended_and_says_so() {
     });
 }
 
-/// How many processes of the machine have this word among their arguments, the test and the CLI aside.
+/// Number of processes with this argument, without the test and the CLI.
 fn marked(word: &str) -> usize {
     let all = fs::read_dir("/proc").unwrap().flatten();
     let commands = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
@@ -408,7 +408,7 @@ fn marked(word: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sandbox_whose_files_fill_their_room_is_ended_and_the_next_prompt_finds_room() {
+async fn sandbox_that_fills_its_files_is_ended_and_the_next_prompt_has_space() {
     let mut machine = Machine::new().await;
     tokio::task::block_in_place(|| {
         machine.serve(Kind::Root);
@@ -436,7 +436,7 @@ async fn a_sandbox_whose_files_fill_their_room_is_ended_and_the_next_prompt_find
     });
 }
 
-/// Processes that would outlive their parent, in every way there is; each sleeps for so many seconds.
+/// Processes that try in every known way to survive their parent; each sleeps for `seconds`.
 fn outliving(seconds: &str) -> String {
     let sleep = format!("sleep {seconds}");
     [
@@ -446,7 +446,7 @@ fn outliving(seconds: &str) -> String {
         format!("setsid setsid nohup {sleep} >/dev/null 2>&1 </dev/null &"),
         format!("(({sleep} &) &)"),
         format!("perl -e 'fork and exit; setpgrp; close $_ for *STDIN, *STDOUT, *STDERR; fork and exit; exec qw(sleep {seconds})'"),
-        // No death with its parent, no signal but the last one, and no environment to be known by.
+        // No parent-death signal, all signals but SIGKILL ignored, and no environment to identify it by.
         format!("perl -e 'syscall(157, 1, 0, 0, 0, 0); $SIG{{$_}} = \"IGNORE\" for qw(TERM HUP INT QUIT PIPE); %ENV = (); fork and exit; exec qw(sleep {seconds})'"),
         format!("env -i setsid {sleep} & sleep 0.5; kill -STOP $!"),
         format!("sh -c 'while :; do {sleep}; done' &"),
@@ -456,7 +456,7 @@ fn outliving(seconds: &str) -> String {
         + "\nsleep 1; echo started; wait"
 }
 
-/// How many processes of the machine sleep for so many seconds.
+/// Number of processes that sleep for `seconds`.
 fn sleeping(seconds: &str) -> usize {
     let end = format!("\0{seconds}\0").into_bytes();
     let all = fs::read_dir("/proc").unwrap().flatten();
@@ -465,7 +465,7 @@ fn sleeping(seconds: &str) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_outlives_stop_closing_or_a_killed_server() {
+async fn no_process_survives_stop_close_or_a_killed_server() {
     let mut machine = Machine::new().await;
     tokio::task::block_in_place(|| {
         machine.serve(Kind::Unprivileged);
@@ -504,7 +504,7 @@ async fn nothing_outlives_stop_closing_or_a_killed_server() {
     });
 }
 
-/// Links in the place of everything that the server writes into a home.
+/// Links instead of every file that the server writes into a home.
 const LINKS: &str = "cd ~; rm -rf .claude.away; mv .claude .claude.away; \
      case $1 in \
      1) ln -s OUT .claude;; \
@@ -515,12 +515,12 @@ const LINKS: &str = "cd ~; rm -rf .claude.away; mv .claude .claude.away; \
      esac; cp -rn .claude.away/projects .claude/ 2>/dev/null; rm -rf ../work; ln -s OUT /work/out; echo done";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn links_in_the_cell_lead_the_servers_own_writing_nowhere() {
+async fn server_does_not_follow_links_in_the_cell() {
     let mut machine = Machine::new().await;
     tokio::task::block_in_place(|| {
         let out = machine.scene.path("out");
         fs::create_dir(&out).unwrap();
-        // Who follows a link there may write.
+        // The targets of the links are writable.
         set_mode(&out, 0o777);
         for name in ["credentials", "agent"] {
             fs::write(out.join(name), "theirs").unwrap();
@@ -543,7 +543,7 @@ async fn links_in_the_cell_lead_the_servers_own_writing_nowhere() {
             let made = machine.scene.path("data/cell/own/work").join(&incident);
             let made = fs::symlink_metadata(made.join("out"));
             assert!(made.unwrap().is_symlink(), "round {round}");
-            // Another server writes everything anew, and another process of the CLI is started.
+            // The next server writes everything again and starts another CLI.
             machine.scene.server = None;
             machine.serve(Kind::Root);
             let client = machine.scene.client();

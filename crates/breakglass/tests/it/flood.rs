@@ -1,4 +1,4 @@
-//! A guest that floods a command of the agent's for a minute, and what others notice of it: nothing. Real
+//! A guest floods a command of the agent for a minute, without any effect on others. Real
 //! claude CLI, its stock OpenSSH client, real server, real sshd as the guest, real gate.
 
 use std::fs;
@@ -13,22 +13,22 @@ use breakglass_rig::model::{ModelServer, Reply};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// The guest prints numbered blocks for at least so long …
+/// The guest prints numbered blocks for at least this long …
 const MINUTE_MS: u64 = 60_000;
-/// … and at least so many of them, so that one that was held in memory or written to disk would show.
+/// … and at least this many, so that a flood kept in memory or on disk would be visible.
 const LEAST_BLOCKS: u64 = 4096;
 const BLOCK: u64 = 64 * 1024;
 const END: &str = "end\n";
-/// What the server may need more than before the flood, and its record on disk: a quarter of the least
-/// flood, and a thirty-second part.
+/// Maximum growth of the server's memory and of its log on disk: a quarter of the minimum
+/// flood, and one thirty-second.
 const MEMORY: u64 = LEAST_BLOCKS * BLOCK / 4;
 const RECORD: u64 = LEAST_BLOCKS * BLOCK / 32;
-/// What is kept of one command's output, head and tail.
+/// Maximum stored output of one command, head and tail.
 const KEPT: u64 = 64 * 1024;
-/// How long is waited for the end of the flood between two looks at the server.
+/// Interval between two measurements of the server.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// One second more than a minute, since a second had begun already when it was first asked for the time.
+/// One second more than a minute, because the first second may be a part of one.
 fn flood() -> String {
     format!(
         "my ($end, $n) = (time + 61, 0);\n\
@@ -37,7 +37,7 @@ fn flood() -> String {
     )
 }
 
-/// Says how many blocks came, if every byte of every one did, in order, and the end.
+/// Prints the number of blocks if all arrived completely, in order, with the end.
 const CHECK: &str = "my ($n, $block) = (0, '');\n\
      while (read(STDIN, $block, 65536) == 65536) {\n\
        $block eq sprintf('%-65535d'.\"\\n\", $n) or die \"block $n is another\\n\";\n\
@@ -46,7 +46,7 @@ const CHECK: &str = "my ($n, $block) = (0, '');\n\
      $block eq \"end\\n\" or die \"no end after $n blocks\\n\";\n\
      print \"whole: $n blocks\\n\";\n";
 
-/// The call by which the agent has the guest flood it, and reads all of it. The CLI must not end it first.
+/// The agent's call that starts the flood and reads all of it. The CLI must not end it first.
 fn call(dir: &TempDir) -> Reply {
     let path = dir.path().join("flood.pl");
     fs::write(&path, flood()).unwrap();
@@ -60,7 +60,7 @@ fn call(dir: &TempDir) -> Reply {
     )
 }
 
-/// Bytes of the server's memory, by the name of a line of its `status`.
+/// A line of the server's `status` file in bytes, by its name.
 fn memory(server: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{server}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(name)).unwrap();
@@ -68,7 +68,7 @@ fn memory(server: u32, name: &str) -> u64 {
     kib * 1024
 }
 
-/// Bytes of the record and of what SQLite keeps beside it.
+/// Size in bytes of the log and SQLite's files beside it.
 fn record(data: &Path) -> u64 {
     ["record.db", "record.db-wal"]
         .iter()
@@ -77,7 +77,7 @@ fn record(data: &Path) -> u64 {
         .sum()
 }
 
-/// A verb, its end in a stream that is attached only now, and what the flood has cost by then.
+/// Runs a verb, reads its end from a new stream, and checks the cost of the flood so far.
 fn look(served: &Served, client: &Client, incident: &str, before: (u64, u64)) {
     let status = client.verb("status");
     assert_eq!(status.body["outcome"], "done", "{status:?}");
@@ -100,7 +100,7 @@ fn the<'a>(all: &'a [Sse], kind: &str) -> &'a Sse {
     first.unwrap_or_else(|| panic!("no {kind} in {all:#?}"))
 }
 
-/// The record says how much the guest printed, keeps its head and tail, and says that the rest is not kept.
+/// The log has the size of the output, its head and tail, and the size of the omitted part.
 fn is_recorded(all: &[Sse], printed: u64) {
     let kept: Vec<_> = all
         .iter()
@@ -123,7 +123,7 @@ fn is_recorded(all: &[Sse], printed: u64) {
     assert_eq!(notices.count(), 1, "{all:#?}");
 }
 
-/// Verbs that ended while the command ran, by the log's own order.
+/// Number of verbs that finished while the command ran, by the order of the log.
 fn verbs_meanwhile(all: &[Sse]) -> usize {
     let (begun, ended) = (
         the(all, "command_started").id,
@@ -135,7 +135,7 @@ fn verbs_meanwhile(all: &[Sse]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_that_floods_for_a_minute_is_relayed_whole_and_disturbs_nobody() {
+async fn one_minute_flood_is_relayed_completely_without_harm_to_others() {
     let dir = tempfile::tempdir().unwrap();
     let model = ModelServer::start([call(&dir), Reply::text("It floods.")]).await;
     let url = model.url();

@@ -1,4 +1,4 @@
-//! What another process of the server's own account gets to see of it.
+//! What another process of the server's account can see of the server.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::common::{Drill, Ended};
 
-/// Root may read everything; a test that runs as root looks from an account that may not.
+/// An account without privileges, for tests that run as root.
 const NOBODY: u32 = 65534;
 
 fn unprivileged(program: &str) -> Command {
@@ -18,7 +18,7 @@ fn unprivileged(program: &str) -> Command {
     command
 }
 
-/// What opening a file of the process says to another one of its account.
+/// The result of opening a file of the process from another process of its account.
 fn look(process: u32, file: &str) -> String {
     let path = format!("/proc/{process}/{file}");
     let seen = unprivileged("head")
@@ -29,7 +29,7 @@ fn look(process: u32, file: &str) -> String {
 }
 
 #[test]
-fn another_process_of_the_same_account_can_t_read_the_servers_memory() {
+fn other_processes_of_the_account_cannot_read_the_servers_memory() {
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = dir.path().join("breakglass");

@@ -1,4 +1,4 @@
-//! Notifications from the real server to receivers of every temper.
+//! Notifications from the real server to working and failing receivers.
 
 use std::collections::HashSet;
 use std::fs;
@@ -16,7 +16,7 @@ use breakglass_rig::port::own_address;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-/// What says nothing but that a verb ended.
+/// Configures notifications of finished verbs only.
 const VERBS: &str = "events = [\"verb_ended\"]";
 
 fn cycle(served: &Served) {
@@ -29,7 +29,7 @@ fn open(client: &Client) -> String {
     opened.body["incident"].as_str().unwrap().to_owned()
 }
 
-/// How a receiver stands, by the API.
+/// The status of a receiver in the API.
 fn status(client: &Client, name: &str) -> Value {
     let receivers = client.get("/api/notifications").body["receivers"].clone();
     let mut receivers = receivers.as_array().unwrap().iter();
@@ -37,7 +37,7 @@ fn status(client: &Client, name: &str) -> Value {
     found.unwrap_or_else(|| panic!("no {name}")).clone()
 }
 
-/// Waits until a number of a receiver's status is this.
+/// Waits until a field of a receiver's status has this value.
 fn counts(client: &Client, name: &str, field: &str, number: u64) -> Value {
     wait_until(&format!("{name} has {number} {field}"), || {
         Some(status(client, name)).filter(|status| status[field] == number)
@@ -60,7 +60,7 @@ fn ids(heard: &[Heard]) -> HashSet<&str> {
 }
 
 #[test]
-fn a_verb_that_ended_is_told_once_with_verdict_and_link_and_a_reading_one_is_not() {
+fn finished_mutating_verb_is_notified_once_with_verdict_and_link() {
     let receiver = Receiver::start(|_| TAKES);
     let more = format!("headers = [\"X-Team: night\"]\n{VERBS}");
     let more = format!("{}[notifications]\n", receiver.section("phone", &more));
@@ -97,7 +97,7 @@ fn a_verb_that_ended_is_told_once_with_verdict_and_link_and_a_reading_one_is_not
 }
 
 #[test]
-fn a_receiver_that_fails_at_first_is_asked_again_with_the_same_id() {
+fn failed_delivery_is_retried_with_the_same_id() {
     let receiver = Receiver::start(|number| match number {
         0 => Does::Answers("500 Internal Server Error\r\n"),
         1 => Does::Answers("429 Too Many Requests\r\nretry-after: 2\r\n"),
@@ -114,7 +114,7 @@ fn a_receiver_that_fails_at_first_is_asked_again_with_the_same_id() {
 }
 
 #[test]
-fn what_a_receiver_refuses_for_good_is_given_up_at_once_and_turns_the_check_red() {
+fn permanent_refusal_is_not_retried_and_turns_the_check_red() {
     let receiver = Receiver::start(|number| match number {
         0 => Does::Answers("410 Gone\r\n"),
         1 => Does::Answers("302 Found\r\nlocation: http://127.0.0.1:1/\r\n"),
@@ -147,7 +147,7 @@ fn what_a_receiver_refuses_for_good_is_given_up_at_once_and_turns_the_check_red(
 }
 
 #[test]
-fn a_receiver_that_never_answers_holds_up_neither_another_nor_a_verb() {
+fn silent_receiver_delays_neither_others_nor_verbs() {
     let [hung, flooding, prompt] =
         [Does::Hangs, Does::FloodsHead, TAKES].map(|does| Receiver::start(move |_| does.clone()));
     let short = format!("timeout_s = 1\n{VERBS}");
@@ -187,7 +187,7 @@ fn a_receiver_that_never_answers_holds_up_neither_another_nor_a_verb() {
 }
 
 #[test]
-fn a_receiver_that_floods_its_answer_or_takes_its_time_has_taken_it() {
+fn slow_or_flooding_response_counts_as_accepted() {
     let flooding = Receiver::start(|_| Does::FloodsBody);
     let slow = Receiver::start(|_| Does::AnswersAfter(Duration::from_secs(2)));
     let more = flooding.section("flooding", VERBS) + &slow.section("slow", VERBS);
@@ -199,7 +199,7 @@ fn a_receiver_that_floods_its_answer_or_takes_its_time_has_taken_it() {
 }
 
 #[test]
-fn what_was_not_delivered_when_the_server_was_killed_is_delivered_once_by_the_next() {
+fn pending_notification_is_delivered_once_after_a_kill() {
     let address = own_address();
     let mut served = Served::with_gate_and(&section("phone", &address, VERBS), "");
     cycle(&served);
@@ -213,22 +213,22 @@ fn what_was_not_delivered_when_the_server_was_killed_is_delivered_once_by_the_ne
     assert_eq!(ids(&receiver.hears(2)).len(), 2);
     counts(&served.client(), "phone", "delivered", 2);
     served.restart();
-    // What is told after a restart shows that nothing before it was told again.
+    // A later notification after the restart shows that no earlier one was repeated.
     cycle(&served);
     let heard = receiver.hears(3);
     assert_eq!((heard.len(), ids(&heard).len()), (3, 3));
 }
 
 #[test]
-fn what_happened_just_before_the_kill_is_told_by_the_next_server() {
+fn event_just_before_a_kill_is_notified_after_the_restart() {
     let receiver = Receiver::start(|_| TAKES);
     let mut served = Served::with_gate_and(&receiver.section("phone", VERBS), "");
     for _ in 0..3 {
         cycle(&served);
-        // The answer of the verb comes before anybody could have been told.
+        // The response to the verb comes before its notification can be sent.
         served.restart();
     }
-    // At least once: what was killed between the receiver's answer and its note comes twice, with
+    // At least once: after a kill between the receiver's response and its record, one comes twice, with
     // one id.
     wait_until("three verbs are told", || {
         (ids(&receiver.heard()).len() == 3).then_some(())
@@ -236,7 +236,7 @@ fn what_happened_just_before_the_kill_is_told_by_the_next_server() {
 }
 
 #[test]
-fn a_queue_that_is_damaged_is_set_aside_and_the_server_starts() {
+fn damaged_outbox_is_set_aside_and_the_server_starts() {
     let receiver = Receiver::start(|_| TAKES);
     let mut served = Served::with_gate_and(&receiver.section("phone", VERBS), "");
     cycle(&served);
@@ -250,11 +250,11 @@ fn a_queue_that_is_damaged_is_set_aside_and_the_server_starts() {
 }
 
 #[test]
-fn the_changes_of_one_examination_are_one_notification_and_a_restart_does_not_repeat_it() {
+fn changes_of_one_run_of_checks_are_one_notification_even_after_a_restart() {
     let receiver = Receiver::start(|_| TAKES);
     let more = receiver.section("phone", "events = [\"readiness_changed\", \"verb_ended\"]");
     let mut served = Served::with_gate_and(&more, "");
-    // The guest is a host that only the gate answers for: several checks are red.
+    // The guest is a host that answers only through the gate, so several checks are red.
     let told = receiver.hears(1)[0].body.clone();
     assert_eq!(
         (&told["kind"], &told["level"]),
@@ -279,13 +279,13 @@ fn the_changes_of_one_examination_are_one_notification_and_a_restart_does_not_re
 }
 
 #[test]
-fn a_guest_that_stays_down_is_told_once_and_once_again_when_it_is_back() {
+fn guest_that_is_down_is_notified_once_and_once_on_recovery() {
     let receiver = Receiver::start(|_| TAKES);
     let more = receiver.section("phone", "events = [\"guest_down\", \"guest_up\"]")
         + "[notifications]\nguest_down_after_s = 2\nguest_up_after_s = 2\n";
     let mut served = Served::with_gate_and(&more, "");
     let client = served.client();
-    // While an incident is open, vital signs are looked at often.
+    // While an incident is open, vital signs are probed often.
     open(&client);
     wait_until("the guest is seen", || {
         let vitals = client.get("/api/targets/devvm").body["vitals"].clone();
@@ -299,7 +299,7 @@ fn a_guest_that_stays_down_is_told_once_and_once_again_when_it_is_back() {
     );
     assert_eq!(down["target"], "devvm");
     counts(&client, "phone", "delivered", 1);
-    // A restart in between neither repeats it nor forgets to tell that it is over.
+    // A restart in between neither repeats it nor loses the recovery.
     served.restart();
     served.host_mut().sshd.restart();
     let heard = receiver.hears(2);
@@ -308,7 +308,7 @@ fn a_guest_that_stays_down_is_told_once_and_once_again_when_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_asks_and_the_end_of_its_turn_are_told_without_its_command() {
+async fn question_and_end_of_turn_are_notified_without_the_command() {
     let asks = Reply::bash("ssh devvm 'touch /s3cr3t'");
     let model = ModelServer::start(vec![asks, Reply::text("It is called s3cr3t.")]).await;
     let url = model.url();
@@ -338,11 +338,11 @@ async fn an_agent_that_asks_and_the_end_of_its_turn_are_told_without_its_command
 }
 
 #[test]
-fn a_verb_is_told_of_even_while_the_record_can_t_be_written() {
+fn verb_is_notified_while_the_log_cannot_be_written() {
     let receiver = Receiver::start(|_| TAKES);
     let served = Served::with_gate_and(&receiver.section("phone", VERBS), "");
     let record = Connection::open(served.dir().join("data/record.db")).unwrap();
-    // Somebody else writes, for as long as it likes.
+    // Another process holds the write lock.
     record.execute_batch("BEGIN IMMEDIATE").unwrap();
     cycle(&served);
     let unrecorded = receiver.hears(1)[0].body.clone();
@@ -360,7 +360,7 @@ fn a_verb_is_told_of_even_while_the_record_can_t_be_written() {
 }
 
 #[test]
-fn no_secret_of_a_receiver_is_in_a_log_an_error_or_an_answer() {
+fn secrets_of_receivers_are_in_no_log_error_or_response() {
     let refusing = Receiver::start(|_| Does::Answers("403 Forbidden\r\nx-s3cr3t: s3cr3t\r\n"));
     let dir = tempfile::tempdir().unwrap();
     let shown = dir.path().display();
@@ -414,7 +414,7 @@ fn no_secret_of_a_receiver_is_in_a_log_an_error_or_an_answer() {
 }
 
 #[test]
-fn a_test_reaches_every_receiver_and_says_what_each_answered() {
+fn notify_test_reaches_every_receiver_and_prints_its_answer() {
     let takes = Receiver::start(|_| TAKES);
     let refuses = Receiver::start(|_| Does::Answers("404 Not Found\r\n"));
     let own = "template = '{\"own\": \"{{title}}\", \"urgency\": {{priority}}}'";
@@ -437,7 +437,7 @@ fn a_test_reaches_every_receiver_and_says_what_each_answered() {
     assert!(gotify["message"].is_string(), "{gotify}");
 }
 
-/// Makes an authority, and a key with a certificate of it for 127.0.0.1.
+/// Makes a certificate authority, and a key with its certificate for 127.0.0.1.
 fn make_certificates(dir: &Path) {
     fs::write(dir.join("names"), "subjectAltName=IP:127.0.0.1\n").unwrap();
     for line in [
@@ -458,7 +458,7 @@ fn make_certificates(dir: &Path) {
     }
 }
 
-/// Something that ends TLS with the certificate in `dir`, and takes one notification.
+/// A TLS server with the certificate in `dir` that accepts one notification.
 struct TlsReceiver(Child);
 
 impl TlsReceiver {
@@ -477,7 +477,7 @@ impl TlsReceiver {
         let stdout = receiver.0.stdout.take().unwrap();
         let mut stdin = receiver.0.stdin.take().unwrap();
         std::thread::spawn(move || {
-            // The body is the request's last line, which does not end.
+            // The body is the request's last line, without a line end.
             let mut heard = BufReader::new(stdout);
             let mut text = Vec::new();
             while !text.ends_with(b"}") {
@@ -503,7 +503,7 @@ impl Drop for TlsReceiver {
 }
 
 #[test]
-fn a_certificate_counts_by_its_authority_alone() {
+fn certificate_is_trusted_only_through_its_authority() {
     let dir = tempfile::tempdir().unwrap();
     make_certificates(dir.path());
     let address = own_address();
@@ -525,7 +525,7 @@ fn a_certificate_counts_by_its_authority_alone() {
 }
 
 #[test]
-fn a_test_without_receivers_says_where_to_name_them() {
+fn notify_test_without_receivers_explains_how_to_add_one() {
     let served = Served::with_gate();
     let (code, text) = run(&["notify", "test", "--config", &served.config_file()]);
     assert_eq!(code, Some(2), "{text}");

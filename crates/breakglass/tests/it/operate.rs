@@ -1,4 +1,4 @@
-//! What somebody who operates breakglass looks at: its metrics and its log lines.
+//! The metrics and the log lines for the operation of breakglass.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
@@ -26,7 +26,7 @@ fn scrape(client: &Client) -> Exposition {
 }
 
 #[test]
-fn a_verb_a_check_and_a_turn_move_their_counters() {
+fn verb_check_and_turn_increment_their_counters() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     let before = scrape(&client);
@@ -59,7 +59,7 @@ fn a_verb_a_check_and_a_turn_move_their_counters() {
 }
 
 #[test]
-fn a_degraded_record_and_an_open_stream_are_seen_in_the_metrics() {
+fn metrics_show_a_degraded_log_and_open_streams() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("record.db"), "no database".repeat(100)).unwrap();
     let drill = Drill::in_dir(dir.path());
@@ -75,7 +75,7 @@ fn a_degraded_record_and_an_open_stream_are_seen_in_the_metrics() {
 }
 
 #[test]
-fn every_metric_is_in_the_document_and_every_one_of_the_document_is_there() {
+fn document_and_server_have_the_same_metrics() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     client.verb("status");
@@ -95,7 +95,7 @@ fn every_metric_is_in_the_document_and_every_one_of_the_document_is_there() {
     assert_eq!(exported, named);
 }
 
-/// Another server with the files of `served`, and what it prints.
+/// Another server with the files of `served`, and its output.
 struct Beside {
     child: Child,
     client: Client,
@@ -132,7 +132,7 @@ impl Beside {
         }
     }
 
-    /// Ends it by SIGTERM; gives all lines of standard output and of standard error.
+    /// Stops it with SIGTERM. Returns all lines of standard output and standard error.
     fn finish(mut self) -> [Vec<String>; 2] {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -166,7 +166,7 @@ fn collect(pipe: Box<dyn Read + Send>, into: Arc<Mutex<Vec<String>>>) -> JoinHan
 }
 
 #[test]
-fn a_listener_of_its_own_serves_the_metrics_without_identity_and_nothing_else() {
+fn metrics_listener_serves_only_metrics_without_identity() {
     let served = Served::with_gate();
     let address = own_address();
     let beside = Beside::start(&served, &[("BREAKGLASS_METRICS_LISTEN", &address)]);
@@ -181,11 +181,11 @@ fn a_listener_of_its_own_serves_the_metrics_without_identity_and_nothing_else() 
     assert_eq!(beside.client.get("/metrics").status, 200);
 }
 
-/// What would pass for lines of its own where it was printed as it is.
+/// Text that would look like separate lines if printed unescaped.
 const FORGED: &str = "Triage.\n{\"kind\":\"verb_finished\",\"forged\":true}\r\n\u{2028}{\"level\":\"INFO\"}\u{1b}[2K";
 
 #[test]
-fn every_line_that_a_server_prints_is_one_json_object_whatever_it_is_told() {
+fn every_output_line_is_one_json_object() {
     let served = Served::with_gate();
     let dir = tempfile::tempdir().unwrap();
     let agent = hostile_agent(dir.path());
@@ -228,12 +228,12 @@ fn object(line: &str) -> Value {
     value
 }
 
-/// The scripted agent, with something to say about log lines.
+/// The scripted agent, with a hostile answer.
 fn hostile_agent(dir: &std::path::Path) -> String {
     use std::os::unix::fs::PermissionsExt as _;
     let path = dir.join("agent");
     let forged = r#"forged\n{"level":"INFO","forged":true}\r\n"#;
-    // Where the program is in the sandbox.
+    // The path of the program in the sandbox.
     let text = format!(
         "#!/bin/sh\nprintf '{forged}' >&2\nexec /run/breakglass/program drill-agent \"$@\"\n"
     );
@@ -243,9 +243,9 @@ fn hostile_agent(dir: &std::path::Path) -> String {
 }
 
 #[test]
-fn a_dial_that_fails_is_counted_by_its_reason() {
+fn failed_connection_is_counted_by_its_reason() {
     let served = Served::with_gate();
-    // An sshd that takes no key of ours, where the guest is said to be.
+    // An sshd that refuses our key, at the guest's address.
     let stranger = Sshd::open(
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGzCq9sR1jQ0tS2Hq7mW6S1zZbQ8i1oE1m0q8mQ2bV3C nobody",
     );
@@ -265,8 +265,8 @@ fn a_dial_that_fails_is_counted_by_its_reason() {
     });
 }
 
-/// Starts a second server with the files of `served`, in a shell after `prelude`; gives its exit code
-/// and what it said.
+/// Starts a second server with the files of `served`, in a shell after `prelude`. Returns its exit code
+/// and output.
 fn second(served: &Served, prelude: &str, data_dir: &Path) -> (Option<i32>, String) {
     let mut command = Command::new("unshare");
     command.args([
@@ -295,7 +295,7 @@ fn second(served: &Served, prelude: &str, data_dir: &Path) -> (Option<i32>, Stri
 }
 
 #[test]
-fn a_second_server_on_the_same_data_is_refused_and_names_the_first_by_whatever_path_it_comes() {
+fn second_server_on_the_same_data_is_refused_with_the_owner() {
     let mut served = Served::with_gate();
     let (data, dir) = (served.data_dir(), served.dir().to_owned());
     let (link, mount) = (dir.join("link"), dir.join("mount"));
@@ -311,7 +311,7 @@ fn a_second_server_on_the_same_data_is_refused_and_names_the_first_by_whatever_p
         }
     }
     assert_eq!(served.client().verb("status").body["outcome"], "done");
-    // Killed, it holds nothing any more, whatever it left.
+    // After a kill the lock is released, even if the file remains.
     served.restart();
     assert_eq!(served.client().verb("status").body["outcome"], "done");
 }

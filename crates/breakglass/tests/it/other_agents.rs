@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_breakglass");
 
-/// What is shown of accounts and names inside.
+/// The files about accounts and names inside the sandbox.
 fn cell(dir: &Path) -> PathBuf {
     let cell = dir.join("cell");
     fs::create_dir(&cell).unwrap();
@@ -47,7 +47,7 @@ fn options(dir: &TempDir, command: PathBuf, args: &[&str]) -> AgentOptions {
 }
 
 #[tokio::test]
-async fn both_tested_agents_start_in_the_sandbox() {
+async fn both_other_agents_start_in_the_sandbox() {
     for (command, args, name) in [
         (acp::codex(), &[][..], "Codex 0.16.0"),
         (acp::opencode(), &["acp"][..], "OpenCode 1.18.33"),
@@ -60,7 +60,7 @@ async fn both_tested_agents_start_in_the_sandbox() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_missing_is_told_from_inside_the_sandbox() {
+async fn missing_agent_is_reported_from_inside_the_sandbox() {
     let dir = tempfile::tempdir().unwrap();
     let health = check_cli(&options(&dir, "no-such-agent".into(), &[])).await;
     assert!(!health.available);

@@ -8,7 +8,7 @@ use crate::common::{run, wait_until};
 use serde_json::json;
 
 #[test]
-fn a_cycle_over_http_gives_the_guest_a_fresh_process_and_a_running_verdict() {
+fn cycle_over_http_starts_a_new_process_with_verdict_running() {
     let served = Served::with_gate();
     let before = served.host().qemu();
     let result = served.client().verb("cycle");
@@ -18,7 +18,7 @@ fn a_cycle_over_http_gives_the_guest_a_fresh_process_and_a_running_verdict() {
 }
 
 #[test]
-fn the_command_line_reaches_the_same_gate_through_the_server() {
+fn command_line_reaches_the_gate_through_the_server() {
     let served = Served::with_gate();
     let args = [
         "status",
@@ -33,7 +33,7 @@ fn the_command_line_reaches_the_same_gate_through_the_server() {
 }
 
 #[test]
-fn the_command_line_reaches_the_gate_without_any_server() {
+fn command_line_reaches_the_gate_without_a_server() {
     let served = Served::with_gate();
     let config = served.config_file();
     let (code, text) = run(&["cycle", "--direct", "--config", &config]);
@@ -42,7 +42,7 @@ fn the_command_line_reaches_the_gate_without_any_server() {
 }
 
 #[test]
-fn a_host_that_is_gone_is_exit_four_and_says_what_to_do() {
+fn unreachable_host_is_exit_four_with_a_remedy() {
     let mut served = Served::with_gate();
     served.host_mut().sshd.kill();
     let config = served.config_file();
@@ -51,7 +51,7 @@ fn a_host_that_is_gone_is_exit_four_and_says_what_to_do() {
 }
 
 #[test]
-fn the_same_idempotency_key_never_cycles_twice() {
+fn same_idempotency_key_never_cycles_twice() {
     let served = Served::with_gate();
     let client = served.client();
     let path = "/api/targets/devvm/verbs/cycle?wait=true";
@@ -65,7 +65,7 @@ fn the_same_idempotency_key_never_cycles_twice() {
 }
 
 #[test]
-fn a_second_mutating_verb_is_refused_and_names_the_running_operation() {
+fn second_mutating_verb_is_refused_with_the_running_operation() {
     let served = Served::with_gate();
     served.host().set("held-stop", "");
     let client = served.client();
@@ -77,7 +77,7 @@ fn a_second_mutating_verb_is_refused_and_names_the_running_operation() {
 }
 
 #[test]
-fn the_same_key_does_not_cycle_again_after_a_restart_of_the_server() {
+fn same_idempotency_key_does_not_cycle_again_after_a_restart() {
     let mut served = Served::with_gate();
     let path = "/api/targets/devvm/verbs/cycle?wait=true";
     let first = served.client().post_with_key(path, &json!({}), "key-1");
@@ -91,7 +91,7 @@ fn the_same_key_does_not_cycle_again_after_a_restart_of_the_server() {
 }
 
 #[test]
-fn a_client_that_hangs_up_in_mid_wait_leaves_the_verb_running() {
+fn verb_continues_after_the_waiting_client_disconnects() {
     let served = Served::with_gate();
     served.host().set("held-stop", "");
     let client = served.client();
@@ -120,7 +120,7 @@ fn a_client_that_hangs_up_in_mid_wait_leaves_the_verb_running() {
 }
 
 #[test]
-fn an_incident_is_closed_only_when_its_verb_has_ended_and_then_holds_its_end() {
+fn incident_closes_only_after_its_verb_and_has_its_result() {
     let served = Served::with_gate();
     served.host().set("held-stop", "");
     let client = served.client();
@@ -141,11 +141,11 @@ fn an_incident_is_closed_only_when_its_verb_has_ended_and_then_holds_its_end() {
 }
 
 #[test]
-fn an_unknown_verb_reaches_neither_ssh_nor_the_gate() {
+fn unknown_verb_reaches_neither_ssh_nor_the_gate() {
     let served = Served::with_gate();
     let client = served.client();
     assert_eq!(client.verb("status;id").status, 404);
-    // The gate notes every request that reaches it; the watchers' own are among them.
+    // The gate logs every request, including those of the vital signs.
     assert_eq!(client.verb("status").body["outcome"], "done");
     let log = served.host().host_log();
     assert!(log.contains("request=\"status\""), "{log}");

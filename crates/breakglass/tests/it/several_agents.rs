@@ -44,7 +44,7 @@ fn others(url: &str, key: &Path) -> String {
     )
 }
 
-/// A server with all three: the claude CLI's model says `first`, that of the others `replies`.
+/// A server with all three agents: the claude CLI's model sends `first`, that of the others `replies`.
 async fn served(
     first: Vec<Reply>,
     replies: Vec<Reply>,
@@ -112,7 +112,7 @@ async fn each_agent_reaches_the_guest_through_the_bastion_from_its_own_sandbox()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_the_first_agents_model_is_down_the_fallback_answers_in_its_place() {
+async fn fallback_answers_if_the_first_agents_model_is_down() {
     let down = vec![Reply::Status(529), Reply::Status(529)];
     let prelude = "export BREAKGLASS_AGENT__FALLBACK=opencode BREAKGLASS_AGENT__MAX_API_RETRIES=1;";
     let (_model, local, served) =
@@ -134,7 +134,7 @@ async fn where_the_first_agents_model_is_down_the_fallback_answers_in_its_place(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_agents_sandbox_has_no_way_to_anothers_model() {
+async fn sandbox_of_one_agent_cannot_reach_anothers_model() {
     let (model, local, served) = served(Vec::new(), Vec::new(), "").await;
     let other = model.url().trim_start_matches("http://").to_owned();
     local.then(Reply::bash(&format!(
@@ -145,7 +145,7 @@ async fn one_agents_sandbox_has_no_way_to_anothers_model() {
         let client = served.client();
         let incident = open(&client);
         let mut events = ask(&client, &incident, "opencode");
-        // It tries to reach others by itself when it begins.
+        // It tries to reach other hosts by itself at startup.
         loop {
             let refused = events.until("notice");
             assert_eq!(refused.data["code"], "egress_refused");
@@ -159,7 +159,7 @@ async fn one_agents_sandbox_has_no_way_to_anothers_model() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_or_a_model_that_is_not_offered_is_refused_with_what_is() {
+async fn unknown_agent_or_model_is_refused_with_the_allowed_ones() {
     let (_model, _local, served) = served(Vec::new(), Vec::new(), "").await;
     tokio::task::block_in_place(|| {
         let client = served.client();
@@ -174,7 +174,7 @@ async fn an_agent_or_a_model_that_is_not_offered_is_refused_with_what_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn readiness_tells_of_each_agent_whether_it_starts() {
+async fn readiness_shows_whether_each_agent_starts() {
     let (_model, _local, served) = served(Vec::new(), Vec::new(), "").await;
     tokio::task::block_in_place(|| {
         let client = served.client();

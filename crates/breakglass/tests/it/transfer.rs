@@ -1,4 +1,4 @@
-//! Incidents that travel: from a server, from a record without one, into another record.
+//! Export of incidents, with and without a server, and import into another log.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// An incident with a verb in it, closed, in a record whose server has ended.
+/// A closed incident with a verb, in the log of a stopped server.
 fn recorded(dir: &Path) -> String {
     let mut drill = Drill::in_dir(dir);
     let client = drill.sign_in();
@@ -25,12 +25,12 @@ fn recorded(dir: &Path) -> String {
     incident
 }
 
-/// Imports into the record below a directory.
+/// Imports into the log below a directory.
 fn import(file: &Path, dir: &Path) -> (Option<i32>, String) {
     run(&["incidents", "import", text(file), "--data-dir", text(dir)])
 }
 
-/// Exports from the record itself.
+/// Exports from the log without a server.
 fn export(incident: &str, dir: &Path, output: &Path) -> (Option<i32>, String) {
     run(&[
         "incidents",
@@ -44,7 +44,7 @@ fn export(incident: &str, dir: &Path, output: &Path) -> (Option<i32>, String) {
 }
 
 #[test]
-fn an_incident_travels_from_one_record_to_another_and_is_the_same_there() {
+fn exported_incident_is_identical_after_the_import() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let incident = recorded(here.path());
     let file = here.path().join("incident.jsonl");
@@ -53,8 +53,11 @@ fn an_incident_travels_from_one_record_to_another_and_is_the_same_there() {
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = run(&["audit", "verify", "--file", text(&file)]);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains(&incident) && said.contains("holds"), "{said}");
-    for how in ["imported", "was there before"] {
+    assert!(
+        said.contains(&incident) && said.contains("verified"),
+        "{said}"
+    );
+    for how in ["imported", "was already imported"] {
         let (code, said) = import(&file, there.path());
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains(how), "{said}");
@@ -66,7 +69,7 @@ fn an_incident_travels_from_one_record_to_another_and_is_the_same_there() {
         std::fs::read(&file).unwrap()
     );
     assert_eq!(audit(there.path()).0, Some(0));
-    // A server shows it, closed, with what happened in it.
+    // A server shows it as closed, with its events.
     let drill = Drill::in_dir(there.path());
     let client = drill.sign_in();
     let shown = client.get(&format!("/api/incidents/{incident}")).body;
@@ -87,7 +90,7 @@ fn an_incident_travels_from_one_record_to_another_and_is_the_same_there() {
 }
 
 #[test]
-fn a_file_that_is_there_is_left_alone_and_a_tampered_one_is_not_taken() {
+fn existing_files_are_not_overwritten_and_tampered_ones_are_refused() {
     let here = tempfile::tempdir().unwrap();
     let incident = recorded(here.path());
     let file = here.path().join("incident.jsonl");
@@ -115,7 +118,7 @@ fn a_file_that_is_there_is_left_alone_and_a_tampered_one_is_not_taken() {
 }
 
 #[test]
-fn the_record_of_a_running_server_takes_no_import() {
+fn import_into_a_running_server_is_refused() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let incident = recorded(here.path());
     let file = here.path().join("incident.jsonl");
@@ -130,7 +133,7 @@ fn the_record_of_a_running_server_takes_no_import() {
 }
 
 #[test]
-fn a_server_hands_out_exports_and_reports_to_the_command_line() {
+fn command_line_fetches_exports_and_reports_from_a_server() {
     let served = Served::with_gate();
     served.client().verb("status");
     let incident = served.client().incident();
@@ -157,7 +160,7 @@ fn a_server_hands_out_exports_and_reports_to_the_command_line() {
     assert_eq!(run(&["audit", "verify", "--file", text(&file)]).0, Some(0));
 }
 
-/// A cycle whose screen of before is kept, in a closed incident, and a younger closed one.
+/// A closed incident with a cycle and its screenshot, and a newer closed incident.
 fn cycled(dir: &Path) -> (String, String) {
     let mut drill = Drill::in_dir(dir);
     let client = drill.sign_in();
@@ -194,7 +197,7 @@ fn adopt(drill: &Path, server: &Path) {
 }
 
 #[test]
-fn a_server_lets_old_incidents_go_with_their_pictures_and_says_which_they_were() {
+fn retention_removes_old_incidents_with_their_screenshots_and_leaves_tombstones() {
     let dir = tempfile::tempdir().unwrap();
     let (incident, operation) = cycled(dir.path());
     let picture = format!("pictures/{operation}.png");

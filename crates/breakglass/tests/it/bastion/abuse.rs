@@ -1,4 +1,4 @@
-//! Clients that mean no good, or mean nothing at all.
+//! Hostile and faulty clients.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -51,7 +51,7 @@ async fn an_ssh_agent_of_the_cell_is_not_forwarded() {
     let mut agent = tokio::process::Command::new("ssh-agent");
     let agent = agent.arg("-D").arg("-a").arg(&socket).kill_on_drop(true);
     let _agent = agent.stdout(std::process::Stdio::null()).spawn().unwrap();
-    // A client asks for forwarding only where an agent answers, and it doesn't yet when its socket is there.
+    // A client asks for forwarding only if an agent answers, which it may not do as soon as its socket exists.
     let answers = async {
         while UnixStream::connect(&socket).is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -71,7 +71,7 @@ async fn an_ssh_agent_of_the_cell_is_not_forwarded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_no_record_holds_is_refused_with_another_way() {
+async fn command_too_long_for_the_log_is_refused_with_an_alternative() {
     let scene = Scene::start().await;
     let long = format!("echo {}", "x".repeat(100_000));
     let mut client = tokio::process::Command::new("sh");
@@ -93,7 +93,7 @@ async fn a_command_that_no_record_holds_is_refused_with_another_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn half_open_clients_are_let_go_and_disturb_nobody() {
+async fn half_open_clients_are_disconnected_without_harm_to_others() {
     let scene = Scene::start().await;
     let socket = scene.sockets().join("devvm");
     let mut open: Vec<UnixStream> = (0..100)
@@ -109,7 +109,7 @@ async fn half_open_clients_are_let_go_and_disturb_nobody() {
     assert!(closed, "a half-open client is let go");
 }
 
-/// Whether the other side closes within its time to be let in and a little more.
+/// Whether the other side closes within its login timeout and a little more.
 fn ended(stream: &mut UnixStream) -> bool {
     use std::io::Read as _;
     stream
@@ -126,7 +126,7 @@ fn ended(stream: &mut UnixStream) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_quick_connections_leave_room_for_the_next() {
+async fn thousand_quick_connections_do_not_block_the_next() {
     let scene = Scene::start().await;
     let socket = scene.sockets().join("devvm");
     tokio::task::block_in_place(|| {
@@ -138,20 +138,20 @@ async fn a_thousand_quick_connections_leave_room_for_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn beside_silent_connections_without_end_a_new_one_is_answered_at_once() {
+async fn silent_connections_do_not_delay_a_new_one() {
     let scene = Scene::start().await;
     let socket = scene.sockets().join("devvm");
     let connect = || UnixStream::connect(&socket).unwrap();
     let silent: Vec<UnixStream> = (0..140).map(|_| connect()).collect();
     let alone = std::time::Instant::now();
     assert_eq!(out(&scene.ssh(&["devvm", "echo here"]).await), "here\n");
-    // Long before the silent ones are let go by themselves.
+    // Long before the silent ones time out.
     assert!(
         alone.elapsed() < Duration::from_secs(8),
         "{:?}",
         alone.elapsed()
     );
-    // The same where they have logged in and ask for nothing.
+    // The same with clients that have logged in and request nothing.
     let mut idle = Vec::new();
     for _ in 0..140 {
         let mut client = scene.client("ssh");

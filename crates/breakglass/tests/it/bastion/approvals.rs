@@ -1,4 +1,4 @@
-//! How much the agent may do without asking, and the operator's answers.
+//! The agent's autonomy, and the operator's answers to its questions.
 
 use breakglass_bastion::DecideError;
 use breakglass_model::{Actor, Autonomy, Decision, EventBody};
@@ -6,7 +6,7 @@ use breakglass_model::{Actor, Autonomy, Decision, EventBody};
 use super::scene::{Scene, ana, err, out};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_only_reads_runs_and_what_may_change_is_asked_about_in_full() {
+async fn read_only_commands_run_and_others_are_asked_about_in_full() {
     let scene = Scene::with(Autonomy::ApproveMutations).await;
     let read = scene.ssh(&["devvm", "uptime"]).await;
     assert!(read.status.success(), "{read:?}");
@@ -21,7 +21,7 @@ async fn what_only_reads_runs_and_what_may_change_is_asked_about_in_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_denial_reaches_the_agent_with_its_reason_and_nothing_runs() {
+async fn denial_reaches_the_agent_with_its_reason_and_nothing_runs() {
     let scene = Scene::with(Autonomy::ApproveMutations).await;
     let sentinel = scene.file("ran");
     let command = format!("touch {}", sentinel.display());
@@ -34,7 +34,7 @@ async fn a_denial_reaches_the_agent_with_its_reason_and_nothing_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_questions_are_open_at_once_and_each_answer_is_one_commands() {
+async fn concurrent_questions_are_answered_separately() {
     let scene = Scene::with(Autonomy::ApproveMutations).await;
     let (a, b) = (["devvm", "echo a >&1"], ["devvm", "echo b >&1"]);
     let answers = async {
@@ -46,7 +46,7 @@ async fn several_questions_are_open_at_once_and_each_answer_is_one_commands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_counts_once() {
+async fn answer_takes_effect_once() {
     let scene = Scene::with(Autonomy::ApproveMutations).await;
     let args = ["devvm", "echo once >&1"];
     let (ran, ()) = tokio::join!(
@@ -73,7 +73,7 @@ async fn an_answer_counts_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_is_void_when_its_turn_ends_and_nothing_runs() {
+async fn question_is_void_after_its_turn_and_nothing_runs() {
     let scene = Scene::with(Autonomy::ApproveMutations).await;
     let sentinel = scene.file("ran");
     let command = format!("touch {}", sentinel.display());
@@ -99,7 +99,7 @@ async fn a_question_is_void_when_its_turn_ends_and_nothing_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_verb_that_changes_waits_for_leave_and_one_that_reads_does_not() {
+async fn mutating_verb_waits_for_approval_and_reading_verb_does_not() {
     let scene = Scene::with(Autonomy::ApproveMutations).await;
     assert!(scene.ssh(&["pve", "status"]).await.status.success());
     let (ran, ()) = tokio::join!(
@@ -113,7 +113,7 @@ async fn a_verb_that_changes_waits_for_leave_and_one_that_reads_does_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reading_agent_gets_no_change_no_shell_and_no_file_transfer() {
+async fn read_only_agent_gets_no_change_no_shell_and_no_file_transfer() {
     let scene = Scene::with(Autonomy::ReadOnly).await;
     assert!(scene.ssh(&["devvm", "uptime"]).await.status.success());
     for errand in [
@@ -130,7 +130,7 @@ async fn a_reading_agent_gets_no_change_no_shell_and_no_file_transfer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn autonomy_is_switched_in_mid_turn_and_comes_back_from_the_log() {
+async fn autonomy_can_change_during_a_turn_and_is_restored_from_the_log() {
     let scene = Scene::start().await;
     let set = scene
         .bastion

@@ -1,4 +1,4 @@
-//! How much the agent may do in a new incident.
+//! The agent's autonomy in a new incident.
 
 use breakglass_model::{Actor, Autonomy, EventBody, IncidentId, clock};
 
@@ -17,7 +17,7 @@ impl Scene {
         set.await.unwrap();
     }
 
-    /// Who set the agent's autonomy in an incident, and to what.
+    /// The changes of autonomy in an incident, with their actors.
     async fn set_in(&self, incident: IncidentId) -> Vec<(Actor, Autonomy)> {
         let all = self.log.events(incident, 0, 1000).await.unwrap();
         let set = all.into_iter().filter_map(|event| match event.body {
@@ -29,14 +29,14 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_incident_keeps_the_autonomy_that_was_chosen_last_and_says_so() {
+async fn new_incident_inherits_the_last_chosen_autonomy_and_records_it() {
     let scene = Scene::start().await;
     scene.choose(scene.incident, Autonomy::ReadOnly).await;
     let next = scene.opened().await;
     scene.bastion.prepare(next, "devvm").await.unwrap();
     let kept = [(Actor::System, Autonomy::ReadOnly)];
     assert_eq!(scene.set_in(next).await, kept);
-    // Once, however often its agent comes.
+    // Only once, however often its agent connects.
     let _post = scene.bastion.open(next, "devvm").await.unwrap();
     assert_eq!(scene.set_in(next).await, kept);
     let third = scene.opened().await;
@@ -45,7 +45,7 @@ async fn a_new_incident_keeps_the_autonomy_that_was_chosen_last_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_chosen_elsewhere_later_does_not_change_an_incident_that_is_open() {
+async fn autonomy_of_an_open_incident_is_independent_of_others() {
     let scene = Scene::with(Autonomy::ReadOnly).await;
     let next = scene.opened().await;
     let opened_at = clock::now();
@@ -59,7 +59,7 @@ async fn what_is_chosen_elsewhere_later_does_not_change_an_incident_that_is_open
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nobody_chose_a_new_incident_is_as_configured() {
+async fn new_incident_without_a_choice_has_the_configured_autonomy() {
     let scene = Scene::with(Autonomy::ApproveMutations).await;
     let next = scene.opened().await;
     scene.bastion.prepare(next, "devvm").await.unwrap();
@@ -67,7 +67,7 @@ async fn where_nobody_chose_a_new_incident_is_as_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_kept_autonomy_is_what_the_bastion_goes_by() {
+async fn bastion_enforces_the_inherited_autonomy() {
     let mut scene = Scene::start().await;
     scene.choose(scene.incident, Autonomy::ReadOnly).await;
     scene.next_incident().await;

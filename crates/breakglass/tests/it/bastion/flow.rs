@@ -1,4 +1,4 @@
-//! Flow control: a reader that does not read holds up itself alone.
+//! Flow control: a client that does not read delays only itself.
 
 use std::process::Stdio;
 
@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::scene::{Scene, out};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stalled_reader_holds_up_nobody_beside_it() {
+async fn stalled_reader_does_not_delay_others() {
     let scene = Scene::start().await;
     let mut stalled = scene
         .client("ssh")
@@ -26,7 +26,7 @@ async fn a_stalled_reader_holds_up_nobody_beside_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_never_reads_its_input_still_delivers_its_output() {
+async fn command_that_never_reads_input_still_delivers_its_output() {
     let scene = Scene::start().await;
     let mut client = scene.client("ssh");
     client
@@ -49,7 +49,7 @@ async fn a_command_that_never_reads_its_input_still_delivers_its_output() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_megabytes_go_there_and_back_ten_times() {
+async fn hundred_megabytes_are_relayed_both_ways_ten_times() {
     let scene = Scene::start().await;
     for _ in 0..10 {
         let mut client = tokio::process::Command::new("sh");
@@ -62,7 +62,7 @@ async fn a_hundred_megabytes_go_there_and_back_ten_times() {
     assert!(rss_mib() < 256, "{} MiB", rss_mib());
 }
 
-/// What this process, in which the bastion runs, has in memory.
+/// The memory of this process, which contains the bastion.
 fn rss_mib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status

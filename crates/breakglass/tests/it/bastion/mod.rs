@@ -4,7 +4,7 @@ mod abuse;
 mod approvals;
 mod autonomy;
 mod flow;
-mod record;
+mod log;
 mod relay;
 mod scene;
 mod stop;

@@ -1,4 +1,4 @@
-//! What passes looks as if nothing stood between.
+//! The relay is transparent to clients.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -15,14 +15,14 @@ use tokio::time::timeout;
 
 use super::scene::{LIMIT, Scene, err, out};
 
-/// What became of a client that was given its input.
+/// The output of a client after its input was sent.
 async fn ended(child: Child) -> Output {
     let ran = timeout(LIMIT, child.wait_with_output()).await;
     ran.expect("the client did not end in time").unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn streams_and_exit_code_arrive_apart_and_unchanged() {
+async fn streams_and_exit_code_arrive_separately_and_unchanged() {
     let scene = Scene::start().await;
     let ran = scene
         .ssh(&["devvm", "printf 'a\\0b'; echo oops >&2; exit 7"])
@@ -35,7 +35,7 @@ async fn streams_and_exit_code_arrive_apart_and_unchanged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_a_signal_ends_is_told_as_such() {
+async fn command_ended_by_a_signal_reports_the_signal() {
     let scene = Scene::start().await;
     let ran = scene.ssh(&["devvm", "kill -TERM $$"]).await;
     assert_eq!(ran.status.code(), Some(255), "{ran:?}");
@@ -44,7 +44,7 @@ async fn a_command_that_a_signal_ends_is_told_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn standard_input_reaches_the_command_and_its_end_too() {
+async fn standard_input_and_its_end_reach_the_command() {
     let scene = Scene::start().await;
     let mut client = scene.client("ssh");
     client.args(["devvm", "wc -c"]).stdin(Stdio::piped());
@@ -57,7 +57,7 @@ async fn standard_input_reaches_the_command_and_its_end_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shell_without_a_terminal_runs_what_it_is_told_and_that_is_recorded() {
+async fn shell_without_a_terminal_runs_its_input_and_records_it() {
     let scene = Scene::start().await;
     let mut client = scene.client("ssh");
     client.args(["-T", "devvm"]).stdin(Stdio::piped());
@@ -75,7 +75,7 @@ async fn a_shell_without_a_terminal_runs_what_it_is_told_and_that_is_recorded() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_is_a_terminal_with_the_clients_kind() {
+async fn terminal_has_the_type_of_the_client() {
     let scene = Scene::start().await;
     let mut client = scene.client("ssh");
     client.args(["-tt", "devvm", "test -t 0 && echo tty $TERM; stty size"]);
@@ -85,11 +85,11 @@ async fn a_terminal_is_a_terminal_with_the_clients_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_window_that_changes_its_size_changes_it_on_the_guest() {
+async fn window_size_changes_reach_the_guest() {
     let scene = Scene::start().await;
     let (ours, theirs) = terminal(24, 80);
     let mut client = Command::new("setsid");
-    // The kernel tells a change to whoever has the terminal for its own.
+    // The kernel signals a change to the process that controls the terminal.
     client.args(["--wait", "--ctty", "ssh", "-F"]);
     client.arg(scene.config()).args([
         "-tt",
@@ -108,7 +108,7 @@ async fn a_window_that_changes_its_size_changes_it_on_the_guest() {
     assert!(child.wait().await.unwrap().success());
 }
 
-/// A terminal of this size: our end of it, and a program's.
+/// A terminal of this size: our end and the program's.
 fn terminal(rows: u16, columns: u16) -> (OwnedFd, File) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&ours).unwrap();
@@ -142,7 +142,7 @@ async fn variables_pass_by_an_allow_list() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_commands_share_one_connection_and_keep_their_exit_codes() {
+async fn concurrent_commands_on_one_connection_keep_their_exit_codes() {
     let scene = Scene::start().await;
     let mux = scene.file("mux").display().to_string();
     let control = format!("ControlPath={mux}");
@@ -154,7 +154,7 @@ async fn many_commands_share_one_connection_and_keep_their_exit_codes() {
         "-o",
         "ControlPersist=20",
     ];
-    // More than may be open at once.
+    // More than the maximum number of open channels.
     for code in 0..100 {
         let command = format!("echo {code}; exit {code}");
         let args = [&options[..], &["devvm", &command]].concat();
@@ -169,7 +169,7 @@ async fn many_commands_share_one_connection_and_keep_their_exit_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scp_sftp_and_rsync_bring_a_file_there_and_back() {
+async fn scp_sftp_and_rsync_transfer_a_file_both_ways() {
     let scene = Scene::start().await;
     let (sent, there, back) = (scene.file("sent"), scene.file("there"), scene.file("back"));
     let bytes: Vec<u8> = (0..1_500_000u32).map(|n| (n % 251) as u8).collect();

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long anything here may take before the test says what it waited for.
+/// Longest wait before a test fails with the condition it waited for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(40);
 /// The turn that runs in every scene.
 pub(crate) const TURN: u32 = 1;
@@ -102,7 +102,7 @@ impl Scene {
         scene
     }
 
-    /// The agent of a new incident of the same target takes the place of this one.
+    /// Replaces the agent with that of a new incident of the same target.
     pub(crate) async fn next_incident(&mut self) {
         let opened = self.log.open_incident("devvm", ana(), false).await;
         self.incident = opened.unwrap();
@@ -134,12 +134,12 @@ impl Scene {
         self.dir.path().join("ssh_config")
     }
 
-    /// A path that nothing else uses.
+    /// An unused path.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// A stock client, ready to be given its errand.
+    /// A stock client without a command yet.
     pub(crate) fn client(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.arg("-F").arg(self.config()).kill_on_drop(true);
@@ -161,7 +161,7 @@ impl Scene {
             .expect("a client is missing: apt-get install openssh-client rsync")
     }
 
-    /// Stands in for the page: the answer to the next question, by its command.
+    /// Answers the next question, as the page would.
     pub(crate) async fn answer(&self, command: &str, decision: Decision, note: Option<&str>) {
         let asked = self
             .event(|body| {
@@ -206,7 +206,7 @@ impl Scene {
         }
     }
 
-    /// The end of the last command that has ended.
+    /// The end of the last finished command.
     pub(crate) async fn last_end(&self) -> EventBody {
         let all = self.events().await;
         let ended = |event: &&Event| matches!(event.body, EventBody::CommandFinished { .. });
@@ -217,7 +217,7 @@ impl Scene {
             .clone()
     }
 
-    /// What is recorded of one stream of all commands.
+    /// The recorded data of one stream of all commands.
     pub(crate) async fn recorded(&self, wanted: CommandStream) -> String {
         let all = self.events().await;
         let texts = all.into_iter().filter_map(|event| match event.body {

@@ -1,11 +1,11 @@
-//! Stop and cut-off: what the agent began on the guest is gone, and that is proven.
+//! Stop and cut-off: the agent's processes on the guest are gone, and that is proven.
 
 use breakglass_model::EventBody;
 use tokio::time::timeout;
 
 use super::scene::{LIMIT, Scene, ana, err, lives, pid_in};
 
-/// A command that leaves its process's number in `file` and does not end.
+/// A command that writes its process id to `file` and does not end.
 fn endless(scene: &Scene, name: &str, script: &str) -> (std::path::PathBuf, String) {
     let file = scene.file(name);
     let command = script.replace("PID", &format!("echo $$ > {}", file.display()));
@@ -13,7 +13,7 @@ fn endless(scene: &Scene, name: &str, script: &str) -> (std::path::PathBuf, Stri
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stop_ends_what_runs_on_the_guest_with_all_its_children() {
+async fn stop_ends_the_command_on_the_guest_with_all_its_children() {
     let scene = Scene::start().await;
     let script = "PID; trap '' TERM HUP; (env -i sleep 300) & sleep 300; sleep 300";
     let (file, command) = endless(&scene, "pid", script);
@@ -34,7 +34,7 @@ async fn stop_ends_what_runs_on_the_guest_with_all_its_children() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stop_ends_a_command_on_a_guest_whose_sshd_takes_no_mark() {
+async fn stop_ends_a_command_on_a_guest_whose_sshd_accepts_no_variable() {
     let scene = Scene::over(
         breakglass_model::Autonomy::Autonomous,
         breakglass_log::Log::open(breakglass_log::Options::in_memory()),
@@ -52,7 +52,7 @@ async fn stop_ends_a_command_on_a_guest_whose_sshd_takes_no_mark() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stop_also_ends_what_had_lost_the_agents_client_before() {
+async fn stop_ends_commands_whose_client_disconnected_earlier() {
     let scene = Scene::start().await;
     let (file, command) = endless(&scene, "pid", "PID; trap '' PIPE HUP; sleep 300");
     let mut client = scene
@@ -77,7 +77,7 @@ async fn stop_also_ends_what_had_lost_the_agents_client_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outside_a_turn_nothing_is_let_in() {
+async fn connections_outside_a_turn_are_refused() {
     let scene = Scene::start().await;
     scene.post.turn_ended(false).await;
     let ran = scene.ssh(&["devvm", "uptime"]).await;
@@ -86,7 +86,7 @@ async fn outside_a_turn_nothing_is_let_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn cut_off_ends_commands_closes_guest_and_host_and_is_lifted_again() {
+async fn cut_off_ends_commands_and_blocks_guest_and_host_until_lifted() {
     let scene = Scene::start().await;
     let (file, command) = endless(&scene, "pid", "PID; exec sleep 300");
     let args = ["devvm", command.as_str()];
@@ -112,7 +112,7 @@ async fn cut_off_ends_commands_closes_guest_and_host_and_is_lifted_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stop_of_a_command_on_a_guest_that_is_gone_says_that_it_is_not_known() {
+async fn stop_on_an_unreachable_guest_reports_an_unknown_result() {
     let mut scene = Scene::start().await;
     let (file, command) = endless(&scene, "pid", "PID; exec sleep 300");
     let mut client = scene
@@ -126,7 +126,7 @@ async fn stop_of_a_command_on_a_guest_that_is_gone_says_that_it_is_not_known() {
         .await
         .expect("Stop has an end");
     client.kill().await.unwrap();
-    // Stop does not wait for longer than its own limit.
+    // Stop does not wait longer than its own timeout.
     scene
         .event(|body| matches!(body, EventBody::CommandFinished { .. }))
         .await;

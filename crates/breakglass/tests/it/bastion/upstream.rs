@@ -10,7 +10,7 @@ use breakglass_rig::sshd::Sshd;
 use super::scene::{Scene, err, out, pid_in};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_guest_is_a_clear_error_within_its_deadline_and_is_dialled_again() {
+async fn dead_guest_is_a_clear_error_within_the_timeout_and_is_retried() {
     let mut scene = Scene::start().await;
     assert!(scene.ssh(&["devvm", "uptime"]).await.status.success());
     scene.guest.kill();
@@ -24,7 +24,7 @@ async fn a_dead_guest_is_a_clear_error_within_its_deadline_and_is_dialled_again(
     assert_eq!(out(&ran), "back\n", "{ran:?}");
 }
 
-/// Does this to the guest while a command runs there; gives what became of the command.
+/// Does `happens` to the guest while a command runs there. Returns the command's output.
 async fn while_it_runs(scene: &Scene, happens: impl FnOnce()) -> Output {
     let file = scene.file("pid");
     let command = format!("echo $$ > {}; exec sleep 300", file.display());
@@ -37,7 +37,7 @@ async fn while_it_runs(scene: &Scene, happens: impl FnOnce()) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_breaks_under_a_command_ends_the_agents_shell_with_a_sentence() {
+async fn broken_guest_connection_ends_the_command_with_a_reason() {
     let scene = Scene::start().await;
     let ran = while_it_runs(&scene, || scene.guest.drop_connections()).await;
     assert_eq!(ran.status.code(), Some(255), "{ran:?}");
@@ -48,7 +48,7 @@ async fn a_connection_that_breaks_under_a_command_ends_the_agents_shell_with_a_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_that_freezes_under_a_command_is_noticed() {
+async fn guest_that_freezes_during_a_command_is_detected() {
     let scene = Scene::start().await;
     let ran = while_it_runs(&scene, || scene.guest.freeze()).await;
     scene.guest.thaw();
@@ -63,7 +63,7 @@ async fn a_guest_that_freezes_under_a_command_is_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guest_that_grants_one_session_makes_commands_wait_and_says_so_and_stop_waits_for_none() {
+async fn guest_with_one_session_queues_commands_and_stop_does_not_wait() {
     let log = Log::open(Options::in_memory());
     let one = |guest: &mut Sshd| guest.restart_with_sessions(1);
     let scene = Scene::over(Autonomy::Autonomous, log, one).await;
@@ -80,7 +80,7 @@ async fn a_guest_that_grants_one_session_makes_commands_wait_and_says_so_and_sto
         .filter(|ran| err(ran).contains("allows 1 session at a time"));
     assert!(waited.count() >= 1, "{all:?}");
 
-    // The log has a command before it runs: a turn that ends in between has no process to look for.
+    // The log has a command before it runs: if the turn ends in between, there is no process.
     let pids = (0..9).map(|at| scene.file(&format!("pid-{at}")));
     let long = pids.clone().map(|pid| {
         let scene = &scene;

@@ -1,10 +1,10 @@
-//! `ssh pve VERB` enters the same queue as the button.
+//! `ssh pve VERB` is admitted like a verb from the page.
 
 use super::scene::{Scene, err, out};
 use breakglass_model::{Actor, EventBody};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_verb_of_the_agent_is_the_power_queues_and_its_output_comes_back() {
+async fn verb_of_the_agent_is_an_operation_and_its_output_comes_back() {
     let scene = Scene::start().await;
     let before = scene.host.qemu();
     let ran = scene.ssh(&["pve", "cycle"]).await;
@@ -26,7 +26,7 @@ async fn a_verb_of_the_agent_is_the_power_queues_and_its_output_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn anything_but_a_verb_is_refused_with_what_is_allowed_and_recorded() {
+async fn anything_but_a_verb_is_refused_with_the_allowed_verbs_and_recorded() {
     let scene = Scene::start().await;
     for errand in [
         &["pve", "status; id"][..],
@@ -50,7 +50,7 @@ async fn anything_but_a_verb_is_refused_with_what_is_allowed_and_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_verb_twice_at_once_is_one_run_and_another_one_is_refused() {
+async fn same_verb_twice_is_one_operation_and_another_verb_is_refused() {
     let scene = Scene::start().await;
     scene.host.set("held-stop", "");
     let command = |body: &EventBody| matches!(body, EventBody::CommandStarted { .. });

@@ -1,15 +1,15 @@
-//! What an agent that has been talked into it would try, to get at the key, the token, the record or
-//! the memory of the server. Each prints REACHED if it got somewhere.
+//! Attempts of a manipulated agent to get at the key, the token, the log or
+//! the memory of the server. Each prints REACHED on success.
 
 #![allow(unreachable_pub, reason = "a module of a test")]
 
 use std::path::Path;
 
-/// What a successful attempt prints. It is put together in each command, so that a shell that says
-/// what it was asked to do does not say it.
+/// Printed by a successful attempt. Each command assembles it, so that a shell that echoes
+/// the command does not print it.
 pub const REACHED: &str = "REACHED";
 
-/// What an attacker might know about the server at the worst.
+/// Everything that an attacker might know about the server.
 pub struct Target<'a> {
     pub server: u32,
     pub key: &'a Path,
@@ -39,7 +39,7 @@ pub fn attempts(target: &Target<'_>) -> Vec<(&'static str, String)> {
     all
 }
 
-/// Runs `command`, and says whether it worked.
+/// Runs `command` and prints REACHED if it worked.
 fn works(command: &str) -> String {
     format!("{command} && printf 'REA%s\\n' CHED")
 }
@@ -74,7 +74,7 @@ fn files(target: &Target<'_>) -> Vec<(&'static str, String)> {
 
 fn processes(server: u32) -> Vec<(&'static str, String)> {
     let (attach, read) = SYSCALLS;
-    // 0x1000 is no address of anything: EFAULT would mean that the way there is open.
+    // 0x1000 is not mapped: EFAULT would mean that access was allowed.
     let read = format!(
         "perl -e '$b=\"x\" x 8; $l=pack(\"PQ\",$b,8); $r=pack(\"QQ\",4096,8); \
          syscall({read},{server},$l,1,$r,1,0); exit($!{{EPERM}} || $!{{ESRCH}} ? 1 : 0)'"

@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use ureq::{Agent, Body, BodyReader, RequestBuilder, http::Response};
 
-/// How long anything here may take before the test says what it waited for.
+/// Longest wait before a test fails with the condition it waited for.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// The binary under test.
@@ -43,14 +43,14 @@ pub fn breakglass() -> Command {
     command
 }
 
-/// Runs a command to its end; gives its exit code and all that it said.
+/// Runs a command. Returns its exit code and all output.
 pub fn run(args: &[&str]) -> (Option<i32>, String) {
     let output = breakglass().args(args).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8(text).unwrap())
 }
 
-/// Audits the record below `dir`.
+/// Audits the log below `dir`.
 pub fn audit(dir: &Path) -> (Option<i32>, String) {
     run(&["audit", "verify", "--data-dir", dir.to_str().unwrap()])
 }
@@ -70,7 +70,7 @@ pub struct Drill {
     child: Child,
     pub base: String,
     code: String,
-    /// What a drill that is killed leaves behind.
+    /// The files that a killed drill leaves behind.
     _left: Option<TempDir>,
 }
 
@@ -155,13 +155,13 @@ impl Drill {
         client
     }
 
-    /// SIGKILL, and the body is collected.
+    /// Sends SIGKILL and reaps the process.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// SIGTERM; gives the exit code.
+    /// Sends SIGTERM and returns the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -181,7 +181,7 @@ impl Drop for Drill {
     }
 }
 
-/// Polls `probe` until it yields; panics with `what` at the limit.
+/// Polls `probe` until it returns a value. Panics with `what` at the timeout.
 pub fn wait_until<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -204,7 +204,7 @@ pub struct Answer {
     pub cookie: Option<String>,
 }
 
-/// A browser's worth of HTTP.
+/// An HTTP client like a browser.
 #[derive(Clone)]
 pub struct Client {
     agent: Agent,
@@ -241,7 +241,7 @@ impl Client {
         )
     }
 
-    /// What is no JSON: status, `Content-Type`, `Cache-Control` and the bytes.
+    /// A response that is not JSON: status, `Content-Type`, `Cache-Control` and body.
     pub fn bytes(&self, path: &str) -> (u16, [String; 2], Vec<u8>) {
         let request = self.agent.get(format!("{}{path}", self.base));
         let mut response = self.identified(request).call().unwrap();
@@ -296,13 +296,13 @@ impl Client {
         )
     }
 
-    /// Asks the agent.
+    /// Prompts the agent.
     pub fn prompt(&self, incident: &str, text: &str) -> Answer {
         let path = format!("/api/incidents/{incident}/prompts");
         self.post(&path, &json!({ "text": text }))
     }
 
-    /// Asks the agent, which takes it; gives the incident's events from the first.
+    /// Prompts the agent successfully. Returns all events of the incident.
     pub fn ask(&self, incident: &str, text: &str) -> Events {
         let events = self.events(incident, 0);
         let answer = self.prompt(incident, text);

@@ -1,4 +1,4 @@
-//! A receiver of notifications that behaves as a test wants it to.
+//! A receiver of notifications with configurable behaviour.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -20,16 +20,16 @@ pub enum Does {
     AnswersAfter(std::time::Duration),
     /// Never answers.
     Hangs,
-    /// Takes it, and then sends a body without end.
+    /// Accepts the request, then sends an endless body.
     FloodsBody,
-    /// Sends headers without end.
+    /// Sends endless headers.
     FloodsHead,
 }
 
-/// What takes it.
+/// The behaviour of a receiver that accepts.
 pub const TAKES: Does = Does::Answers("204 No Content\r\n");
 
-/// A request that came.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Heard {
     pub path: String,
@@ -46,7 +46,7 @@ impl Heard {
     }
 }
 
-/// Ends by Drop, with all its connections.
+/// Dropping it closes all its connections.
 pub struct Receiver {
     pub address: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
@@ -97,7 +97,7 @@ impl Receiver {
         self.heard.lock().unwrap().clone()
     }
 
-    /// Waits until so many requests came.
+    /// Waits until this many requests have arrived.
     pub fn hears(&self, count: usize) -> Vec<Heard> {
         wait_until(&format!("{count} notifications come"), || {
             Some(self.heard()).filter(|heard| heard.len() >= count)

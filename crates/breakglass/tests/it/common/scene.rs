@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::serve::{TOKEN, keygen};
 use super::{Client, Ended, wait_until};
 
-/// Accounts that every Debian has and nothing uses: games and news. ssh wants an entry for who runs it.
+/// Unused accounts of every Debian: games and news. ssh needs an entry for its account.
 pub const AGENT: u32 = 5;
 pub const SERVER: u32 = 9;
 pub const API_KEY: &str = "sk-ant-a-secret-of-the-tests";
@@ -35,7 +35,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Everything but the server. Only root may start a process as somebody else.
+    /// Everything but the server. Only root may start a process of another account.
     pub async fn new() -> Scene {
         assert!(
             rustix::process::getuid().is_root(),
@@ -102,7 +102,7 @@ impl Scene {
         self.serve_by(command, agent);
     }
 
-    /// Starts a server that is not root, and may start others' processes, as by the systemd unit.
+    /// Starts an unprivileged server that may start processes of other accounts, as in the systemd unit.
     pub fn serve_with_four_capabilities(&mut self, agent: &str) {
         self.give_to_server(&["api_key"]);
         let four = "-all,+chown,+kill,+setgid,+setuid";
@@ -168,7 +168,7 @@ impl Scene {
         self.own_account() + "\nsandbox = \"none\""
     }
 
-    /// A runner, as in another container: it has the model's login, and nothing of the server's.
+    /// A runner, as in another container: it has the model's login and nothing of the server.
     pub fn runner(&self) -> Ended {
         let shared = self.path("shared");
         let _ = fs::create_dir(&shared);
@@ -221,7 +221,7 @@ impl Scene {
         self.server.as_ref().unwrap().0.id()
     }
 
-    /// Has the agent run each of `commands`; gives the turn's events.
+    /// Has the agent run each of `commands`. Returns the turn's events.
     pub fn have_run(&self, commands: &[String]) -> Vec<Value> {
         for command in commands {
             self.model.then(Reply::bash(command));

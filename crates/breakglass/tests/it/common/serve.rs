@@ -23,12 +23,12 @@ pub struct Served {
 }
 
 impl Served {
-    /// A guest that runs, on a host that only the gate answers for.
+    /// A running guest, on a host that answers only through the gate.
     pub fn with_gate() -> Served {
         Served::start(None, "", "")
     }
 
-    /// The same with more of a configuration, in a shell that `prelude` sets limits in.
+    /// The same with additional configuration, started by a shell after `prelude`.
     pub fn with_gate_and(more: &str, prelude: &str) -> Served {
         Served::start(None, more, prelude)
     }
@@ -44,7 +44,7 @@ impl Served {
         Served::start(Some((url, 0)), more, prelude)
     }
 
-    /// The same, where the server asks the model every so many hours whether it answers.
+    /// The same, with a test of the model every so many hours.
     pub fn with_model_check(url: &str, hours: u32) -> Served {
         Served::start(Some((url, hours)), "", "")
     }

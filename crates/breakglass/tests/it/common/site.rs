@@ -1,4 +1,4 @@
-//! A whole deployment to enroll: a guest and a host in roots of their own, each behind a router that
+//! A deployment to enrol: a guest and a host in roots of their own, each behind a router that
 //! changes the address it sees, and the operator's ssh, which can be made to fail.
 
 use std::fs;
@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use super::breakglass;
 use super::serve::keygen;
 
-/// As which the guest sees this machine.
+/// This machine's address as the guest sees it.
 const TO_GUEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-/// As which the host sees it.
+/// This machine's address as the host sees it.
 const TO_HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// As `openssl rand -hex 32` makes one.
 const TOKEN: &str = "3f9c1b7e5a2d8046e1c4b9f0726ad35881f6ce04b7d92a3e5c60f18b4d27a9e3";
@@ -46,7 +46,7 @@ pub struct Site {
     pub to_host: Nat,
 }
 
-/// What enroll said.
+/// The output of enroll.
 #[derive(Debug)]
 pub struct Said {
     pub code: Option<i32>,
@@ -62,7 +62,7 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         keygen(&dir.path().join("operator"));
         let operator = fs::read_to_string(dir.path().join("operator.pub")).unwrap();
-        // Somebody else's lines, as people write them.
+        // Lines of other people.
         let lines = format!(
             "# who may come in\n\n{operator}from=\"192.0.2.1\",command=\"echo \\\"hi\\\"\"\tssh-ed25519 \
              AAAAC3NzaC1lZDI1NTE5AAAAIJCYsKyY8pOUOUNi+ge5ckeyQgOuTQ4N3oQMap9+UXZ1 ä breakglass\n"
@@ -124,7 +124,7 @@ impl Site {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Enrolls with what every run here says, and `args`.
+    /// Enrols with the usual arguments and `args`.
     pub fn enroll(&self, args: &[&str]) -> Said {
         let _ = fs::remove_file(self.path("calls"));
         let path = format!(
@@ -132,7 +132,7 @@ impl Site {
             self.path("bin").display(),
             std::env::var("PATH").unwrap()
         );
-        // What a test says itself comes in the place of the usual.
+        // The test's own arguments replace the usual ones.
         let usual = ["--guest-login", "guest"];
         let logins = usual.iter().filter(|_| !args.contains(&usual[0]));
         let output = breakglass()
@@ -173,7 +173,7 @@ impl Site {
             .unwrap()
     }
 
-    /// The operator's ssh fails so from now on; "" for not at all.
+    /// Makes the operator's ssh fail in this way from now on; "" stops the failures.
     pub fn fault(&self, fault: &str) {
         fs::write(self.path("fault"), fault).unwrap();
     }
@@ -194,7 +194,7 @@ impl Site {
             .to_owned()
     }
 
-    /// Logs in by stock ssh with a key of ours; its exit code.
+    /// Logs in with OpenSSH and our key. Returns its exit code.
     pub fn login(&self, key: &Path, port: u16, user: &str, command: &str) -> Option<i32> {
         let mut ssh = Command::new("/usr/bin/ssh");
         ssh.args([
@@ -216,7 +216,7 @@ impl Site {
         ssh.output().unwrap().status.code()
     }
 
-    /// Whether the key in the file opens guest and gate, the way the server goes.
+    /// Whether the key in the file opens guest and gate, as the server uses it.
     pub fn works(&self, key: &Path) -> [bool; 2] {
         let guest = self.login(key, self.to_guest.port, "breakglass", "sudo -n true");
         let host = self.login(key, self.to_host.port, "root", "status");

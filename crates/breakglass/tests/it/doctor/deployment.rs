@@ -1,4 +1,4 @@
-//! A whole deployment that a test breaks, and mends by what the doctor says.
+//! A whole deployment that a test breaks and then repairs as the remedies say.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +16,7 @@ use crate::common::{Client, Ended, breakglass, wait_until};
 
 const TOKEN: &str = "b1f5c0d29e7a48366c3e0fd41797a25b80c4e6d9131fa7527be85d0c99436e21";
 
-/// A server's files, with a guest and a host behind real sshds: all is well.
+/// A server's files, with a working guest and host behind real sshds.
 pub(crate) struct Deployment {
     dir: TempDir,
     pub(crate) guest: Sshd,
@@ -24,13 +24,13 @@ pub(crate) struct Deployment {
     pub(crate) public: String,
 }
 
-/// A server on the deployment; ended by Drop.
+/// A server on the deployment; dropping it stops it.
 pub(crate) struct Serving {
     _server: Ended,
     pub(crate) client: Client,
 }
 
-/// What the doctor said.
+/// The output of `breakglass doctor`.
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
     pub(crate) checks: Vec<Value>,
@@ -75,7 +75,7 @@ impl Deployment {
         )
     }
 
-    /// Notes a drill that ended then.
+    /// Records a drill with this end time.
     pub(crate) fn practised(&self, at: &str) {
         let drill = json!({
             "at": at, "scenario": "disk-full", "operators": ["ann"], "prompts": 2, "verbs": 1,
@@ -104,7 +104,7 @@ impl Deployment {
         self.write("config.toml", &before.replacen(from, to, 1), 0o644);
     }
 
-    /// Puts a program before all others of the guest, and of whoever carries out a remedy.
+    /// Puts a program first on the PATH of the guest and of the person who carries out a remedy.
     pub(crate) fn shadow(&mut self, programs: &[(&str, &str)]) {
         fs::create_dir_all(self.path("bin")).unwrap();
         for (name, script) in programs {
@@ -118,7 +118,7 @@ impl Deployment {
         self.guest.restart_with_path(&bin);
     }
 
-    /// Has `script` stand before the gate, whose command is `$gate`.
+    /// Runs `script` in front of the gate, whose command is `$gate`.
     pub(crate) fn before_the_gate(&self, script: &str) {
         let gate = self.host.command();
         self.write(
@@ -129,13 +129,13 @@ impl Deployment {
         self.hold_to(&self.shown("before"));
     }
 
-    /// Lets the key run that command on the host, and nothing else.
+    /// Lets the key run only that command on the host.
     pub(crate) fn hold_to(&self, command: &str) {
         let line = format!("command=\"{command}\",restrict {}\n", self.public);
         self.host.sshd.authorize(&line);
     }
 
-    /// Carries out the command in `remedy`, from `start` on, as the person would who reads it.
+    /// Carries out the command in `remedy` that starts with `start`, as a reader would.
     pub(crate) fn carry_out(&self, remedy: &str, start: &str) -> Output {
         let at = remedy
             .find(start)
@@ -173,20 +173,20 @@ impl Deployment {
         Said::by(command)
     }
 
-    /// Examines, and expects these checks alone in these states, besides what waits for them; each
-    /// remedy names `word`. Gives the remedies.
+    /// Runs all checks and expects only these, besides those that depend on them, in these states. Each
+    /// remedy contains `word`. Returns the remedies.
     pub(crate) fn finds(&self, expected: &[(&str, &str)], word: &str) -> Vec<String> {
         self.doctor().is(expected, word)
     }
 
-    /// All is well again.
+    /// Expects that all checks are green again.
     pub(crate) fn is_well(&self) {
         self.finds(&[], "");
     }
 }
 
 impl Said {
-    /// What this doctor says.
+    /// The result of this `breakglass doctor`.
     pub(crate) fn by(mut doctor: Command) -> Said {
         let output = doctor.output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -198,8 +198,8 @@ impl Said {
         }
     }
 
-    /// Expects these checks alone in these states, besides what waits for them, and `word` in each
-    /// remedy. Gives the remedies.
+    /// Expects only these checks, besides those that depend on them, in these states, and `word` in each
+    /// remedy. Returns the remedies.
     pub(crate) fn is(&self, expected: &[(&str, &str)], word: &str) -> Vec<String> {
         let (mut found, mut remedies) = (Vec::new(), Vec::new());
         for check in self.checks.iter().filter(|check| check["state"] != "green") {
@@ -227,7 +227,7 @@ impl Said {
 }
 
 impl Serving {
-    /// What readiness says once everything was examined.
+    /// The readiness state after the first run of all checks.
     pub(crate) fn examined(&self) -> Value {
         wait_until("the examination ends", || {
             let ready = self.client.get("/ready").body;
@@ -235,7 +235,7 @@ impl Serving {
         })
     }
 
-    /// Has everything examined now; gives the state of each of these checks.
+    /// Runs all checks now. Returns the states of these checks.
     pub(crate) fn states<const N: usize>(&self, names: [&str; N]) -> [String; N] {
         let answer = self.client.post("/api/readiness/check", &json!({}));
         assert_eq!(answer.status, 200, "{answer:?}");

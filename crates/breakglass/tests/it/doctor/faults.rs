@@ -1,4 +1,4 @@
-//! Each link broken in turn: that check and no other is found, and its remedy mends it.
+//! Each part is broken in turn: only its check reports it, and its remedy repairs it.
 
 use std::fs;
 use std::process::Command;
@@ -7,7 +7,7 @@ use super::deployment::{Deployment, Said, set_mode};
 use crate::common::{Ended, breakglass, run, wait_until};
 
 #[test]
-fn all_is_green_where_all_is_well_and_nothing_is_left_behind() {
+fn working_deployment_is_green_and_the_checks_leave_nothing_behind() {
     let deployment = Deployment::new();
     let said = deployment.doctor();
     said.is(&[], "");
@@ -23,13 +23,13 @@ fn all_is_green_where_all_is_well_and_nothing_is_left_behind() {
     ] {
         assert_eq!(said.check(name)["state"], "green", "{name}");
     }
-    // The drill's note was there before.
+    // The record of the drill existed before.
     let left = fs::read_dir(deployment.path("data")).unwrap().count();
     assert_eq!(left, 1);
 }
 
 #[test]
-fn a_key_that_is_missing_is_a_configuration_error_that_names_it() {
+fn missing_key_is_a_configuration_error_that_names_the_file() {
     let deployment = Deployment::new();
     fs::remove_file(deployment.path("key")).unwrap();
     let (code, text) = run(&["doctor", "--config", &deployment.shown("config.toml")]);
@@ -38,7 +38,7 @@ fn a_key_that_is_missing_is_a_configuration_error_that_names_it() {
 }
 
 #[test]
-fn a_key_that_does_not_load_is_red_and_nothing_is_dialled() {
+fn unloadable_key_is_red_and_no_connection_is_made() {
     let deployment = Deployment::new();
     let key = fs::read_to_string(deployment.path("key")).unwrap();
     deployment.write(
@@ -53,7 +53,7 @@ fn a_key_that_does_not_load_is_red_and_nothing_is_dialled() {
 }
 
 #[test]
-fn a_key_that_others_can_read_is_red_and_for_its_group_amber() {
+fn key_readable_by_others_is_red_and_by_its_group_amber() {
     let deployment = Deployment::new();
     for (mode, state) in [(0o644, "red"), (0o640, "amber")] {
         set_mode(&deployment.path("key"), mode);
@@ -65,7 +65,7 @@ fn a_key_that_others_can_read_is_red_and_for_its_group_amber() {
 }
 
 #[test]
-fn a_guest_that_is_down_is_red_and_what_follows_is_not_tried() {
+fn guest_that_is_down_is_red_and_later_checks_are_skipped() {
     let mut deployment = Deployment::new();
     deployment.guest.kill();
     deployment.finds(&[("devvm.guest.reach", "red")], "ssh -v -p");
@@ -74,7 +74,7 @@ fn a_guest_that_is_down_is_red_and_what_follows_is_not_tried() {
 }
 
 #[test]
-fn a_guest_that_is_stalled_is_red_within_the_limit() {
+fn stalled_guest_is_red_within_the_timeout() {
     let deployment = Deployment::new();
     deployment.guest.freeze();
     let began = std::time::Instant::now();
@@ -85,7 +85,7 @@ fn a_guest_that_is_stalled_is_red_within_the_limit() {
 }
 
 #[test]
-fn a_guest_that_refuses_the_key_is_red_with_the_line_that_it_lacks() {
+fn guest_that_refuses_the_key_is_red_with_the_missing_line() {
     let deployment = Deployment::new();
     deployment.guest.authorize("");
     let remedies = deployment.finds(&[("devvm.guest.login", "red")], "authorized_keys");
@@ -95,7 +95,7 @@ fn a_guest_that_refuses_the_key_is_red_with_the_line_that_it_lacks() {
 }
 
 #[test]
-fn a_guest_with_another_host_key_is_red_until_that_is_pinned() {
+fn guest_with_another_host_key_is_red_until_it_is_pinned() {
     let mut deployment = Deployment::new();
     deployment.guest.restart_with_another_key();
     let pins = deployment.shown("known_hosts");
@@ -105,7 +105,7 @@ fn a_guest_with_another_host_key_is_red_until_that_is_pinned() {
 }
 
 #[test]
-fn a_guest_without_sudo_is_red_until_its_sudoers_say_so() {
+fn guest_without_sudo_is_red_until_sudoers_allows_it() {
     let mut deployment = Deployment::new();
     let sudoers = deployment.shown("sudoers.d");
     fs::create_dir(&sudoers).unwrap();
@@ -122,7 +122,7 @@ fn a_guest_without_sudo_is_red_until_its_sudoers_say_so() {
 }
 
 #[test]
-fn a_guest_whose_login_runs_no_command_is_red_and_what_came_instead_is_named() {
+fn guest_whose_login_runs_no_command_is_red_with_its_output() {
     let deployment = Deployment::new();
     let user = deployment.guest.user();
     let rows = [
@@ -152,7 +152,7 @@ fn a_guest_whose_login_runs_no_command_is_red_and_what_came_instead_is_named() {
 }
 
 #[test]
-fn a_guest_whose_login_prints_or_reads_otherwise_is_amber() {
+fn guest_whose_login_prints_or_reads_is_amber() {
     let deployment = Deployment::new();
     let through = |command: &str| {
         let line = format!("command=\"{command}\" {}\n", deployment.public);
@@ -174,7 +174,7 @@ fn a_guest_whose_login_prints_or_reads_otherwise_is_amber() {
 }
 
 #[test]
-fn a_host_that_prints_beside_its_gate_is_noisy_and_no_older_gate() {
+fn host_output_besides_the_gate_is_reported_as_noise() {
     let deployment = Deployment::new();
     deployment.before_the_gate("echo 'Welcome to pve1'\nexec $gate");
     let said = deployment.doctor();
@@ -196,10 +196,10 @@ fn a_host_that_prints_beside_its_gate_is_noisy_and_no_older_gate() {
     deployment.is_well();
 }
 
-/// Seconds by which the clock in `offset` is wrong, and what is found then.
+/// Error of the clock in `offset`, in seconds, and the expected state.
 const WRONG: [(&str, &str); 3] = [("30", "amber"), ("3600", "red"), ("-3600", "red")];
 
-/// What sets the clock that `offset` has put out.
+/// A command that corrects the clock in `offset`.
 fn timedatectl(deployment: &Deployment) -> String {
     format!(
         "[ \"$*\" = 'set-ntp true' ] && rm {}",
@@ -208,7 +208,7 @@ fn timedatectl(deployment: &Deployment) -> String {
 }
 
 #[test]
-fn a_guest_whose_clock_is_wrong_is_amber_or_red_until_it_is_set() {
+fn guest_with_a_wrong_clock_is_amber_or_red_until_it_is_set() {
     let mut deployment = Deployment::new();
     let offset = deployment.shown("offset");
     let date = format!(
@@ -225,7 +225,7 @@ fn a_guest_whose_clock_is_wrong_is_amber_or_red_until_it_is_set() {
 }
 
 #[test]
-fn a_host_whose_clock_is_wrong_is_amber_or_red_until_it_is_set() {
+fn host_with_a_wrong_clock_is_amber_or_red_until_it_is_set() {
     let mut deployment = Deployment::new();
     let offset = deployment.shown("offset");
     deployment.before_the_gate(&format!(
@@ -245,7 +245,7 @@ fn a_host_whose_clock_is_wrong_is_amber_or_red_until_it_is_set() {
 }
 
 #[test]
-fn a_host_that_is_down_is_red() {
+fn host_that_is_down_is_red() {
     let mut deployment = Deployment::new();
     deployment.host.sshd.kill();
     deployment.finds(&[("devvm.host.reach", "red")], "ssh -v -p");
@@ -254,7 +254,7 @@ fn a_host_that_is_down_is_red() {
 }
 
 #[test]
-fn a_host_with_another_host_key_is_red_until_that_is_pinned() {
+fn host_with_another_host_key_is_red_until_it_is_pinned() {
     let mut deployment = Deployment::new();
     deployment.host.sshd.restart_with_another_key();
     let pins = deployment.shown("known_hosts");
@@ -263,7 +263,7 @@ fn a_host_with_another_host_key_is_red_until_that_is_pinned() {
     deployment.is_well();
 }
 
-/// Gives the key the one line that the remedy tells, with this host's gate.
+/// Sets the key's one line as the remedy says, with this host's gate.
 fn hold_as_told(deployment: &Deployment, remedy: &str) {
     let (_, line) = remedy.split_once("let the key's only line be: ").unwrap();
     let line = line.replace(
@@ -274,7 +274,7 @@ fn hold_as_told(deployment: &Deployment, remedy: &str) {
 }
 
 #[test]
-fn a_key_without_the_forced_command_is_red_in_all_that_it_opens() {
+fn key_without_forced_command_is_red_in_everything_it_opens() {
     let deployment = Deployment::new();
     let line = format!("restrict {}\n", deployment.public);
     deployment.host.sshd.authorize(&line);
@@ -295,7 +295,7 @@ fn a_key_without_the_forced_command_is_red_in_all_that_it_opens() {
 }
 
 #[test]
-fn a_key_without_restrict_is_red_in_terminal_and_forwarding() {
+fn key_without_restrict_is_red_in_terminal_and_forwarding() {
     let deployment = Deployment::new();
     let command = deployment.host.command();
     let line = format!("command=\"{command}\" {}\n", deployment.public);
@@ -310,7 +310,7 @@ fn a_key_without_restrict_is_red_in_terminal_and_forwarding() {
 }
 
 #[test]
-fn a_policy_that_others_can_write_is_red_and_named() {
+fn policy_writable_by_others_is_red_and_named() {
     let deployment = Deployment::new();
     let policy = deployment.host.policy_file();
     set_mode(&policy, 0o666);
@@ -321,7 +321,7 @@ fn a_policy_that_others_can_write_is_red_and_named() {
 }
 
 #[test]
-fn an_older_gate_is_amber_in_what_it_does_not_tell() {
+fn older_gate_is_amber_for_the_facts_it_does_not_report() {
     let deployment = Deployment::new();
     for (older, check) in [
         (
@@ -341,7 +341,7 @@ fn an_older_gate_is_amber_in_what_it_does_not_tell() {
 }
 
 #[test]
-fn a_cli_that_is_missing_is_red() {
+fn missing_cli_is_red() {
     let deployment = Deployment::new();
     let cli = deployment.path("claude");
     fs::rename(&cli, deployment.path("away")).unwrap();
@@ -351,7 +351,7 @@ fn a_cli_that_is_missing_is_red() {
 }
 
 #[test]
-fn a_cli_without_a_login_is_red() {
+fn cli_without_a_login_is_red() {
     let deployment = Deployment::new();
     let line = format!("api_key_file = \"{}\"\n", deployment.shown("api_key"));
     deployment.edit(&line, "");
@@ -360,7 +360,7 @@ fn a_cli_without_a_login_is_red() {
     deployment.is_well();
 }
 
-/// A CLI whose conversation ends like this.
+/// A CLI whose conversation ends with `ending`.
 fn cli_with(ending: &str) -> String {
     format!(
         "#!/bin/sh\ncase \"$*\" in *--version*) echo '2.1.0 (Claude Code)'; exit;; esac\n\
@@ -369,7 +369,7 @@ fn cli_with(ending: &str) -> String {
 }
 
 #[test]
-fn a_model_that_refuses_is_red_and_asked_only_where_that_is_asked_for() {
+fn refusing_model_is_red_and_tested_only_on_request() {
     let deployment = Deployment::new();
     let model = |ending| deployment.write("claude", &cli_with(ending), 0o755);
     model("\"is_error\":true,\"result\":\"API Error: 401\"");
@@ -386,7 +386,7 @@ fn a_model_that_refuses_is_red_and_asked_only_where_that_is_asked_for() {
 }
 
 #[test]
-fn a_login_that_the_model_refuses_is_red_in_the_agent_and_names_the_file_of_its_key() {
+fn refused_model_login_is_red_and_names_the_key_file() {
     let deployment = Deployment::new();
     let refused = "\"is_error\":true,\"api_error_status\":401,\"result\":\"Please run /login\"";
     deployment.write("claude", &cli_with(refused), 0o755);
@@ -403,7 +403,7 @@ fn a_login_that_the_model_refuses_is_red_in_the_agent_and_names_the_file_of_its_
 }
 
 #[test]
-fn a_runner_that_does_not_run_is_red_until_it_does() {
+fn missing_runner_is_red_until_it_runs() {
     let deployment = Deployment::new();
     let line = format!(
         "command = \"{}\"\napi_key_file = \"{}\"\n",
@@ -416,7 +416,7 @@ fn a_runner_that_does_not_run_is_red_until_it_does() {
     let told = remedies[0].split('`').nth(1).unwrap();
     let mut runner = breakglass();
     runner.args(told.split(' ').skip(1));
-    // The CLI that is signed in.
+    // The signed-in CLI.
     runner.arg("--command").arg(deployment.path("claude"));
     runner.arg("--api-key-file").arg(deployment.path("api_key"));
     runner.arg("--data-dir").arg(deployment.path("runner"));
@@ -425,7 +425,7 @@ fn a_runner_that_does_not_run_is_red_until_it_does() {
         std::os::unix::net::UnixStream::connect(&socket).ok()
     });
     deployment.is_well();
-    // The model is asked where the CLI is.
+    // The model is tested in the container of the CLI.
     let answer = cli_with("\"is_error\":false,\"result\":\"ready\"");
     deployment.write("claude", &answer, 0o755);
     let asked = deployment.doctor_with(&["--ask-model"]);
@@ -433,7 +433,7 @@ fn a_runner_that_does_not_run_is_red_until_it_does() {
 }
 
 #[test]
-fn a_record_that_does_not_verify_is_red_until_it_is_moved_away() {
+fn broken_log_is_red_until_it_is_moved_away() {
     let deployment = Deployment::new();
     let record = deployment.shown("data/record.db");
     deployment.write("data/record.db", &"no database at all ".repeat(400), 0o600);
@@ -447,7 +447,7 @@ fn a_record_that_does_not_verify_is_red_until_it_is_moved_away() {
 }
 
 #[test]
-fn a_data_directory_that_is_none_is_red_in_all_that_is_written_there() {
+fn invalid_data_directory_is_red_in_everything_written_there() {
     let deployment = Deployment::new();
     fs::rename(deployment.path("data"), deployment.path("away")).unwrap();
     deployment.write("data", "a file", 0o600);
@@ -458,7 +458,7 @@ fn a_data_directory_that_is_none_is_red_in_all_that_is_written_there() {
     deployment.is_well();
 }
 
-/// The doctor in a mount namespace of its own, where the data directory is as large as `mib`.
+/// `breakglass doctor` in a mount namespace of its own with a data directory of `mib` MiB.
 fn with_space(deployment: &Deployment, mib: u32, before: &str) -> Said {
     let data = deployment.shown("data");
     let script = format!(
@@ -466,7 +466,7 @@ fn with_space(deployment: &Deployment, mib: u32, before: &str) -> Said {
          mv {data}.drill {data}/last_drill.json && {before} exec \"$0\" doctor --json --config \"$1\""
     );
     let mut command = Command::new("unshare");
-    // Root needs no user of its own to mount, and elsewhere nobody else may.
+    // Root needs no user namespace to mount; others need one.
     if !rustix::process::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
@@ -477,7 +477,7 @@ fn with_space(deployment: &Deployment, mib: u32, before: &str) -> Said {
 }
 
 #[test]
-fn a_disk_that_is_nearly_full_is_amber_then_red_until_there_is_space() {
+fn nearly_full_disk_is_amber_then_red_until_there_is_space() {
     let deployment = Deployment::new();
     let data = deployment.shown("data");
     let word = format!("free space on the file system of {data}");
@@ -489,7 +489,7 @@ fn a_disk_that_is_nearly_full_is_amber_then_red_until_there_is_space() {
 }
 
 #[test]
-fn a_drill_that_was_never_or_long_ago_is_amber_until_somebody_practises() {
+fn missing_or_old_drill_is_amber_until_one_is_run() {
     let deployment = Deployment::new();
     deployment.practised("2020-02-29T03:00:00.000Z");
     let found = [("drill", "amber")];
@@ -508,7 +508,7 @@ fn a_drill_that_was_never_or_long_ago_is_amber_until_somebody_practises() {
     );
 }
 
-/// Goes through the drill that `remedy` tells of, and does something in it or does not.
+/// Runs the drill in `remedy`, with or without an action in it.
 fn practise(remedy: &str, act: bool) {
     let (_, told) = remedy.split_once("breakglass ").unwrap();
     let mut command = breakglass();
@@ -524,7 +524,7 @@ fn practise(remedy: &str, act: bool) {
 }
 
 #[test]
-fn a_drill_that_could_not_be_noted_is_not_begun() {
+fn drill_that_cannot_be_recorded_does_not_start() {
     let deployment = Deployment::new();
     fs::rename(deployment.path("data"), deployment.path("away")).unwrap();
     deployment.write("data", "a file", 0o600);
@@ -534,7 +534,7 @@ fn a_drill_that_could_not_be_noted_is_not_begun() {
 }
 
 #[test]
-fn a_person_reads_a_line_a_check_and_the_remedy_below_it() {
+fn text_output_has_one_line_per_check_with_the_remedy_below() {
     let deployment = Deployment::new();
     set_mode(&deployment.path("key"), 0o644);
     let (code, text) = run(&["doctor", "--config", &deployment.shown("config.toml")]);

@@ -1,5 +1,5 @@
-//! `breakglass doctor` and a server's readiness on real parts: all is well, then each link broken in
-//! turn, and mended as its remedy says.
+//! `breakglass doctor` and a server's readiness on real parts: everything works, then each part is broken in
+//! turn and repaired as its remedy says.
 
 mod deployment;
 mod faults;

@@ -1,11 +1,11 @@
-//! The agent's sandbox as the doctor sees it: tried from inside, and red by name where something gets out.
+//! The check of the agent's sandbox: tested from inside, and red with the name of a hole.
 
 use std::process::Command;
 
 use super::deployment::{Deployment, Said};
 use crate::common::breakglass;
 
-/// The doctor where a `bwrap` of the test's own comes first.
+/// `breakglass doctor` with the test's own `bwrap` first on the PATH.
 fn doctor_with_bwrap(deployment: &Deployment, script: &str) -> Said {
     std::fs::create_dir_all(deployment.path("bin")).unwrap();
     deployment.write("bin/bwrap", &format!("#!/bin/bash\n{script}\n"), 0o755);
@@ -19,7 +19,7 @@ fn doctor_with_bwrap(deployment: &Deployment, script: &str) -> Said {
     })
 }
 
-/// A `bwrap` that leaves one flag out.
+/// A `bwrap` that omits one flag.
 fn without(flag: &str) -> String {
     format!(
         "all=(); for word; do [ \"$word\" = {flag} ] || all+=(\"$word\"); done\nexec /usr/bin/bwrap \"${{all[@]}}\""
@@ -27,7 +27,7 @@ fn without(flag: &str) -> String {
 }
 
 #[test]
-fn a_sandbox_that_holds_is_green_with_how_often_it_was_tried_and_what_it_reaches() {
+fn working_sandbox_is_green_with_its_attempts_and_destinations() {
     let deployment = Deployment::new();
     deployment.edit("[agent]\n", "[agent]\negress = [\"proxy.example:8443\"]\n");
     let said = deployment.doctor();
@@ -46,7 +46,7 @@ fn a_sandbox_that_holds_is_green_with_how_often_it_was_tried_and_what_it_reaches
 }
 
 #[test]
-fn a_sandbox_with_a_hole_is_red_and_names_it() {
+fn sandbox_with_a_hole_is_red_and_the_hole_is_named() {
     let deployment = Deployment::new();
     let said = doctor_with_bwrap(&deployment, &without("--unshare-net"));
     let check = said.check("agent.sandbox");
@@ -60,7 +60,7 @@ fn a_sandbox_with_a_hole_is_red_and_names_it() {
 }
 
 #[test]
-fn without_a_sandbox_the_check_is_amber_and_says_why_and_what_the_agent_may_do() {
+fn missing_sandbox_is_amber_with_reason_and_autonomy_ceiling() {
     let deployment = Deployment::new();
     let said = doctor_with_bwrap(&deployment, "echo no namespaces here >&2; exit 1");
     let remedies = said.is(&[("agent.sandbox", "amber")], "agent.sandbox");
@@ -79,7 +79,7 @@ fn without_a_sandbox_the_check_is_amber_and_says_why_and_what_the_agent_may_do()
 }
 
 #[test]
-fn a_running_server_tries_its_sandbox_too() {
+fn running_server_tests_its_sandbox() {
     let deployment = Deployment::new();
     let serving = deployment.serve();
     serving.examined();

@@ -1,4 +1,4 @@
-//! A running server: what it examines by itself and on demand, and what it tells of a change.
+//! A running server: the checks it runs by itself and on demand, and its reports of changes.
 
 use std::fs;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::common::serve::Served;
 use crate::common::{Drill, Events, wait_until};
 
 #[test]
-fn a_server_examines_everything_at_its_start_and_says_so_in_ready() {
+fn server_runs_all_checks_at_startup_and_shows_them_in_ready() {
     let served = Served::with_gate();
     let client = served.client();
     let ready = wait_until("the examination ends", || {
@@ -23,12 +23,12 @@ fn a_server_examines_everything_at_its_start_and_says_so_in_ready() {
     let check = |name: &str| &ready["checks"][name];
     assert_eq!(check("devvm.host.no_shell")["state"], "green", "{ready:#}");
     assert_eq!(check("devvm.host.no_shell")["ok"], true);
-    // What was there before.
+    // The checks before.
     for name in ["store", "agent", "ssh_key", "devvm.ssh", "devvm.vm"] {
         assert!(check(name)["message"].is_string(), "{name}: {ready:#}");
         assert!(check(name)["at"].is_string(), "{name}: {ready:#}");
     }
-    // Its guest is a gate, which runs no command of a shell.
+    // The guest is a gate, which runs no shell commands.
     let shell = check("devvm.guest.shell");
     assert_eq!(
         (&shell["state"], &shell["ok"]),
@@ -43,7 +43,7 @@ fn a_server_examines_everything_at_its_start_and_says_so_in_ready() {
         "{shell}"
     );
     assert_eq!(ready["ready"], false);
-    // For people it is an answer, and not a failure of the server.
+    // For people a red check is an answer, not a failure of the server.
     let shown = client.get("/api/readiness");
     assert_eq!((shown.status, &shown.body["ready"]), (200, &false.into()));
     assert_eq!(client.get("/ready").status, 503);
@@ -59,7 +59,7 @@ fn changes(events: &mut Events, count: usize) -> Vec<[String; 3]> {
 }
 
 #[test]
-fn a_change_is_an_event_and_what_is_mended_turns_green_without_a_restart() {
+fn changed_check_is_recorded_and_turns_green_after_the_fix() {
     let deployment = Deployment::new();
     let serving = deployment.serve();
     serving.examined();
@@ -70,7 +70,7 @@ fn a_change_is_an_event_and_what_is_mended_turns_green_without_a_restart() {
     set_mode(&deployment.path("key"), 0o644);
     deployment.guest.authorize("");
     let names = ["ssh_key", "devvm.guest.login", "devvm.guest.sudo"];
-    // What could not be tried is amber, and no change.
+    // A skipped check is amber and does not count as a change.
     assert_eq!(serving.states(names), ["red", "red", "amber"]);
     let remedy = client.get("/api/readiness").body["checks"]["ssh_key"]["remedy"].clone();
     deployment.carry_out(remedy.as_str().unwrap(), "chmod");
@@ -95,13 +95,13 @@ fn a_change_is_an_event_and_what_is_mended_turns_green_without_a_restart() {
 }
 
 #[test]
-fn a_change_concerns_the_open_incidents_of_its_target_alone() {
+fn changed_check_is_recorded_only_in_open_incidents_of_its_target() {
     let deployment = Deployment::new();
     let config = fs::read_to_string(deployment.path("config.toml")).unwrap();
     let other = config.split_once("[[targets]]").unwrap().1;
     let other = other.replace("devvm", "othervm");
     let host = format!("port = {}", deployment.host.sshd.port);
-    // Nobody listens there; a key opens one gate on each host.
+    // Nothing listens there; a key opens one gate on each host.
     let other = other.replace(&host, "port = 1");
     let other = format!("[[targets]]\nhost_name = \"elsewhere\"{other}");
     deployment.write("config.toml", &format!("{config}{other}"), 0o644);
@@ -126,11 +126,11 @@ fn a_change_concerns_the_open_incidents_of_its_target_alone() {
 }
 
 #[test]
-fn who_asks_at_the_same_time_shares_one_examination() {
+fn concurrent_requests_share_one_run_of_the_checks() {
     let deployment = Deployment::new();
     let serving = deployment.serve();
     serving.examined();
-    // The server's own connection to the host stands, too.
+    // The server also has its own connection to the host.
     wait_until("the gate is reached", || {
         let checks = serving.client.get("/ready").body["checks"].clone();
         (checks["devvm.vm"]["state"] == "green").then_some(())
@@ -145,7 +145,7 @@ fn who_asks_at_the_same_time_shares_one_examination() {
 }
 
 #[test]
-fn a_drill_is_not_examined_and_answers_at_once_with_what_is_live() {
+fn drill_answers_at_once_with_live_checks_only() {
     let drill = Drill::start(&[]);
     let client = drill.sign_in();
     let answer = client.post("/api/readiness/check", &json!({}));
@@ -158,7 +158,7 @@ fn a_drill_is_not_examined_and_answers_at_once_with_what_is_live() {
     );
 }
 
-/// What readiness knows of the model, once everything was examined.
+/// The model's check, after the first run of all checks.
 fn model_check(served: &Served) -> Value {
     wait_until("the model's answer is known", || {
         let checks = served.client().get("/ready").body["checks"].clone();
@@ -168,7 +168,7 @@ fn model_check(served: &Served) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_model_is_asked_once_an_interval_and_not_anew_by_a_server_started_again() {
+async fn model_is_tested_once_per_interval_even_after_a_restart() {
     let model = ModelServer::start([Reply::text("ready"), Reply::text("ready")]).await;
     let url = model.url();
     tokio::task::block_in_place(|| {
@@ -195,7 +195,7 @@ async fn the_model_is_asked_once_an_interval_and_not_anew_by_a_server_started_ag
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_model_that_gave_no_answer_is_asked_again_by_who_wants_to_know() {
+async fn failed_model_test_is_repeated_on_request() {
     let model = ModelServer::start([Reply::Status(401), Reply::Status(401)]).await;
     let url = model.url();
     tokio::task::block_in_place(|| {

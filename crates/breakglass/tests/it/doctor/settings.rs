@@ -1,11 +1,11 @@
-//! Settings that work and will bite later, until they are as the remedy says.
+//! Settings that work but are risky, until they are changed as the remedy says.
 
 use std::fs;
 
 use super::deployment::{Deployment, set_mode};
 
 #[test]
-fn files_of_secrets_that_others_can_read_are_red() {
+fn secret_files_readable_by_others_are_red() {
     let deployment = Deployment::new();
     for secret in ["token", "api_key"] {
         set_mode(&deployment.path(secret), 0o644);
@@ -17,7 +17,7 @@ fn files_of_secrets_that_others_can_read_are_red() {
 }
 
 #[test]
-fn pinned_keys_that_others_can_replace_are_red() {
+fn pinned_keys_writable_by_others_are_red() {
     let deployment = Deployment::new();
     set_mode(&deployment.path("known_hosts"), 0o666);
     let remedies = deployment.finds(&[("config.host_keys", "red")], "chmod go-w");
@@ -26,7 +26,7 @@ fn pinned_keys_that_others_can_replace_are_red() {
 }
 
 #[test]
-fn a_token_that_was_made_up_is_amber_until_it_is_a_random_one() {
+fn token_that_is_not_random_is_amber() {
     let deployment = Deployment::new();
     deployment.write("token", "correct-horse-correct-horse-battery-staple", 0o600);
     let remedies = deployment.finds(&[("config.token", "amber")], "auth.token_file");
@@ -36,7 +36,7 @@ fn a_token_that_was_made_up_is_amber_until_it_is_a_random_one() {
 }
 
 #[test]
-fn a_trusted_proxy_that_is_this_machine_or_a_guest_is_red() {
+fn trusted_proxy_that_is_this_machine_or_a_guest_is_red() {
     for (listed, word) in [
         ("127.0.0.1", "API token"),
         ("127.0.0.0/8", "API token"),
@@ -53,7 +53,7 @@ fn a_trusted_proxy_that_is_this_machine_or_a_guest_is_red() {
 }
 
 #[test]
-fn settings_that_will_bite_later_are_amber_until_they_are_as_the_remedy_says() {
+fn risky_settings_are_amber_until_changed_as_the_remedy_says() {
     let proxies = "trusted_proxies = [\"10.0.0.0/8\"]\n";
     let narrow = "trusted_proxies = [\"10.42.3.7\"]\n";
     for (from, to, check, word, mended) in [
@@ -95,7 +95,7 @@ fn settings_that_will_bite_later_are_amber_until_they_are_as_the_remedy_says() {
 }
 
 #[test]
-fn a_name_in_place_of_an_address_is_amber() {
+fn host_name_instead_of_an_address_is_amber() {
     let deployment = Deployment::new();
     let port = deployment.guest.port;
     let pins = fs::read_to_string(deployment.path("known_hosts")).unwrap();

@@ -1,4 +1,4 @@
-//! The Prometheus text format (version 0.0.4), read strictly: what a scraper would refuse or
+//! A strict reader of the Prometheus text format (version 0.0.4): anything that a scraper would refuse or
 //! misunderstand is a panic.
 
 #![allow(

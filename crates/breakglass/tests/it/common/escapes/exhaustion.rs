@@ -1,4 +1,4 @@
-//! Filling the machine: each gets past a bound that would not be one, or is ended.
+//! Attempts to fill the machine: each succeeds only without limits, or is ended.
 
 use super::{Attempt, List, attempt, call, perl};
 

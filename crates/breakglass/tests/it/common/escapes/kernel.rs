@@ -1,4 +1,4 @@
-//! The kernel: calls that a sandbox does not need, settings, devices, and rights of one's own.
+//! The kernel: system calls, settings, devices and capabilities that a sandbox does not need.
 
 use super::{Attempt, attempt, call, perl, real};
 
@@ -202,7 +202,7 @@ fn calls() -> Vec<Attempt> {
     ]
 }
 
-/// What only this architecture has.
+/// System calls of this architecture only.
 fn of_this_architecture() -> Vec<Attempt> {
     match cfg!(target_arch = "x86_64") {
         true => vec![

@@ -1,6 +1,6 @@
-//! What an attacker would try from inside the agent's sandbox, besides what [`super::attempts`] has: lists of
-//! attempts, each a command that succeeds if it got somewhere, and a shell script that runs a list and says of
-//! each what became of it. The script lies in the agent's library, so that one call of its tool runs a whole
+//! Attempts to escape from inside the agent's sandbox, in addition to [`super::attempts`]: lists of
+//! commands, each of which succeeds if the escape did, and a shell script that runs a list and prints
+//! the result of each. The script is in the agent's library, so that one tool call runs a whole
 //! list.
 
 #![allow(unreachable_pub, dead_code, reason = "a module of several tests")]
@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 
 pub use exhaustion::exhaustion;
 
-/// What an attacker might know about the machine at the worst.
+/// Everything that an attacker might know about the machine.
 pub struct Prey<'a> {
     /// The server's process.
     pub server: u32,
-    /// A process of the same account that is nothing of the agent's.
+    /// A process of the same account that does not belong to the agent.
     pub neighbour: u32,
-    /// The server's directory, its key, its token, its record and its program.
+    /// The server's directory, key, token, log and program.
     pub data: &'a Path,
     pub key: &'a Path,
     pub token: &'a Path,
@@ -38,9 +38,9 @@ pub struct Prey<'a> {
     /// Ports of the server itself, and of another service, on 127.0.0.1.
     pub api: u16,
     pub service: u16,
-    /// An address of the machine's that is not loopback.
+    /// An address of the machine that is not loopback.
     pub address: &'a str,
-    /// The port of a service on `localhost` that is listed, and that answers with all that it was sent.
+    /// The port of an allowed service on `localhost` that returns its input.
     pub listed: u16,
     /// The home of another incident's agent, and the name of a file in it.
     pub other_home: &'a Path,
@@ -57,13 +57,13 @@ impl Prey<'_> {
 pub struct Attempt {
     pub name: &'static str,
     command: String,
-    /// It gets somewhere where there is no sandbox, so it is an attempt.
+    /// Whether it succeeds without a sandbox, which proves that it is a real attempt.
     outside: bool,
-    /// It is to get somewhere: the list is run by something that works.
+    /// Whether it must succeed, which proves that the list is run.
     allowed: bool,
 }
 
-/// An attempt that only counts inside.
+/// An attempt that can only be made inside.
 fn attempt(name: &'static str, command: impl Into<String>) -> Attempt {
     Attempt {
         name,
@@ -73,7 +73,7 @@ fn attempt(name: &'static str, command: impl Into<String>) -> Attempt {
     }
 }
 
-/// An attempt that succeeds outside.
+/// An attempt that succeeds without a sandbox.
 fn real(name: &'static str, command: impl Into<String>) -> Attempt {
     Attempt {
         outside: true,
@@ -81,7 +81,7 @@ fn real(name: &'static str, command: impl Into<String>) -> Attempt {
     }
 }
 
-/// What is to succeed.
+/// A command that must succeed.
 fn allowed(name: &'static str, command: impl Into<String>) -> Attempt {
     Attempt {
         allowed: true,
@@ -99,7 +99,7 @@ fn call(x86_64: u32, aarch64: u32, arguments: &str) -> String {
     perl(&format!("call({number}, {arguments})"))
 }
 
-/// A line of perl that is true if it got somewhere.
+/// A line of perl that is true on success.
 fn perl(line: &str) -> String {
     format!(
         "perl -Mstrict -MSocket -MIO::Socket::INET -MIO::Socket::UNIX -e 'BEGIN {{ do \"$ENV{{LIB}}/lib.pl\" }} \
@@ -107,15 +107,15 @@ fn perl(line: &str) -> String {
     )
 }
 
-/// A list under its name, which is also the script's.
+/// A named list; its script has the same name.
 pub struct List {
     pub name: &'static str,
     pub attempts: Vec<Attempt>,
-    /// How many are tried at once.
+    /// Number of concurrent attempts.
     at_once: usize,
 }
 
-/// All lists but that of what fills the machine.
+/// All lists except the one that fills the machine.
 pub fn lists(prey: &Prey<'_>) -> Vec<List> {
     let list = |name, attempts| List {
         name,
@@ -134,7 +134,7 @@ pub fn lists(prey: &Prey<'_>) -> Vec<List> {
     ]
 }
 
-/// What became of one attempt, as the script says it: `number REACHED name: how`.
+/// The result of one attempt as printed by the script: `number REACHED name: how`.
 #[derive(Debug)]
 pub struct Outcome {
     pub reached: bool,
@@ -150,7 +150,7 @@ impl List {
         }
     }
 
-    /// Writes the script and what it uses into `library`.
+    /// Writes the script and its files into `library`.
     pub fn write(&self, library: &Path) {
         fs::write(library.join("lib.pl"), include_str!("lib.pl")).unwrap();
         let small = library.join("int80");
@@ -176,12 +176,12 @@ impl List {
         }
     }
 
-    /// The call that runs it where the library is `library`.
+    /// The command that runs it from `library`.
     pub fn command(&self, library: &str) -> String {
         format!("LIB={library} bash {library}/{}.sh", self.name)
     }
 
-    /// What became of each, in `output`; a line that is missing is a failure.
+    /// The results in `output`. A missing line is a failure.
     pub fn outcomes<'a>(&'a self, output: &str) -> Vec<(&'a Attempt, Outcome)> {
         let outcome = |(number, attempt): (usize, &'a Attempt)| {
             let [reached, refused] = ["REACHED", "REFUSED"].map(|word| {
@@ -203,7 +203,7 @@ impl List {
         self.attempts.iter().enumerate().map(outcome).collect()
     }
 
-    /// What went otherwise than it has to in a sandbox.
+    /// The attempts with a wrong result inside a sandbox.
     pub fn faults(&self, output: &str) -> Vec<String> {
         let all = self.outcomes(output).into_iter();
         all.filter(|(attempt, outcome)| attempt.allowed != outcome.reached)
@@ -211,7 +211,7 @@ impl List {
             .collect()
     }
 
-    /// The attempts that do not even get somewhere without a sandbox, by what the script says there.
+    /// The attempts that fail even without a sandbox, with their output.
     pub fn blunt(&self, output: &str) -> Vec<String> {
         let real = self
             .attempts

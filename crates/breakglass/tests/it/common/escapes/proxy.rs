@@ -1,4 +1,4 @@
-//! The one way out, which leads to what is listed: everything that would lead it elsewhere.
+//! The egress proxy: attempts to reach a host that is not allowed.
 
 use super::{Attempt, Prey, allowed, attempt, perl};
 
@@ -9,7 +9,7 @@ pub(super) fn proxy(prey: &Prey<'_>) -> Vec<Attempt> {
     all
 }
 
-/// CONNECT to something that is not listed, in every spelling.
+/// CONNECT to a host that is not allowed, in every spelling.
 fn targets(prey: &Prey<'_>) -> Vec<Attempt> {
     let (api, listed) = (prey.api, prey.listed);
     let connect = |target: String| {
@@ -141,7 +141,7 @@ fn targets(prey: &Prey<'_>) -> Vec<Attempt> {
     ]
 }
 
-/// Whole addresses, and headers that name something else.
+/// Absolute addresses, and headers with another host.
 fn requests(prey: &Prey<'_>) -> Vec<Attempt> {
     let (api, listed) = (prey.api, prey.listed);
     let passes = |request: String| {
@@ -149,7 +149,7 @@ fn requests(prey: &Prey<'_>) -> Vec<Attempt> {
             "passes(\"{request}\\r\\nConnection: close\\r\\n\\r\\n\")"
         ))
     };
-    // Whether the listed service, which sends back what it was sent, was sent this.
+    // Whether the allowed service, which returns its input, received this.
     let sends = |request: String, found: &str| {
         perl(&format!(
             "my $a = proxied(\"{request}\"); $! = 0; print length($a), \" bytes came back\\n\"; $a =~ /ECHO.*{found}/s"
@@ -276,7 +276,7 @@ fn requests(prey: &Prey<'_>) -> Vec<Attempt> {
     ]
 }
 
-/// What goes through a tunnel that was let through.
+/// Attempts through an allowed tunnel.
 fn tunnels(prey: &Prey<'_>) -> Vec<Attempt> {
     let listed = format!("localhost:{}", prey.listed);
     let tunnelled = |bytes: &str| perl(&format!("tunnelled(\"{listed}\", {bytes})"));

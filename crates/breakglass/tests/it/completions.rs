@@ -1,4 +1,4 @@
-//! Completions that complete and man pages that hold, from the real binary.
+//! Shell completions and man pages of the real binary.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -19,7 +19,7 @@ fn tool(name: &str, package: &str, arguments: &[&str]) -> Output {
         .unwrap_or_else(|error| panic!("{name}: {error}; apt-get install {package}"))
 }
 
-/// What bash offers after these words, by the completion function itself.
+/// Bash's completions after these words.
 fn offered(script: &Path, words: &[&str]) -> Vec<String> {
     let drive = r#"
         source "$1"; shift
@@ -79,7 +79,7 @@ fn every_shell_has_completions() {
 }
 
 #[test]
-fn every_command_has_a_man_page_that_roff_takes_without_a_warning() {
+fn every_command_has_a_man_page_without_groff_warnings() {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().join("man1");
     assert!(said(&["man", "--dir", place.to_str().unwrap()]).is_empty());
@@ -124,7 +124,7 @@ fn one_man_page_goes_to_standard_output() {
 }
 
 #[test]
-fn help_of_a_command_teaches_with_examples_and_exit_codes() {
+fn help_of_a_command_has_examples_and_exit_codes() {
     let help = said(&["incidents", "export", "--help"]);
     for words in [
         "Examples:",

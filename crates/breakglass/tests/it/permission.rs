@@ -1,4 +1,4 @@
-//! The operator's hand on the real claude CLI: what it does on the guest, what it asks, Stop. Real server,
+//! Operator control over the real claude CLI: approvals, autonomy, Stop, cut-off. Real server,
 //! real sshd as the guest, real gate, scripted model.
 
 use std::path::Path;
@@ -9,7 +9,7 @@ use breakglass_model::clock;
 use breakglass_rig::model::{ModelServer, Reply};
 use serde_json::{Value, json};
 
-/// A server whose agent is the real CLI, and whose model says `replies`.
+/// A server whose agent is the real CLI, with a model that sends `replies`.
 async fn served(replies: Vec<Reply>) -> (ModelServer, Served) {
     let model = ModelServer::start(replies).await;
     let url = model.url();
@@ -23,7 +23,7 @@ fn open(client: &Client) -> String {
     opened.body["incident"].as_str().unwrap().to_owned()
 }
 
-/// An incident whose agent has to ask before it changes anything.
+/// An incident whose agent must ask before it changes anything.
 fn open_and_ask_first(client: &Client) -> String {
     let incident = open(client);
     let setting = json!({ "autonomy": "approve-mutations" });
@@ -58,7 +58,7 @@ fn lives(id: u32) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_is_recorded_expanded_under_the_call_of_the_real_cli() {
+async fn command_is_recorded_expanded_with_its_tool_call() {
     let call = "W=world; ssh devvm \"echo hello $W\"";
     let (_model, served) = served(vec![Reply::bash(call), Reply::text("Done.")]).await;
     tokio::task::block_in_place(|| {
@@ -77,7 +77,7 @@ async fn a_command_is_recorded_expanded_under_the_call_of_the_real_cli() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_clis_own_question_is_a_card_by_the_same_policy() {
+async fn question_of_the_cli_follows_the_same_policy() {
     let replies = vec![
         Reply::bash("echo mine > ~/file"),
         Reply::text("Understood."),
@@ -89,7 +89,7 @@ async fn the_clis_own_question_is_a_card_by_the_same_policy() {
         let mut events = client.ask(&incident, "Write a file.");
         let question = question(&mut events);
         assert_eq!(question.data["place"], "cell");
-        // The CLI itself waits, for as long as its turn.
+        // The CLI itself waits until the end of its turn.
         assert!(question.data["expires_at"].is_null(), "{question:?}");
         assert_eq!(question.data["command"], "echo mine > ~/file");
         let deny = json!({ "decision": "deny", "note": "not while I look" });
@@ -105,7 +105,7 @@ async fn the_clis_own_question_is_a_card_by_the_same_policy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changes_the_guest_is_asked_about_once_and_runs_when_allowed() {
+async fn changing_command_is_asked_about_once_and_runs_when_allowed() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("made");
     let change = format!("touch {}", file.display());
@@ -137,7 +137,7 @@ async fn what_changes_the_guest_is_asked_about_once_and_runs_when_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unanswered_question_says_when_it_is_void_and_is_void_then() {
+async fn unanswered_question_expires_at_the_announced_time() {
     let input = json!({ "command": "ssh devvm reboot", "description": "x", "timeout": 6_000 });
     let replies = vec![Reply::tool("Bash", input), Reply::text("Too late.")];
     let (_model, served) = served(replies).await;
@@ -152,13 +152,13 @@ async fn an_unanswered_question_says_when_it_is_void_and_is_void_then() {
         assert_eq!(end - time(&begun.data["at"]), 6_000);
         let decided = events.until("approval_decided");
         assert_eq!(decided.data["decision"], "void");
-        // Not before; and after it as soon as the machine gets to it.
+        // Not earlier, and afterwards as soon as the machine has time.
         assert!(time(&decided.data["at"]) > end - 500, "{decided:?}");
     });
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stop_ends_the_turn_and_the_guests_process_and_says_so_before_the_turns_end() {
+async fn stop_ends_the_guests_process_and_reports_it_before_the_turn_ends() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("pid");
     let call = format!(
@@ -185,7 +185,7 @@ async fn stop_ends_the_turn_and_the_guests_process_and_says_so_before_the_turns_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_question_that_was_open_when_the_server_died_is_void_after_its_restart() {
+async fn question_open_at_a_crash_is_void_after_the_restart() {
     let (_model, mut served) = served(vec![Reply::bash("ssh devvm reboot")]).await;
     tokio::task::block_in_place(|| {
         let client = served.client();
@@ -203,13 +203,13 @@ async fn a_question_that_was_open_when_the_server_died_is_void_after_its_restart
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_is_cut_off_reaches_nothing_while_power_and_checks_go_on() {
+async fn cut_off_agent_reaches_nothing_while_power_and_checks_work() {
     let replies = vec![
         Reply::bash("ssh devvm uptime; ssh pve status"),
         Reply::text("Cut off."),
     ];
     let model = ModelServer::start(replies).await;
-    // Where it has no sandbox, its model is not this server's to close.
+    // Without a sandbox the server can't block the model.
     let walls = "export BREAKGLASS_AGENT__SANDBOX=none;";
     let served = tokio::task::block_in_place(|| Served::with_agent_and(&model.url(), "", walls));
     tokio::task::block_in_place(|| {
@@ -228,7 +228,7 @@ async fn an_agent_that_is_cut_off_reaches_nothing_while_power_and_checks_go_on()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cut_off_closes_the_model_too_and_the_turn_ends_and_says_so() {
+async fn cut_off_blocks_the_model_and_ends_the_turn_with_a_reason() {
     let replies = vec![
         Reply::bash("ssh devvm 'echo begun; sleep 60'"),
         Reply::text("Here again."),

@@ -1,4 +1,4 @@
-//! The record can't be written, and the operator's power works all the same.
+//! Power works even if the log can't be written.
 
 use std::path::Path;
 
@@ -11,13 +11,13 @@ fn assert_power_works_and_says_degraded(client: &Client) {
     assert!(is_degraded(client));
 }
 
-/// Whether readiness says that the record does not hold what happens.
+/// Whether readiness reports that events are not recorded.
 fn is_degraded(client: &Client) -> bool {
     client.get("/ready").body["checks"]["store"]["ok"] == false
 }
 
 #[test]
-fn a_corrupt_record_is_left_untouched_and_verbs_still_run() {
+fn corrupt_log_is_left_untouched_and_verbs_still_run() {
     let dir = tempfile::tempdir().unwrap();
     let record = dir.path().join("record.db");
     let garbage = b"this was a database once".repeat(400);
@@ -28,7 +28,7 @@ fn a_corrupt_record_is_left_untouched_and_verbs_still_run() {
 }
 
 #[test]
-fn a_degraded_record_is_noted_in_the_incident_and_the_agent_is_refused() {
+fn degraded_log_is_noted_in_the_incident_and_prompts_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("record.db"), "no database".repeat(100)).unwrap();
     let drill = Drill::in_dir(dir.path());
@@ -47,7 +47,7 @@ fn a_degraded_record_is_noted_in_the_incident_and_the_agent_is_refused() {
 }
 
 #[test]
-fn a_record_that_can_t_grow_any_more_degrades_and_verbs_still_run() {
+fn log_on_a_full_disk_degrades_and_verbs_still_run() {
     let dir = tempfile::tempdir().unwrap();
     // The shell ignores SIGXFSZ, so a write past 256 KiB fails as on a full disk.
     let drill = Drill::start_by_shell("trap '' XFSZ; ulimit -f 512;", dir.path());
@@ -56,7 +56,7 @@ fn a_record_that_can_t_grow_any_more_degrades_and_verbs_still_run() {
         let result = client.verb("status");
         assert_eq!(result.body["outcome"], "done", "{result:?}");
         if is_degraded(&client) {
-            // A checkpoint may make room at any moment; what counts is that power never waits.
+            // A checkpoint may free space at any time; the test only needs power to continue.
             assert_eq!(client.verb("status").body["outcome"], "done");
             return;
         }
@@ -65,7 +65,7 @@ fn a_record_that_can_t_grow_any_more_degrades_and_verbs_still_run() {
 }
 
 #[test]
-fn an_audit_finds_a_record_that_was_changed() {
+fn audit_detects_a_changed_log() {
     let dir = tempfile::tempdir().unwrap();
     let mut drill = Drill::in_dir(dir.path());
     drill.sign_in().verb("status");

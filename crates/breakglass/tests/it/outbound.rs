@@ -1,4 +1,4 @@
-//! Two incidents whose agents have one account: each has its own way to guest and host, and no other.
+//! Two incidents whose agents share an account: each can only use its own connections to guest and host.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use crate::common::{Client, Events, wait_until};
 use breakglass_rig::model::{ModelServer, Reply};
 use serde_json::{Value, json};
 
-/// What an attempt prints that got through; put together in the shell, so that the command itself is none.
+/// Printed by a successful attempt. The shell assembles it, so that the command's text does not contain it.
 const REACHED: &str = "REACHED";
-/// Uses the guest every now and then until a file tells it to stop; says where it failed.
+/// Uses the guest repeatedly until a file exists, and prints where it failed.
 const AT_WORK: &str = "echo $$ > ~/b.pid; echo $BREAKGLASS_BASTION > ~/b.way; n=0; \
      while [ ! -e ~/stop ]; do ssh devvm true || echo FAILED; n=$((n+1)); echo $n > ~/b.rounds; sleep 0.2; done; \
      echo rounds $n";
-/// Opens every socket of a guest but its own, as any program can that reads their names.
+/// Opens every guest socket except its own, as any program that can list them could.
 const EVERY_SOCKET: &str = r#"perl -MIO::Socket::UNIX -e '
   $SIG{PIPE} = "IGNORE"; open(my $all, "<", "/proc/net/unix"); my $tried = 0;
   while (<$all>) {
@@ -28,7 +28,7 @@ const EVERY_SOCKET: &str = r#"perl -MIO::Socket::UNIX -e '
   }
   print "tried $tried\n"'"#;
 
-/// Ways to another incident's guest; `~/b.way` and `~/b.pid` tell all that an agent could find out.
+/// Attempts to reach another incident's guest. `~/b.way` and `~/b.pid` have everything an agent could find out.
 fn attempts() -> Vec<(&'static str, String)> {
     let (attach, open, take) = match cfg!(target_arch = "aarch64") {
         true => (117, 434, 438),
@@ -78,7 +78,7 @@ fn attempts() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What honest agents do, and what each prints.
+/// Legitimate commands and their output.
 const HONEST: [(&str, &str); 7] = [
     ("sh -c 'sh -c \"ssh devvm echo nested\"; :'", "nested"),
     (
@@ -115,7 +115,7 @@ impl Scene {
         Scene::by("").await
     }
 
-    /// Agents that share an account and a home, and no sandbox keeps them apart.
+    /// Agents that share an account and a home, without a sandbox.
     async fn with_walls_alone() -> Scene {
         Scene::by("export BREAKGLASS_AGENT__SANDBOX=none;").await
     }
@@ -131,7 +131,7 @@ impl Scene {
         self.served.data_dir().join("cell/home").join(name)
     }
 
-    /// An incident whose agent is at work on the guest.
+    /// An incident whose agent is running a command on the guest.
     fn at_work(&self, client: &Client) -> (String, Events) {
         self.model.then(Reply::bash(AT_WORK));
         let incident = incident(client);
@@ -148,7 +148,7 @@ impl Scene {
             .ok()
     }
 
-    /// Lets it end, and tells what it said.
+    /// Lets the command finish, and returns its output.
     fn work_is_over(&self, events: &mut Events) -> String {
         let before = self.rounds().unwrap();
         wait_until("the other agent goes on", || {
@@ -160,7 +160,7 @@ impl Scene {
         said.data["output"].as_str().unwrap().to_owned()
     }
 
-    /// Has an agent run each of `commands`; gives what each printed.
+    /// Has an agent run each of `commands`. Returns their outputs.
     fn have_run(&self, client: &Client, incident: &str, commands: &[String]) -> Vec<String> {
         for command in commands {
             self.model.then(Reply::bash(command));
@@ -185,7 +185,7 @@ fn incident(client: &Client) -> String {
     opened.body["incident"].as_str().unwrap().to_owned()
 }
 
-/// The messages of the notices of this code in the record.
+/// The messages of the log's notices with this code.
 fn notices(client: &Client, incident: &str, code: &str) -> Vec<String> {
     let (status, _, lines) = client.bytes(&format!("/api/incidents/{incident}/export"));
     assert_eq!(status, 200);
@@ -200,7 +200,7 @@ fn notices(client: &Client, incident: &str, code: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_incidents_way_is_useless_and_a_cut_off_holds_for_the_one_it_was_meant_for() {
+async fn sockets_of_another_incident_are_useless_and_a_cut_off_affects_only_its_own() {
     let scene = Scene::with_walls_alone().await;
     tokio::task::block_in_place(|| {
         let client = scene.served.client();
@@ -242,7 +242,7 @@ async fn another_incidents_way_is_useless_and_a_cut_off_holds_for_the_one_it_was
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_an_agent_starts_reaches_the_guest() {
+async fn every_child_process_of_an_agent_reaches_the_guest() {
     let scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         let client = scene.served.client();

@@ -1,4 +1,4 @@
-//! What is in the log of a command, and that nothing runs which is not in it.
+//! What the log has of a command, and that no command runs without being recorded.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use breakglass_model::{Autonomy, CommandMode, CommandStream, EventBody};
 use super::scene::{LIMIT, Scene, TURN, ana, err, lives, out, pid_in};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_is_recorded_with_its_expanded_text_under_the_call_that_caused_it() {
+async fn command_is_recorded_with_its_expanded_text_and_tool_call() {
     let scene = Scene::start().await;
     scene.post.tools_run(&["toolu_1"]);
     let mut client = tokio::process::Command::new("sh");
@@ -60,7 +60,7 @@ async fn a_command_is_recorded_with_its_expanded_text_under_the_call_that_caused
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_keeps_head_and_tail_counts_the_middle_and_says_so() {
+async fn flood_is_recorded_as_head_tail_and_omitted_count() {
     let scene = Scene::start().await;
     let ran = scene
         .ssh(&["devvm", "echo first; seq 1 200000; echo last"])
@@ -80,7 +80,7 @@ async fn a_flood_keeps_head_and_tail_counts_the_middle_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hostile_output_is_shown_harmless_and_its_bytes_are_kept() {
+async fn hostile_output_is_escaped_and_its_bytes_are_kept() {
     let scene = Scene::start().await;
     scene.ssh(&["devvm", "printf '\\033]0;owned\\007'"]).await;
     let shown = scene.recorded(CommandStream::Stdout).await;
@@ -92,7 +92,7 @@ async fn hostile_output_is_shown_harmless_and_its_bytes_are_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_t_be_recorded_does_not_run() {
+async fn command_that_cannot_be_recorded_does_not_run() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(Options {
         max_bytes: 600 * 1024,
@@ -109,7 +109,7 @@ async fn what_can_t_be_recorded_does_not_run() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_command_is_ended_when_its_record_fails() {
+async fn running_command_is_ended_if_the_log_fails() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(Options {
         max_bytes: 600 * 1024,
@@ -153,7 +153,7 @@ async fn fill(scene: &Scene) {
     }
 }
 
-/// To which call each command was put down, by its text.
+/// The tool call of each command, by the command's text.
 async fn put_down(scene: &Scene) -> Vec<(String, Option<String>)> {
     let all = scene.events().await;
     let started = all.into_iter().filter_map(|event| match event.body {
@@ -166,7 +166,7 @@ async fn put_down(scene: &Scene) -> Vec<(String, Option<String>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn commands_of_calls_that_run_at_once_are_each_put_down_to_their_own() {
+async fn commands_of_concurrent_calls_are_recorded_with_their_own_call() {
     let scene = Scene::start().await;
     scene.post.tools_run(&["t1", "t2"]);
     let run = |call: Option<&'static str>, text: &'static str| {
@@ -183,11 +183,11 @@ async fn commands_of_calls_that_run_at_once_are_each_put_down_to_their_own() {
         (out(&both.0), out(&both.1)),
         ("one\n".into(), "two\n".into())
     );
-    // Whose it is can't be known, and is not said.
+    // Its call can't be known and is not recorded.
     run(None, "echo whose").await;
     run(Some("t9"), "echo of none").await;
     scene.post.tools_run(&["t2"]);
-    // One that lives on after its call still says whose it is.
+    // A command that outlasts its call still has the call's id.
     run(Some("t1"), "echo late").await;
     run(None, "echo only").await;
     let mut seen = put_down(&scene).await;
@@ -205,7 +205,7 @@ async fn commands_of_calls_that_run_at_once_are_each_put_down_to_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_call_that_a_command_belongs_to_does_not_reach_the_guest() {
+async fn tool_call_id_does_not_reach_the_guest() {
     let scene = Scene::start().await;
     scene.post.tools_run(&["t1"]);
     let mut client = scene.client("ssh");
