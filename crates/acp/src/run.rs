@@ -21,7 +21,7 @@ use crate::setup::no_conversation;
 use crate::{agent, rpc};
 
 /// Maximum time for the agent to get ready; the server waits a little longer.
-const READY_TIMEOUT: Duration = Duration::from_secs(25);
+const READY_TIMEOUT: Duration = Duration::from_secs(55);
 /// Maximum time for the server to read a line.
 const SERVER_READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum number of messages that the agent has not read.

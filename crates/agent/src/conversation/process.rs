@@ -18,7 +18,7 @@ use crate::start::{Child, start};
 use crate::wire::{self, Line};
 
 /// Maximum time for the CLI to get ready; it usually takes about a second of a free core.
-const READY_TIMEOUT: Duration = Duration::from_secs(30);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Maximum time for a response to a request between turns.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum time for the CLI to exit once its standard input is closed.

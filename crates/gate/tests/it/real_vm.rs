@@ -178,7 +178,7 @@ fn real_vm_transient_domain_is_not_cycled_and_its_definition_is_kept_before_a_st
 fn real_vm_a_domain_whose_disk_was_deleted_is_not_cycled() {
     let host = LabHost::running();
     fs::remove_file(host.guest.dir().join("disk.img")).unwrap();
-    is_not_cycled(&host, "disk.img, which is not there");
+    is_not_cycled(&host, "disk.img, which does not exist");
 }
 
 #[test]
