@@ -82,7 +82,7 @@ impl Deployment {
              [auth]\ntoken_file = \"{dir}/token\"\n\
              [ssh]\nkey_file = \"{dir}/key\"\nhost_keys = \"trust-first\"\n\
              [agent]\n{agent}\
-             [limits]\nstreams_per_identity = 2000\nconnections = 4000\n\
+             [limits]\nconnections = 64000\n\
              [[targets]]\nname = \"devvm\"\n{target}\n",
             data = self.data_dir().display(),
             target = self.target,

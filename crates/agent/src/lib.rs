@@ -43,6 +43,7 @@ pub use conversation::PromptTarget;
 pub use error::PromptError;
 pub use health::AgentHealth;
 pub use kind::{AcpAgent, AgentKind};
+pub use model_name::is_model_name;
 pub use options::{AgentOptions, RunnerAccess};
 pub use privileges::without_privileges;
 pub use selftest::{ModelError, ask_model, check_cli, run_in_sandbox};

@@ -1,11 +1,15 @@
-const MODEL_NAME_MAX_BYTES: usize = 100;
+//! Which names of models are accepted, by the configuration, prompts and the runner alike.
 
-/// Whether `name` is a valid model name. It becomes an argument of the CLI, so it must not look like an option.
-pub(crate) fn is_model_name(name: &str) -> bool {
+/// Maximum length of a model's name.
+const MODEL_NAME_MAX_BYTES: usize = 128;
+
+/// Whether `name` can be the name of a model. It becomes an argument of the CLI, so it must not look like an
+/// option.
+#[must_use]
+pub fn is_model_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:/@[]".contains(&byte);
-    let first = name.bytes().next();
-    first.is_some_and(|byte| byte.is_ascii_alphanumeric())
-        && name.len() <= MODEL_NAME_MAX_BYTES
+    (1..=MODEL_NAME_MAX_BYTES).contains(&name.len())
+        && !name.starts_with('-')
         && name.bytes().all(is_allowed)
 }
 
@@ -20,10 +24,11 @@ mod tests {
             "claude-opus-4-8",
             "opus[1m]",
             "us.anthropic.claude:0",
+            "@cf/meta/llama",
         ] {
             assert!(is_model_name(good), "{good}");
         }
-        for bad in ["", "-p", "--model", "a b", "a\n", "é", &"a".repeat(101)] {
+        for bad in ["", "-p", "--model", "a b", "a\n", "é", &"a".repeat(129)] {
             assert!(!is_model_name(bad), "{bad}");
         }
     }

@@ -98,6 +98,13 @@ const LOGIN_REMEDY: &str = "Set agent.api_key_file to a file with a valid key, o
      ANTHROPIC_API_KEY. Then start breakglass again.";
 
 impl AgentOptions {
+    /// Default of `turn_limit`.
+    pub const DEFAULT_TURN_LIMIT: Duration = Duration::from_secs(30 * 60);
+    /// Default of `silence_limit`.
+    pub const DEFAULT_SILENCE_LIMIT: Duration = Duration::from_secs(120);
+    /// Default of `max_api_retries`.
+    pub const DEFAULT_MAX_API_RETRIES: u32 = 5;
+
     /// Options with the default limits for a CLI whose cell is `home`.
     #[must_use]
     pub fn new(command: impl Into<PathBuf>, home: impl Into<PathBuf>) -> AgentOptions {
@@ -121,9 +128,9 @@ impl AgentOptions {
             login_remedy: LOGIN_REMEDY.to_owned(),
             agent_file: None,
             targets: Vec::new(),
-            turn_limit: Duration::from_secs(30 * 60),
-            silence_limit: Duration::from_secs(180),
-            max_api_retries: 10,
+            turn_limit: AgentOptions::DEFAULT_TURN_LIMIT,
+            silence_limit: AgentOptions::DEFAULT_SILENCE_LIMIT,
+            max_api_retries: AgentOptions::DEFAULT_MAX_API_RETRIES,
             max_processes: 4,
             idle_limit: Duration::from_secs(15 * 60),
         }

@@ -1,4 +1,4 @@
-//! How each agent's CLI is started, from the configuration.
+//! The options with which each agent's CLI is started, from the configuration.
 
 use breakglass_agent::{AcpAgent, AgentOptions, RunnerAccess, TargetNames};
 use breakglass_config::{Config, OtherAgent};
@@ -10,7 +10,7 @@ use crate::home::Cell;
 use crate::kind::Kind;
 use crate::ssh::client_config;
 
-/// How the CLI is started: in its cell here, or by a runner.
+/// The options of the claude CLI: in a cell of this server, or with a runner.
 pub(crate) fn agent_options(
     config: &Config,
     known_hosts: &str,
@@ -24,14 +24,14 @@ pub(crate) fn agent_options(
             ssh_config: client_config(),
             known_hosts: known_hosts.to_owned(),
         });
-        return Ok(with_bounds(options, config));
+        return Ok(with_common(options, config));
     }
     let cell = Cell::build(config, known_hosts, kind)?;
-    Ok(with_bounds(here(config, &cell)?, config))
+    Ok(with_common(in_cell(config, &cell)?, config))
 }
 
-/// How the CLI is started in its cell.
-fn here(config: &Config, cell: &Cell) -> std::io::Result<AgentOptions> {
+/// The options of the claude CLI in a cell of this server.
+fn in_cell(config: &Config, cell: &Cell) -> std::io::Result<AgentOptions> {
     let agent = &config.agent;
     let key = agent.api_key.as_ref().map(|key| &key.secret);
     let url = agent.base_url.as_deref();
@@ -46,7 +46,7 @@ fn here(config: &Config, cell: &Cell) -> std::io::Result<AgentOptions> {
 /// The options of an agent of `[[agents]]`: it starts in a cell of its own, through the bridge in this program.
 ///
 /// # Errors
-/// If the path of this program is unknown or the cell can't be prepared.
+/// If the path of this program is unknown or the cell cannot be prepared.
 pub fn other_options(
     config: &Config,
     other: &OtherAgent,
@@ -67,7 +67,7 @@ pub fn other_options(
     if let Some(library) = &config.agent.library {
         options.set_library(library.clone());
     }
-    let mut options = with_bounds(options, config);
+    let mut options = with_common(options, config);
     options.name.clone_from(&other.name);
     options.fallback = None;
     options.model.clone_from(&other.model);
@@ -75,14 +75,13 @@ pub fn other_options(
     Ok(options)
 }
 
-/// What is the same wherever the CLI runs.
-fn with_bounds(mut options: AgentOptions, config: &Config) -> AgentOptions {
+/// Sets the options that do not depend on where the CLI runs.
+fn with_common(mut options: AgentOptions, config: &Config) -> AgentOptions {
     let agent = &config.agent;
     breakglass_config::FIRST_AGENT.clone_into(&mut options.name);
     options.fallback.clone_from(&agent.fallback);
     options.model.clone_from(&agent.model);
     options.turn_limit = agent.turn_limit;
-    options.silence_limit = agent.silence_limit;
     options.max_api_retries = agent.max_api_retries;
     options.login_remedy = sentence(agent.renew_login());
     let names = |target: &Target| TargetNames {

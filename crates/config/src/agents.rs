@@ -1,9 +1,9 @@
-//! `[[agents]]`: those besides the claude CLI, each a program that speaks ACP.
+//! `[[agents]]`: agents in addition to the claude CLI; each is a program that speaks ACP.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::section::Section;
+use super::reader::SectionReader;
 use super::sections::{model_key, model_name, plain_name};
 use super::types::{AgentConfig, ModelKey};
 use crate::allowed_host::AllowedHost;
@@ -11,62 +11,65 @@ use crate::allowed_host::AllowedHost;
 /// The name of the agent of `[agent]`.
 pub const FIRST_AGENT: &str = "claude";
 
-/// The variable that holds an agent's key, unless it is said.
-const KEY_VARIABLE: &str = "OPENAI_API_KEY";
-/// Variables that are the cell's.
-const CELLS: [&str; 5] = ["HOME", "PATH", "SHELL", "TMPDIR", "USER"];
+/// Default of `api_key_variable`.
+const DEFAULT_KEY_VARIABLE: &str = "OPENAI_API_KEY";
+/// Variables that the cell sets.
+const CELL_VARIABLES: [&str; 5] = ["HOME", "PATH", "SHELL", "TMPDIR", "USER"];
 
 /// An agent that speaks ACP.
 #[derive(Debug, Clone)]
 pub struct OtherAgent {
-    /// What a prompt calls it.
+    /// Its name in prompts.
     pub name: String,
-    /// Its program: a path, or a name that is looked up.
+    /// Its program: a path, or a name that is searched for on `PATH`.
     pub command: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Its usual model, and all that a prompt may name.
+    /// Its default model.
     pub model: String,
-    /// What a prompt may name.
+    /// The models that a prompt may name; includes `model`.
     pub models: Vec<String>,
-    /// The login of its model's API, in the variable of this name.
+    /// The variable in which it gets the key of its model's API, and the key.
     pub api_key: Option<(String, ModelKey)>,
-    /// Further variables; no secrets.
+    /// Additional variables; no secrets.
     pub environment: Vec<(String, String)>,
-    /// What can be reached from its sandbox.
+    /// The hosts that can be reached from its sandbox.
     pub egress: Vec<AllowedHost>,
 }
 
+/// Maximum length of the name of a variable.
+const VARIABLE_MAX_BYTES: usize = 100;
+
 impl OtherAgent {
-    /// How its login is renewed, as a sentence.
+    /// How to renew its login, as a sentence.
     #[must_use]
     pub fn renew_login(&self) -> String {
         let name = &self.name;
         let file = self.api_key.as_ref().and_then(|(_, key)| key.file.as_ref());
         match file {
             Some(file) => format!(
-                "Put a valid key into {} (api_key_file of the agent {name}) and start breakglass again.",
+                "Put a valid key into {} (api_key_file of the agent {name}) and restart breakglass.",
                 file.display()
             ),
             None => format!(
-                "Set api_key_file of the agent {name} to a file with a valid key, and start breakglass again."
+                "Set api_key_file of the agent {name} to a file with a valid key, and restart breakglass."
             ),
         }
     }
 }
 
-/// All of them; a faulty one is reported and left out.
-pub(crate) fn agents(root: &mut Section<'_>) -> Vec<OtherAgent> {
+/// Reads all agents. An invalid one is reported and skipped.
+pub(crate) fn agents(root: &mut SectionReader<'_>) -> Vec<OtherAgent> {
     let mut names = HashSet::from([FIRST_AGENT.to_owned()]);
-    let all = root.sections("agents", |section| one(section, &mut names));
+    let all = root.sections("agents", |section| agent(section, &mut names));
     all.into_iter().flatten().collect()
 }
 
-/// Reports what the agent of `[agent]` can't live with beside others.
-pub(crate) fn check(first: &AgentConfig, others: &[OtherAgent], root: &mut Section<'_>) {
+/// Reports settings of `[agent]` that contradict `[[agents]]`.
+pub(crate) fn check(first: &AgentConfig, others: &[OtherAgent], root: &mut SectionReader<'_>) {
     if first.runner.is_some() && !others.is_empty() {
-        let remedy = "take [[agents]] out, or agent.runner: a runner has the claude CLI alone";
-        root.error("agents", "are not started by a runner", remedy);
+        let remedy = "remove [[agents]] or agent.runner: a runner starts only the claude CLI";
+        root.error("agents", "cannot be started by a runner", remedy);
     }
     let Some(fallback) = &first.fallback else {
         return;
@@ -77,7 +80,7 @@ pub(crate) fn check(first: &AgentConfig, others: &[OtherAgent], root: &mut Secti
     }
 }
 
-fn one(section: &mut Section<'_>, names: &mut HashSet<String>) -> Option<OtherAgent> {
+fn agent(section: &mut SectionReader<'_>, names: &mut HashSet<String>) -> Option<OtherAgent> {
     for (key, remedy) in [
         ("name", "name the agent, as in \"opencode\""),
         (
@@ -86,26 +89,27 @@ fn one(section: &mut Section<'_>, names: &mut HashSet<String>) -> Option<OtherAg
         ),
         (
             "egress",
-            "list where its model is, as in [\"api.openai.com:443\"]",
+            "list its model's host, as in [\"api.openai.com:443\"]",
         ),
     ] {
         if !section.has(key) {
             section.error(key, "is missing", remedy);
         }
     }
-    let remedy = "use a–z, 0–9 and -, and each name once; \"claude\" is that of [agent]";
+    let remedy = "use a–z, 0–9 and -, and each name once; \"claude\" is the agent of [agent]";
     let name = section.parsed("name", remedy, |text| {
         let name = plain_name(text)?;
-        let fresh = names.insert(name.clone());
-        fresh
-            .then_some(name)
-            .ok_or_else(|| format!("{text:?} is there twice"))
+        if names.insert(name.clone()) {
+            Ok(name)
+        } else {
+            Err(format!("{text:?} is used twice"))
+        }
     });
     let command = section.path_value("command").map(|found| found.value);
-    let args = section.list("args", "write each argument by itself", |text| {
+    let args = section.list("args", "write each argument as a separate string", |text| {
         Ok(text.to_owned())
     });
-    let remedy = "write a model's name; \"default\" leaves it to the agent";
+    let remedy = "write a model's name; \"default\" is the agent's own choice";
     let chosen = section.parsed("model", remedy, model_name);
     let mut models = section
         .list("models", remedy, model_name)
@@ -118,7 +122,7 @@ fn one(section: &mut Section<'_>, names: &mut HashSet<String>) -> Option<OtherAg
     }
     let remedy = "write the name of a variable, as in \"OPENAI_API_KEY\"";
     let variable = section.parsed("api_key_variable", remedy, variable);
-    let variable = variable.unwrap_or_else(|| KEY_VARIABLE.to_owned());
+    let variable = variable.unwrap_or_else(|| DEFAULT_KEY_VARIABLE.to_owned());
     let api_key = model_key(section).map(|key| (variable, key));
     let remedy = "write each as \"NAME=value\", without secrets";
     let environment = section.list("environment", remedy, assignment);
@@ -140,29 +144,30 @@ fn assignment(text: &str) -> Result<(String, String), String> {
         .split_once('=')
         .ok_or_else(|| format!("{text:?} has no \"=\""))?;
     if value.contains('\0') {
-        return Err(format!("the value of {name} has a zero byte"));
+        return Err(format!("the value of {name} contains a zero byte"));
     }
     Ok((variable(name)?, value.to_owned()))
 }
 
-/// A variable that leaves the cell what it is.
+/// Checks the name of a variable that the cell does not set itself.
 fn variable(name: &str) -> Result<String, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let first = name
-        .bytes()
-        .next()
-        .is_some_and(|byte| !byte.is_ascii_digit());
-    if !first || name.len() > 100 || !name.bytes().all(fits) {
-        return Err(format!("{name:?} is no variable's name"));
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let starts_with_digit = name.starts_with(|first: char| first.is_ascii_digit());
+    if name.is_empty()
+        || starts_with_digit
+        || name.len() > VARIABLE_MAX_BYTES
+        || !name.bytes().all(is_allowed)
+    {
+        return Err(format!("{name:?} is not the name of a variable"));
     }
     let upper = name.to_ascii_uppercase();
-    let ours = CELLS.contains(&&*upper)
+    let set_by_cell = CELL_VARIABLES.contains(&&*upper)
         || ["LD_", "BREAKGLASS_"]
             .iter()
             .any(|start| upper.starts_with(start))
         || upper.ends_with("_PROXY");
-    match ours {
-        true => Err(format!("{name} is set by the cell")),
-        false => Ok(name.to_owned()),
+    if set_by_cell {
+        return Err(format!("{name} is set by the cell"));
     }
+    Ok(name.to_owned())
 }

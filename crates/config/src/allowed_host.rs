@@ -1,62 +1,62 @@
-//! Where the agent's proxy lets connections through: a closed list of hosts and ports.
+//! A host and port to which the egress proxy allows connections.
 
 use std::fmt;
 use std::str::FromStr;
 
 use hyper::Uri;
 
-/// The API of the CLI's vendor.
-const VENDOR: (&str, u16) = ("api.anthropic.com", 443);
+/// Host and port of the API of the CLI's vendor.
+const VENDOR_API: (&str, u16) = ("api.anthropic.com", 443);
 
-/// Where the vendor's CLI renews the sign-in of a person.
-const SIGN_IN: [&str; 2] = ["console.anthropic.com", "platform.claude.com"];
+/// Hosts at which the vendor's CLI renews its own sign-in.
+const SIGN_IN_HOSTS: [&str; 2] = ["console.anthropic.com", "platform.claude.com"];
 
 /// One host and port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AllowedHost {
-    /// A name in lower case, or an address; an IPv6 address without brackets.
+    /// A name in lower case, or an address; an IPv6 address has no brackets.
     pub host: String,
     /// The port.
     pub port: u16,
 }
 
 impl AllowedHost {
-    /// The vendor's own, where no other is configured.
+    /// The API of the CLI's vendor, used unless another is configured.
     pub fn vendor() -> AllowedHost {
         AllowedHost {
-            host: VENDOR.0.to_owned(),
-            port: VENDOR.1,
+            host: VENDOR_API.0.to_owned(),
+            port: VENDOR_API.1,
         }
     }
 
-    /// Where the vendor's CLI renews the sign-in of a person.
+    /// The hosts at which the vendor's CLI renews its own sign-in.
     pub fn sign_in() -> impl Iterator<Item = AllowedHost> {
-        SIGN_IN.into_iter().map(|host| AllowedHost {
+        SIGN_IN_HOSTS.into_iter().map(|host| AllowedHost {
             host: host.to_owned(),
             port: 443,
         })
     }
 
-    /// That of an `http://` or `https://` address; none where it has no host.
+    /// The host of an `http://` or `https://` address; `None` if it has no host.
     pub fn of_url(url: &str) -> Option<AllowedHost> {
         AllowedHost::of(&url.parse().ok()?)
     }
 
-    /// That of a request: `CONNECT host:port`, or a whole address. None where it is neither, or has a
-    /// user name in it.
+    /// The host of a request: `CONNECT host:port`, or a full address. `None` for anything else, and if the
+    /// address contains a user name.
     pub fn of(uri: &Uri) -> Option<AllowedHost> {
         let authority = uri.authority()?;
         if authority.as_str().contains('@') {
             return None;
         }
-        let usual = match uri.scheme_str() {
+        let default_port = match uri.scheme_str() {
             Some("http") => Some(80),
             Some("https") => Some(443),
             _ => None,
         };
         let port = match authority.port() {
             Some(port) => port.as_u16(),
-            None => usual?,
+            None => default_port?,
         };
         let host = authority
             .host()
@@ -78,15 +78,16 @@ impl FromStr for AllowedHost {
         let found = uri.filter(|uri: &Uri| uri.scheme().is_none() && uri.path().is_empty());
         found
             .and_then(|uri| AllowedHost::of(&uri))
-            .ok_or_else(|| format!("{text:?} is no host and port"))
+            .ok_or_else(|| format!("{text:?} is not a host and port"))
     }
 }
 
 impl fmt::Display for AllowedHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
         }
     }
 }
@@ -96,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_destination_is_read_from_a_request_or_an_address() {
+    fn host_is_read_from_a_request_or_an_address() {
         for (text, expected) in [
             ("api.anthropic.com:443", Some("api.anthropic.com:443")),
             ("API.Anthropic.COM:443", Some("api.anthropic.com:443")),
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configured_destination_is_a_host_and_a_port_and_nothing_else() {
+    fn configured_host_is_a_host_and_a_port_and_nothing_else() {
         for text in ["proxy.local:8080", "[fd00::1]:443", "10.0.0.1:1"] {
             assert_eq!(text.parse::<AllowedHost>().unwrap().to_string(), text);
         }

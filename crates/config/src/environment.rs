@@ -1,14 +1,14 @@
-//! Variables over the file: `BREAKGLASS_AUTH__TOKEN_FILE` is `auth.token_file`,
+//! Settings from environment variables, which override the file: `BREAKGLASS_AUTH__TOKEN_FILE` is `auth.token_file`,
 //! `BREAKGLASS_TARGETS__0__GUEST__HOST` is the first target's guest address.
 
 use std::ffi::{OsStr, OsString};
 
-use super::error::{Origin, Report};
+use super::error::{Origin, Problems};
 use super::tree::{Node, Table, Value};
 
 const PREFIX: &str = "BREAKGLASS_";
 
-/// Variables with the prefix that are read elsewhere: by the command line and by the logger.
+/// Variables with the prefix that are no settings: options of the command line and of the logger.
 pub(crate) const RESERVED: [&str; 5] = [
     "BREAKGLASS_CONFIG",
     "BREAKGLASS_LOG",
@@ -17,21 +17,21 @@ pub(crate) const RESERVED: [&str; 5] = [
     "BREAKGLASS_TOKEN_FILE",
 ];
 
-/// Puts every `BREAKGLASS_…` variable over what the file says, in the order of their names.
+/// Applies every `BREAKGLASS_…` variable to the settings of the file, in the order of the names.
 pub(crate) fn overlay(
     table: &mut Table,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
-    report: &mut Report,
+    problems: &mut Problems,
 ) {
-    let mut ours: Vec<(String, OsString)> = variables
+    let mut settings: Vec<(String, OsString)> = variables
         .into_iter()
-        .filter_map(|(name, value)| Some((ours(&name)?, value)))
+        .filter_map(|(name, value)| Some((setting_name(&name)?, value)))
         .collect();
-    ours.sort();
-    for (name, value) in ours {
+    settings.sort();
+    for (name, value) in settings {
         let origin = Origin::Variable(name.clone());
         let Ok(text) = value.into_string() else {
-            report.error(&origin, &name, "is not UTF-8", "set it to plain text");
+            problems.error(&origin, &name, "is not UTF-8", "set it to plain text");
             continue;
         };
         if is_service_link(&name, &text) {
@@ -46,21 +46,21 @@ pub(crate) fn overlay(
             origin: origin.clone(),
         };
         if !insert(table, &path, leaf) {
-            let remedy = "list entries are numbered from 0 without gaps, as in \
-                          BREAKGLASS_TARGETS__0__NAME, and a section is no single value";
-            report.error(&origin, &path.join("."), "does not name a setting", remedy);
+            let remedy = "number list entries from 0 without gaps, as in BREAKGLASS_TARGETS__0__NAME, and \
+                          set the keys of a section one by one";
+            problems.error(&origin, &path.join("."), "does not name a setting", remedy);
         }
     }
 }
 
-fn ours(name: &OsStr) -> Option<String> {
+fn setting_name(name: &OsStr) -> Option<String> {
     let name = name.to_str()?;
     (name.starts_with(PREFIX) && !RESERVED.contains(&name)).then(|| name.to_owned())
 }
 
-/// Kubernetes gives every pod variables for each service of its namespace, and a service named
-/// `breakglass` yields ours by accident: `BREAKGLASS_SERVICE_HOST`, `BREAKGLASS_PORT=tcp://…`,
-/// `BREAKGLASS_PORT_8080_TCP_ADDR`. They are not settings, and no setting has such a name.
+/// Whether Kubernetes set this variable. It gives every pod variables for each service of its namespace; for
+/// a service named `breakglass` they start with our prefix: `BREAKGLASS_SERVICE_HOST`, `BREAKGLASS_PORT=tcp://…`,
+/// `BREAKGLASS_PORT_8080_TCP_ADDR`. No setting has such a name.
 fn is_service_link(name: &str, value: &str) -> bool {
     let has_port = |part: &str| part.starts_with(|first: char| first.is_ascii_digit());
     name.ends_with("_SERVICE_HOST")
@@ -71,6 +71,7 @@ fn is_service_link(name: &str, value: &str) -> bool {
         })
 }
 
+/// Inserts `leaf` at `path`. Returns whether the path names a setting.
 fn insert(table: &mut Table, path: &[String], leaf: Node) -> bool {
     let Some((first, rest)) = path.split_first() else {
         return false;

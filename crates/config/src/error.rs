@@ -1,19 +1,21 @@
+//! Errors and warnings of the configuration, each with its origin, its key and its remedy.
+
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a setting was written.
+/// The place in which a setting was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// In a file, on a line counted from 1.
+    /// A line of a file.
     File {
         /// The file.
         path: PathBuf,
-        /// The line.
+        /// The line's number, from 1.
         line: usize,
     },
-    /// In an environment variable, by name.
+    /// The name of an environment variable.
     Variable(String),
-    /// Nowhere: it is missing, and this is where it belongs.
+    /// No place: the key is missing. Contains the configuration file, if there is one.
     Missing(Option<PathBuf>),
 }
 
@@ -28,7 +30,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong with the configuration, and its remedy.
+/// One problem of the configuration, with its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {key}: {problem}; {remedy}")]
 pub struct ConfigError {
@@ -36,13 +38,13 @@ pub struct ConfigError {
     pub origin: Origin,
     /// The key, dotted: `auth.token_file`, `targets[0].name`.
     pub key: String,
-    /// What is wrong.
+    /// The problem, as the end of a sentence about the key.
     pub problem: String,
-    /// What to do about it.
+    /// The remedy, in the imperative.
     pub remedy: String,
 }
 
-/// One thing that works and will bite later; the same shape as an error.
+/// A problem that does not prevent the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning(pub ConfigError);
 
@@ -52,20 +54,20 @@ impl fmt::Display for Warning {
     }
 }
 
-/// Everything found so far; loading goes on after an error so that all come at once.
+/// The problems found so far. Loading continues after an error, so that all are reported together.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
+pub(crate) struct Problems {
     pub errors: Vec<ConfigError>,
     pub warnings: Vec<Warning>,
-    /// Files with a secret in them: where each was named, its key and its path.
+    /// Files that contain a secret: the origin of the setting, its key, and the file's path.
     pub secrets: Vec<(Origin, String, PathBuf)>,
-    /// The folder of runbooks, likewise.
+    /// The folder of runbooks, in the same form.
     pub library: Option<(Origin, String, PathBuf)>,
-    /// Whether the private key may be missing, since it is about to be made.
-    pub before_the_key: bool,
+    /// Whether the private key may be missing, because enrolment will create it.
+    pub key_file_may_be_missing: bool,
 }
 
-impl Report {
+impl Problems {
     pub(crate) fn error(
         &mut self,
         origin: &Origin,

@@ -1,10 +1,10 @@
-//! The configuration: one TOML file, variables over it, and all that is wrong said at once.
+//! The configuration: one TOML file, overridden by environment variables. All errors are reported together.
 //!
-//! Order: read the file into a tree in which every value knows its line ([`tree`]), put the
-//! variables over it ([`environment`]), then read it section by section ([`sections`]), noting
-//! every error and going on. A [`Config`] exists only if there was none.
+//! Steps: parse the file into a tree whose values know their lines ([`tree`]), apply the variables
+//! ([`environment`]), migrate keys of earlier versions ([`retired`]), then read it section by section
+//! ([`sections`]). A [`Config`] exists only if there was no error.
 
-mod agent_user;
+mod agent_account;
 mod agents;
 mod allowed_host;
 mod environment;
@@ -14,7 +14,8 @@ mod library;
 pub mod local_addresses;
 mod notify;
 mod presets;
-mod section;
+mod reader;
+mod retired;
 mod sections;
 mod ssh;
 mod template;
@@ -30,7 +31,7 @@ use std::path::Path;
 
 use breakglass_control::Target;
 
-pub use agent_user::parse_user;
+pub use agent_account::parse_user;
 pub use agents::{FIRST_AGENT, OtherAgent};
 pub use allowed_host::AllowedHost;
 pub use error::{ConfigError, Origin, Warning};
@@ -47,15 +48,15 @@ pub use types::{
     AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, RecordConfig, SandboxMode, SshConfig,
 };
 
-use error::Report;
-use section::Section;
+use error::Problems;
+use reader::SectionReader;
 use tree::{Node, Table, Value};
 
-/// The file name of the incident log under `data_dir`.
-pub const RECORD_FILE: &str = "record.db";
+/// File name of the incident log in `data_dir`.
+pub const LOG_FILE: &str = "record.db";
 
 impl Config {
-    /// The file that it was read from, if it was one.
+    /// The configuration file, if there is one.
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         let private = self.private.iter().map(std::path::PathBuf::as_path);
@@ -64,74 +65,81 @@ impl Config {
             .last()
     }
 
-    /// The target of this name, or a sentence that names those that there are.
+    /// The target named `name`.
+    ///
+    /// # Errors
+    /// A sentence that lists the existing targets.
     pub fn target(&self, name: &str) -> Result<&Target, String> {
         let found = self.targets.iter().find(|target| target.name == name);
         found.ok_or_else(|| {
             let names: Vec<_> = self.targets.iter().map(|it| it.name.as_str()).collect();
-            format!("no target {name:?}; there are: {}", names.join(", "))
+            format!(
+                "there is no target {name:?}; the targets are: {}",
+                names.join(", ")
+            )
         })
     }
 
-    /// Reads the file, if one is named, and the variables over it.
+    /// Reads the file, if `path` names one, and applies the variables of `environment`.
     ///
-    /// `environment` is passed in rather than read, so that a test needs no process of its own:
-    /// `std::env::vars_os()` in the program.
+    /// `environment` is a parameter, so that a test needs no process of its own; the program passes
+    /// `std::env::vars_os()`.
     ///
     /// # Errors
-    /// Everything that is wrong, in the order of the sections; never only the first.
+    /// All errors, in the order of the sections.
     pub fn load(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(Config, Vec<Warning>), Vec<ConfigError>> {
-        Config::load_with(path, environment, Report::default())
+        Config::load_with(path, environment, Problems::default())
     }
 
-    /// Reads the file as [`Config::load`] does, also while the private key is yet to be made.
+    /// Like [`Config::load`], but the private key may be missing: enrolment will create it.
     ///
     /// # Errors
-    /// Everything else that is wrong.
-    pub fn load_before_the_key(
+    /// All other errors.
+    pub fn load_before_key_exists(
         path: &Path,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Config, Vec<ConfigError>> {
-        let report = Report {
-            before_the_key: true,
-            ..Report::default()
+        let problems = Problems {
+            key_file_may_be_missing: true,
+            ..Problems::default()
         };
-        Config::load_with(Some(path), environment, report).map(|(config, _)| config)
+        Config::load_with(Some(path), environment, problems).map(|(config, _)| config)
     }
 
     fn load_with(
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
-        mut report: Report,
+        mut problems: Problems,
     ) -> Result<(Config, Vec<Warning>), Vec<ConfigError>> {
-        let mut table = path.map_or_else(Table::new, |path| read(path, &mut report));
-        environment::overlay(&mut table, environment, &mut report);
+        let mut table = path.map_or_else(Table::new, |path| read(path, &mut problems));
+        environment::overlay(&mut table, environment, &mut problems);
+        retired::migrate(&mut table, &mut problems);
         let origin = Origin::Missing(path.map(Path::to_owned));
         let root = Node {
             value: Value::Table(table),
             origin,
         };
-        let config = sections::config(Section::new(String::new(), root, &mut report));
+        let config = sections::config(SectionReader::new(String::new(), root, &mut problems));
         match config {
-            Some(mut config) if report.errors.is_empty() => {
+            Some(mut config) if problems.errors.is_empty() => {
                 config.private.extend(path.map(Path::to_owned));
-                Ok((config, report.warnings))
+                Ok((config, problems.warnings))
             }
-            _ => Err(report.errors),
+            _ => Err(problems.errors),
         }
     }
 }
 
-fn read(path: &Path, report: &mut Report) -> Table {
+fn read(path: &Path, problems: &mut Problems) -> Table {
     match std::fs::read_to_string(path) {
-        Ok(source) => tree::parse(path, &source, report),
+        Ok(source) => tree::parse(path, &source, problems),
         Err(error) => {
             let origin = Origin::Missing(Some(path.to_owned()));
             let problem = format!("can't be read: {error}");
-            report.error(
+            problems.error(
                 &origin,
                 "(file)",
                 problem,

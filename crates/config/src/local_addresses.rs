@@ -1,14 +1,13 @@
-//! Is an address one of this machine's own? Any interface counts, loopback too, as it is at this
-//! moment, and as this process's network namespace has it: in a pod that is what the pod has, and so
-//! what every container in it has.
+//! Whether an address belongs to this machine. All interfaces count, including loopback, as they are at this
+//! moment in this process's network namespace. In a pod these are the addresses that all its containers share.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 
-/// Whether what comes from `peer` may come from this machine. `local` is the address at which its
-/// connection was accepted; where that can't be told, it may.
+/// Whether a connection from `peer` may come from this machine. `local` is the address at which it was
+/// accepted; if that is unknown, the answer is yes.
 #[must_use]
 pub fn is_own(peer: SocketAddr, local: Option<SocketAddr>) -> bool {
     let ip = peer.ip().to_canonical();
@@ -16,7 +15,7 @@ pub fn is_own(peer: SocketAddr, local: Option<SocketAddr>) -> bool {
     ip.is_loopback()
         || ip.is_unspecified()
         || local.is_none_or(|local| local == ip)
-        || is_had_here(ip, scope(peer))
+        || can_bind(ip, scope(peer))
         || addresses().is_ok_and(|all| all.contains(&ip))
 }
 
@@ -34,23 +33,22 @@ fn address(interface: &InterfaceAddress) -> Option<IpAddr> {
     v4.or_else(|| Some(IpAddr::V6(address.as_sockaddr_in6()?.ip())))
 }
 
-/// Whether a program here could send from `ip`, which is the very question. What can't be told
-/// counts as yes.
-fn is_had_here(ip: IpAddr, scope: u32) -> bool {
+/// Whether a program on this machine could send from `ip`. If that cannot be determined, the answer is yes.
+fn can_bind(ip: IpAddr, scope: u32) -> bool {
     let mut from = SocketAddr::new(ip, 0);
     if let SocketAddr::V6(from) = &mut from {
         from.set_scope_id(scope);
     }
     match UdpSocket::bind(from) {
         Err(error) => error.kind() != ErrorKind::AddrNotAvailable,
-        // Where ip_nonlocal_bind is set, anything can be bound. Of IPv4, only what is had here finds
-        // a route then; nothing is sent.
+        // With ip_nonlocal_bind, every address can be bound. For IPv4, only an address of this machine then
+        // has a route; connecting a UDP socket sends nothing.
         Ok(socket) if ip.is_ipv4() => socket.connect((ip, 9)).is_ok(),
         Ok(_) => addresses().map_or(true, |all| all.contains(&ip)),
     }
 }
 
-/// On which link a link-local address of IPv6 is meant.
+/// The interface of a link-local IPv6 address; 0 for other addresses.
 const fn scope(address: SocketAddr) -> u32 {
     match address {
         SocketAddr::V4(_) => 0,
@@ -68,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_and_the_address_that_was_dialled_are_own_in_every_form() {
+    fn loopback_and_the_accepting_address_are_own_in_every_form() {
         for peer in [
             "127.0.0.1:1",
             "127.255.255.254:1",
@@ -96,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_of_a_connection_without_a_known_end_counts_as_own() {
+    fn peer_of_a_connection_without_known_local_address_is_own() {
         assert!(is_own("198.51.100.7:1".parse().unwrap(), None));
     }
 }

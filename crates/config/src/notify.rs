@@ -1,4 +1,4 @@
-//! Who is notified, of what, and how.
+//! `[notifications]`: who is notified, of what, and how.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
@@ -11,20 +11,18 @@ use ts_rs::TS;
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
 use super::error::Origin;
-use super::section::{Found, Section};
+use super::reader::{SectionReader, Setting};
 use super::sections::plain_name;
 use crate::template::Template;
 
-/// What is told, and to whom.
+/// The settings of notifications.
 #[derive(Debug, Clone)]
 pub struct NotifyConfig {
-    /// The page's address, without a slash at its end; notifications then link to it.
+    /// The page's address without a trailing slash, for links in notifications.
     pub public_url: Option<String>,
-    /// How long a guest has to be down until it is told.
-    pub down_after: Duration,
-    /// How long it has to be up again until that is told.
-    pub up_after: Duration,
-    /// Who is told; none: nothing is.
+    /// How long a guest must be down, or up again, before that is notified.
+    pub guest_state_after: Duration,
+    /// The receivers; without any, nothing is notified.
     pub receivers: Vec<ReceiverConfig>,
 }
 
@@ -32,8 +30,7 @@ impl Default for NotifyConfig {
     fn default() -> NotifyConfig {
         NotifyConfig {
             public_url: None,
-            down_after: Duration::from_secs(60),
-            up_after: Duration::from_secs(60),
+            guest_state_after: Duration::from_secs(60),
             receivers: Vec::new(),
         }
     }
@@ -44,25 +41,25 @@ impl Default for NotifyConfig {
 pub struct ReceiverConfig {
     /// Its name: a–z, 0–9 and `-`.
     pub name: String,
-    /// Where it listens: http or https, with a host. Often a secret itself.
+    /// Its address: http or https, with a host. Often a secret itself.
     pub url: SecretString,
-    /// How it wants to be told.
+    /// The format that it expects.
     pub shape: Shape,
-    /// The body, where that is not the shape's own.
+    /// The body, if it is not that of the shape.
     pub template: Option<Template>,
-    /// More headers.
+    /// Additional headers.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// What stands in `Authorization` (Gotify: `X-Gotify-Key`).
+    /// The token for `Authorization: Bearer` (Gotify: `X-Gotify-Key`).
     pub token: Option<SecretString>,
-    /// What it is told.
+    /// The kinds of notifications that it gets.
     pub kinds: BTreeSet<NotificationKind>,
-    /// Longest wait for its whole answer.
+    /// Timeout of its complete answer.
     pub timeout: Duration,
-    /// The authorities that alone are believed, where those are not the well-known ones.
+    /// The only trusted certificate authorities, if they are not the well-known ones.
     pub authorities: Option<Vec<Certificate<'static>>>,
 }
 
-/// In which form a notification is sent.
+/// The format of a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, TS, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[ts(export, rename = "NotificationShape")]
@@ -70,7 +67,7 @@ pub struct ReceiverConfig {
 pub enum Shape {
     /// Our own fields.
     Json,
-    /// ntfy's JSON; the last part of the address is the topic.
+    /// ntfy's JSON; the last part of the address's path is the topic.
     Ntfy,
     /// Slack's incoming webhook.
     Slack,
@@ -101,37 +98,37 @@ impl Shape {
         }
     }
 
-    /// Whether its addresses always hold a secret.
+    /// Whether its addresses always contain a secret.
     const fn address_is_secret(self) -> bool {
         matches!(self, Shape::Slack | Shape::Discord)
     }
 }
 
-/// Of what a notification tells.
+/// The kind of a notification.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 #[ts(export)]
 pub enum NotificationKind {
-    /// A check of readiness stands otherwise than it was told.
+    /// A check of readiness has another state than last notified.
     ReadinessChanged,
     /// A guest has been down for a while.
     GuestDown,
     /// It has been up again for a while.
     GuestUp,
-    /// The agent asks for leave.
+    /// The agent asks for permission.
     ApprovalWanted,
     /// A turn of the agent ended.
     TurnEnded,
-    /// A verb that changes something ended.
+    /// A mutating verb ended.
     VerbEnded,
-    /// Somebody tries out whether notifications arrive.
+    /// An operator tests whether notifications arrive.
     Test,
 }
 
 impl NotificationKind {
-    /// What a receiver may choose from; a test reaches everyone.
+    /// The kinds that a receiver can choose; every receiver gets tests.
     pub const CHOICE: [NotificationKind; 6] = [
         NotificationKind::ReadinessChanged,
         NotificationKind::GuestDown,
@@ -156,39 +153,38 @@ impl NotificationKind {
     }
 }
 
-/// Longest `template`, in bytes.
-const MAX_TEMPLATE: usize = 16 * 1024;
-/// Most receivers: each has a thread.
-const MAX_RECEIVERS: usize = 16;
+/// Maximum size of `template`.
+const TEMPLATE_MAX_BYTES: usize = 16 * 1024;
+/// Maximum number of receivers; each has a thread.
+const RECEIVERS_MAX: usize = 16;
 
-/// `public_url`, `[notifications]` and each `[[notify]]`.
-pub(crate) fn notify(root: &mut Section<'_>) -> NotifyConfig {
+/// Reads `[notifications]`.
+pub(crate) fn notify(section: &mut SectionReader<'_>) -> NotifyConfig {
     let remedy = "write the page's address, as in \"https://rescue.example.org\"";
-    let public_url = root.parsed("public_url", remedy, |text| {
-        let plain = web_address(text)?;
-        let fits = plain.query().is_none() && !text.contains('#');
-        fits.then(|| text.trim_end_matches('/').to_owned())
-            .ok_or_else(|| "is no plain address".to_owned())
+    let public_url = section.parsed("public_url", remedy, |text| {
+        if web_address(text)?.query().is_some() || text.contains('#') {
+            return Err("has a query or a fragment".to_owned());
+        }
+        Ok(text.trim_end_matches('/').to_owned())
     });
-    let [down_after, up_after] = root.section("notifications", |section| {
-        let mut wait = |key| Duration::from_secs(section.integer(key, 60, 1..=3600));
-        [wait("guest_down_after_s"), wait("guest_up_after_s")]
-    });
+    let seconds = section.integer("guest_down_after_s", 60, 1..=3600);
     let mut names = HashSet::new();
-    let receivers = root.sections("notify", |section| receiver(section, &mut names));
-    if receivers.len() > MAX_RECEIVERS {
-        let problem = format!("has {} receivers", receivers.len());
-        root.error("notify", problem, "name 16 at the most");
+    let receivers = section.sections("receivers", |section| receiver(section, &mut names));
+    if receivers.len() > RECEIVERS_MAX {
+        let problem = format!("has {} entries", receivers.len());
+        section.error("receivers", problem, "describe at most 16");
     }
     NotifyConfig {
         public_url,
-        down_after,
-        up_after,
+        guest_state_after: Duration::from_secs(seconds),
         receivers: receivers.into_iter().flatten().collect(),
     }
 }
 
-fn receiver(section: &mut Section<'_>, names: &mut HashSet<String>) -> Option<ReceiverConfig> {
+fn receiver(
+    section: &mut SectionReader<'_>,
+    names: &mut HashSet<String>,
+) -> Option<ReceiverConfig> {
     if !section.has("name") {
         section.error("name", "is missing", "name the receiver, as in \"phone\"");
     }
@@ -197,24 +193,25 @@ fn receiver(section: &mut Section<'_>, names: &mut HashSet<String>) -> Option<Re
         "use a–z, 0–9 and -, and each name once",
         |text| {
             let name = plain_name(text)?;
-            let fresh = names.insert(name.clone());
-            fresh
-                .then_some(name)
-                .ok_or_else(|| format!("{text:?} is there twice"))
+            if names.insert(name.clone()) {
+                Ok(name)
+            } else {
+                Err(format!("{text:?} is used twice"))
+            }
         },
     );
     let remedy = "write json, ntfy, slack, discord or gotify";
     let shape = section
         .parsed("shape", remedy, |text| {
             let shape = Shape::ALL.into_iter().find(|shape| shape.as_str() == text);
-            shape.ok_or_else(|| format!("{text:?} is no shape"))
+            shape.ok_or_else(|| format!("{text:?} is not a shape"))
         })
         .unwrap_or(Shape::Json);
     let url = address(section, shape);
     let template = section.parsed("template", TEMPLATE_REMEDY, |text| {
-        if text.len() > MAX_TEMPLATE {
+        if text.len() > TEMPLATE_MAX_BYTES {
             return Err(format!(
-                "has {} bytes, more than {MAX_TEMPLATE}",
+                "has {} bytes, more than {TEMPLATE_MAX_BYTES}",
                 text.len()
             ));
         }
@@ -224,21 +221,23 @@ fn receiver(section: &mut Section<'_>, names: &mut HashSet<String>) -> Option<Re
         .list("headers", "write each as \"Name: value\"", header)
         .unwrap_or_default();
     let token = secret(section, "token_file").and_then(|found| {
-        let fits = found.value.bytes().all(|byte| (32..127).contains(&byte));
-        if !fits {
-            let problem = "holds more than one line of plain text";
-            let remedy = "put the token, and nothing else, into the file";
-            section
-                .report()
-                .error(&found.origin, &found.key, problem, remedy);
+        let is_printable = |byte| (32..127).contains(&byte);
+        if found.value.bytes().all(is_printable) {
+            return Some(SecretString::from(found.value));
         }
-        fits.then(|| SecretString::from(found.value))
+        let problem = "contains more than one line of plain text";
+        let remedy = "put the token, and nothing else, into the file";
+        section
+            .problems()
+            .error(&found.origin, &found.key, problem, remedy);
+        None
     });
     let kinds = section
         .list("events", KINDS_REMEDY, |text| {
             let known = NotificationKind::CHOICE.into_iter();
             let mut same = known.filter(|kind| kind.as_str() == text);
-            same.next().ok_or_else(|| format!("{text:?} is no event"))
+            same.next()
+                .ok_or_else(|| format!("{text:?} is not an event"))
         })
         .unwrap_or_else(|| NotificationKind::CHOICE.to_vec());
     let timeout = Duration::from_secs(section.integer("timeout_s", 10, 1..=60));
@@ -261,73 +260,74 @@ const TEMPLATE_REMEDY: &str =
 const KINDS_REMEDY: &str = "choose from readiness_changed, guest_down, guest_up, approval_wanted, \
                             turn_ended, verb_ended";
 const ADDRESS_REMEDY: &str = "write one http or https address, as in \"https://host/path\", without \
-                              a user in it; a token belongs into token_file";
+                              a user name; a token belongs in token_file";
 
-/// `url_file`, or `url` where there is no secret in it.
-fn address(section: &mut Section<'_>, shape: Shape) -> Option<SecretString> {
-    let (in_file, here) = (section.has("url_file"), section.has("url"));
-    if in_file == here {
-        let problem = if here {
-            "is there beside url"
+/// Reads the receiver's address from `url_file`, or from `url` if it contains no secret.
+fn address(section: &mut SectionReader<'_>, shape: Shape) -> Option<SecretString> {
+    let has_url = section.has("url");
+    if section.has("url_file") == has_url {
+        let problem = if has_url {
+            "is set in addition to url"
         } else {
             "is missing"
         };
-        let remedy = "put the receiver's address into a file and name that; url is for an address \
-                      without a secret";
+        let remedy = "put the receiver's address into a file and name the file here; url is for an \
+                      address without a secret";
         section.error("url_file", problem, remedy);
     }
-    let filed = secret(section, "url_file");
+    let from_file = secret(section, "url_file");
     let plain = section.text("url").filter(|found| {
-        let open = matches!(found.origin, Origin::File { .. });
-        let secret = shape.address_is_secret() || found.value.contains(['?', '@']);
-        if open && secret {
-            let remedy = "put it into a file and name that by url_file";
-            let problem = "has a secret in it";
+        // A variable is not readable for everyone, so it may contain a secret.
+        let in_config_file = matches!(found.origin, Origin::File { .. });
+        let has_secret = shape.address_is_secret() || found.value.contains(['?', '@']);
+        if in_config_file && has_secret {
+            let remedy = "put the address into a file and name the file with url_file";
+            let problem = "contains a secret";
             section
-                .report()
+                .problems()
                 .error(&found.origin, &found.key, problem, remedy);
         }
-        !(open && secret)
+        !(in_config_file && has_secret)
     });
-    let found = filed.or(plain)?;
-    let judged = web_address(&found.value).and_then(|uri| match topic(&found.value) {
+    let found = from_file.or(plain)?;
+    let checked = web_address(&found.value).and_then(|uri| match topic(&found.value) {
         None if shape == Shape::Ntfy => Err("has no topic at its end".to_owned()),
         _ => Ok(uri),
     });
-    match judged {
+    match checked {
         Ok(uri) => {
             if uri.scheme_str() == Some("http") && !is_loopback(&uri) {
-                let problem = "is http: whoever listens on the way reads address, token and text";
+                let problem = "is http: address, token and text are readable on the network";
                 section.warn("url", problem, "use https");
             }
             Some(SecretString::from(found.value))
         }
         Err(problem) => {
-            let report = section.report();
-            report.error(&found.origin, &found.key, problem, ADDRESS_REMEDY);
+            let problems = section.problems();
+            problems.error(&found.origin, &found.key, problem, ADDRESS_REMEDY);
             None
         }
     }
 }
 
-/// The last part of an address's path, ntfy's topic.
+/// The last part of an address's path, which is ntfy's topic.
 pub fn topic(address: &str) -> Option<&str> {
     let (_, path) = address.split_once("://")?.1.split_once('/')?;
     let path = path.split(['?', '#']).next()?.trim_end_matches('/');
     path.rsplit('/').next().filter(|topic| !topic.is_empty())
 }
 
-/// An error never shows the address: it may be a secret.
+/// Parses an http or https address. The error does not contain the address, which may be a secret.
 fn web_address(text: &str) -> Result<Uri, String> {
-    let uri: Uri = text.parse().map_err(|_| "is no address".to_owned())?;
-    let web = matches!(uri.scheme_str(), Some("http" | "https"));
-    let host = uri.host().is_some_and(|host| !host.is_empty());
-    let user = uri.authority().is_some_and(|it| it.as_str().contains('@'));
-    if !web || !host {
-        return Err("is no http or https address".to_owned());
+    let uri: Uri = text.parse().map_err(|_| "is not an address".to_owned())?;
+    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+    let has_host = uri.host().is_some_and(|host| !host.is_empty());
+    let has_user = uri.authority().is_some_and(|it| it.as_str().contains('@'));
+    if !is_web || !has_host {
+        return Err("is not an http or https address".to_owned());
     }
-    if user {
-        return Err("has a user in it".to_owned());
+    if has_user {
+        return Err("contains a user name".to_owned());
     }
     Ok(uri)
 }
@@ -338,27 +338,27 @@ fn is_loopback(uri: &Uri) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// The one line of a file that is a secret.
-fn secret(section: &mut Section<'_>, key: &'static str) -> Option<Found<String>> {
+/// Reads the file with a secret that `key` names.
+fn secret(section: &mut SectionReader<'_>, key: &'static str) -> Option<Setting<String>> {
     let found = section.file(key)?;
     let (path, text) = &found.value;
     section.note_secret(path, &found.origin, &found.key);
     let text = text.trim();
     if text.is_empty() {
         let problem = format!("{} is empty", path.display());
-        let report = section.report();
-        report.error(&found.origin, &found.key, problem, "put the secret into it");
+        let problems = section.problems();
+        problems.error(&found.origin, &found.key, problem, "put the secret into it");
         return None;
     }
-    Some(Found {
+    Some(Setting {
         value: text.to_owned(),
         origin: found.origin,
         key: found.key,
     })
 }
 
-/// What is ours to set, or has a place of its own.
-const TAKEN: [HeaderName; 7] = [
+/// Headers that breakglass sets, or that have a key of their own.
+const RESERVED_HEADERS: [HeaderName; 7] = [
     header::AUTHORIZATION,
     header::CONNECTION,
     header::CONTENT_LENGTH,
@@ -370,19 +370,20 @@ const TAKEN: [HeaderName; 7] = [
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("has no colon")?;
-    let name = HeaderName::try_from(name.trim()).map_err(|_| "has no header's name".to_owned())?;
-    if TAKEN.contains(&name) {
+    let name =
+        HeaderName::try_from(name.trim()).map_err(|_| "has no valid header name".to_owned())?;
+    if RESERVED_HEADERS.contains(&name) {
         return Err(format!(
-            "sets {name}, which is not free; a token belongs into token_file"
+            "sets {name}, which is reserved; a token belongs in token_file"
         ));
     }
     let value = HeaderValue::from_str(value.trim());
-    let mut value = value.map_err(|_| format!("{name} has no header's value"))?;
+    let mut value = value.map_err(|_| format!("{name} has no valid value"))?;
     value.set_sensitive(true);
     Ok((name, value))
 }
 
-fn authorities(section: &mut Section<'_>) -> Option<Vec<Certificate<'static>>> {
+fn authorities(section: &mut SectionReader<'_>) -> Option<Vec<Certificate<'static>>> {
     let found = section.file("ca_file")?;
     let (path, text) = &found.value;
     let certificates = parse_pem(text.as_bytes()).filter_map(|item| match item {
@@ -391,10 +392,10 @@ fn authorities(section: &mut Section<'_>) -> Option<Vec<Certificate<'static>>> {
     });
     let certificates: Vec<_> = certificates.collect();
     if certificates.is_empty() {
-        let problem = format!("{} holds no certificate", path.display());
+        let problem = format!("{} contains no certificate", path.display());
         let remedy = "name a file with the authority's certificate in PEM";
         section
-            .report()
+            .problems()
             .error(&found.origin, &found.key, problem, remedy);
     }
     Some(certificates)

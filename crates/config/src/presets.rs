@@ -1,4 +1,4 @@
-//! Prompts that are one tap on the page: the operator's own, or the built-in ones.
+//! Presets: prompts that the page sends with one tap, from the operator's file or built in.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -8,102 +8,106 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use ts_rs::TS;
 
-use super::error::{Origin, Report};
-use super::section::Section;
+use super::error::{Origin, Problems};
+use super::reader::SectionReader;
 use super::tree::{self, Node, Value};
 
 const BUILT_IN: &str = include_str!("../../../agents/presets.toml");
-/// The most in a file.
-const MOST: usize = 24;
-/// The longest label, in characters.
-const LABEL: usize = 40;
-/// The longest text, in characters.
-const TEXT: usize = 2_000;
-/// The largest file, in bytes: as many texts as may be, in any script.
-const FILE: u64 = 256 * 1024;
+/// Maximum number of presets in a file.
+const PRESETS_MAX: usize = 24;
+/// Maximum length of a label, in characters.
+const LABEL_MAX_CHARS: usize = 40;
+/// Maximum length of a text, in characters.
+const TEXT_MAX_CHARS: usize = 2_000;
+/// Maximum size of the file: the maximum number of texts of the maximum length, in any script.
+const FILE_MAX_BYTES: u64 = 256 * 1024;
 
-/// A prompt that is one tap on the page.
+/// A prompt that the page sends with one tap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, TS, JsonSchema)]
 #[ts(export)]
 pub struct Preset {
-    /// What the button says: one line of at most 40 characters, different from every other.
+    /// The button's label: one line of at most 40 characters, different from every other.
     pub label: String,
-    /// What the agent is asked: at most 2,000 characters.
+    /// The prompt: at most 2,000 characters.
     pub text: String,
 }
 
-/// Those that there are where the configuration names none.
+/// The presets that are used if the configuration names no file.
 pub(crate) fn built_in() -> Vec<Preset> {
-    // A test holds that it reports nothing.
-    read(Path::new("presets.toml"), BUILT_IN, &mut Report::default())
+    // A test verifies that this reports no problem.
+    read(
+        Path::new("presets.toml"),
+        BUILT_IN,
+        &mut Problems::default(),
+    )
 }
 
-/// Those of the file that `presets` names, or the built-in ones.
-pub(crate) fn presets(section: &mut Section<'_>) -> Option<Vec<Preset>> {
-    let (path, text) = section.file_up_to("presets", FILE)?.value;
-    Some(read(&path, &text, section.report()))
+/// Reads the file that `presets` names; `None` if the key is not set.
+pub(crate) fn presets(section: &mut SectionReader<'_>) -> Option<Vec<Preset>> {
+    let (path, text) = section.file_up_to("presets", FILE_MAX_BYTES)?.value;
+    Some(read(&path, &text, section.problems()))
 }
 
-fn read(path: &Path, source: &str, report: &mut Report) -> Vec<Preset> {
+fn read(path: &Path, source: &str, problems: &mut Problems) -> Vec<Preset> {
     let node = Node {
-        value: Value::Table(tree::parse(path, source, report)),
+        value: Value::Table(tree::parse(path, source, problems)),
         origin: Origin::Missing(Some(path.to_owned())),
     };
-    let mut root = Section::new(String::new(), node, report);
+    let mut root = SectionReader::new(String::new(), node, problems);
     if !root.has("presets") {
         let remedy = "write a [[presets]] section with a label and a text for each, or remove \
-                      agent.presets to have the built-in ones";
+                      agent.presets to use the built-in ones";
         root.error("presets", "is missing", remedy);
     }
-    let mut taken = HashSet::new();
-    let presets = root.sections("presets", |section| preset(section, &mut taken));
-    if presets.len() > MOST {
+    let mut labels = HashSet::new();
+    let presets = root.sections("presets", |section| preset(section, &mut labels));
+    if presets.len() > PRESETS_MAX {
         let problem = format!("has {} entries", presets.len());
-        root.error("presets", problem, "keep the 24 that are asked most often");
+        root.error("presets", problem, "keep the 24 that are used most often");
     }
     root.finish();
     presets.into_iter().flatten().collect()
 }
 
-fn preset(section: &mut Section<'_>, taken: &mut HashSet<String>) -> Option<Preset> {
+fn preset(section: &mut SectionReader<'_>, labels: &mut HashSet<String>) -> Option<Preset> {
     for key in ["label", "text"] {
         if !section.has(key) {
             section.error(key, "is missing", "give each preset a label and a text");
         }
     }
     let remedy = "write one line of at most 40 characters that no other preset has";
-    let label = section.parsed("label", remedy, |text| label(text, taken));
-    let remedy = "write at most 2,000 characters, all of which show; lines may be broken";
-    let text = section.parsed("text", remedy, |text| fits(text, TEXT));
+    let label = section.parsed("label", remedy, |text| label(text, labels));
+    let remedy = "write at most 2,000 visible characters; line breaks are allowed";
+    let text = section.parsed("text", remedy, |text| checked(text, TEXT_MAX_CHARS));
     Some(Preset {
         label: label?,
         text: text?,
     })
 }
 
-fn label(text: &str, taken: &mut HashSet<String>) -> Result<String, String> {
-    let label = fits(text, LABEL)?;
+fn label(text: &str, labels: &mut HashSet<String>) -> Result<String, String> {
+    let label = checked(text, LABEL_MAX_CHARS)?;
     if label.contains(['\n', '\t']) {
         return Err(format!("{label:?} is more than one line"));
     }
-    // The page shows each with a capital.
-    let fresh = taken.insert(label.to_lowercase());
-    fresh
-        .then(|| label.clone())
-        .ok_or_else(|| format!("{label:?} is there twice"))
+    // The page capitalises every label, so they must differ in more than case.
+    if !labels.insert(label.to_lowercase()) {
+        return Err(format!("{label:?} is used twice"));
+    }
+    Ok(label)
 }
 
-/// The text without what is around it, if it is short enough and all of it shows.
-fn fits(text: &str, most: usize) -> Result<String, String> {
+/// The trimmed text, if it has at most `max_chars` characters and all of them are visible.
+fn checked(text: &str, max_chars: usize) -> Result<String, String> {
     let text = text.replace("\r\n", "\n");
     let text = text.trim();
     let length = text.chars().count();
-    if length > most {
+    if length > max_chars {
         return Err(format!("has {length} characters"));
     }
     let shown = visible(text);
     if shown != text {
-        return Err(format!("has a character that does not show: {shown:?}"));
+        return Err(format!("contains an invisible character: {shown:?}"));
     }
     Ok(text.to_owned())
 }
@@ -113,9 +117,9 @@ mod tests {
     use super::*;
 
     fn load(source: &str) -> (Vec<Preset>, Vec<String>) {
-        let mut report = Report::default();
-        let presets = read(Path::new("/etc/x.toml"), source, &mut report);
-        let errors = report.errors.iter().map(ToString::to_string).collect();
+        let mut problems = Problems::default();
+        let presets = read(Path::new("/etc/x.toml"), source, &mut problems);
+        let errors = problems.errors.iter().map(ToString::to_string).collect();
         (presets, errors)
     }
 
@@ -124,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_presets_are_whole_and_hold_the_runbooks() {
+    fn built_in_presets_are_complete_and_mention_the_runbooks() {
         let (presets, errors) = load(BUILT_IN);
         assert_eq!(errors, Vec::<String>::new());
         assert_eq!(built_in(), presets);
@@ -141,17 +145,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_long_as_it_may_be_is_taken_in_every_script() {
-        let whole: String = (0..MOST)
-            .map(|n| entry(&format!("{n:ж>40}"), &"ж".repeat(TEXT)))
+    fn texts_of_maximum_length_are_accepted_in_every_script() {
+        let whole: String = (0..PRESETS_MAX)
+            .map(|n| entry(&format!("{n:ж>40}"), &"ж".repeat(TEXT_MAX_CHARS)))
             .collect();
         let (presets, errors) = load(&whole);
-        assert_eq!((presets.len(), errors), (MOST, Vec::new()));
-        assert!((whole.len() as u64) < FILE);
+        assert_eq!((presets.len(), errors), (PRESETS_MAX, Vec::new()));
+        assert!((whole.len() as u64) < FILE_MAX_BYTES);
     }
 
     #[test]
-    fn lines_and_spaces_around_a_text_are_no_part_of_it() {
+    fn surrounding_whitespace_is_removed_from_texts() {
         let source = "[[presets]]\r\nlabel = \" a \"\r\ntext = \"\"\"\r\none\r\ntwo\r\n\"\"\"\r\n";
         let (presets, errors) = load(source);
         assert_eq!(errors, Vec::<String>::new());
@@ -159,14 +163,16 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_there_and_empty_is_a_list_of_none() {
+    fn empty_list_means_no_presets() {
         assert_eq!(load("presets = []\n"), (Vec::new(), Vec::new()));
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_file_line_entry_and_remedy() {
+    fn errors_name_file_line_entry_and_remedy() {
         let good = entry("a", "b");
-        let many: String = (0..=MOST).map(|n| entry(&n.to_string(), "b")).collect();
+        let many: String = (0..=PRESETS_MAX)
+            .map(|n| entry(&n.to_string(), "b"))
+            .collect();
         let rows = [
             ("", "/etc/x.toml: presets: is missing; write a [[presets]]"),
             ("presets = 1", "/etc/x.toml:1: presets: is a number"),
@@ -187,7 +193,7 @@ mod tests {
             (&entry("a", ""), "/etc/x.toml:3: presets[0].text: is empty"),
             (
                 &format!("{good}{}", entry("A", "c")),
-                "/etc/x.toml:5: presets[1].label: \"A\" is there twice",
+                "/etc/x.toml:5: presets[1].label: \"A\" is used twice",
             ),
             (
                 &entry(&"l".repeat(41), "b"),
@@ -203,18 +209,18 @@ mod tests {
             ),
             (
                 &entry("a", "b\\u001b[2J"),
-                "presets[0].text: has a character that does not show: \"b␛[2J\"",
+                "presets[0].text: contains an invisible character: \"b␛[2J\"",
             ),
             (
                 &entry("a\\u202e", "b"),
-                "presets[0].label: has a character that does not show: \"a<U+202E>\"",
+                "presets[0].label: contains an invisible character: \"a<U+202E>\"",
             ),
         ];
-        for (source, said) in rows {
+        for (source, expected) in rows {
             let (_, errors) = load(source);
             assert!(
-                errors.iter().any(|it| it.contains(said)),
-                "{said}: {errors:?}"
+                errors.iter().any(|it| it.contains(expected)),
+                "{expected}: {errors:?}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What the configuration means for the SSH client.
+//! The options of the SSH client, from the configuration.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use breakglass_control::ssh::{DialMetrics, PrivateKey};
 
 use crate::Config;
 
-/// The options for connections to guests and hosts with `key`.
+/// Options for connections to guests and hosts with the private key `key`.
 #[must_use]
 pub fn ssh_options(config: &Config, key: Arc<PrivateKey>) -> SshOptions {
     SshOptions {

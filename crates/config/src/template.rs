@@ -1,29 +1,29 @@
-//! The operator's own body: JSON in which `{{field}}` stands for what is told.
+//! A receiver's `template`: a JSON body of the operator's own with `{{field}}` placeholders.
 
 use serde_json::Value;
 
-/// What can stand between the braces.
+/// A placeholder's field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Field {
     /// The id, the same for each delivery.
     Id,
-    /// The time, RFC 3339.
+    /// The time of the event, RFC 3339 in UTC.
     At,
-    /// The kind.
+    /// The kind of notification.
     Kind,
     /// The severity.
     Level,
     /// The title.
     Title,
-    /// The sentences.
+    /// The text.
     Text,
-    /// The target, or empty.
+    /// The target's name, or empty.
     Target,
-    /// The incident, or empty.
+    /// The incident's id, or empty.
     Incident,
-    /// The address on the page, or empty.
+    /// The link to the page, or empty.
     Link,
-    /// The urgency from 1 to 5: a number, so it belongs outside quotes.
+    /// The urgency from 1 to 5; a number, so the placeholder needs no quotes.
     Priority,
 }
 
@@ -44,34 +44,34 @@ impl Field {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    Written(String),
+    Literal(String),
     Field(Field),
 }
 
-/// A body that is JSON whatever is put into it: that was tried when it was read.
+/// A body that is valid JSON for all values of its fields, which was verified when it was parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
 impl Template {
-    /// Reads a template; with `object`, the JSON has to be an object.
+    /// Parses a template. With `object`, the JSON must be an object.
     ///
     /// # Errors
-    /// A sentence: a field that there is not, or no JSON.
+    /// The problem: an unknown field, or invalid JSON.
     pub fn parse(text: &str, object: bool) -> Result<Template, String> {
         let mut parts = Vec::new();
         let mut rest = text;
-        while let Some((written, after)) = rest.split_once("{{") {
+        while let Some((literal, after)) = rest.split_once("{{") {
             let (name, after) = after
                 .split_once("}}")
-                .ok_or("has a {{ without its }}".to_owned())?;
+                .ok_or("has a {{ without a }}".to_owned())?;
             let name = name.trim();
             let known = Field::ALL.iter().find(|(word, _)| *word == name);
             let (_, field) = known.ok_or_else(|| unknown(name))?;
-            parts.push(Part::Written(written.to_owned()));
+            parts.push(Part::Literal(literal.to_owned()));
             parts.push(Part::Field(*field));
             rest = after;
         }
-        parts.push(Part::Written(rest.to_owned()));
+        parts.push(Part::Literal(rest.to_owned()));
         let template = Template(parts);
         for probe in ["\"\\\n}]", "x"] {
             let filled = template.fill(|field| match field {
@@ -79,9 +79,9 @@ impl Template {
                 _ => probe.to_owned(),
             });
             match serde_json::from_str::<Value>(&filled) {
-                Err(_) => return Err(NO_JSON.to_owned()),
+                Err(_) => return Err(INVALID_JSON.to_owned()),
                 Ok(value) if object && !value.is_object() => {
-                    return Err("is no JSON object".to_owned());
+                    return Err("is not a JSON object".to_owned());
                 }
                 Ok(_) => {}
             }
@@ -89,29 +89,29 @@ impl Template {
         Ok(template)
     }
 
-    /// The body with `value` for each field, escaped for JSON.
+    /// The body with `value(field)` for each field, escaped for JSON.
     #[must_use]
     pub fn fill(&self, value: impl Fn(Field) -> String) -> String {
         let part = |part: &Part| match part {
-            Part::Written(text) => text.clone(),
+            Part::Literal(text) => text.clone(),
             Part::Field(field) => escaped(&value(*field)),
         };
         self.0.iter().map(part).collect()
     }
 }
 
-const NO_JSON: &str =
-    "is no JSON once it is filled in: fields but {{priority}} belong between quotes";
+const INVALID_JSON: &str =
+    "is not valid JSON once it is filled in: put every field but {{priority}} between quotes";
 
 fn unknown(name: &str) -> String {
     let known: Vec<&str> = Field::ALL.iter().map(|(word, _)| *word).collect();
     format!(
-        "has no field {{{{{name}}}}}; there are {}",
+        "has the unknown field {{{{{name}}}}}; the fields are {}",
         known.join(", ")
     )
 }
 
-/// As it stands between the quotes of a JSON string.
+/// The text as the inside of a JSON string.
 fn escaped(text: &str) -> String {
     let quoted = Value::from(text).to_string();
     let inner = quoted.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
@@ -123,18 +123,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_that_would_be_no_json_or_names_no_field_is_refused() {
+    fn template_with_invalid_json_or_unknown_field_is_refused() {
         for (template, part) in [
-            (r#"{"a": {{title}}}"#, "no JSON"),
-            (r#"{"a": "{{title}}""#, "no JSON"),
-            (r#"{"a": "\{{title}}"}"#, "no JSON"),
-            ("{{title}}", "no JSON"),
+            (r#"{"a": {{title}}}"#, "not valid JSON"),
+            (r#"{"a": "{{title}}""#, "not valid JSON"),
+            (r#"{"a": "\{{title}}"}"#, "not valid JSON"),
+            ("{{title}}", "not valid JSON"),
             (
                 r#"{"a": "{{secret}}"}"#,
-                "no field {{secret}}; there are id, at",
+                "unknown field {{secret}}; the fields are id, at",
             ),
-            (r#"{"a": "{{title"}"#, "without its }}"),
-            (r#"["{{title}}"]"#, "no JSON object"),
+            (r#"{"a": "{{title"}"#, "without a }}"),
+            (r#"["{{title}}"]"#, "not a JSON object"),
         ] {
             let refused = Template::parse(template, true).unwrap_err();
             assert!(refused.contains(part), "{template}: {refused}");

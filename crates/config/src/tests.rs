@@ -1,13 +1,18 @@
+//! Loading of whole configurations: defaults, variables, and every kind of error.
+
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use breakglass_agent::{AgentOptions, is_model_name};
+use breakglass_control::SshOptions;
 use tempfile::TempDir;
 
 use super::*;
 
 mod receivers;
+mod retired;
 
 const REFERENCE: &str = include_str!(concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -61,8 +66,8 @@ impl Secrets {
 
 type Loaded = Result<(Config, Vec<Warning>), Vec<ConfigError>>;
 
-/// The least that is a whole configuration.
-const LEAST: &str = r#"
+/// The smallest complete configuration.
+const MINIMAL: &str = r#"
 [auth]
 token_file = "/secrets/api_token"
 [ssh]
@@ -74,13 +79,13 @@ host = { host = "192.168.1.127", user = "root" }
 "#;
 
 #[test]
-fn the_reference_file_loads_and_its_comments_state_the_defaults() {
+fn reference_file_loads_and_its_comments_state_the_defaults() {
     let secrets = Secrets::new();
     let (plain, _) = secrets.load(REFERENCE, &[]).unwrap();
     let shown: String = REFERENCE
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(key) if is_setting(key) && !ELSEWHERE.iter().any(|it| key.starts_with(it)) => {
+            Some(key) if is_setting(key) && !NOT_LOADED.iter().any(|it| key.starts_with(it)) => {
                 format!("{key}\n")
             }
             _ => format!("{line}\n"),
@@ -99,8 +104,8 @@ fn the_reference_file_loads_and_its_comments_state_the_defaults() {
     assert_eq!(format!("{spelled_out:?}"), format!("{plain:?}"));
 }
 
-/// Keys that need something of the machine, or exclude others.
-const ELSEWHERE: [&str; 8] = [
+/// Keys that need files of the machine, or exclude other keys.
+const NOT_LOADED: [&str; 8] = [
     "fallback = ",
     "library = ",
     "user = ",
@@ -119,7 +124,7 @@ fn is_setting(line: &str) -> bool {
 }
 
 #[test]
-fn the_reference_file_names_every_key() {
+fn reference_file_names_every_key() {
     let secrets = Secrets::new();
     for section in [
         "",
@@ -143,13 +148,14 @@ fn the_reference_file_names_every_key() {
             .unwrap();
         let (_, known) = unknown.remedy.split_once("known here: ").unwrap();
         for key in known.split(", ") {
-            let there = [
+            let forms = [
                 format!("\n{key} = "),
                 format!("\n# {key} = "),
                 format!("[{key}]"),
+                format!("[[{section}.{key}]]"),
             ];
             assert!(
-                there.iter().any(|text| REFERENCE.contains(text)),
+                forms.iter().any(|text| REFERENCE.contains(text)),
                 "{section}.{key}"
             );
         }
@@ -157,8 +163,8 @@ fn the_reference_file_names_every_key() {
 }
 
 #[test]
-fn the_least_configuration_is_whole_and_its_defaults_are_safe() {
-    let (config, _) = Secrets::new().load(LEAST, &[]).unwrap();
+fn minimal_configuration_is_complete_and_its_defaults_are_safe() {
+    let (config, _) = Secrets::new().load(MINIMAL, &[]).unwrap();
     assert!(config.listen.ip().is_loopback());
     assert!(config.auth.trusted_proxies.is_empty());
     assert!(config.auth.token.unwrap().matches(TOKEN));
@@ -166,19 +172,20 @@ fn the_least_configuration_is_whole_and_its_defaults_are_safe() {
     assert_eq!(config.targets.len(), 1);
     assert_eq!(config.targets[0].guest.port, 22);
     assert_eq!(config.agent.turn_limit, Duration::from_secs(1800));
+    assert_eq!(
+        config.agent.max_api_retries,
+        AgentOptions::DEFAULT_MAX_API_RETRIES
+    );
+    assert_eq!(
+        config.ssh.connect_timeout,
+        SshOptions::DEFAULT_CONNECT_TIMEOUT
+    );
+    assert_eq!(config.ssh.keepalive, SshOptions::DEFAULT_KEEPALIVE);
+    assert_eq!(config.limits.streams_per_identity, 32);
 }
 
 #[test]
-fn ssh_defaults_are_those_of_the_ssh_client() {
-    let (config, _) = Secrets::new().load(LEAST, &[]).unwrap();
-    let defaults = breakglass_control::SshOptions::DEFAULT_CONNECT_TIMEOUT;
-    assert_eq!(config.ssh.connect_timeout, defaults);
-    let defaults = breakglass_control::SshOptions::DEFAULT_KEEPALIVE;
-    assert_eq!(config.ssh.keepalive, defaults);
-}
-
-#[test]
-fn variables_alone_are_a_configuration_and_win_over_the_file() {
+fn variables_suffice_and_override_the_file() {
     let secrets = Secrets::new();
     let env = [
         ("BREAKGLASS_LISTEN", "[::1]:99"),
@@ -192,7 +199,7 @@ fn variables_alone_are_a_configuration_and_win_over_the_file() {
             "BREAKGLASS_SSH__KEY_FILE",
             "/secrets/breakglass/private_key",
         ),
-        ("BREAKGLASS_SSH__KEEPALIVE_S", "7"),
+        ("BREAKGLASS_AGENT__MAX_API_RETRIES", "7"),
         ("BREAKGLASS_TARGETS__0__NAME", "other"),
         ("BREAKGLASS_TARGETS__0__GUEST__HOST", "10.0.0.1"),
         ("BREAKGLASS_TARGETS__0__GUEST__USER", "ops"),
@@ -200,19 +207,19 @@ fn variables_alone_are_a_configuration_and_win_over_the_file() {
         ("BREAKGLASS_TARGETS__0__HOST__USER", "root"),
     ];
     let (alone, _) = secrets.load_file(None, &env).unwrap();
-    let (over, _) = secrets.load(LEAST, &env).unwrap();
+    let (over, _) = secrets.load(MINIMAL, &env).unwrap();
     for config in [alone, over] {
         assert_eq!(config.listen.to_string(), "[::1]:99");
         assert_eq!(config.auth.trusted_proxies.len(), 2);
         assert!(config.auth.secure_cookie);
-        assert_eq!(config.ssh.keepalive, Duration::from_secs(7));
+        assert_eq!(config.agent.max_api_retries, 7);
         assert_eq!(config.targets[0].name, "other");
         assert_eq!(config.targets[0].guest.user, "ops");
     }
 }
 
 #[test]
-fn what_kubernetes_sets_for_a_service_of_our_name_is_no_setting() {
+fn service_variables_of_kubernetes_are_ignored() {
     let env = [
         ("BREAKGLASS_SERVICE_HOST", "10.0.0.1"),
         ("BREAKGLASS_SERVICE_PORT", "80"),
@@ -225,19 +232,19 @@ fn what_kubernetes_sets_for_a_service_of_our_name_is_no_setting() {
         ("BREAKGLASS_TOKEN_FILE", "/etc/y"),
         ("PATH", "/bin"),
     ];
-    Secrets::new().load(LEAST, &env).unwrap();
+    Secrets::new().load(MINIMAL, &env).unwrap();
 }
 
 #[test]
-fn all_errors_come_at_once_each_with_its_line_or_variable() {
+fn all_errors_are_reported_together_with_line_or_variable() {
     let source = "listen = \"nowhere\"\nlisten_on = 1\n[auth]\ntoken_flie = \"x\"\n[agent]\n\
-                  autonomy = \"yolo\"\nturn_limit_s = 1\n[limits]\nconnections = \"many\"\n";
+                  autonomy = \"yolo\"\nmax_api_retries = 21\n[limits]\nconnections = \"many\"\n";
     let env = [
         ("BREAKGLASS_AGNET__MODEL", "opus"),
-        ("BREAKGLASS_SSH__KEEPALIVE_S", "0"),
+        ("BREAKGLASS_RECORD__KEEP_DAYS", "-1"),
     ];
     let errors = Secrets::new().load(source, &env).unwrap_err();
-    let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let expected = [
         ("breakglass.toml:1: listen", "nowhere"),
         ("breakglass.toml:2: listen_on", "not a known key"),
@@ -251,26 +258,26 @@ fn all_errors_come_at_once_each_with_its_line_or_variable() {
             "did you mean agent?",
         ),
         (
-            "variable BREAKGLASS_SSH__KEEPALIVE_S: ssh.keepalive_s",
-            "1 to 300",
+            "variable BREAKGLASS_RECORD__KEEP_DAYS: record.keep_days",
+            "0 to 36500",
         ),
         ("ssh.key_file", "is missing"),
-        ("breakglass.toml:6: agent.autonomy", "no autonomy"),
-        ("breakglass.toml:7: agent.turn_limit_s", "10 to 86400"),
+        ("breakglass.toml:6: agent.autonomy", "not an autonomy"),
+        ("breakglass.toml:7: agent.max_api_retries", "0 to 20"),
         ("breakglass.toml:9: limits.connections", "whole number"),
         ("targets", "is missing"),
     ];
     for (place, text) in expected {
-        let hit = said
+        let hit = lines
             .iter()
             .any(|line| line.contains(place) && line.contains(text));
-        assert!(hit, "{place} … {text}\n{}", said.join("\n"));
+        assert!(hit, "{place} … {text}\n{}", lines.join("\n"));
     }
-    assert_eq!(said.len(), expected.len(), "{}", said.join("\n"));
+    assert_eq!(lines.len(), expected.len(), "{}", lines.join("\n"));
 }
 
 #[test]
-fn each_mistake_is_an_error_at_its_key() {
+fn each_mistake_is_reported_at_its_key() {
     let secrets = Secrets::new();
     fs::write(secrets.path().join("short"), "secret").unwrap();
     fs::write(secrets.path().join("empty"), "").unwrap();
@@ -281,12 +288,12 @@ fn each_mistake_is_an_error_at_its_key() {
         (
             "allowed_hosts = [\"a:80\"]",
             "allowed_hosts",
-            "no host name",
+            "not a host name",
         ),
         (
             "allowed_hosts = [\"http://a\"]",
             "allowed_hosts",
-            "no host name",
+            "not a host name",
         ),
         (
             "auth.token_file = \"/nowhere\"",
@@ -306,7 +313,7 @@ fn each_mistake_is_an_error_at_its_key() {
         (
             "auth.token_identity = \"ann\\n\"",
             "auth.token_identity",
-            "printable",
+            "invisible",
         ),
         (
             "auth.trusted_proxies = [\"0.0.0.0/0\"]",
@@ -316,12 +323,12 @@ fn each_mistake_is_an_error_at_its_key() {
         (
             "auth.trusted_proxies = [\"10.0.0.0/40\"]",
             "auth.trusted_proxies",
-            "no network",
+            "not a network",
         ),
         (
             "auth.user_header = \"a b\"",
             "auth.user_header",
-            "no header name",
+            "not a header name",
         ),
         (
             "auth.secure_cookie = \"yes\"",
@@ -333,32 +340,40 @@ fn each_mistake_is_an_error_at_its_key() {
             "ssh.key_file",
             "no private key",
         ),
-        ("ssh.host_keys = \"any\"", "ssh.host_keys", "no policy"),
-        (
-            "ssh.connect_timeout_s = -1",
-            "ssh.connect_timeout_s",
-            "1 to 60",
-        ),
+        ("ssh.host_keys = \"any\"", "ssh.host_keys", "not a policy"),
+        ("drill_max_age_days = -1", "drill_max_age_days", "0 to 3650"),
         ("ssh = 1", "ssh", "not a section"),
-        ("agent.autonomy = \"yolo\"", "agent.autonomy", "no autonomy"),
-        ("agent.model = \"--help\"", "agent.model", "no model name"),
+        (
+            "agent.autonomy = \"yolo\"",
+            "agent.autonomy",
+            "not an autonomy",
+        ),
+        (
+            "agent.model = \"--help\"",
+            "agent.model",
+            "not a model name",
+        ),
         (
             "agent.api_key_file = \"/secrets/empty\"",
             "agent.api_key_file",
-            "holds no key",
+            "contains no key",
         ),
         (
             "agent.base_url = \"file:///\"",
             "agent.base_url",
-            "no http address",
+            "not an http address",
         ),
         (
             "agent.credentials_dir = \"/nowhere\"",
             "agent.credentials_dir",
-            "no directory",
+            "not a directory",
         ),
         ("agent.args = [1]", "agent.args", "not a string"),
-        ("limits.body_bytes = 1", "limits.body_bytes", "32768"),
+        (
+            "limits.connections = 1",
+            "limits.connections",
+            "8 to 100000",
+        ),
         ("targets = []", "targets", "is empty"),
     ];
     for (line, key, text) in table {
@@ -371,11 +386,11 @@ fn each_mistake_is_an_error_at_its_key() {
 }
 
 #[test]
-fn two_targets_on_hosts_of_their_own_load() {
+fn two_targets_on_separate_hosts_load() {
     let second = "[[targets]]\nname = \"web\"\nhost_name = \"pve2\"\n\
                   guest = { host = \"10.0.10.11\", user = \"breakglass\" }\n\
                   host = { host = \"192.168.1.128\", user = \"root\" }\n";
-    let loaded = Secrets::new().load(&format!("{LEAST}{second}"), &[]);
+    let loaded = Secrets::new().load(&format!("{MINIMAL}{second}"), &[]);
     let names = loaded.unwrap().0.targets;
     let names: Vec<&str> = names
         .iter()
@@ -385,7 +400,7 @@ fn two_targets_on_hosts_of_their_own_load() {
 }
 
 #[test]
-fn each_mistake_in_a_target_is_an_error_at_its_key() {
+fn each_mistake_in_a_target_is_reported_at_its_key() {
     let secrets = Secrets::new();
     let guest = "guest = { host = \"10.0.0.1\", user = \"a\" }\n";
     let host = "host = { host = \"10.0.0.2\", user = \"root\" }\n";
@@ -396,12 +411,12 @@ fn each_mistake_in_a_target_is_an_error_at_its_key() {
         (
             format!("name = \"Dev VM\"\n{guest}{host}"),
             "targets[0].name",
-            "no plain name",
+            "not a plain name",
         ),
         (
             format!("name = \"-a\"\n{guest}{host}"),
             "targets[0].name",
-            "no plain name",
+            "not a plain name",
         ),
         (
             format!("name = \"a\"\n{host}"),
@@ -416,12 +431,12 @@ fn each_mistake_in_a_target_is_an_error_at_its_key() {
         (
             format!("name = \"a\"\n{guest}host = {{ host = \"-oProxyCommand=x\", user = \"b\" }}"),
             "targets[0].host.host",
-            "no host name",
+            "not a host name",
         ),
         (
             format!("name = \"a\"\n{guest}host = {{ host = \"10.0.0.2\", user = \"-l\" }}"),
             "targets[0].host.user",
-            "no login name",
+            "not a login name",
         ),
         (
             format!(
@@ -433,22 +448,22 @@ fn each_mistake_in_a_target_is_an_error_at_its_key() {
         (
             format!("name = \"a\"\n{guest}{host}[[targets]]\nname = \"a\"\n{guest}{host}"),
             "targets[1].name",
-            "there twice",
+            "used twice",
         ),
         (
             format!("name = \"a\"\n{guest}{host}{second}{guest}{other_host}"),
             "targets[1].host_name",
-            "another machine's name",
+            "the name of another machine",
         ),
         (
             format!("name = \"a\"\nhost_name = \"a\"\n{guest}{host}"),
             "targets[0].host_name",
-            "another machine's name",
+            "the name of another machine",
         ),
         (
             format!("name = \"a\"\n{guest}{host}{second}host_name = \"pve2\"\n{guest}{host}"),
             "targets[1].host",
-            "one key reaches one guest",
+            "one key reaches only one guest",
         ),
     ];
     for (target, key, text) in table {
@@ -463,23 +478,23 @@ fn each_mistake_in_a_target_is_an_error_at_its_key() {
 }
 
 #[test]
-fn what_is_no_toml_is_said_with_its_line_and_the_rest_is_still_checked() {
+fn syntax_error_is_reported_with_its_line_and_the_rest_is_checked() {
     let errors = Secrets::new()
         .load("listen = \"x\"\ndata_dir = \n", &[])
         .unwrap_err();
-    let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert!(
-        said.iter().any(|line| line.contains(":2: (syntax)")),
-        "{said:#?}"
+        lines.iter().any(|line| line.contains(":2: (syntax)")),
+        "{lines:#?}"
     );
     assert!(
-        said.iter().any(|line| line.contains(":1: listen")),
-        "{said:#?}"
+        lines.iter().any(|line| line.contains(":1: listen")),
+        "{lines:#?}"
     );
 }
 
 #[test]
-fn a_file_that_is_not_there_is_an_error_with_its_name() {
+fn missing_file_is_reported_by_name() {
     let errors = Config::load(Some(Path::new("/nowhere.toml")), []).unwrap_err();
     assert!(
         errors[0].to_string().contains("/nowhere.toml"),
@@ -489,7 +504,7 @@ fn a_file_that_is_not_there_is_an_error_with_its_name() {
 }
 
 #[test]
-fn variables_that_name_no_setting_are_errors() {
+fn variables_that_name_no_setting_are_reported() {
     let table = [
         ("BREAKGLASS_TARGETS__1__NAME", "does not name a setting"),
         ("BREAKGLASS_AUTH", "does not name a setting"),
@@ -502,7 +517,7 @@ fn variables_that_name_no_setting_are_errors() {
         let source = if name == "BREAKGLASS_TARGETS__1__NAME" {
             ""
         } else {
-            LEAST
+            MINIMAL
         };
         let errors = secrets.load(source, &[(name, "x")]).unwrap_err();
         let hit = errors
@@ -513,49 +528,49 @@ fn variables_that_name_no_setting_are_errors() {
 }
 
 #[test]
-fn a_name_in_place_of_an_address_and_an_open_secret_are_warnings() {
+fn host_name_and_readable_secret_are_warnings() {
     use std::os::unix::fs::PermissionsExt as _;
     let secrets = Secrets::new();
     let token = secrets.path().join("api_token");
     fs::set_permissions(&token, fs::Permissions::from_mode(0o644)).unwrap();
-    let source = LEAST.replace("10.0.10.10", "devvm.example.org");
+    let source = MINIMAL.replace("10.0.10.10", "devvm.example.org");
     let (_, warnings) = secrets.load(&source, &[]).unwrap();
-    let said: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    let lines: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     for text in [
         "targets[0].guest.host: is a name",
         "chmod 0400",
         "no host key is pinned",
     ] {
         assert!(
-            said.iter().any(|line| line.contains(text)),
-            "{text}: {said:#?}"
+            lines.iter().any(|line| line.contains(text)),
+            "{text}: {lines:#?}"
         );
     }
 }
 
 #[test]
-fn no_secret_shows_in_a_configuration_or_an_error() {
+fn configuration_and_errors_do_not_show_secrets() {
     let secrets = Secrets::new();
     let (config, _) = secrets.load(REFERENCE, &[]).unwrap();
     assert!(!format!("{config:?}").contains(TOKEN));
     let weak = "hunter2hunter2";
     fs::write(secrets.path().join("api_token"), weak).unwrap();
-    let errors = secrets.load(LEAST, &[]).unwrap_err();
+    let errors = secrets.load(MINIMAL, &[]).unwrap_err();
     assert!(!format!("{errors:?}").contains(weak));
 }
 
 #[test]
-fn a_runner_has_what_belongs_to_the_cli_itself() {
+fn keys_of_the_cli_are_refused_with_a_runner() {
     let secrets = Secrets::new();
     let runner = "[agent]\nrunner = \"/run/breakglass/runner.sock\"\nrunner_uid = 10002\n";
-    let (config, _) = secrets.load(&format!("{LEAST}{runner}"), &[]).unwrap();
+    let (config, _) = secrets.load(&format!("{MINIMAL}{runner}"), &[]).unwrap();
     let socket = config.agent.runner.unwrap();
     assert_eq!(socket, Path::new("/run/breakglass/runner.sock"));
     assert_eq!(config.agent.runner_uid, Some(10_002));
     let both = "command = \"claude\"\napi_key_file = \"/secrets/anthropic_api_key\"\n\
                 library = \"/nowhere\"\n";
     let errors = secrets
-        .load(&format!("{LEAST}{runner}{both}"), &[])
+        .load(&format!("{MINIMAL}{runner}{both}"), &[])
         .unwrap_err();
     let keys: Vec<&str> = errors.iter().map(|error| error.key.as_str()).collect();
     assert_eq!(
@@ -568,37 +583,37 @@ fn a_runner_has_what_belongs_to_the_cli_itself() {
 }
 
 #[test]
-fn a_runners_socket_has_to_be_a_path_that_a_socket_can_have() {
+fn path_of_runner_socket_must_be_absolute_and_short() {
     let secrets = Secrets::new();
     let long = format!("/run/{}", "x".repeat(110));
     for path in ["runner.sock", "/", &long] {
-        let source = format!("{LEAST}[agent]\nrunner = \"{path}\"\n");
+        let source = format!("{MINIMAL}[agent]\nrunner = \"{path}\"\n");
         let errors = secrets.load(&source, &[]).unwrap_err();
         assert_eq!(errors[0].key, "agent.runner", "{path}");
     }
 }
 
 #[test]
-fn an_account_that_the_agent_cant_have_is_an_error_at_its_key() {
+fn unusable_account_is_reported_at_its_key() {
     let secrets = Secrets::new();
     for user in ["root", "no-such-account-here", "1:x"] {
-        let source = format!("{LEAST}[agent]\nuser = \"{user}\"\n");
+        let source = format!("{MINIMAL}[agent]\nuser = \"{user}\"\n");
         let errors = secrets.load(&source, &[]).unwrap_err();
         assert_eq!(errors[0].key, "agent.user", "{user}");
     }
 }
 
 #[test]
-fn a_library_that_would_show_the_agent_what_is_kept_from_it_is_an_error_at_its_key() {
+fn library_that_contains_secrets_is_reported_at_its_key() {
     let secrets = Secrets::new();
     let runbooks = tempfile::tempdir().unwrap();
     let with = |path: &Path| {
-        let source = format!("{LEAST}[agent]\nlibrary = \"{}\"\n", path.display());
+        let source = format!("{MINIMAL}[agent]\nlibrary = \"{}\"\n", path.display());
         secrets.load(&source, &[])
     };
     let (config, _) = with(runbooks.path()).unwrap();
     assert_eq!(config.agent.library.as_deref(), Some(runbooks.path()));
-    // The key, the token and the configuration itself are there.
+    // The first directory contains the key, the token and the configuration.
     let missing = runbooks.path().join("missing");
     for path in [
         secrets.path(),
@@ -616,7 +631,7 @@ fn a_library_that_would_show_the_agent_what_is_kept_from_it_is_an_error_at_its_k
 }
 
 #[test]
-fn presets_are_the_files_or_the_built_in_ones() {
+fn presets_come_from_the_file_or_are_built_in() {
     let secrets = Secrets::new();
     let file = secrets.path().join("presets.toml");
     let line = "[agent]\npresets = \"/secrets/presets.toml\"\n";
@@ -624,37 +639,37 @@ fn presets_are_the_files_or_the_built_in_ones() {
         let presets = config.agent.presets.iter();
         presets.map(|preset| preset.label.clone()).collect()
     };
-    let (config, _) = secrets.load(LEAST, &[]).unwrap();
+    let (config, _) = secrets.load(MINIMAL, &[]).unwrap();
     assert!(labels(&config).contains(&"Triage".to_owned()));
     fs::write(&file, "[[presets]]\nlabel = \"Ours\"\ntext = \"Look.\"\n").unwrap();
-    let (config, _) = secrets.load(&format!("{LEAST}{line}"), &[]).unwrap();
+    let (config, _) = secrets.load(&format!("{MINIMAL}{line}"), &[]).unwrap();
     assert_eq!(labels(&config), ["Ours"]);
     fs::write(&file, "[[presets]]\nlabel = \"Ours\"\n").unwrap();
-    let errors = secrets.load(&format!("{LEAST}{line}"), &[]).unwrap_err();
-    let said = errors[0].to_string();
+    let errors = secrets.load(&format!("{MINIMAL}{line}"), &[]).unwrap_err();
+    let error = errors[0].to_string();
     assert!(
-        said.contains("presets.toml:1: presets[0].text: is missing"),
-        "{said}"
+        error.contains("presets.toml:1: presets[0].text: is missing"),
+        "{error}"
     );
     fs::remove_file(&file).unwrap();
-    let errors = secrets.load(&format!("{LEAST}{line}"), &[]).unwrap_err();
+    let errors = secrets.load(&format!("{MINIMAL}{line}"), &[]).unwrap_err();
     assert_eq!(errors[0].key, "agent.presets");
 }
 
 #[test]
-fn an_agent_asks_first_until_the_configuration_says_otherwise() {
+fn default_autonomy_is_approve_mutations() {
     use breakglass_model::Autonomy;
     let secrets = Secrets::new();
-    let (config, _) = secrets.load(LEAST, &[]).unwrap();
+    let (config, _) = secrets.load(MINIMAL, &[]).unwrap();
     assert_eq!(config.agent.autonomy, Autonomy::ApproveMutations);
     for autonomy in Autonomy::ALL.iter().copied() {
-        let source = format!("{LEAST}[agent]\nautonomy = \"{autonomy}\"\n");
+        let source = format!("{MINIMAL}[agent]\nautonomy = \"{autonomy}\"\n");
         let (config, _) = secrets.load(&source, &[]).unwrap();
         assert_eq!(config.agent.autonomy, autonomy);
     }
 }
 
-/// The section that the reference file shows in a comment under this header.
+/// The section under `header` that the reference file shows in a comment.
 fn shown_section(header: &str) -> String {
     let lines = REFERENCE.lines().map(|line| line.strip_prefix("#   "));
     let lines = lines.skip_while(|line| *line != Some(header));
@@ -662,13 +677,13 @@ fn shown_section(header: &str) -> String {
 }
 
 #[test]
-fn the_reference_file_shows_a_whole_agent_with_every_key() {
+fn reference_file_shows_an_agent_with_every_key() {
     let secrets = Secrets::new();
     fs::write(secrets.path().join("local_key"), "sk-x\n").unwrap();
     let shown = shown_section("[[agents]]");
-    let (config, _) = secrets.load(&format!("{LEAST}{shown}\n"), &[]).unwrap();
+    let (config, _) = secrets.load(&format!("{MINIMAL}{shown}\n"), &[]).unwrap();
     assert!(config.agents[0].api_key.is_some());
-    let source = format!("{LEAST}[[agents]]\nzzzzzzzzzzzz = 1\n");
+    let source = format!("{MINIMAL}[[agents]]\nzzzzzzzzzzzz = 1\n");
     let errors = secrets.load(&source, &[]).unwrap_err();
     let unknown = errors.iter().find(|error| error.key.ends_with("zzzz"));
     let (_, known) = unknown.unwrap().remedy.split_once("known here: ").unwrap();
@@ -681,9 +696,9 @@ const OTHER: &str = "[[agents]]\nname = \"local\"\ncommand = \"opencode\"\nargs 
     egress = [\"10.0.10.20:8000\"]\n";
 
 #[test]
-fn another_agent_has_a_name_a_program_and_a_list_of_where_its_model_is() {
+fn additional_agent_is_read_with_its_defaults() {
     let source = format!(
-        "{LEAST}{OTHER}environment = [\"A={{\\\"b\\\":1}}\"]\n[agent]\nfallback = \"local\"\n"
+        "{MINIMAL}{OTHER}environment = [\"A={{\\\"b\\\":1}}\"]\n[agent]\nfallback = \"local\"\n"
     );
     let (config, _) = Secrets::new().load(&source, &[]).unwrap();
     let other = &config.agents[0];
@@ -697,12 +712,12 @@ fn another_agent_has_a_name_a_program_and_a_list_of_where_its_model_is() {
 }
 
 #[test]
-fn another_agent_that_can_not_be_one_is_refused_by_name() {
+fn each_mistake_in_an_agent_is_reported_at_its_key() {
     for (change, key, problem) in [
         (
             ("name = \"local\"", "name = \"claude\""),
             "agents[0].name",
-            "there twice",
+            "used twice",
         ),
         (
             ("name = \"local\"", "name = \"A b\""),
@@ -722,7 +737,7 @@ fn another_agent_that_can_not_be_one_is_refused_by_name() {
         (
             ("10.0.10.20:8000", "10.0.10.20"),
             "agents[0].egress",
-            "no host and port",
+            "not a host and port",
         ),
         (
             ("[\"acp\"]", "[\"acp\"]\nenvironment = [\"LD_PRELOAD=/x\"]"),
@@ -750,14 +765,32 @@ fn another_agent_that_can_not_be_one_is_refused_by_name() {
                 "[agent]\nrunner = \"/run/x.sock\"\n[[agents]]",
             ),
             "agents",
-            "not started by a runner",
+            "cannot be started by a runner",
         ),
     ] {
-        let source = format!("{LEAST}{}", OTHER.replacen(change.0, change.1, 1));
+        let source = format!("{MINIMAL}{}", OTHER.replacen(change.0, change.1, 1));
         let errors = Secrets::new().load(&source, &[]).unwrap_err();
         let found = errors
             .iter()
             .any(|error| error.key == key && error.problem.contains(problem));
         assert!(found, "{change:?}: {errors:?}");
+    }
+}
+
+#[test]
+fn configuration_and_prompts_have_one_rule_for_model_names() {
+    let secrets = Secrets::new();
+    let long = "a".repeat(129);
+    for name in [
+        "sonnet",
+        "opus[1m]",
+        "@cf/meta/llama",
+        "--help",
+        "a b",
+        &long,
+    ] {
+        let source = format!("{MINIMAL}[agent]\nmodel = \"{name}\"\n");
+        let loads = secrets.load(&source, &[]).is_ok();
+        assert_eq!(loads, is_model_name(name), "{name}");
     }
 }

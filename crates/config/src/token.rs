@@ -1,4 +1,4 @@
-//! The API token: which texts are accepted as one, and what is kept of it.
+//! The API token: which texts are accepted, its comparison, and the key of session cookies derived from it.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,34 +7,34 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-/// The API token, as it is kept: its hash, and a key for session cookies derived from it. The
-/// token's own text is forgotten.
+/// The API token, as a hash, with the key for session cookies derived from it. The token's text is not
+/// stored.
 #[derive(Clone)]
 pub struct ApiToken {
     hash: [u8; 32],
     session_key: [u8; 32],
-    made_up: bool,
+    looks_made_up: bool,
 }
 
 /// Why a text is refused as a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WeakToken {
-    /// It could be guessed.
+    /// Too short: it could be guessed.
     #[error("the token is shorter than 32 characters")]
     Short,
-    /// It does not fit into a header.
-    #[error("the token holds blanks or characters that are not printable ASCII")]
+    /// It cannot be sent in a header.
+    #[error("the token contains spaces or characters that are not printable ASCII")]
     Unprintable,
-    /// It is a placeholder.
+    /// It looks like a placeholder.
     #[error("the token has fewer than 10 different characters, so it is not random")]
     Uniform,
 }
 
 impl ApiToken {
-    /// Fewest characters; 64 hexadecimal ones hold 256 bits.
+    /// Minimum number of characters; 64 hexadecimal ones contain 256 bits.
     pub const MIN_LENGTH: usize = 32;
 
-    /// Takes the token in.
+    /// Checks and hashes the token.
     ///
     /// # Errors
     /// If it could be guessed, or could not be sent as a header.
@@ -55,20 +55,20 @@ impl ApiToken {
         Ok(ApiToken {
             hash: digest(text),
             session_key,
-            made_up: is_made_up(text.as_bytes()),
+            looks_made_up: looks_made_up(text.as_bytes()),
         })
     }
 
-    /// Whether `presented` is the token; takes as long for a near miss as for a far one.
+    /// Whether `presented` is the token; the comparison takes constant time.
     #[must_use]
     pub fn matches(&self, presented: &str) -> bool {
         self.hash.ct_eq(&digest(presented)).into()
     }
 
-    /// Whether it repeats itself or counts up, which chance does in one of ten thousand.
+    /// Whether it repeats itself or counts up. A random token does that in one case of ten thousand.
     #[must_use]
-    pub const fn is_made_up(&self) -> bool {
-        self.made_up
+    pub const fn looks_made_up(&self) -> bool {
+        self.looks_made_up
     }
 
     /// The key that signs session cookies.
@@ -78,8 +78,8 @@ impl ApiToken {
     }
 }
 
-/// Whether six characters in a row come twice, or count up.
-fn is_made_up(token: &[u8]) -> bool {
+/// Whether a run of six characters occurs twice, or counts up.
+fn looks_made_up(token: &[u8]) -> bool {
     let mut seen = HashSet::new();
     token.windows(6).any(|six| {
         let counts = six.windows(2).all(|two| two[0].wrapping_add(1) == two[1]);
@@ -93,13 +93,13 @@ impl fmt::Debug for ApiToken {
     }
 }
 
-/// SHA-256: enough for secrets of 256 random bits, which no dictionary holds.
+/// The SHA-256 of `text`. That suffices for secrets of 256 random bits, which no dictionary contains.
 #[must_use]
 pub fn digest(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// HMAC-SHA256 under a key of any length, hashed first so that it always fits.
+/// HMAC-SHA256 with a key of any length, which is hashed first.
 #[must_use]
 pub fn keyed(key: &[u8], message: &[u8]) -> [u8; 32] {
     let mut block = [0; 64];
@@ -115,7 +115,7 @@ mod tests {
     const GOOD: &str = "0123456789abcdef0123456789abcdef";
 
     #[test]
-    fn only_the_whole_token_matches() {
+    fn only_the_complete_token_matches() {
         let token = ApiToken::new(GOOD).unwrap();
         assert!(token.matches(GOOD));
         for wrong in [
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_could_be_guessed_or_sent_wrongly_is_refused() {
+    fn weak_or_unprintable_token_is_refused() {
         assert_eq!(ApiToken::new("").unwrap_err(), WeakToken::Short);
         assert_eq!(ApiToken::new(&GOOD[..31]).unwrap_err(), WeakToken::Short);
         assert_eq!(
@@ -148,21 +148,21 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_somebody_made_up_is_told_from_a_random_one() {
-        let made_up = |text| ApiToken::new(text).unwrap().is_made_up();
+    fn repeating_or_counting_token_looks_made_up() {
+        let looks_made_up = |text| ApiToken::new(text).unwrap().looks_made_up();
         for text in [GOOD, "open-sesame-1-open-sesame-2-open-sesame"] {
-            assert!(made_up(text), "{text}");
+            assert!(looks_made_up(text), "{text}");
         }
         for text in [
             "b1f5c0d29e7a48366c3e0fd41797a25b80c4e6d9131fa7527be85d0c99436e21",
             "q9Zt3vLw0xKsR7bYhN2cJfU6mPaEgD1V",
         ] {
-            assert!(!made_up(text), "{text}");
+            assert!(!looks_made_up(text), "{text}");
         }
     }
 
     #[test]
-    fn a_token_does_not_show_itself_when_it_is_logged() {
+    fn debug_output_does_not_contain_the_token() {
         assert_eq!(format!("{:?}", ApiToken::new(GOOD).unwrap()), "ApiToken(…)");
     }
 }

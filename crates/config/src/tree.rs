@@ -1,24 +1,23 @@
-//! The configuration as it was written, before anything is believed: each value with its origin.
+//! The configuration as it was written, not yet validated: each value with its origin.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Origin, Report};
+use super::error::{Origin, Problems};
 
 /// Keys and values of one section.
 pub(crate) type Table = BTreeMap<String, Node>;
 
-/// A value and where it was written.
+/// A value and its origin.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub value: Value,
     pub origin: Origin,
 }
 
-/// What was written. From a variable everything is [`Value::Text`]; the reader of a key knows
-/// what it should be.
+/// A value of the file. A value from a variable is always [`Value::Text`]; the reader of the key converts it.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
     Text(String),
@@ -26,11 +25,12 @@ pub(crate) enum Value {
     Boolean(bool),
     List(Vec<Node>),
     Table(Table),
-    /// A kind of value that no key takes; holds its name.
+    /// A type that no key accepts, by name.
     Other(&'static str),
 }
 
 impl Value {
+    /// The value's type, for errors.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Value::Text(_) => "a string",
@@ -43,17 +43,17 @@ impl Value {
     }
 }
 
-/// Reads TOML; every syntax error goes to the report, and what could be read is returned.
-pub(crate) fn parse(path: &Path, source: &str, report: &mut Report) -> Table {
+/// Parses TOML. Reports every syntax error, and returns the part that could be parsed.
+pub(crate) fn parse(path: &Path, source: &str, problems: &mut Problems) -> Table {
     let (document, errors) = DeTable::parse_recoverable(source);
     let file = File { path, source };
     for error in errors {
         let origin = file.at(error.span().map_or(0, |span| span.start));
-        report.error(
+        problems.error(
             &origin,
             "(syntax)",
             error.message(),
-            "correct this line; it is not TOML",
+            "correct this line: it is not valid TOML",
         );
     }
     file.table(document.get_ref())

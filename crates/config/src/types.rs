@@ -1,9 +1,11 @@
+//! The validated configuration, as plain data. A drill and tests build it without a file.
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderName;
-use breakglass_agent::Account;
+use breakglass_agent::{Account, AgentOptions};
 use breakglass_control::{HostKeyPolicy, Target};
 use breakglass_log::Retention;
 use breakglass_model::Autonomy;
@@ -16,163 +18,159 @@ use super::presets::{self, Preset};
 use crate::allowed_host::AllowedHost;
 use crate::token::ApiToken;
 
-/// Everything that `serve` needs to know, checked: a value of this type is a whole configuration.
-/// Plain data, so that a drill can be built without a file.
+/// The complete configuration of `breakglass serve`, validated.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where HTTP is served.
+    /// Address of the HTTP server.
     pub listen: SocketAddr,
-    /// Where `/metrics` is served as well, to whoever gets there.
+    /// A second address that serves only `/metrics`, without an identity.
     pub metrics_listen: Option<SocketAddr>,
-    /// Holds the record, the pinned host keys and the agent's cell.
+    /// Directory for the incident log, pinned host keys and the agent's cell.
     pub data_dir: PathBuf,
-    /// Names under which the page is reached, lower case, without port; addresses and
-    /// `localhost` always work.
+    /// Host names of the page, in lower case, without a port; addresses and `localhost` always work.
     pub allowed_hosts: Vec<String>,
-    /// Who may come in.
+    /// How people and programs sign in.
     pub auth: AuthConfig,
-    /// How guest and host are reached.
+    /// Connections to guests and hosts.
     pub ssh: SshConfig,
     /// The agent.
     pub agent: AgentConfig,
-    /// Further agents, which a prompt may name.
+    /// Additional agents, which a prompt may name.
     pub agents: Vec<OtherAgent>,
-    /// What one server and one identity may hold.
+    /// Limits of the server and of each identity.
     pub limits: LimitsConfig,
-    /// How long the record keeps closed incidents.
+    /// Retention of closed incidents.
     pub record: RecordConfig,
     /// The machines to be saved.
     pub targets: Vec<Target>,
-    /// How old the last drill may be, in days; 0: nobody wants to know.
+    /// Maximum age of the last drill, in days; 0: no limit.
     pub drill_max_age_days: u16,
-    /// What is told to receivers outside.
+    /// Notifications.
     pub notify: NotifyConfig,
-    /// Files that are nobody's but the server's: every secret, and the configuration itself.
+    /// Files that only the server may read: all secrets, and the configuration file.
     pub private: Vec<PathBuf>,
-    /// Of these, the files with a secret in them.
+    /// Those of the private files that contain a secret.
     pub secrets: Vec<PathBuf>,
 }
 
 impl Config {
-    /// The guests that are given by address.
+    /// The guests' addresses; guests that are configured by name are missing.
     #[must_use]
     pub fn guests(&self) -> Vec<IpAddr> {
-        let guests = self.targets.iter();
-        guests
+        let targets = self.targets.iter();
+        targets
             .filter_map(|target| target.guest.host.parse().ok())
             .collect()
     }
 }
 
-/// Who may come in. At least one way is configured.
+/// How people and programs sign in: by a proxy, by the API token, or both.
 #[derive(Debug, Clone)]
 pub struct AuthConfig {
-    /// Peers whose user header counts; empty: it never counts.
+    /// Peers whose user header is trusted; empty: none.
     pub trusted_proxies: Vec<IpNet>,
     /// The header in which a trusted proxy names the operator.
     pub user_header: HeaderName,
     /// The API token, hashed.
     pub token: Option<ApiToken>,
-    /// The identity that the token stands for.
+    /// The identity of the token's holder.
     pub token_identity: String,
-    /// Whether the session cookie is marked `Secure` whatever the request says.
+    /// Whether the session cookie is always marked `Secure`.
     pub secure_cookie: bool,
 }
 
-/// How guest and host are reached.
+/// Connections to guests and hosts.
 #[derive(Debug, Clone)]
 pub struct SshConfig {
     /// The private key, in OpenSSH's format.
     pub key_file: PathBuf,
-    /// What is done about a host's key.
+    /// How host keys are verified.
     pub host_keys: HostKeyPolicy,
-    /// Where host keys are pinned, in OpenSSH's format.
+    /// File with pinned host keys, in OpenSSH's format.
     pub known_hosts: PathBuf,
-    /// Longest wait for a connection.
+    /// Timeout of a connection.
     pub connect_timeout: Duration,
-    /// How often a quiet connection is probed.
+    /// Interval between keep-alive messages on an idle connection.
     pub keepalive: Duration,
 }
 
-/// The agent. The command need not exist: power works without it, and readiness says so.
+/// The agent. The command need not exist: power works without it, and a check of readiness reports it.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
-    /// Whether there is one.
+    /// Whether the agent is enabled.
     pub enabled: bool,
     /// The claude CLI; a bare name is searched for on `PATH`.
     pub command: PathBuf,
-    /// More arguments for it.
+    /// Additional arguments.
     pub args: Vec<String>,
-    /// The model unless a prompt names another.
+    /// The default model.
     pub model: String,
-    /// The models that a prompt may name; holds `model`.
+    /// The models that a prompt may name; includes `model`.
     pub models: Vec<String>,
-    /// What it may do without asking.
+    /// What the agent may do without asking.
     pub autonomy: Autonomy,
-    /// Longest turn.
+    /// Maximum duration of a turn.
     pub turn_limit: Duration,
-    /// Longest silence of the CLI while a turn runs.
-    pub silence_limit: Duration,
-    /// How often the CLI asks an unreachable model again.
+    /// Maximum number of retries of the CLI while its model is unreachable.
     pub max_api_retries: u32,
-    /// The model API's key.
+    /// The key of the model's API.
     pub api_key: Option<ModelKey>,
-    /// The model API's address, where it is not the vendor's.
+    /// The address of the model's API, if it is not the vendor's.
     pub base_url: Option<String>,
-    /// A directory with the CLI's own sign-in, copied into its cell.
+    /// A directory with the CLI's own sign-in, which is copied into the cell.
     pub credentials_dir: Option<PathBuf>,
-    /// The account that the CLI runs as, where that is not the server's own.
+    /// The CLI's account, if it is not the server's own.
     pub user: Option<Account>,
-    /// A folder of runbooks that the agent reads; absolute.
+    /// The folder of runbooks that the agent reads; an absolute path.
     pub library: Option<PathBuf>,
-    /// What keeps the CLI in.
+    /// How the CLI is isolated.
     pub sandbox: SandboxMode,
-    /// What its proxy lets through besides the model's API.
+    /// Hosts that the egress proxy allows in addition to the model's API.
     pub egress: Vec<AllowedHost>,
-    /// The agent of `[[agents]]` that goes on by itself where the model can't be reached.
+    /// The agent of `[[agents]]` that takes over when the model is unreachable.
     pub fallback: Option<String>,
-    /// The socket of a runner that starts the CLI in another container. With one, `command`,
-    /// `args`, `api_key`, `base_url`, `credentials_dir`, `user` and `library` are the runner's affair.
+    /// The socket of a runner that starts the CLI in another container. With a runner, `command`, `args`,
+    /// `api_key`, `base_url`, `credentials_dir`, `user` and `library` are options of the runner.
     pub runner: Option<PathBuf>,
-    /// The uid that the CLI has behind the runner: the one that may use the agent's bastion.
+    /// The CLI's uid in the runner's container, the only one that may use the bastion.
     pub runner_uid: Option<u32>,
-    /// How often a running server puts one short question to the model; none: never.
+    /// Interval between a running server's test questions to the model; `None`: never.
     pub model_check: Option<Duration>,
-    /// A file with rules of the operator's own for what only reads, and its text.
+    /// The file with the operator's own rules for read-only commands, and its text.
     pub rules: Option<(PathBuf, String)>,
-    /// The prompts that are one tap on the page.
+    /// The prompts that the page sends with one tap.
     pub presets: Vec<Preset>,
 }
 
 /// A key of the model's API.
 #[derive(Debug, Clone)]
 pub struct ModelKey {
-    /// Itself.
+    /// The key.
     pub secret: SecretString,
-    /// The file that it came from, if it did.
+    /// The file that it was read from, if any.
     pub file: Option<PathBuf>,
 }
 
-/// Whether the CLI lives in a sandbox.
+/// How the CLI is isolated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SandboxMode {
-    /// Where one can be made; else it has walls alone, and asks before it changes anything.
+    /// By a sandbox. If none can be made, by confinement, and then it asks before it changes anything.
     #[default]
     Auto,
-    /// Always: where none can be made, there is no agent.
+    /// By a sandbox. If none can be made, there is no agent.
     Required,
-    /// Never, whatever it may do without asking.
+    /// By confinement, with any autonomy.
     None,
 }
 
-/// What one server and one identity may hold.
+/// Limits of the server and of each identity.
 #[derive(Debug, Clone)]
 pub struct LimitsConfig {
-    /// Event streams open at once, per identity.
+    /// Maximum number of open event streams per identity.
     pub streams_per_identity: usize,
-    /// TCP connections open at once.
+    /// Maximum number of open TCP connections.
     pub connections: usize,
-    /// Largest request body, in bytes.
+    /// Maximum size of a request body.
     pub body_bytes: usize,
 }
 
@@ -186,12 +184,12 @@ impl Default for LimitsConfig {
     }
 }
 
-/// How long the record keeps closed incidents. Open ones are kept in any case.
+/// Retention of closed incidents. Open ones are always kept.
 #[derive(Debug, Clone)]
 pub struct RecordConfig {
-    /// By age and by number.
+    /// Limits by age and by number.
     pub keep: Retention,
-    /// Most bytes of the record; from nine tenths on, the oldest closed incidents go.
+    /// Maximum size of the log; from nine tenths on, the oldest closed incidents are removed.
     pub max_bytes: u64,
 }
 
@@ -204,81 +202,83 @@ impl Default for RecordConfig {
     }
 }
 
-/// The longest directory for the bastion's sockets: a socket's whole path has 107 bytes at the most,
-/// and the names below it take the rest.
-pub(crate) const SOCKETS_DIR: usize = 40;
-/// Its name.
-pub(crate) const SOCKETS_NAME: &str = "bastion";
+/// Maximum length of the path of a Unix socket.
+pub(crate) const SOCKET_PATH_MAX_BYTES: usize = 107;
+/// Maximum length of the path of the bastion's socket directory; the names in it need the rest of
+/// [`SOCKET_PATH_MAX_BYTES`].
+pub(crate) const SOCKETS_DIR_MAX_BYTES: usize = 40;
+/// Name of the bastion's socket directory.
+pub(crate) const SOCKETS_DIR_NAME: &str = "bastion";
 
 impl AgentConfig {
-    /// The uid that the CLI has.
+    /// The CLI's uid.
     #[must_use]
     pub fn uid(&self) -> u32 {
-        let elsewhere = self.runner.as_ref().and(self.runner_uid);
-        let here = self.user.map(|account| account.uid);
-        elsewhere
-            .or(here)
+        let with_runner = self.runner.as_ref().and(self.runner_uid);
+        let configured = self.user.map(|account| account.uid);
+        with_runner
+            .or(configured)
             .unwrap_or_else(|| rustix::process::geteuid().as_raw())
     }
 
-    /// What can be reached from the agent's sandbox: the model's API, where the CLI renews a sign-in of its
-    /// own, and what is configured besides.
+    /// The hosts that can be reached from the agent's sandbox: the model's API, the hosts at which the CLI renews
+    /// its own sign-in, and `egress`.
     #[must_use]
-    pub fn listed(&self) -> Vec<AllowedHost> {
+    pub fn allowed_hosts(&self) -> Vec<AllowedHost> {
         let api = self.base_url.as_deref().and_then(AllowedHost::of_url);
-        let mut listed = vec![api.unwrap_or_else(AllowedHost::vendor)];
+        let mut hosts = vec![api.unwrap_or_else(AllowedHost::vendor)];
         if self.credentials_dir.is_some() {
-            listed.extend(AllowedHost::sign_in());
+            hosts.extend(AllowedHost::sign_in());
         }
-        for more in &self.egress {
-            if !listed.contains(more) {
-                listed.push(more.clone());
+        for host in &self.egress {
+            if !hosts.contains(host) {
+                hosts.push(host.clone());
             }
         }
-        listed
+        hosts
     }
 
-    /// How the login of the model's API is renewed here, as a remedy.
+    /// How to renew the login of the model's API in this deployment, as a remedy.
     #[must_use]
     pub fn renew_login(&self) -> String {
         if let Some(socket) = &self.runner {
             return format!(
                 "put a valid key into the file of the runner's --api-key-file, or a new sign-in \
-                 (.credentials.json) into its --credentials-dir, and start the runner that listens \
-                 on {} again",
+                 (.credentials.json) into its --credentials-dir, and restart the runner that listens \
+                 on {}",
                 socket.display()
             );
         }
         let file = self.api_key.as_ref().and_then(|key| key.file.as_ref());
         match (file, &self.credentials_dir) {
             (Some(file), _) => format!(
-                "put a valid key into {} (agent.api_key_file) and start breakglass again",
+                "put a valid key into {} (agent.api_key_file) and restart breakglass",
                 file.display()
             ),
             (None, Some(dir)) => format!(
-                "sign in anew on a machine with a browser (claude auth login), copy its \
-                 ~/.claude/.credentials.json into {} (agent.credentials_dir), and start breakglass \
-                 again",
+                "sign in again on a machine with a browser (claude auth login), copy its \
+                 ~/.claude/.credentials.json into {} (agent.credentials_dir), and restart \
+                 breakglass",
                 dir.display()
             ),
             (None, None) => "set agent.api_key_file to a file with a valid key, or \
                              agent.credentials_dir to a directory with the claude CLI's own sign-in \
-                             (.credentials.json), and start breakglass again; a drill takes \
+                             (.credentials.json), and restart breakglass; a drill reads \
                              ANTHROPIC_API_KEY"
                 .to_owned(),
         }
     }
 
-    /// Where the bastion's sockets go: beside the runner's; else into `data_dir`, or where that path
-    /// is too long for a socket, into a directory of this process below the system's temporary one.
+    /// The directory of the bastion's sockets: next to the runner's socket, otherwise in `data_dir`. If that path
+    /// is too long for a socket, a directory of this process in the system's temporary directory.
     #[must_use]
     pub fn sockets_dir(&self, data_dir: &std::path::Path) -> PathBuf {
         if let Some(shared) = self.runner.as_ref().and_then(|socket| socket.parent()) {
-            return shared.join(SOCKETS_NAME);
+            return shared.join(SOCKETS_DIR_NAME);
         }
-        let usual = data_dir.join(SOCKETS_NAME);
-        if usual.as_os_str().len() <= SOCKETS_DIR {
-            return usual;
+        let default = data_dir.join(SOCKETS_DIR_NAME);
+        if default.as_os_str().len() <= SOCKETS_DIR_MAX_BYTES {
+            return default;
         }
         std::env::temp_dir().join(format!("breakglass-{}", std::process::id()))
     }
@@ -293,9 +293,8 @@ impl Default for AgentConfig {
             model: "sonnet".to_owned(),
             models: ["sonnet", "opus", "haiku"].map(str::to_owned).to_vec(),
             autonomy: Autonomy::ApproveMutations,
-            turn_limit: Duration::from_secs(30 * 60),
-            silence_limit: Duration::from_secs(120),
-            max_api_retries: 5,
+            turn_limit: AgentOptions::DEFAULT_TURN_LIMIT,
+            max_api_retries: AgentOptions::DEFAULT_MAX_API_RETRIES,
             api_key: None,
             base_url: None,
             credentials_dir: None,

@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, print_json, print_line, runtime};
-use breakglass_notify::try_out;
+use breakglass_notify::send_tests;
 
 #[derive(Debug, Args)]
 pub(crate) struct NotifyArgs {
@@ -27,7 +27,7 @@ enum NotifyCommand {
 
 #[derive(Debug, Args)]
 struct TestArgs {
-    /// The server's configuration, with its `[[notify]]` sections.
+    /// The server's configuration, with its `[[notifications.receivers]]` sections.
     #[arg(long, env = "BREAKGLASS_CONFIG", value_name = "FILE")]
     config: PathBuf,
     /// Print one JSON list: `[{name, taken, message}]`.
@@ -42,10 +42,10 @@ pub(crate) fn run(args: &NotifyArgs) -> Result<Exit, Failure> {
     runtime::init_tracing(LevelFilter::ERROR);
     if config.notify.receivers.is_empty() {
         let file = args.config.display();
-        let message = format!("{file} has no receiver; add a [[notify]] section");
+        let message = format!("{file} has no receiver; add a [[notifications.receivers]] section");
         return Err(Failure::new(Exit::Usage, message));
     }
-    let answers = try_out(&config.notify);
+    let answers = send_tests(&config.notify);
     let all_accepted = answers.iter().all(|(_, answer)| answer.is_ok());
     if args.json {
         let lines = answers.iter().map(|(name, answer)| {

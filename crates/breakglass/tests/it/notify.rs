@@ -137,7 +137,7 @@ fn permanent_refusal_is_not_retried_and_turns_the_check_red() {
     let status = counts(&client, "phone", "given_up", 2);
     let message = status["last_error"]["message"].as_str().unwrap();
     assert!(
-        message.contains("302, and no redirect is followed"),
+        message.contains("302; redirects are not followed"),
         "{message}"
     );
     cycle(&served);
@@ -163,7 +163,7 @@ fn silent_receiver_delays_neither_others_nor_verbs() {
         amber["message"]
             .as_str()
             .unwrap()
-            .contains("no whole answer within 1 s"),
+            .contains("no complete answer within 1 s"),
         "{amber}"
     );
     check(&client, "flooding", "amber");
@@ -282,7 +282,7 @@ fn changes_of_one_run_of_checks_are_one_notification_even_after_a_restart() {
 fn guest_that_is_down_is_notified_once_and_once_on_recovery() {
     let receiver = Receiver::start(|_| TAKES);
     let more = receiver.section("phone", "events = [\"guest_down\", \"guest_up\"]")
-        + "[notifications]\nguest_down_after_s = 2\nguest_up_after_s = 2\n";
+        + "[notifications]\nguest_down_after_s = 2\n";
     let mut served = Served::with_gate_and(&more, "");
     let client = served.client();
     // While an incident is open, vital signs are probed often.
@@ -376,7 +376,7 @@ fn secrets_of_receivers_are_in_no_log_error_or_response() {
     ] {
         fs::write(dir.path().join(name), url).unwrap();
         more += &format!(
-            "[[notify]]\nname = \"{name}\"\nurl_file = \"{shown}/{name}\"\n\
+            "[[notifications.receivers]]\nname = \"{name}\"\nurl_file = \"{shown}/{name}\"\n\
              token_file = \"{shown}/token\"\n{VERBS}\n"
         );
     }
@@ -402,7 +402,7 @@ fn secrets_of_receivers_are_in_no_log_error_or_response() {
     let (code, tried) = run(&["notify", "test", "--config", &served.config_file()]);
     assert_eq!(code, Some(1), "{tried}");
     let logged = fs::read_to_string(&log).unwrap();
-    assert!(logged.contains("was not taken"), "{logged}");
+    assert!(logged.contains("was not accepted"), "{logged}");
     for text in [format!("{answers:?}"), tried, logged] {
         assert!(!text.contains("s3cr3t"), "{text}");
     }
@@ -510,7 +510,9 @@ fn certificate_is_trusted_only_through_its_authority() {
     let _receiver = TlsReceiver::start(dir.path(), &address);
     let shown = dir.path().display();
     let named = |name: &str, more: &str| {
-        format!("[[notify]]\nname = \"{name}\"\nurl = \"https://{address}/hook\"\n{more}")
+        format!(
+            "[[notifications.receivers]]\nname = \"{name}\"\nurl = \"https://{address}/hook\"\n{more}"
+        )
     };
     let tried = |section: &str| {
         let served = Served::with_gate_and(section, "");
@@ -529,5 +531,5 @@ fn notify_test_without_receivers_explains_how_to_add_one() {
     let served = Served::with_gate();
     let (code, text) = run(&["notify", "test", "--config", &served.config_file()]);
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("[[notify]]"), "{text}");
+    assert!(text.contains("[[notifications.receivers]]"), "{text}");
 }

@@ -16,7 +16,7 @@ use crate::target::{Endpoint, Target};
 type Labels<const N: usize> = [(&'static str, String); N];
 type DurationHistogram = Family<Labels<2>, Histogram, fn() -> Histogram>;
 
-/// Upper bounds in seconds: from a machine in the same rack to the largest `connect_timeout_s`.
+/// Upper bounds in seconds: from a machine in the same rack to the longest connection timeout.
 const BUCKETS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0, 60.0];
 
 /// Metrics of the dials of configured machines; dials of other machines are not counted. Clones share the

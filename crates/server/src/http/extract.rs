@@ -66,7 +66,7 @@ async fn with_timeout<T>(reading: impl Future<Output = T>) -> Result<T, Problem>
 }
 
 fn too_large() -> Problem {
-    let detail = "The body is larger than this server accepts (limits.body_bytes).";
+    let detail = "The request body is too large: at most 64 KiB are accepted.";
     let status = StatusCode::PAYLOAD_TOO_LARGE;
     Problem::new(status, "too-large", "Too large", detail)
 }

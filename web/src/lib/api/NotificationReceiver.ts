@@ -4,7 +4,7 @@ import type { NotificationKind } from "./NotificationKind";
 import type { NotificationShape } from "./NotificationShape";
 
 /**
- * What became of one receiver's notifications. Never holds its address.
+ * Results of one receiver's deliveries. Never contains its address.
  */
 export type NotificationReceiver = { 
 /**
@@ -12,46 +12,46 @@ export type NotificationReceiver = {
  */
 name: string, 
 /**
- * How it is told.
+ * The format of its messages.
  */
 shape: NotificationShape, 
 /**
- * What it is told.
+ * The kinds of notifications that it gets.
  */
 events: Array<NotificationKind>, 
 /**
- * How many are still to be delivered.
+ * Number of pending notifications.
  */
 waiting: number, 
 /**
- * How many it took.
+ * Number of delivered notifications.
  */
 delivered: number, 
 /**
- * How many it refused, or did not take in 20 attempts or a day.
+ * Number of notifications that it refused, or did not accept in 20 attempts or one day.
  */
 given_up: number, 
 /**
- * How many made room for newer ones.
+ * Number of notifications that were dropped for newer ones.
  */
 dropped: number, 
 /**
- * How many of both since it last took one, or since the server's start.
+ * Number of notifications given up or dropped since the last delivery, or since the server started.
  */
 missed: number, 
 /**
- * How many attempts in a row have failed until now.
+ * Number of consecutive failed attempts.
  */
 failures: number, 
 /**
- * The last attempt that failed.
+ * The last failed attempt.
  */
 last_error?: NotificationError, 
 /**
- * When it last took one; RFC 3339 in UTC.
+ * Time of the last delivery, RFC 3339 in UTC.
  */
 last_success?: string, 
 /**
- * Why what waits would not survive the server's end.
+ * Why pending notifications cannot be saved and would be lost on a restart.
  */
 unsaved?: string, };

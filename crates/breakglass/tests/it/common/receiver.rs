@@ -107,7 +107,9 @@ impl Receiver {
 
 /// A section of a configuration that names what listens, or does not, at `address`.
 pub fn section(name: &str, address: &str, more: &str) -> String {
-    format!("[[notify]]\nname = \"{name}\"\nurl = \"http://{address}/hook\"\n{more}\n")
+    format!(
+        "[[notifications.receivers]]\nname = \"{name}\"\nurl = \"http://{address}/hook\"\n{more}\n"
+    )
 }
 
 type Shared = (

@@ -1,4 +1,4 @@
-//! Who the CLI runs as, and what that needs.
+//! `agent.user`: the account that the CLI runs as, and the capabilities that the server needs for it.
 
 use std::fs;
 
@@ -6,30 +6,30 @@ use breakglass_agent::Account;
 use rustix::process::getuid;
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::error::Report;
-use super::section::{Found, Section};
+use super::error::Problems;
+use super::reader::{SectionReader, Setting};
 
-/// What a server needs to start a process as somebody else, and to look after it.
-const NEEDED: [(CapabilitySet, &str); 4] = [
+/// Capabilities that the server needs to start and end a process with another account.
+const REQUIRED_CAPABILITIES: [(CapabilitySet, &str); 4] = [
     (CapabilitySet::CHOWN, "CAP_CHOWN"),
     (CapabilitySet::KILL, "CAP_KILL"),
     (CapabilitySet::SETGID, "CAP_SETGID"),
     (CapabilitySet::SETUID, "CAP_SETUID"),
 ];
 
-/// What is known of this process and this machine.
-struct Here {
-    /// The server's own account.
+/// This process and the accounts of this machine.
+struct Environment {
+    /// The server's uid.
     uid: u32,
-    /// What it may do.
+    /// The server's effective capabilities.
     capabilities: CapabilitySet,
     /// The text of `/etc/passwd`.
     accounts: String,
 }
 
-impl Here {
-    fn look() -> Here {
-        Here {
+impl Environment {
+    fn current() -> Environment {
+        Environment {
             uid: getuid().as_raw(),
             capabilities: capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective),
             accounts: fs::read_to_string("/etc/passwd").unwrap_or_default(),
@@ -40,21 +40,21 @@ impl Here {
 /// A problem and its remedy.
 type Refusal = (String, String);
 
-/// Reads `user`, and refuses it where the server could not carry it out.
-pub(crate) fn user(section: &mut Section<'_>) -> Option<Account> {
-    let Found { value, origin, key } = section.text("user")?;
-    match account(&value, &Here::look()) {
+/// Reads `user`, and refuses an account that the server cannot use.
+pub(crate) fn user(section: &mut SectionReader<'_>) -> Option<Account> {
+    let Setting { value, origin, key } = section.text("user")?;
+    match account(&value, &Environment::current()) {
         Ok(account) => Some(account),
         Err((problem, remedy)) => {
-            section.report().error(&origin, &key, problem, remedy);
+            section.problems().error(&origin, &key, problem, remedy);
             None
         }
     }
 }
 
-/// Refuses every secret that the account could read: it would be a wall with a door in it.
-pub(crate) fn keep_out(account: Account, report: &mut Report) {
-    let open: Vec<_> = report
+/// Reports every secret that `account` can read.
+pub(crate) fn refuse_readable_secrets(account: Account, problems: &mut Problems) {
+    let open: Vec<_> = problems
         .secrets
         .iter()
         .filter(|(_, _, path)| fs::metadata(path).is_ok_and(|file| account.may_read(&file)))
@@ -63,68 +63,69 @@ pub(crate) fn keep_out(account: Account, report: &mut Report) {
     for (origin, key, path) in open {
         let path = path.display();
         let problem = format!("{path} can be read by agent.user");
-        let remedy = format!("make it the server's alone: chown root {path} && chmod 0400 {path}");
-        report.error(&origin, &key, problem, remedy);
+        let remedy =
+            format!("make it readable only for the server: chown root {path} && chmod 0400 {path}");
+        problems.error(&origin, &key, problem, remedy);
     }
 }
 
-/// Reads an account for a command that is no configuration.
+/// Reads an account from an option of the command line.
 ///
 /// # Errors
-/// A sentence.
+/// The problem and its remedy, as one sentence.
 pub fn parse_user(text: &str) -> Result<Account, String> {
-    account(text, &Here::look()).map_err(|(problem, remedy)| format!("{problem}; {remedy}"))
+    account(text, &Environment::current())
+        .map_err(|(problem, remedy)| format!("{problem}; {remedy}"))
 }
 
-fn account(text: &str, here: &Here) -> Result<Account, Refusal> {
-    let account = named(text, &here.accounts)?;
+fn account(text: &str, environment: &Environment) -> Result<Account, Refusal> {
+    let account = find_account(text, &environment.accounts)?;
     let refuse = |problem: String, remedy: &str| Err((problem, remedy.to_owned()));
-    if account.uid == 0 || account.uid == here.uid {
-        let whose = if account.uid == 0 {
+    if account.uid == 0 || account.uid == environment.uid {
+        let owner = if account.uid == 0 {
             "root"
         } else {
-            "the server itself"
+            "the server's own account"
         };
         let remedy =
-            "name an account that is nobody else's: useradd --system --no-create-home NAME";
-        return refuse(format!("{text:?} is {whose}"), remedy);
+            "name an account that nothing else uses: useradd --system --no-create-home NAME";
+        return refuse(format!("{text:?} is {owner}"), remedy);
     }
-    let missing = NEEDED
+    let missing = REQUIRED_CAPABILITIES
         .iter()
-        .filter(|(capability, _)| !here.capabilities.contains(*capability));
+        .filter(|(capability, _)| !environment.capabilities.contains(*capability));
     let missing: Vec<&str> = missing.map(|(_, name)| *name).collect();
     if !missing.is_empty() {
         let problem = format!(
-            "this server may not start anything as {text:?}: it lacks {}",
+            "this server cannot start a process as {text:?}: it lacks {}",
             missing.join(", ")
         );
-        let remedy = "run the server as root, give it these capabilities, leave user out, or use \
+        let remedy = "run the server as root, give it these capabilities, remove user, or use \
                       agent.runner";
         return refuse(problem, remedy);
     }
     Ok(account)
 }
 
-/// `NAME`, `UID` or `UID:GID`. It has to have an entry: without one ssh refuses to run.
-fn named(text: &str, accounts: &str) -> Result<Account, Refusal> {
+/// Parses `NAME`, `UID` or `UID:GID`. The account needs an entry, because ssh refuses to run without one.
+fn find_account(text: &str, accounts: &str) -> Result<Account, Refusal> {
     let remedy = "write a name, a uid, or uid:gid of an account that exists; make one with: useradd \
                   --system --no-create-home NAME";
-    let (user, group) = match text.split_once(':') {
-        Some((user, group)) => (user, Some(group)),
-        None => (text, None),
-    };
+    let (user, group) = text
+        .split_once(':')
+        .map_or((text, None), |(user, group)| (user, Some(group)));
     let entry = accounts
         .lines()
         .filter_map(entry)
         .find(|entry| entry.name == user || entry.uid.to_string() == user);
     let Some(entry) = entry else {
-        let problem = format!("there is no account {user:?} in /etc/passwd, which ssh wants");
+        let problem = format!("there is no account {user:?} in /etc/passwd, which ssh requires");
         return Err((problem, remedy.to_owned()));
     };
     let gid = match group.map(str::parse) {
         Some(Ok(gid)) if gid != u32::MAX => gid,
         Some(_) => {
-            let problem = format!("{text:?} names no group by its number");
+            let problem = format!("{text:?} does not contain a numeric group");
             return Err((problem, remedy.to_owned()));
         }
         None => entry.gid,
@@ -155,9 +156,9 @@ mod tests {
     const ACCOUNTS: &str = "root:x:0:0:root:/root:/bin/bash\nagent:x:997:995::/:/bin/false\n\
                             broken line\nsrv:x:1000:1000::/:/bin/sh\n";
 
-    fn here(uid: u32, capabilities: CapabilitySet) -> Here {
+    fn environment(uid: u32, capabilities: CapabilitySet) -> Environment {
         let accounts = ACCOUNTS.to_owned();
-        Here {
+        Environment {
             uid,
             capabilities,
             accounts,
@@ -165,8 +166,8 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_a_name_a_number_or_two() {
-        let here = here(0, CapabilitySet::all());
+    fn account_is_read_from_name_uid_or_uid_and_gid() {
+        let environment = environment(0, CapabilitySet::all());
         for (text, uid, gid) in [
             ("agent", 997, 995),
             ("997", 997, 995),
@@ -174,7 +175,7 @@ mod tests {
             ("997:7", 997, 7),
         ] {
             assert_eq!(
-                account(text, &here).unwrap(),
+                account(text, &environment).unwrap(),
                 Account { uid, gid },
                 "{text}"
             );
@@ -182,28 +183,28 @@ mod tests {
     }
 
     #[test]
-    fn an_account_that_is_no_wall_or_does_not_exist_is_refused() {
-        let here = here(1000, CapabilitySet::all());
+    fn account_of_root_or_server_or_unknown_account_is_refused() {
+        let environment = environment(1000, CapabilitySet::all());
         for (text, part) in [
             ("root", "is root"),
             ("0:5", "is root"),
-            ("srv", "is the server itself"),
-            ("1000", "is the server itself"),
+            ("srv", "is the server's own account"),
+            ("1000", "is the server's own account"),
             ("nobody-here", "no account"),
             ("4242", "no account"),
             ("-1", "no account"),
-            ("agent:staff", "no group"),
+            ("agent:staff", "numeric group"),
             ("4294967295", "no account"),
         ] {
-            let (problem, _) = account(text, &here).unwrap_err();
+            let (problem, _) = account(text, &environment).unwrap_err();
             assert!(problem.contains(part), "{text}: {problem}");
         }
     }
 
     #[test]
-    fn a_server_that_may_not_become_another_is_told_what_it_lacks() {
+    fn missing_capabilities_are_named_in_the_error() {
         let some = CapabilitySet::SETUID | CapabilitySet::CHOWN;
-        let (problem, remedy) = account("agent", &here(1000, some)).unwrap_err();
+        let (problem, remedy) = account("agent", &environment(1000, some)).unwrap_err();
         assert!(problem.contains("lacks CAP_KILL, CAP_SETGID"), "{problem}");
         assert!(remedy.contains("as root"), "{remedy}");
     }

@@ -1,35 +1,35 @@
-//! Reads one section key by key: says what is wrong with each, and at the end which keys are
-//! not known.
+//! Reads one section key by key. Reports every wrong value, and at the end every unknown key. What a key
+//! means is decided in `sections`.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use super::error::{Origin, Report};
+use super::error::{Origin, Problems};
 use super::tree::{Node, Table, Value};
 
-/// A section being read. Every key that is asked for becomes a known key.
-pub(crate) struct Section<'r> {
+/// A section being read. Every key that is requested becomes a known key.
+pub(crate) struct SectionReader<'r> {
     prefix: String,
     table: Table,
     origin: Origin,
     known: Vec<&'static str>,
-    report: &'r mut Report,
+    problems: &'r mut Problems,
 }
 
-/// A value that was found, with what an error about it needs.
-pub(crate) struct Found<T> {
+/// The value of one key, with its origin and full name for errors.
+pub(crate) struct Setting<T> {
     pub value: T,
     pub origin: Origin,
     pub key: String,
 }
 
-impl<'r> Section<'r> {
-    pub(crate) fn new(prefix: String, node: Node, report: &'r mut Report) -> Section<'r> {
+impl<'r> SectionReader<'r> {
+    pub(crate) fn new(prefix: String, node: Node, problems: &'r mut Problems) -> SectionReader<'r> {
         let table = match node.value {
             Value::Table(table) => table,
             other => {
                 let problem = format!("is {}, not a section", other.name());
-                report.error(
+                problems.error(
                     &node.origin,
                     &prefix,
                     problem,
@@ -38,20 +38,20 @@ impl<'r> Section<'r> {
                 Table::new()
             }
         };
-        Section {
+        SectionReader {
             prefix,
             table,
             origin: node.origin,
             known: Vec::new(),
-            report,
+            problems,
         }
     }
 
-    pub(crate) fn report(&mut self) -> &mut Report {
-        self.report
+    pub(crate) fn problems(&mut self) -> &mut Problems {
+        self.problems
     }
 
-    /// The file that the whole configuration is read from, if it is one.
+    /// The configuration file, if there is one.
     pub(crate) fn source(&self) -> Option<PathBuf> {
         match &self.origin {
             Origin::File { path, .. } | Origin::Missing(Some(path)) => Some(path.clone()),
@@ -59,6 +59,7 @@ impl<'r> Section<'r> {
         }
     }
 
+    /// The full name of `key`, as in `auth.token_file`.
     pub(crate) fn path(&self, key: &str) -> String {
         if self.prefix.is_empty() {
             key.to_owned()
@@ -70,29 +71,29 @@ impl<'r> Section<'r> {
     pub(crate) fn error(&mut self, key: &str, problem: impl Into<String>, remedy: &str) {
         let path = self.path(key);
         let origin = self.origin.clone();
-        self.report.error(&origin, &path, problem, remedy);
+        self.problems.error(&origin, &path, problem, remedy);
     }
 
     pub(crate) fn warn(&mut self, key: &str, problem: impl Into<String>, remedy: &str) {
         let path = self.path(key);
         let origin = self.origin.clone();
-        self.report.warn(&origin, &path, problem, remedy);
+        self.problems.warn(&origin, &path, problem, remedy);
     }
 
-    /// Whether the key is there at all, right or wrong.
+    /// Whether the key is set, to a valid value or not.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
-    /// A file with a secret in it should be its owner's alone, and is kept in mind.
+    /// Adds a file to the list of secrets, and warns if everyone can read it.
     pub(crate) fn note_secret(&mut self, path: &Path, origin: &Origin, key: &str) {
         use std::os::unix::fs::MetadataExt as _;
         let secret = (origin.clone(), key.to_owned(), path.to_owned());
-        self.report.secrets.push(secret);
+        self.problems.secrets.push(secret);
         let mode = std::fs::metadata(path).map_or(0, |meta| meta.mode());
         if mode & 0o004 != 0 {
             let problem = format!("{} can be read by everyone", path.display());
-            self.report.warn(
+            self.problems.warn(
                 origin,
                 key,
                 problem,
@@ -109,7 +110,7 @@ impl<'r> Section<'r> {
     fn wrong_type(&mut self, key: &str, node: &Node, wanted: &str, example: &str) {
         let path = self.path(key);
         let problem = format!("is {}, not {wanted}", node.value.name());
-        self.report.error(
+        self.problems.error(
             &node.origin,
             &path,
             problem,
@@ -117,16 +118,16 @@ impl<'r> Section<'r> {
         );
     }
 
-    pub(crate) fn text(&mut self, key: &'static str) -> Option<Found<String>> {
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<Setting<String>> {
         let node = self.take(key)?;
         let path = self.path(key);
         match node.value {
             Value::Text(text) if text.trim().is_empty() => {
-                let remedy = "give it a value, or leave it out";
-                self.report.error(&node.origin, &path, "is empty", remedy);
+                let remedy = "give it a value, or remove it";
+                self.problems.error(&node.origin, &path, "is empty", remedy);
                 None
             }
-            Value::Text(value) => Some(Found {
+            Value::Text(value) => Some(Setting {
                 value,
                 origin: node.origin,
                 key: path,
@@ -138,7 +139,7 @@ impl<'r> Section<'r> {
         }
     }
 
-    /// A text that `parse` understands; its error is a sentence about the value.
+    /// A string that `parse` accepts; the error of `parse` describes the problem with the value.
     pub(crate) fn parsed<T>(
         &mut self,
         key: &'static str,
@@ -149,7 +150,7 @@ impl<'r> Section<'r> {
         match parse(&found.value) {
             Ok(value) => Some(value),
             Err(problem) => {
-                self.report
+                self.problems
                     .error(&found.origin, &found.key, problem, remedy);
                 None
             }
@@ -194,15 +195,18 @@ impl<'r> Section<'r> {
         let fits = number.filter(|number| range.contains(number));
         if fits.is_none() {
             let path = self.path(key);
-            let remedy = format!("a whole number from {} to {}", range.start(), range.end());
-            let problem = "is out of range or no whole number";
-            self.report
-                .error(&node.origin, &path, problem, format!("write {remedy}"));
+            let remedy = format!(
+                "write a whole number from {} to {}",
+                range.start(),
+                range.end()
+            );
+            let problem = "is out of range or not a whole number";
+            self.problems.error(&node.origin, &path, problem, remedy);
         }
         fits
     }
 
-    /// A list of texts; in a variable, separated by commas. Each goes through `parse`.
+    /// A list of strings, each parsed by `parse`. A variable contains them separated by commas.
     pub(crate) fn list<T>(
         &mut self,
         key: &'static str,
@@ -228,7 +232,7 @@ impl<'r> Section<'r> {
         for (item, origin) in items {
             match parse(&item) {
                 Ok(value) => values.push(value),
-                Err(problem) => self.report.error(&origin, &path, problem, remedy),
+                Err(problem) => self.problems.error(&origin, &path, problem, remedy),
             }
         }
         Some(values)
@@ -245,10 +249,10 @@ impl<'r> Section<'r> {
         texts
     }
 
-    /// A path, taken as it is.
-    pub(crate) fn path_value(&mut self, key: &'static str) -> Option<Found<PathBuf>> {
+    /// A path, which need not exist.
+    pub(crate) fn path_value(&mut self, key: &'static str) -> Option<Setting<PathBuf>> {
         let found = self.text(key)?;
-        Some(Found {
+        Some(Setting {
             value: PathBuf::from(found.value),
             origin: found.origin,
             key: found.key,
@@ -259,8 +263,8 @@ impl<'r> Section<'r> {
     pub(crate) fn directory(&mut self, key: &'static str) -> Option<PathBuf> {
         let found = self.path_value(key)?;
         if !found.value.is_dir() {
-            let problem = format!("{} is no directory", found.value.display());
-            self.report.error(
+            let problem = format!("{} is not a directory", found.value.display());
+            self.problems.error(
                 &found.origin,
                 &found.key,
                 problem,
@@ -272,16 +276,16 @@ impl<'r> Section<'r> {
     }
 
     /// The contents of the file that `key` names, at most 64 KiB, with its path.
-    pub(crate) fn file(&mut self, key: &'static str) -> Option<Found<(PathBuf, String)>> {
-        self.file_up_to(key, SMALL)
+    pub(crate) fn file(&mut self, key: &'static str) -> Option<Setting<(PathBuf, String)>> {
+        self.file_up_to(key, FILE_MAX_BYTES)
     }
 
-    /// The same of a file of at most `limit` bytes.
+    /// Like [`SectionReader::file`], for a file of at most `limit` bytes.
     pub(crate) fn file_up_to(
         &mut self,
         key: &'static str,
         limit: u64,
-    ) -> Option<Found<(PathBuf, String)>> {
+    ) -> Option<Setting<(PathBuf, String)>> {
         let found = self.path_value(key)?;
         let text = read_up_to(&found.value, limit);
         self.read_file(found, text)
@@ -289,47 +293,51 @@ impl<'r> Section<'r> {
 
     fn read_file(
         &mut self,
-        found: Found<PathBuf>,
+        found: Setting<PathBuf>,
         text: Result<String, String>,
-    ) -> Option<Found<(PathBuf, String)>> {
+    ) -> Option<Setting<(PathBuf, String)>> {
         match text {
-            Ok(text) => Some(Found {
+            Ok(text) => Some(Setting {
                 value: (found.value, text),
                 origin: found.origin,
                 key: found.key,
             }),
             Err(why) => {
                 let problem = format!("{} can't be read: {why}", found.value.display());
-                let remedy = "create the file, or let the user that breakglass runs as read it";
-                self.report
+                let remedy = "create the file, or make it readable for the account of breakglass";
+                self.problems
                     .error(&found.origin, &found.key, problem, remedy);
                 None
             }
         }
     }
 
-    /// The same of a file that may be missing, and is empty then.
-    pub(crate) fn file_if_there(&mut self, key: &'static str) -> Option<Found<(PathBuf, String)>> {
+    /// Like [`SectionReader::file`]; a missing file counts as empty.
+    pub(crate) fn file_or_empty(
+        &mut self,
+        key: &'static str,
+    ) -> Option<Setting<(PathBuf, String)>> {
         let found = self.path_value(key)?;
-        let text = match found.value.exists() {
-            true => read_up_to(&found.value, SMALL),
-            false => Ok(String::new()),
+        let text = if found.value.exists() {
+            read_up_to(&found.value, FILE_MAX_BYTES)
+        } else {
+            Ok(String::new())
         };
         self.read_file(found, text)
     }
 
-    /// Reads a section within; missing is the same as empty.
+    /// Reads a nested section; a missing one counts as empty.
     pub(crate) fn section<T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&mut Section<'_>) -> T,
+        read: impl FnOnce(&mut SectionReader<'_>) -> T,
     ) -> T {
         let missing = Node {
             value: Value::Table(Table::new()),
             origin: self.origin.clone(),
         };
         let node = self.take(key).unwrap_or(missing);
-        let mut section = Section::new(self.path(key), node, self.report);
+        let mut section = SectionReader::new(self.path(key), node, self.problems);
         let value = read(&mut section);
         section.finish();
         value
@@ -339,7 +347,7 @@ impl<'r> Section<'r> {
     pub(crate) fn sections<T>(
         &mut self,
         key: &'static str,
-        mut read: impl FnMut(&mut Section<'_>) -> T,
+        mut read: impl FnMut(&mut SectionReader<'_>) -> T,
     ) -> Vec<T> {
         let Some(node) = self.take(key) else {
             return Vec::new();
@@ -352,14 +360,14 @@ impl<'r> Section<'r> {
         let mut values = Vec::with_capacity(items.len());
         for (index, item) in items.into_iter().enumerate() {
             let path = format!("{}[{index}]", self.path(key));
-            let mut section = Section::new(path, item, self.report);
+            let mut section = SectionReader::new(path, item, self.problems);
             values.push(read(&mut section));
             section.finish();
         }
         values
     }
 
-    /// Refuses what is left over.
+    /// Reports every key that was not requested.
     pub(crate) fn finish(mut self) {
         for (key, node) in std::mem::take(&mut self.table) {
             let path = self.path(&key);
@@ -367,14 +375,14 @@ impl<'r> Section<'r> {
                 Some(known) => format!("did you mean {known}? Otherwise remove it"),
                 None => format!("remove it; known here: {}", self.known.join(", ")),
             };
-            self.report
+            self.problems
                 .error(&node.origin, &path, "is not a known key", remedy);
         }
     }
 }
 
-/// The largest file of most kinds, in bytes.
-const SMALL: u64 = 64 * 1024;
+/// Maximum size of a file that a key names, unless the key has a limit of its own.
+const FILE_MAX_BYTES: u64 = 64 * 1024;
 
 fn read_up_to(path: &Path, limit: u64) -> Result<String, String> {
     use std::io::Read as _;
@@ -389,7 +397,7 @@ fn read_up_to(path: &Path, limit: u64) -> Result<String, String> {
     Ok(text)
 }
 
-/// The known key that differs least, where that is little enough to be a slip.
+/// The most similar known key, if it is similar enough for a typing error.
 fn nearest(key: &str, known: &[&'static str]) -> Option<&'static str> {
     let scored = known
         .iter()
