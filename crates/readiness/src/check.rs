@@ -1,30 +1,30 @@
-//! What one check found.
+//! One check of readiness, with its result.
 
 pub use breakglass_model::CheckState as State;
 use breakglass_model::clock;
 use serde::{Deserialize, Serialize};
 
-/// One named check: how it stands, by what evidence, and what to do about it.
+/// One named check: its state, the evidence, and the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// Its name: `ssh_key`, or after a target's name `devvm.guest.sudo`.
     pub name: String,
-    /// How it stands.
+    /// Its state.
     pub state: State,
-    /// What was seen, as a sentence.
+    /// The observation, as a sentence.
     pub evidence: String,
-    /// What to do, with the file or command; none where all is well.
+    /// What to do, with the file or command; `None` for a green check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
-    /// When it was looked at, RFC 3339 in UTC.
+    /// The time of the check, RFC 3339 in UTC.
     pub at: String,
-    /// Whether it was not tried, since another one has to hold first: it tells nothing new.
+    /// Whether it was not tried, because another check failed that it depends on. Its state means nothing then.
     #[serde(skip)]
     pub untried: bool,
 }
 
 impl Check {
-    /// A check that holds.
+    /// A check that passed.
     pub fn green(name: impl Into<String>, evidence: impl Into<String>) -> Check {
         Check {
             name: name.into(),
@@ -36,7 +36,7 @@ impl Check {
         }
     }
 
-    /// A check that works and will bite later.
+    /// A check that works now, with a problem for later.
     pub fn amber(
         name: impl Into<String>,
         evidence: impl Into<String>,
@@ -45,7 +45,7 @@ impl Check {
         Check::not_green(State::Amber, name.into(), evidence.into(), remedy.into())
     }
 
-    /// A check that does not hold.
+    /// A check that failed.
     pub fn red(
         name: impl Into<String>,
         evidence: impl Into<String>,
@@ -54,12 +54,12 @@ impl Check {
         Check::not_green(State::Red, name.into(), evidence.into(), remedy.into())
     }
 
-    /// A check that waits for another one to hold.
+    /// A check that was not tried, because `first` failed.
     pub fn untried(name: impl Into<String>, first: &str) -> Check {
-        let evidence = format!("Not tried: {first} comes first.");
+        let evidence = format!("Not tried, because {first} failed.");
         Check {
             untried: true,
-            ..Check::amber(name, evidence, format!("mend {first}"))
+            ..Check::amber(name, evidence, format!("fix {first}"))
         }
     }
 
@@ -73,12 +73,12 @@ impl Check {
     }
 }
 
-/// The target that a check's name begins with, if it is the check of one.
+/// The name of the target that a check belongs to, if it belongs to one.
 pub(crate) fn target_of(check: &str) -> Option<&str> {
     let (target, rest) = check.split_once('.')?;
-    let machine = rest.split('.').next()?;
-    // As they are now, by their vital signs, or examined.
-    matches!(machine, "guest" | "host" | "ssh" | "vm").then_some(target)
+    let part = rest.split('.').next()?;
+    // `guest` and `host` are readiness checks, `ssh` and `vm` are vital signs.
+    matches!(part, "guest" | "host" | "ssh" | "vm").then_some(target)
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_check_belongs_to_the_target_that_it_is_named_after() {
+    fn check_belongs_to_the_target_in_its_name() {
         for (name, target) in [
             ("devvm.guest.sudo", Some("devvm")),
             ("agent.host.no_shell", Some("agent")),

@@ -1,52 +1,55 @@
-//! From the network to an accepted key: three links in a row, the same for guest and host.
+//! The checks from the network to an accepted key: three steps in a row, the same for guest and host.
 
 use breakglass_control::ssh::{Probe, SshError};
 use breakglass_control::{Endpoint, HostKeyPolicy, SshOptions};
 
-use super::LIMIT;
+use super::CHECK_TIMEOUT;
 use super::check::Check;
 
-/// The links, in their order.
-pub(crate) const LINKS: [&str; 3] = ["reach", "host_key", "login"];
+/// Names of the checks, in order.
+pub(crate) const STEPS: [&str; 3] = ["reach", "host_key", "login"];
 
-/// Connects to `endpoint`, whose checks are named after `machine`. Without a connection comes the name
-/// of the link that broke.
-pub(crate) async fn enter(
+/// Logs in to `endpoint`. `machine` is the prefix of the checks' names. Without a connection, the second value is the
+/// name of the failed check.
+pub(crate) async fn log_in(
     machine: &str,
     endpoint: &Endpoint,
     options: &SshOptions,
 ) -> (Vec<Check>, Result<Probe, String>) {
-    let dialled = Probe::dial(endpoint, options, LIMIT).await;
-    let broken = dialled.as_ref().err().map(|error| (link_of(error), error));
-    let name = |link: &str| format!("{machine}.{link}");
-    let first = broken.map(|(index, _)| name(LINKS[index]));
-    let mut checks = Vec::with_capacity(LINKS.len());
-    for (index, link) in LINKS.into_iter().enumerate() {
-        // Nothing is compared there, which is said of the setting.
-        if link == "host_key" && options.host_keys == HostKeyPolicy::AcceptAny {
+    let dialled = Probe::dial(endpoint, options, CHECK_TIMEOUT).await;
+    let failure = dialled
+        .as_ref()
+        .err()
+        .map(|error| (failed_step(error), error));
+    let name = |step: &str| format!("{machine}.{step}");
+    let first = failure.map(|(index, _)| name(STEPS[index]));
+    let mut checks = Vec::with_capacity(STEPS.len());
+    for (index, step) in STEPS.into_iter().enumerate() {
+        // No key is compared then; the check of the setting reports that.
+        if step == "host_key" && options.host_keys == HostKeyPolicy::AcceptAny {
             continue;
         }
-        checks.push(match (broken, &first) {
+        checks.push(match (failure, &first) {
             (Some((at, error)), _) if at == index => Check::red(
-                name(link),
+                name(step),
                 format!("{error}."),
                 match error {
                     SshError::ShutOut { .. } | SshError::HeldBack { .. } => exempt(endpoint),
                     _ => remedy(index, endpoint, options),
                 },
             ),
-            (Some((at, _)), Some(first)) if at < index => Check::untried(name(link), first),
-            _ => Check::green(name(link), evidence(index, endpoint)),
+            (Some((at, _)), Some(first)) if at < index => Check::untried(name(step), first),
+            _ => Check::green(name(step), evidence(index, endpoint)),
         });
     }
     (
         checks,
-        dialled.map_err(|error| name(LINKS[link_of(&error)])),
+        dialled.map_err(|error| name(STEPS[failed_step(&error)])),
     )
 }
 
-/// Which link broke.
-fn link_of(error: &SshError) -> usize {
+/// The index of the step at which the connection failed.
+fn failed_step(error: &SshError) -> usize {
     match error {
         SshError::HostKeyUnknown { .. }
         | SshError::HostKeyChanged { .. }
@@ -56,20 +59,20 @@ fn link_of(error: &SshError) -> usize {
     }
 }
 
-fn evidence(link: usize, endpoint: &Endpoint) -> String {
-    match link {
+fn evidence(step: usize, endpoint: &Endpoint) -> String {
+    match step {
         0 => format!("{endpoint} answers."),
-        1 => "It shows the pinned host key.".to_owned(),
-        _ => "It takes the key.".to_owned(),
+        1 => "It presents the pinned host key.".to_owned(),
+        _ => "It accepts the key.".to_owned(),
     }
 }
 
-fn remedy(link: usize, endpoint: &Endpoint, options: &SshOptions) -> String {
+fn remedy(step: usize, endpoint: &Endpoint, options: &SshOptions) -> String {
     let Endpoint { host, port, user } = endpoint;
     let file = options.known_hosts.display();
-    match link {
+    match step {
         0 => format!(
-            "see from here whether it is up and lets this machine in: ssh -v -p {port} {user}@{host}"
+            "check from here whether it runs and accepts connections: ssh -v -p {port} {user}@{host}"
         ),
         1 => format!(
             "compare the key on the machine itself, then pin it: ssh-keygen -f {file} -R \
@@ -82,16 +85,16 @@ fn remedy(link: usize, endpoint: &Endpoint, options: &SshOptions) -> String {
     }
 }
 
-/// What keeps an sshd from shutting this machine out.
+/// The remedy if sshd refuses this machine because of earlier failures.
 fn exempt(endpoint: &Endpoint) -> String {
     format!(
-        "wait 10 min, or on {} put `PerSourcePenaltyExemptList ADDRESS` with this machine's address into \
+        "wait 10 min, or on {} add `PerSourcePenaltyExemptList ADDRESS` with this machine's address to \
          /etc/ssh/sshd_config and reload sshd",
         endpoint.host
     )
 }
 
-/// The public half of the key, as authorized_keys has it.
+/// The public key in the format of authorized_keys.
 pub(crate) fn public_key(options: &SshOptions) -> String {
     let key = options.key.public_key().to_openssh();
     key.unwrap_or_else(|_| "ssh-ed25519 …".to_owned())

@@ -1,5 +1,5 @@
-//! The last drill: whether people have practised, and how long ago. Every drill has a record of its
-//! own that goes with it, so the one that is to count leaves a line where the server finds it.
+//! The drill log: the last drill, in a file in `data_dir`, and the check of its age. A drill has its own incident log,
+//! which is deleted with it, so a drill that should count writes this file for the server.
 
 use std::fs::Permissions;
 use std::io::{self, Write as _};
@@ -14,40 +14,46 @@ use tempfile::NamedTempFile;
 use super::check::Check;
 use breakglass_config::Config;
 
-/// The file below `data_dir`.
-const FILE: &str = "last_drill.json";
-const NAME: &str = "drill";
+/// Name of the file in `data_dir`.
+const FILE_NAME: &str = "last_drill.json";
+/// Name of the check.
+const CHECK_NAME: &str = "drill";
 const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// What was practised.
+/// A completed drill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Practice {
-    /// When it ended, as events write it.
+pub struct CompletedDrill {
+    /// The time of its end, RFC 3339 in UTC.
     at: String,
-    /// What was wrong with the machine.
+    /// The scenario: the fault of the simulated machine.
     scenario: String,
-    /// Who took part.
+    /// The operators who took part.
     operators: Vec<String>,
-    /// What they asked the agent for.
+    /// The number of their prompts.
     prompts: u64,
-    /// The verbs that they ran.
+    /// The number of verbs that they ran.
     verbs: u64,
 }
 
-/// A place where a drill can be noted: one that was written to before anybody practised.
-pub struct Place {
+/// The file of the drill log. It is opened before the drill begins, so that a drill is not lost because the file cannot
+/// be written.
+pub struct DrillLog {
     draft: NamedTempFile,
     file: PathBuf,
 }
 
-impl Practice {
-    /// What operators have done in the drill's own log since `since`; none where they did nothing,
-    /// which is no practice.
+impl CompletedDrill {
+    /// Summarises the actions of operators in the drill's log since `since`; `None` without any action, because such a
+    /// drill does not count.
     ///
     /// # Errors
-    /// When the log can't be read.
-    pub async fn of(log: &Log, scenario: &str, since: Time) -> Result<Option<Practice>, LogError> {
-        let mut practice = Practice {
+    /// If the log cannot be read.
+    pub async fn from_log(
+        log: &Log,
+        scenario: &str,
+        since: Time,
+    ) -> Result<Option<CompletedDrill>, LogError> {
+        let mut drill = CompletedDrill {
             at: clock::now(),
             scenario: scenario.to_owned(),
             operators: Vec::new(),
@@ -58,11 +64,11 @@ impl Practice {
             let mut events = log.read(incident.incident, 0);
             while let Some(event) = events.next().await? {
                 if event.at >= since {
-                    practice.count(&event);
+                    drill.count(&event);
                 }
             }
         }
-        Ok((practice.prompts + practice.verbs > 0).then_some(practice))
+        Ok((drill.prompts + drill.verbs > 0).then_some(drill))
     }
 
     fn count(&mut self, event: &Event) {
@@ -80,27 +86,27 @@ impl Practice {
     }
 }
 
-impl Place {
-    /// In `data_dir`, which is made where it is missing.
+impl DrillLog {
+    /// Opens the file in `data_dir`, which is created if it does not exist.
     ///
     /// # Errors
-    /// When nothing can be written there.
-    pub fn prepare(data_dir: &Path) -> io::Result<Place> {
+    /// If the directory cannot be written.
+    pub fn open(data_dir: &Path) -> io::Result<DrillLog> {
         std::fs::create_dir_all(data_dir)?;
-        Ok(Place {
+        Ok(DrillLog {
             draft: NamedTempFile::new_in(data_dir)?,
-            file: data_dir.join(FILE),
+            file: data_dir.join(FILE_NAME),
         })
     }
 
-    /// Notes `practice` as the last one; gives the file.
+    /// Records `drill` as the last one. Returns the file's path.
     ///
     /// # Errors
-    /// When it can't be written.
-    pub fn note(mut self, practice: &Practice) -> io::Result<PathBuf> {
-        let text = serde_json::to_vec(practice)?;
+    /// If the file cannot be written.
+    pub fn record(mut self, drill: &CompletedDrill) -> io::Result<PathBuf> {
+        let text = serde_json::to_vec(drill)?;
         self.draft.write_all(&text)?;
-        // The server may have another account than whoever practised.
+        // The server may run with another account than the drill.
         let readable = Permissions::from_mode(0o644);
         self.draft.as_file().set_permissions(readable)?;
         self.draft.as_file().sync_all()?;
@@ -111,43 +117,43 @@ impl Place {
     }
 }
 
-/// How long ago the last drill was; none where nobody wants to know.
+/// The check of the last drill's age; `None` if the configuration sets no limit.
 pub(crate) fn check(config: &Config) -> Option<Check> {
-    let most = i64::from(config.drill_max_age_days);
-    if most == 0 {
+    let max_days = i64::from(config.drill_max_age_days);
+    if max_days == 0 {
         return None;
     }
     let file = match config.file() {
         Some(file) => file.display().to_string(),
         None => "FILE".to_owned(),
     };
-    let remedy = format!("practise, and have it noted: breakglass drill --config {file}");
-    let Some((practice, days)) = last(&config.data_dir) else {
-        let evidence = format!("No drill is noted in {}.", config.data_dir.display());
-        return Some(Check::amber(NAME, evidence, remedy));
+    let remedy = format!("run a drill and record it: breakglass drill --config {file}");
+    let Some((drill, days)) = last(&config.data_dir) else {
+        let evidence = format!("No drill is recorded in {}.", config.data_dir.display());
+        return Some(Check::amber(CHECK_NAME, evidence, remedy));
     };
-    let Practice {
+    let CompletedDrill {
         scenario,
         operators,
         prompts,
         verbs,
         ..
-    } = practice;
+    } = drill;
     let evidence = format!(
         "The last drill was {days} days ago: {scenario}, by {}; {prompts} prompts, {verbs} verbs.",
         operators.join(", ")
     );
     Some(match days {
-        days if days > most => Check::amber(NAME, evidence, remedy),
-        _ => Check::green(NAME, evidence),
+        days if days > max_days => Check::amber(CHECK_NAME, evidence, remedy),
+        _ => Check::green(CHECK_NAME, evidence),
     })
 }
 
-/// The last one, and its age in days.
-fn last(data_dir: &Path) -> Option<(Practice, i64)> {
-    let text = std::fs::read(data_dir.join(FILE)).ok()?;
-    let practice: Practice = serde_json::from_slice(&text).ok()?;
+/// The last drill, and its age in days.
+fn last(data_dir: &Path) -> Option<(CompletedDrill, i64)> {
+    let text = std::fs::read(data_dir.join(FILE_NAME)).ok()?;
+    let drill: CompletedDrill = serde_json::from_slice(&text).ok()?;
     let now = clock::milliseconds(&clock::now())?;
-    let age = now.saturating_sub(clock::milliseconds(&practice.at)?);
-    Some((practice, age.max(0) / DAY_MS))
+    let age = now.saturating_sub(clock::milliseconds(&drill.at)?);
+    Some((drill, age.max(0) / DAY_MS))
 }

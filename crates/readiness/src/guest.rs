@@ -1,33 +1,33 @@
-//! The guest: reached, entered, able to run commands, with leave to repair, and with the right time.
+//! Checks of the guest: it is reachable, accepts the key, runs commands, has sudo, and its clock is correct.
 
 use breakglass_control::ssh::{CommandOutput, Framed, Probe, Script, SshError};
 use breakglass_control::{SshOptions, Target};
 
 use super::check::{Check, State};
-use super::clock::{Asked, Told};
-use super::reach::{self, LINKS};
+use super::clock::{ReportedTime, TimeQuery};
+use super::connection::{self, STEPS};
 
-/// What is tried once the guest is entered.
-const WITHIN: [&str; 3] = ["shell", "sudo", "clock"];
+/// Names of the checks that need a login.
+const AFTER_LOGIN: [&str; 3] = ["shell", "sudo", "clock"];
 
-/// Tells the login shell, and that a command runs.
+/// Prints the login shell, which also proves that a command runs.
 const SHELL: Script = Script::new("echo \"$SHELL\"");
-/// Root needs no sudo, and its machine may have none.
+/// Root needs no sudo, which may not be installed on its machine.
 const SUDO: Script = Script::new("[ \"$(id -u)\" = 0 ] || sudo -n true");
 const DATE: Script = Script::new("date \"+%s %N\"");
-/// Shells that read a command otherwise than POSIX says.
-const OTHERWISE: [&str; 3] = ["csh", "tcsh", "fish"];
+/// Shells whose syntax differs from POSIX.
+const NON_POSIX_SHELLS: [&str; 3] = ["csh", "tcsh", "fish"];
 
 /// The names of all checks of the guest.
 pub(crate) fn names(target: &Target) -> Vec<String> {
-    let all = LINKS.iter().chain(&WITHIN);
+    let all = STEPS.iter().chain(&AFTER_LOGIN);
     all.map(|check| name(target, check)).collect()
 }
 
 pub(crate) async fn checks(target: &Target, options: &SshOptions) -> Vec<Check> {
     let machine = format!("{}.guest", target.name);
-    let (mut checks, entered) = reach::enter(&machine, &target.guest, options).await;
-    match entered {
+    let (mut checks, login) = connection::log_in(&machine, &target.guest, options).await;
+    match login {
         Ok(probe) => {
             let shell = shell(target, probe.framed(SHELL).await);
             let runs = shell.state != State::Red;
@@ -37,12 +37,12 @@ pub(crate) async fn checks(target: &Target, options: &SshOptions) -> Vec<Check> 
                 let (sudo, clock) = tokio::join!(sudo(target, &probe), clock(target, &probe));
                 checks.extend([sudo, clock]);
             } else {
-                let rest = WITHIN.iter().skip(1);
+                let rest = AFTER_LOGIN.iter().skip(1);
                 checks.extend(rest.map(|check| Check::untried(name(target, check), &first)));
             }
         }
         Err(first) => {
-            checks.extend(WITHIN.map(|check| Check::untried(name(target, check), &first)));
+            checks.extend(AFTER_LOGIN.map(|check| Check::untried(name(target, check), &first)));
         }
     }
     checks
@@ -52,64 +52,63 @@ fn name(target: &Target, check: &str) -> String {
     format!("{}.guest.{check}", target.name)
 }
 
-/// That the account's login shell runs a command, and prints nothing beside it.
+/// Checks that the account's login shell runs a command and prints nothing else.
 fn shell(target: &Target, tried: Result<(Framed, CommandOutput), SshError>) -> Check {
     let (name, user) = (name(target, "shell"), &target.guest.user);
     let (framed, answer) = match tried {
         Ok(tried) => tried,
         Err(error) => {
             let remedy =
-                format!("log in as {user} by hand, and see what its login shell waits for");
+                format!("log in as {user} by hand, and find out what its login shell waits for");
             return Check::red(name, format!("{error}."), remedy);
         }
     };
     if answer.denied {
-        let remedy = format!("on the guest: see what sshd -T -C user={user} says of ForceCommand");
+        let remedy =
+            format!("on the guest: check ForceCommand in the output of sshd -T -C user={user}");
         return Check::red(name, "sshd runs no command for this account.", remedy);
     }
     let Some(0) = framed.code() else {
-        let evidence = format!(
-            "A command does not run: {}.",
-            framed.failure_reason(answer.code)
-        );
-        return Check::red(name, evidence, cure(target, &framed, answer.code));
+        let evidence = format!("A command does not run: {}.", framed.failure_reason(answer.code));
+        return Check::red(name, evidence, command_remedy(target, &framed, answer.code));
     };
     let path = framed.stdout().front().map_or("", String::as_str);
     let base = path.rsplit('/').next().unwrap_or_default();
-    if let Some(said) = framed.noise().first() {
-        let evidence = format!("A login prints before the command does: {said:?}.");
+    if let Some(line) = framed.noise().first() {
+        let evidence = format!("A login prints text before the output of a command: {line:?}.");
         let remedy = format!(
-            "on the guest, let {user}'s shell print for a terminal only: in its .bashrc, .zshenv, .cshrc or \
-             config.fish, before the first line that prints; scp and rsync break from it as well"
+            "on the guest, let {user}'s shell print only on a terminal: in its .bashrc, .zshenv, .cshrc or \
+             config.fish, before the first line that prints; it breaks scp and rsync too"
         );
         return Check::amber(name, evidence, remedy);
     }
-    if OTHERWISE.contains(&base) {
+    if NON_POSIX_SHELLS.contains(&base) {
         let evidence = format!(
-            "Commands run through {path}. Checks work; the agent writes for a POSIX shell, and {base} \
-             reads some of that otherwise."
+            "Commands run in {path}. Checks work, but the agent writes commands for a POSIX shell, and {base} \
+             interprets some of them differently."
         );
         return Check::amber(name, evidence, login_shell(user));
     }
-    Check::green(name, format!("Commands run through {path}."))
+    Check::green(name, format!("Commands run in {path}."))
 }
 
-/// What to do where no command runs, by what came in its place.
-fn cure(target: &Target, framed: &Framed, code: Option<u32>) -> String {
+/// The remedy if no command runs, derived from the output that came instead.
+fn command_remedy(target: &Target, framed: &Framed, code: Option<u32>) -> String {
     let user = &target.guest.user;
-    let said = framed.noise().join("\n");
-    let restricted = said.contains("restricted");
-    // nologin and false run nothing and fail with 1; what succeeds has run something else.
+    let output = framed.noise().join("\n");
+    let restricted = output.contains("restricted");
+    // nologin and false run nothing and exit with 1. With success, something else was run.
     if restricted || code == Some(1) {
-        let what = match restricted {
-            true => "it is a restricted shell",
-            false => "it is one that runs nothing, as nologin",
+        let cause = if restricted {
+            "the login shell is restricted"
+        } else {
+            "the login shell runs nothing, like nologin"
         };
-        return format!("{what}; {}", login_shell(user));
+        return format!("{cause}; {}", login_shell(user));
     }
     format!(
-        "something else ran in its place: on the guest, take command=\"…\" out of the key's line in \
-         {user}'s authorized_keys and ForceCommand out of sshd_config, or: {}",
+        "something else ran instead: on the guest, remove command=\"…\" from the key's line in \
+         {user}'s authorized_keys and ForceCommand from sshd_config, or: {}",
         login_shell(user)
     )
 }
@@ -125,13 +124,13 @@ async fn sudo(target: &Target, probe: &Probe) -> Check {
         Ok((framed, _)) if framed.code() == Some(0) => {
             return Check::green(
                 name,
-                format!("{user} is root, or becomes root without a password."),
+                format!("{user} is root, or can become root without a password."),
             );
         }
         Ok((framed, answer)) => {
-            let said = framed.stderr().back().cloned();
-            let said = said.unwrap_or_else(|| framed.failure_reason(answer.code));
-            format!("{user} does not become root: {said}.")
+            let reason = framed.stderr().back().cloned();
+            let reason = reason.unwrap_or_else(|| framed.failure_reason(answer.code));
+            format!("{user} cannot become root: {reason}.")
         }
         Err(error) => format!("{error}."),
     };
@@ -144,23 +143,26 @@ async fn sudo(target: &Target, probe: &Probe) -> Check {
 
 async fn clock(target: &Target, probe: &Probe) -> Check {
     let name = name(target, "clock");
-    let asked = Asked::now();
-    let told = match probe.framed(DATE).await {
-        Ok((framed, _)) => framed.stdout().front().and_then(|said| Told::by_date(said)),
+    let query = TimeQuery::now();
+    let time = match probe.framed(DATE).await {
+        Ok((framed, _)) => framed
+            .stdout()
+            .front()
+            .and_then(|line| ReportedTime::from_date(line)),
         Err(_) => None,
     };
-    match told {
-        Some(told) => asked.compare(name, "guest", told),
+    match time {
+        Some(time) => query.compare(name, "guest", time),
         None => Check::amber(
             name,
-            "The guest does not tell its time.",
-            "try on it: date '+%s %N'",
+            "The guest does not report its time.",
+            "try on the guest: date '+%s %N'",
         ),
     }
 }
 
-/// What a command said last.
+/// The last line of a command's output.
 pub(crate) fn last_line(text: &str) -> &str {
     let last = text.lines().rfind(|line| !line.trim().is_empty());
-    last.unwrap_or("it said nothing")
+    last.unwrap_or("(no output)")
 }

@@ -1,4 +1,4 @@
-//! The host: reached, entered, and nothing but the gate behind the key.
+//! Checks of the host: it is reachable, accepts the key, and the key opens only the gate.
 
 use std::time::Duration;
 
@@ -8,21 +8,24 @@ use breakglass_verbs::Verdict;
 use serde_json::Value;
 
 use super::check::Check;
-use super::clock::{Asked, Told};
-use super::forced;
+use super::clock::{ReportedTime, TimeQuery};
+use super::connection::{self, STEPS};
+use super::forced_command;
 use super::guest::last_line;
-use super::reach::{self, LINKS};
 
-/// What is asked of the gate.
-const OF_THE_GATE: [&str; 3] = ["gate", "vitals", "clock"];
-/// What holds the key to the gate, in authorized_keys.
-pub const HELD: &str = "command=\"/usr/local/sbin/breakglass-gate\",restrict";
-/// Longest wait for the gate: it waits 10 s itself for a monitor that is dead.
-const GATE_LIMIT: Duration = Duration::from_secs(15);
+/// Names of the checks of the gate.
+const GATE_CHECKS: [&str; 3] = ["gate", "vitals", "clock"];
+/// Options in authorized_keys that restrict the key to the gate.
+pub const FORCED_COMMAND_OPTIONS: &str = "command=\"/usr/local/sbin/breakglass-gate\",restrict";
+/// Timeout of the gate, which itself waits up to 10 s for a QEMU monitor that does not answer.
+const GATE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The names of all checks of the host.
 pub(crate) fn names(target: &Target) -> Vec<String> {
-    let all = LINKS.iter().chain(&OF_THE_GATE).chain(&forced::NAMES);
+    let all = STEPS
+        .iter()
+        .chain(&GATE_CHECKS)
+        .chain(&forced_command::NAMES);
     all.map(|check| name(target, check)).collect()
 }
 
@@ -32,32 +35,32 @@ pub(crate) fn name(target: &Target, check: &str) -> String {
 
 pub(crate) async fn checks(target: &Target, options: &SshOptions) -> Vec<Check> {
     let machine = format!("{}.host", target.name);
-    let (mut checks, entered) = reach::enter(&machine, &target.host, options).await;
-    match entered {
+    let (mut checks, login) = connection::log_in(&machine, &target.host, options).await;
+    match login {
         Ok(probe) => {
-            let (gate, forced) = tokio::join!(
+            let (gate, forced_command) = tokio::join!(
                 gate(target, &probe),
-                forced::checks(target, &probe, options)
+                forced_command::checks(target, &probe, options)
             );
-            checks.extend(gate.into_iter().chain(forced));
+            checks.extend(gate.into_iter().chain(forced_command));
         }
         Err(first) => {
-            let rest = OF_THE_GATE.iter().chain(&forced::NAMES);
+            let rest = GATE_CHECKS.iter().chain(&forced_command::NAMES);
             checks.extend(rest.map(|check| Check::untried(name(target, check), &first)));
         }
     }
     checks
 }
 
-/// That it answers with a verdict; and if so, that it knows the newer words.
+/// Checks that the gate answers with a verdict, and then that it knows the newer verbs.
 async fn gate(target: &Target, probe: &Probe) -> [Check; 3] {
-    let [gate, vitals, clock] = OF_THE_GATE.map(|check| name(target, check));
+    let [gate, vitals, clock] = GATE_CHECKS.map(|check| name(target, check));
     let broken = |check: Check| {
         let untried = [vitals.clone(), clock.clone()].map(|name| Check::untried(name, &gate));
         let [vitals, clock] = untried;
         [check, vitals, clock]
     };
-    let answer = match probe.run_for("status", GATE_LIMIT).await {
+    let answer = match probe.run_for("status", GATE_TIMEOUT).await {
         Ok(answer) => answer,
         Err(error) => {
             let check = Check::red(gate.clone(), format!("{error}."), no_gate(target));
@@ -68,74 +71,74 @@ async fn gate(target: &Target, probe: &Probe) -> [Check; 3] {
     let verdict = last.strip_prefix("verdict: ").and_then(Verdict::parse);
     if let Some(verdict) = verdict {
         let evidence = format!("The gate answers: the guest is {verdict}.");
-        let [vitals, clock] = newer(target, probe, [vitals, clock]).await;
+        let [vitals, clock] = newer_verbs(target, probe, [vitals, clock]).await;
         return [Check::green(gate, evidence), vitals, clock];
     }
-    let said = match answer.stderr.is_empty() {
-        true => last,
-        false => answer.stderr.lines().next().unwrap_or_default(),
+    let output = if answer.stderr.is_empty() {
+        last
+    } else {
+        answer.stderr.lines().next().unwrap_or_default()
     };
     let is_gate = answer.code == Some(2) && answer.stderr.contains("refused: ");
-    let speaks = answer
+    let has_verdict = answer
         .stdout
         .lines()
         .any(|line| line.starts_with("verdict: "));
-    let (evidence, remedy) = match (is_gate, speaks) {
-        (_, true) => (
-            format!("The gate answers, and something prints after it: {last:?}."),
-            quiet(target),
-        ),
-        (true, _) => (
-            format!("`status` brought no verdict, but: {said}."),
-            format!(
-                "put right on {} what the gate names: {said}",
-                target.host.host
-            ),
-        ),
-        (false, _) => (
-            format!("`status` brought no verdict, but: {said}."),
-            no_gate(target),
-        ),
+    let no_verdict = format!("`status` returned no verdict, but: {output}.");
+    let (evidence, remedy) = if has_verdict {
+        let evidence = format!("The gate answers, but something prints after it: {last:?}.");
+        (evidence, no_other_output(target))
+    } else if is_gate {
+        let host = &target.host.host;
+        (
+            no_verdict,
+            format!("fix on {host} what the gate reports: {output}"),
+        )
+    } else {
+        (no_verdict, no_gate(target))
     };
     broken(Check::red(gate.clone(), evidence, remedy))
 }
 
-/// That it knows `vitals`, and that the time in it is ours.
-async fn newer(target: &Target, probe: &Probe, names: [String; 2]) -> [Check; 2] {
+/// Checks that the gate knows `vitals`, and that the host's time in it is correct.
+async fn newer_verbs(target: &Target, probe: &Probe, names: [String; 2]) -> [Check; 2] {
     let [vitals, clock] = names;
-    let asked = Asked::now();
-    let remedy = format!("{}, the newer one", install(target));
-    let (evidence, remedy) = match probe.run_for("vitals", GATE_LIMIT).await {
+    let query = TimeQuery::now();
+    let remedy = format!("{}, in the current version", install(target));
+    let (evidence, remedy) = match probe.run_for("vitals", GATE_TIMEOUT).await {
         Ok(answer) if answer.code != Some(2) && json_in(&answer.stdout).is_some() => {
             let clock = match time_in(&answer.stdout) {
-                Some(told) => asked.compare(clock, "host", told),
+                Some(time) => query.compare(clock, "host", time),
                 None => {
-                    let evidence = "The gate is an older one, which does not tell the host's time.";
+                    let evidence =
+                        "The gate is an older version, which does not report the host's time.";
                     Check::amber(clock, evidence, remedy)
                 }
             };
             let vitals = match noise(&answer.stdout) {
                 None => Check::green(vitals, "The gate knows `vitals`."),
-                Some(said) => Check::amber(
+                Some(line) => Check::amber(
                     vitals,
-                    format!("The gate knows `vitals`, and something prints beside it: {said:?}."),
-                    quiet(target),
+                    format!("The gate knows `vitals`, but something else prints too: {line:?}."),
+                    no_other_output(target),
                 ),
             };
             return [vitals, clock];
         }
         Ok(answer) if answer.code == Some(2) && answer.stderr.contains("refused: ") => {
-            let said = last_line(&answer.stderr);
-            let evidence = format!("The gate is an older one, without `vitals`: {said}.");
+            let refusal = last_line(&answer.stderr);
+            let evidence = format!("The gate is an older version, without `vitals`: {refusal}.");
             (evidence, remedy)
         }
         Ok(answer) => {
-            let said = match answer.stderr.is_empty() {
-                true => last_line(&answer.stdout),
-                false => last_line(&answer.stderr),
+            let output = if answer.stderr.is_empty() {
+                &answer.stdout
+            } else {
+                &answer.stderr
             };
-            let evidence = format!("`vitals` brought no vital signs, but: {said}.");
-            (evidence, quiet(target))
+            let line = last_line(output);
+            let evidence = format!("`vitals` returned no vital signs, but: {line}.");
+            (evidence, no_other_output(target))
         }
         Err(error) => (format!("{error}."), remedy),
     };
@@ -143,37 +146,37 @@ async fn newer(target: &Target, probe: &Probe, names: [String; 2]) -> [Check; 2]
     [Check::amber(vitals, evidence, remedy), untried]
 }
 
-/// The host's time as `vitals` has it.
-fn time_in(said: &str) -> Option<Told> {
-    Told::by_text(json_in(said)?.get("time")?.as_str()?)
+/// The host's time in the output of `vitals`.
+fn time_in(output: &str) -> Option<ReportedTime> {
+    ReportedTime::from_rfc3339(json_in(output)?.get("time")?.as_str()?)
 }
 
-/// The vital signs among what was printed.
-fn json_in(said: &str) -> Option<Value> {
+/// The vital signs in the output.
+fn json_in(output: &str) -> Option<Value> {
     let signs = |line| serde_json::from_str(line).ok().filter(Value::is_object);
-    said.lines().find_map(signs)
+    output.lines().find_map(signs)
 }
 
-/// The first line that no gate prints with its vital signs.
-fn noise(said: &str) -> Option<&str> {
-    said.lines().find(|line| {
+/// The first line of the output that is not from the gate.
+fn noise(output: &str) -> Option<&str> {
+    output.lines().find(|line| {
         let is_verdict = line.starts_with("verdict: ");
         !is_verdict && !line.trim().is_empty() && json_in(line).is_none()
     })
 }
 
-fn quiet(target: &Target) -> String {
+fn no_other_output(target: &Target) -> String {
     let host = &target.host;
     format!(
-        "on {}: let nothing print beside the gate: {HELD} before the key in {}'s authorized_keys, and no \
-         line that prints in what its login shell reads at every start (.bashrc, .zshenv, .cshrc)",
+        "on {}: let nothing but the gate print: {FORCED_COMMAND_OPTIONS} before the key in {}'s authorized_keys, and no \
+         line that prints in the startup files of its login shell (.bashrc, .zshenv, .cshrc)",
         host.host, host.user
     )
 }
 
 fn no_gate(target: &Target) -> String {
     format!(
-        "{}, and put {HELD} before the key in {}'s authorized_keys there",
+        "{}, and put {FORCED_COMMAND_OPTIONS} before the key in {}'s authorized_keys there",
         install(target),
         target.host.user
     )

@@ -1,4 +1,4 @@
-//! Changes of readiness in the logs of the incidents that they concern.
+//! Records changes of readiness in the logs of open incidents.
 
 use breakglass_log::{Log, LogError};
 use breakglass_model::{Actor, EventBody, IncidentId};
@@ -7,27 +7,27 @@ use tokio::sync::broadcast::{Receiver, error::RecvError};
 use super::Change;
 use super::check::target_of;
 
-/// Appends each change to the open incidents of its target, or where it has none, to all open ones.
-/// Ends with the sender of the changes, or when it is dropped.
-pub async fn tell_incidents(mut changes: Receiver<Change>, log: Log) {
+/// Appends each change to the open incidents of its target; a change without a target, to all open incidents. Ends
+/// when the sender of the changes is dropped.
+pub async fn record_changes(mut changes: Receiver<Change>, log: Log) {
     loop {
         match changes.recv().await {
-            Ok(change) => match concerned(&log, &change).await {
+            Ok(change) => match affected_incidents(&log, &change).await {
                 Ok(incidents) => append(&log, incidents, &change).await,
                 Err(error) => {
                     let check = &change.check.name;
-                    tracing::warn!(check, %error, "a change of readiness is in no incident's log");
+                    tracing::warn!(check, %error, "a change of readiness could not be recorded");
                 }
             },
             Err(RecvError::Lagged(missed)) => {
-                tracing::warn!(missed, "changes of readiness are in no incident's log");
+                tracing::warn!(missed, "changes of readiness were missed and not recorded");
             }
             Err(RecvError::Closed) => return,
         }
     }
 }
 
-async fn concerned(log: &Log, change: &Change) -> Result<Vec<IncidentId>, LogError> {
+async fn affected_incidents(log: &Log, change: &Change) -> Result<Vec<IncidentId>, LogError> {
     if let Some(target) = target_of(&change.check.name) {
         return log.open_incidents(target).await;
     }

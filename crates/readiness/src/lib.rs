@@ -1,29 +1,29 @@
-//! Whether everything that an emergency needs is in place: one list of checks, each tried for real,
-//! with its evidence and its remedy.
+//! Readiness: whether everything that an emergency needs works. One list of checks, each tried for real, with its
+//! evidence and its remedy.
 //!
 //! ```text
-//! local: key, store, lint, drill ─┐
-//! each target: guest, host ───────┼─ examine ─┬─ breakglass doctor
-//!   (over SSH, of its own)        │           └─ watch ── findings ─┬─ readiness (with what is live)
-//! agent, and at times its model ──┘                                 └─ changes
+//! local: key, store, settings, drill ─┐
+//! each target: guest, host ───────────┼─ run_checks ─┬─ breakglass doctor
+//!   (over separate SSH connections)   │              └─ watch ── ReadinessState ─┬─ current checks (API, metrics)
+//! agent, sometimes its model ─────────┘                                          └─ changes (log, notifications)
 //! ```
-//! Every check has a deadline and an answer; one that waits for another says so.
+//! Every check has a deadline and a result. A check that depends on a failed one is marked as not tried.
 
 mod agent;
 mod check;
 mod clock;
+mod connection;
+mod drill_log;
 mod files;
-mod forced;
+mod forced_command;
 mod guest;
 mod host;
 mod incidents;
-mod lint;
 mod model;
-mod practice;
-mod reach;
 mod sandbox;
+mod settings;
+mod state;
 mod store;
-mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,38 +34,38 @@ use futures_util::future::join_all;
 
 pub use agent::{examine as examine_agent, live as live_agent};
 pub use check::{Check, State};
-pub use host::HELD;
-pub use incidents::tell_incidents;
-pub use practice::{Place, Practice};
-pub use watch::{Change, Findings, watch};
+pub use drill_log::{CompletedDrill, DrillLog};
+pub use host::FORCED_COMMAND_OPTIONS;
+pub use incidents::record_changes;
+pub use state::{Change, ReadinessState, watch};
 
 use breakglass_config::Config;
 
-/// Longest wait for one check.
-const LIMIT: Duration = Duration::from_secs(5);
+/// Timeout of one check.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Everything but the agent: what lies here, and each target over connections of its own. The
-/// agent's part is [`examine_agent`], or what a running server knows of it.
+/// Runs all checks but the agent's: the local ones, and those of each target over separate connections. The agent's
+/// checks are [`examine_agent`], or [`live_agent`] in a running server.
 pub async fn examine(config: &Config) -> Vec<Check> {
     let (key, key_check) = files::key(&config.ssh.key_file);
     let mut checks = vec![key_check];
     checks.extend(store::checks(&config.data_dir).await);
-    checks.extend(lint::checks(config));
-    checks.extend(practice::check(config));
+    checks.extend(settings::checks(config));
+    checks.extend(drill_log::check(config));
     let options = key.map(|key| SshOptions {
-        connect_timeout: config.ssh.connect_timeout.min(LIMIT),
+        connect_timeout: config.ssh.connect_timeout.min(CHECK_TIMEOUT),
         ..breakglass_config::ssh_options(config, Arc::new(key))
     });
-    let of_targets = config
+    let target_checks = config
         .targets
         .iter()
-        .map(|target| machines(target, options.as_ref()));
-    checks.extend(join_all(of_targets).await.into_iter().flatten());
+        .map(|target| check_target(target, options.as_ref()));
+    checks.extend(join_all(target_checks).await.into_iter().flatten());
     checks
 }
 
-/// Guest and host of one target, at the same time.
-pub async fn machines(target: &Target, options: Option<&SshOptions>) -> Vec<Check> {
+/// The checks of one target's guest and host, in parallel. Without `options` they are not tried.
+pub async fn check_target(target: &Target, options: Option<&SshOptions>) -> Vec<Check> {
     let Some(options) = options else {
         let names = guest::names(target).into_iter().chain(host::names(target));
         return names.map(|name| Check::untried(name, "ssh_key")).collect();

@@ -1,4 +1,4 @@
-//! The agent's sandbox, tried from inside: what nothing in it is to get.
+//! The check of the agent's sandbox: a probe inside tries to reach what the agent must not reach.
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,77 +10,78 @@ use breakglass_agent::{AgentOptions, TargetNames, run_in_sandbox};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
-use super::agent::{lay_out, options, reached};
+use super::agent::{model_access, options, temporary_cell};
 use super::check::Check;
 use breakglass_cell::{Cell, Kind};
 use breakglass_config::{AgentConfig, Config};
 
-/// The name of its check.
-pub(crate) const SANDBOX: &str = "agent.sandbox";
-/// Longest wait for all attempts together.
-const LIMIT: Duration = Duration::from_secs(20);
-/// How many are tried at the least: fewer are none that count.
+/// Name of the check.
+pub(crate) const SANDBOX_CHECK: &str = "agent.sandbox";
+/// Timeout of all attempts together.
+const ATTEMPTS_TIMEOUT: Duration = Duration::from_secs(20);
+/// Minimum number of attempts; with fewer, the result means nothing.
 const ATTEMPTS_MIN: usize = 15;
 
-/// The check in a cell of its own, which leaves a running server's as it is.
+/// Runs the check in a temporary cell, so that a running server's cell is not touched.
 #[allow(
     clippy::disallowed_methods,
-    reason = "awaited here, ten seconds at most; the child that is started there has ended by then"
+    reason = "awaited here, for at most ten seconds; its child process has ended by then"
 )]
 pub(crate) async fn check(config: &Config) -> Option<Check> {
     if !config.agent.enabled {
         return None;
     }
     let owned = config.clone();
-    // Whether a sandbox can be made is waited for.
+    // Blocks until it is known whether a sandbox can be made.
     let prepared = spawn_blocking(move || prepare(&owned)).await;
     Some(match prepared {
         Ok(Ok((options, _dir, cell))) => {
-            let check = tried(config, &options).await;
+            let check = probe(config, &options).await;
             cell.clear();
             check
         }
         Ok(Err(check)) => check,
-        Err(error) => untried(&error.to_string()),
+        Err(error) => not_tried(&error.to_string()),
     })
 }
 
-/// A cell with a sandbox, or the check where there is none.
+/// A temporary cell with a sandbox, or the check if there is no sandbox.
 fn prepare(config: &Config) -> Result<(AgentOptions, TempDir, Cell), Check> {
     match Kind::choose(&config.agent) {
         Ok(Kind::Sandbox(_)) => {}
-        Ok(kind) => return Err(without(&kind, config)),
+        Ok(kind) => return Err(no_sandbox(&kind, config)),
         Err(why) => return Err(missing(&why)),
     }
-    let laid_out = lay_out(config).and_then(|(dir, cell)| Ok((options(config, &cell)?, dir, cell)));
-    laid_out.map_err(|error| untried(&error.to_string()))
+    let prepared =
+        temporary_cell(config).and_then(|(dir, cell)| Ok((options(config, &cell)?, dir, cell)));
+    prepared.map_err(|error| not_tried(&error.to_string()))
 }
 
-/// What keeps the agent in where that is no sandbox.
-fn without(kind: &Kind, config: &Config) -> Check {
+/// The check if the agent is isolated in another way than by a sandbox.
+fn no_sandbox(kind: &Kind, config: &Config) -> Check {
     match kind {
-        Kind::Walls(Some(why)) => Check::amber(
-            SANDBOX,
+        Kind::Confinement(Some(why)) => Check::amber(
+            SANDBOX_CHECK,
             format!(
-                "The agent has no sandbox here, and walls alone: {why}. So it asks before it changes anything, \
-                 whatever agent.autonomy says."
+                "The agent has no sandbox here, only confinement: {why}. So it asks before it changes anything, \
+                 regardless of agent.autonomy."
             ),
-            "do what it says and start breakglass again, or set agent.sandbox = \"none\" to let it act without \
-             asking all the same",
+            "follow this message and restart breakglass, or set agent.sandbox = \"none\" to let it act without \
+             asking anyway",
         ),
-        Kind::Walls(None) => Check::amber(
-            SANDBOX,
-            "The agent has no sandbox, and walls alone, by the configuration (agent.sandbox = \"none\"): \
-             what it reads it can send anywhere, and it reaches every service of this machine.",
+        Kind::Confinement(None) => Check::amber(
+            SANDBOX_CHECK,
+            "The agent has no sandbox, only confinement, by the configuration (agent.sandbox = \"none\"): \
+             it can send what it reads to any address, and it reaches every service of this machine.",
             "remove agent.sandbox from the configuration",
         ),
         Kind::Sandbox(_) | Kind::Runner => {
             let runner = config.agent.runner.as_deref().unwrap_or("".as_ref());
             Check::green(
-                SANDBOX,
+                SANDBOX_CHECK,
                 format!(
-                    "The container of the runner at {} keeps the agent in; what it reaches is up to its network, \
-                     which can't be tried from here.",
+                    "The container of the runner at {} isolates the agent; what it reaches depends on the container's network, \
+                     which cannot be tested from here.",
                     runner.display()
                 ),
             )
@@ -89,41 +90,49 @@ fn without(kind: &Kind, config: &Config) -> Check {
 }
 
 fn missing(why: &str) -> Check {
-    let evidence =
-        format!("There is no sandbox, and so no agent (agent.sandbox = \"required\"): {why}.");
+    let evidence = format!(
+        "No sandbox can be made, so there is no agent (agent.sandbox = \"required\"): {why}."
+    );
     Check::red(
-        SANDBOX,
+        SANDBOX_CHECK,
         evidence,
-        "do what it says and start breakglass again",
+        "follow this message and restart breakglass",
     )
 }
 
-fn untried(why: &str) -> Check {
+fn not_tried(why: &str) -> Check {
     Check::red(
-        SANDBOX,
-        format!("The agent's sandbox can't be tried: {why}."),
-        "see the check agent, and the server's log",
+        SANDBOX_CHECK,
+        format!("The agent's sandbox cannot be tested: {why}."),
+        "see the check `agent`, and the server's log",
     )
 }
 
-async fn tried(config: &Config, options: &AgentOptions) -> Check {
+async fn probe(config: &Config, options: &AgentOptions) -> Check {
     let target = config.targets.first();
     let names = TargetNames {
         guest: target.map_or_else(|| "guest".to_owned(), |target| target.name.clone()),
         host: target.map_or_else(|| "host".to_owned(), |target| target.host_name.clone()),
     };
     let arguments = arguments(config);
-    let probed = run_in_sandbox(options, &names, &arguments, reached(config), LIMIT).await;
+    let probed = run_in_sandbox(
+        options,
+        &names,
+        &arguments,
+        model_access(config),
+        ATTEMPTS_TIMEOUT,
+    )
+    .await;
     match probed {
-        Ok(lines) => judge(&lines, &names, &config.agent),
-        Err(why) => untried(why.trim_end_matches('.')),
+        Ok(lines) => evaluate(&lines, &names, &config.agent),
+        Err(why) => not_tried(why.trim_end_matches('.')),
     }
 }
 
-/// What the probe gets to know. Paths and numbers are no secrets.
+/// The arguments of the probe. Paths and numbers are not secret.
 fn arguments(config: &Config) -> Vec<OsString> {
     let mut all = vec![OsString::from("cell-probe")];
-    let record = config.data_dir.join(breakglass_config::RECORD_FILE);
+    let record = config.data_dir.join(breakglass_config::LOG_FILE);
     let files = config.private.iter().cloned().chain([record]);
     let files: Vec<PathBuf> = files.filter(|file| file.exists()).collect();
     for file in files {
@@ -133,26 +142,28 @@ fn arguments(config: &Config) -> Vec<OsString> {
     for address in listens.into_iter().flatten() {
         all.extend(["--address".into(), reachable(address).to_string().into()]);
     }
-    // This process is the server, or has its account.
+    // This process is the server, or has the same account.
     all.extend(["--process".into(), std::process::id().to_string().into()]);
     all
 }
 
-/// An address at which something that listens everywhere is reached.
+/// The loopback address for a listener on all addresses, otherwise the address itself.
 fn reachable(address: SocketAddr) -> SocketAddr {
-    match address.ip().is_unspecified() {
-        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
-        false => address,
+    if address.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
+    } else {
+        address
     }
 }
 
-fn judge(lines: &[String], names: &TargetNames, agent: &AgentConfig) -> Check {
+/// Converts the lines of the probe into the check.
+fn evaluate(lines: &[String], names: &TargetNames, agent: &AgentConfig) -> Check {
     let all: Vec<Attempt> = lines
         .iter()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
     if all.len() < ATTEMPTS_MIN {
-        return untried(&format!("only {} attempts were made", all.len()));
+        return not_tried(&format!("only {} attempts were made", all.len()));
     }
     let succeeded: Vec<&str> = all
         .iter()
@@ -164,20 +175,20 @@ fn judge(lines: &[String], names: &TargetNames, agent: &AgentConfig) -> Check {
             "From inside its sandbox the agent can {}.",
             succeeded.join("; it can ")
         );
-        let remedy = "cut the agent off, or set agent.enabled = false, until that is refused; power and checks work \
+        let remedy = "cut the agent off, or set agent.enabled = false, until this is fixed; power and checks work \
                       without it";
-        return Check::red(SANDBOX, evidence, remedy);
+        return Check::red(SANDBOX_CHECK, evidence, remedy);
     }
-    let listed = agent.listed();
-    let listed: Vec<String> = listed.iter().map(ToString::to_string).collect();
+    let hosts = agent.allowed_hosts();
+    let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
     let evidence = format!(
-        "{} attempts from inside the agent's sandbox, none got out; it reaches {}, {} and {}.",
+        "All {} attempts from inside the agent's sandbox were refused; it reaches {}, {} and {}.",
         all.len(),
         names.guest,
         names.host,
-        listed.join(", ")
+        hosts.join(", ")
     );
-    Check::green(SANDBOX, evidence)
+    Check::green(SANDBOX_CHECK, evidence)
 }
 
 #[cfg(test)]
@@ -197,14 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn one_attempt_that_succeeds_turns_it_red_by_name_and_too_few_are_none() {
+    fn successful_attempt_is_red_and_too_few_attempts_do_not_count() {
         let agent = AgentConfig::default();
-        let check = |lines: &[String]| judge(lines, &names(), &agent);
-        let held = check(&lines(20, true));
-        assert!(held.remedy.is_none(), "{held:?}");
+        let check = |lines: &[String]| evaluate(lines, &names(), &agent);
+        let closed = check(&lines(20, true));
+        assert!(closed.remedy.is_none(), "{closed:?}");
         assert!(
-            held.evidence.contains("20 attempts")
-                && held.evidence.contains("api.anthropic.com:443")
+            closed.evidence.contains("20 attempts")
+                && closed.evidence.contains("api.anthropic.com:443")
         );
         let open = check(&[lines(20, true), lines(1, false)].concat());
         assert!(open.evidence.contains("can read /key"), "{open:?}");

@@ -1,10 +1,10 @@
-//! The last result, and the task that renews it.
+//! The readiness state: the current results of all checks, the task that renews them, and the stream of changes.
 //!
 //! ```text
-//! at the start, then by `pause` ──┐
-//! try_now (page, CLI) ── wanted ──┴─ round: examine ∥ model ── post ─┬─ last (GET /ready, metrics)
-//!        ▲                             one at a time                 └─ changes (log, incidents, …)
-//!        └───────────── rounds ──────────────┘
+//! at the start, then every `pause` ────┐
+//! try_now (page, CLI) ── requested ────┴─ run: checks ∥ model ── store ─┬─ current (GET /ready, metrics)
+//!        ▲                                  one at a time               └─ changes (incident log, notifications)
+//!        └─────────────── progress ─────────────┘
 //! ```
 
 use std::collections::BTreeMap;
@@ -16,109 +16,109 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{sleep, timeout};
 
 use super::check::{Check, State};
+use super::model::ModelAnswer;
 use super::{agent, examine, model, sandbox};
 use breakglass_cell::NoAgent;
 use breakglass_config::Config;
 
-/// How often everything is tried anew.
-const PERIOD: Duration = Duration::from_secs(15 * 60);
-/// How soon it is where something has just turned red: somebody mends it.
-const SOON: Duration = Duration::from_secs(60);
-/// The shortest pause between two examinations, whoever asks for them.
-const REST: Duration = Duration::from_secs(10);
-/// Longest wait of somebody who asked for an examination.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// Interval between runs of all checks.
+const RUN_INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// Interval after a check has just turned red, because it is probably being fixed.
+const RED_INTERVAL: Duration = Duration::from_secs(60);
+/// Minimum pause between two runs, including requested ones.
+const MIN_PAUSE: Duration = Duration::from_secs(10);
+/// Maximum wait for a requested run.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// The most changes that wait for whoever follows them; who lags loses the oldest.
-const MAX_WAITING: usize = 256;
+/// Maximum number of changes buffered for a subscriber; a slower one loses the oldest.
+const BUFFERED_CHANGES_MAX: usize = 256;
 
-/// A check that stands otherwise than the last time that it was tried.
+/// A check whose state differs from its last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// How it stood. What was never looked at counts as green.
+    /// Its last state; green if it was never tried.
     pub before: State,
-    /// What it is now.
+    /// The check with its new state.
     pub check: Check,
 }
 
-/// What the last examination found; empty before the first. Cheap to clone.
+/// The current results of all checks; empty before the first run. Clones share one state.
 #[derive(Debug, Clone)]
-pub struct Findings {
+pub struct ReadinessState {
     config: Arc<Config>,
-    found: Arc<Mutex<Found>>,
+    results: Arc<Mutex<Results>>,
     changes: broadcast::Sender<Change>,
-    wanted: Arc<Notify>,
-    rounds: watch::Sender<Rounds>,
+    requested: Arc<Notify>,
+    progress: watch::Sender<RunCount>,
 }
 
-/// How many examinations have begun, and how many have ended.
+/// The number of runs that have started, and that have ended.
 #[derive(Debug, Clone, Copy, Default)]
-struct Rounds {
-    begun: u64,
+struct RunCount {
+    started: u64,
     ended: u64,
 }
 
 #[derive(Debug, Default)]
-struct Found {
-    examined: Vec<Check>,
-    model: Option<model::Answer>,
-    /// How each check stood when it was last tried.
-    stood: BTreeMap<String, State>,
+struct Results {
+    checks: Vec<Check>,
+    model: Option<ModelAnswer>,
+    /// The state of each check when it was last tried.
+    last_states: BTreeMap<String, State>,
 }
 
-impl Findings {
-    /// The state before the first examination.
-    pub fn new(config: &Config) -> Findings {
-        let found = Found {
-            model: model::Answer::kept(config),
-            ..Found::default()
+impl ReadinessState {
+    /// The state before the first run.
+    pub fn new(config: &Config) -> ReadinessState {
+        let results = Results {
+            model: ModelAnswer::load(config),
+            ..Results::default()
         };
-        Findings {
+        ReadinessState {
             config: Arc::new(config.clone()),
-            found: Arc::new(Mutex::new(found)),
-            changes: broadcast::Sender::new(MAX_WAITING),
-            wanted: Arc::default(),
-            rounds: watch::Sender::default(),
+            results: Arc::new(Mutex::new(results)),
+            changes: broadcast::Sender::new(BUFFERED_CHANGES_MAX),
+            requested: Arc::default(),
+            progress: watch::Sender::default(),
         }
     }
 
-    /// What is examined.
+    /// The configuration that is checked.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The checks of the last time.
-    pub fn last(&self) -> Vec<Check> {
-        let found = self.found();
-        let model = found.model.iter().map(|answer| &answer.check);
-        found.examined.iter().chain(model).cloned().collect()
+    /// The current results of all checks.
+    pub fn current(&self) -> Vec<Check> {
+        let results = self.results();
+        let model = results.model.iter().map(|answer| &answer.check);
+        results.checks.iter().chain(model).cloned().collect()
     }
 
-    /// What changes from now on.
+    /// Subscribes to all changes from now on.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
     }
 
-    /// Has everything examined; returns when it is, or after 45 s. There are at least 10 s between
-    /// two examinations, so it may begin that much later. One that is under way does not count: it
-    /// may have looked before something was mended.
+    /// Requests a run of all checks and waits for its end, at most 45 s. The run starts at least 10 s after the last
+    /// one. A run that has already started does not count: its checks may be older than the last fix.
     pub async fn try_now(&self) {
-        let mut rounds = self.rounds.subscribe();
-        let next = rounds.borrow().begun + 1;
-        self.wanted.notify_one();
-        let _ = timeout(PATIENCE, rounds.wait_for(|rounds| rounds.ended >= next)).await;
+        let mut progress = self.progress.subscribe();
+        let next = progress.borrow().started + 1;
+        self.requested.notify_one();
+        let ended = progress.wait_for(|runs| runs.ended >= next);
+        let _ = timeout(REQUEST_TIMEOUT, ended).await;
     }
 
-    /// Examines everything once; tells how long to wait for the next time. `wanted` says that
-    /// somebody waits for it.
-    async fn round(
+    /// Runs all checks once. Returns the pause until the next run. `requested`: an operator waits for the result.
+    async fn run(
         &self,
         agents: &Result<Agents, NoAgent>,
         pause: Duration,
-        wanted: bool,
+        requested: bool,
     ) -> Duration {
-        self.rounds.send_modify(|rounds| rounds.begun += 1);
-        let examining = async {
+        self.progress.send_modify(|runs| runs.started += 1);
+        let running_checks = async {
             let (mut checks, sandbox, agent, others) = tokio::join!(
                 examine(&self.config),
                 sandbox::check(&self.config),
@@ -128,90 +128,92 @@ impl Findings {
             checks.extend(sandbox);
             checks.push(agent);
             checks.extend(others);
-            self.post(checks)
+            self.store(checks)
         };
-        let asking = async {
-            let last = self.found().model.clone();
-            let answer = model::renew(&self.config, last.clone(), wanted).await;
+        let asking_model = async {
+            let last = self.results().model.clone();
+            let answer = model::renew(&self.config, last.clone(), requested).await;
             let check = answer.iter().map(|answer| answer.check.clone()).collect();
-            let news = answer.clone().filter(|_| answer != last);
-            self.found().model = answer;
-            self.tell(check);
-            news
+            let new_answer = answer.clone().filter(|_| answer != last);
+            self.results().model = answer;
+            self.publish(check);
+            new_answer
         };
-        let (mut changed, answered) = tokio::join!(examining, asking);
+        let (mut changed, answered) = tokio::join!(running_checks, asking_model);
         if let (Some(answer), Ok(agents)) = (answered, agents) {
-            answer.tell(agents);
+            answer.report_login(agents);
             let agent = agent::live(&Ok(agents.clone()), &self.config.agent).await;
-            changed |= self.post_one(agent);
+            changed |= self.store_one(agent);
         }
-        let red = self
-            .found()
-            .examined
-            .iter()
-            .any(|check| check.state == State::Red);
-        self.rounds.send_modify(|rounds| rounds.ended += 1);
+        let is_red = |check: &Check| check.state == State::Red;
+        let red = self.results().checks.iter().any(is_red);
+        self.progress.send_modify(|runs| runs.ended += 1);
         self::pause(pause, red, changed)
     }
 
-    fn post(&self, checks: Vec<Check>) -> bool {
-        self.found().examined.clone_from(&checks);
-        self.tell(checks)
+    fn store(&self, checks: Vec<Check>) -> bool {
+        self.results().checks.clone_from(&checks);
+        self.publish(checks)
     }
 
-    /// One check, looked at again.
-    fn post_one(&self, check: Check) -> bool {
-        let mut found = self.found();
-        let same = found.examined.iter_mut().find(|old| old.name == check.name);
+    /// Replaces the result of one check.
+    fn store_one(&self, check: Check) -> bool {
+        let mut results = self.results();
+        let same = results.checks.iter_mut().find(|old| old.name == check.name);
         if let Some(old) = same {
             old.clone_from(&check);
         }
-        drop(found);
-        self.tell(vec![check])
+        drop(results);
+        self.publish(vec![check])
     }
 
-    /// Tells what stands otherwise than when it was last tried; whether anything does.
-    fn tell(&self, checks: Vec<Check>) -> bool {
+    /// Publishes the checks whose state changed. Returns whether there are any.
+    fn publish(&self, checks: Vec<Check>) -> bool {
         let mut changed = false;
         for check in checks.into_iter().filter(|check| !check.untried) {
-            let before = self.found().stood.insert(check.name.clone(), check.state);
+            let before = self
+                .results()
+                .last_states
+                .insert(check.name.clone(), check.state);
             let before = before.unwrap_or(State::Green);
             if before != check.state {
                 changed = true;
                 let change = Change { before, check };
                 log(&change);
-                // Nobody has to follow.
+                // There may be no subscriber.
                 let _ = self.changes.send(change);
             }
         }
         changed
     }
 
-    fn found(&self) -> MutexGuard<'_, Found> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    fn results(&self) -> MutexGuard<'_, Results> {
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Tries everything now, then every 15 minutes; sooner while something is red, and where somebody asks
-/// for it. Ends when it is dropped.
-pub async fn watch(findings: Findings, agents: Result<Agents, NoAgent>) {
-    let (mut pause, mut wanted) = (PERIOD, false);
+/// Runs all checks now, then every 15 minutes; more often while a check is red, and on request. Runs until it is
+/// dropped.
+pub async fn watch(readiness: ReadinessState, agents: Result<Agents, NoAgent>) {
+    let mut pause = RUN_INTERVAL;
+    let mut requested = false;
     loop {
-        pause = findings.round(&agents, pause, wanted).await;
-        sleep(REST).await;
-        let waited = timeout(pause.saturating_sub(REST), findings.wanted.notified());
-        wanted = waited.await.is_ok();
+        pause = readiness.run(&agents, pause, requested).await;
+        sleep(MIN_PAUSE).await;
+        let request = readiness.requested.notified();
+        requested = timeout(pause.saturating_sub(MIN_PAUSE), request)
+            .await
+            .is_ok();
     }
 }
 
-/// The pause after an examination: a minute once something has changed and is red, then twice as
-/// long each time, up to the usual one. What is mended is seen soon, and what stays broken is not
-/// dialled all night.
+/// The pause after a run: a minute if a check changed and one is red, then twice as long each time, up to the usual
+/// interval. So a fix is noticed soon, and a broken machine is not dialled all night.
 fn pause(last: Duration, red: bool, changed: bool) -> Duration {
     match (red, changed) {
-        (false, _) => PERIOD,
-        (true, true) => SOON,
-        (true, false) => last.saturating_mul(2).min(PERIOD),
+        (false, _) => RUN_INTERVAL,
+        (true, true) => RED_INTERVAL,
+        (true, false) => last.saturating_mul(2).min(RUN_INTERVAL),
     }
 }
 
@@ -222,7 +224,13 @@ fn log(change: &Change) {
     let (before, now) = (change.before.as_str(), check.state.as_str());
     let remedy = check.remedy.as_deref().unwrap_or_default();
     match check.state {
-        State::Green => tracing::info!(check = name, before, now, evidence, "a check holds again"),
+        State::Green => tracing::info!(
+            check = name,
+            before,
+            now,
+            evidence,
+            "a check is green again"
+        ),
         State::Amber => {
             tracing::warn!(
                 check = name,
@@ -251,10 +259,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_has_turned_red_is_tried_after_a_minute_and_then_ever_later() {
+    fn red_check_is_retried_after_a_minute_and_then_less_often() {
         let minutes = |minutes| Duration::from_secs(60_u64 * minutes);
         let mut waited = Vec::new();
-        let mut last = pause(PERIOD, true, true);
+        let mut last = pause(RUN_INTERVAL, true, true);
         for _ in 0..6 {
             waited.push(last);
             last = pause(last, true, false);

@@ -1,22 +1,22 @@
-//! The data directory: written to, read back, and how much room is left.
+//! Checks of the data directory: it can be written, the incident log is intact, and there is enough free space.
 
 use std::path::Path;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::LIMIT;
+use super::CHECK_TIMEOUT;
 use super::check::Check;
-use breakglass_config::RECORD_FILE;
+use breakglass_config::LOG_FILE;
 
-/// Less room than this, in MiB, and an incident may not fit.
-const LITTLE: u64 = 512;
-/// Less than this, and the next one does not.
-const NONE: u64 = 64;
+/// Below this free space, an incident may not fit: amber.
+const AMBER_FREE_MIB: u64 = 512;
+/// Below this free space, the next incident does not fit: red.
+const RED_FREE_MIB: u64 = 64;
 
-/// That it can be written, that the record in it holds, and the room left.
+/// All checks of the data directory.
 pub(crate) async fn checks(data_dir: &Path) -> [Check; 3] {
-    [writable(data_dir), record(data_dir).await, space(data_dir)]
+    [writable(data_dir), log(data_dir).await, space(data_dir)]
 }
 
 fn writable(dir: &Path) -> Check {
@@ -30,10 +30,10 @@ fn writable(dir: &Path) -> Check {
     match tried {
         Ok(()) => Check::green("store", format!("{shown} can be written.")),
         Err(error) => {
-            let remedy = format!("make {shown} writable for this user, or change data_dir");
+            let remedy = format!("make {shown} writable for this account, or change data_dir");
             Check::red(
                 "store",
-                format!("{shown} can't be written: {error}."),
+                format!("{shown} cannot be written: {error}."),
                 remedy,
             )
         }
@@ -41,60 +41,78 @@ fn writable(dir: &Path) -> Check {
 }
 
 /// Verifies every incident's chain, as `breakglass audit verify` does.
-async fn record(data_dir: &Path) -> Check {
-    let path = data_dir.join(RECORD_FILE);
+async fn log(data_dir: &Path) -> Check {
+    let path = data_dir.join(LOG_FILE);
     if !path.exists() {
-        return Check::green("record", "There is no record yet.");
+        return Check::green("record", "There is no incident log yet.");
     }
-    let by_hand = format!("breakglass audit verify --data-dir {}", data_dir.display());
+    let command = format!("breakglass audit verify --data-dir {}", data_dir.display());
     let (reply, report) = oneshot::channel();
-    let examined = path.clone();
-    // A thread of its own, since it blocks; it ends by itself with the file.
-    let begun = std::thread::Builder::new()
+    let log_file = path.clone();
+    // It blocks, so it has its own thread, which ends at the end of the file.
+    let started = std::thread::Builder::new()
         .name("doctor-verify".to_owned())
-        .spawn(move || reply.send(breakglass_log::verify(&examined)));
-    let report = match begun {
-        Ok(_) => timeout(LIMIT, report).await.ok().and_then(Result::ok),
+        .spawn(move || reply.send(breakglass_log::verify(&log_file)));
+    let report = match started {
+        Ok(_) => timeout(CHECK_TIMEOUT, report)
+            .await
+            .ok()
+            .and_then(Result::ok),
         Err(_) => None,
     };
     let Some(report) = report else {
-        let evidence = format!("Its chain was not verified within {} s.", LIMIT.as_secs());
-        return Check::amber("record", evidence, format!("take the time: {by_hand}"));
+        let evidence = format!(
+            "The log could not be verified within {} s.",
+            CHECK_TIMEOUT.as_secs()
+        );
+        return Check::amber(
+            "record",
+            evidence,
+            format!("verify it without a time limit: {command}"),
+        );
     };
     let remedy = format!(
-        "{by_hand} names what does not hold; keep {} for whoever looks into it, and begin a new \
-         one by moving it away while the server is down",
+        "{command} names the broken incidents; keep {} as evidence: stop the server and move the file away, and \
+         the server starts with a new log",
         path.display()
     );
     match report {
         Ok(report) if report.is_sound() => {
-            let (count, events) = (report.incidents.len(), report.incidents.iter());
-            let events: u64 = events.map(|incident| incident.events).sum();
+            let count = report.incidents.len();
+            let events: u64 = report
+                .incidents
+                .iter()
+                .map(|incident| incident.events)
+                .sum();
             Check::green(
                 "record",
-                format!("{events} events of {count} incidents hold."),
+                format!("All {events} events of {count} incidents are intact."),
             )
         }
-        Ok(_) => Check::red("record", "The chain of the record is broken.", remedy),
+        Ok(_) => Check::red(
+            "record",
+            "The hash chain of the incident log is broken.",
+            remedy,
+        ),
         Err(error) => Check::red("record", format!("{error}."), remedy),
     }
 }
 
 fn space(dir: &Path) -> Check {
     let shown = dir.display();
-    let left = match rustix::fs::statvfs(dir) {
-        Ok(left) => left,
+    let stats = match rustix::fs::statvfs(dir) {
+        Ok(stats) => stats,
         Err(error) => {
-            let evidence = format!("The room left in {shown} is not known: {error}.");
-            return Check::amber("space", evidence, format!("look at it: df {shown}"));
+            let evidence = format!("The free space in {shown} is unknown: {error}.");
+            return Check::amber("space", evidence, format!("check it with: df {shown}"));
         }
     };
-    let mib = left.f_bavail.saturating_mul(left.f_frsize) >> 20;
-    let evidence = format!("{mib} MiB are left in {shown}.");
+    let mib = stats.f_bavail.saturating_mul(stats.f_frsize) >> 20;
+    let evidence = format!("{mib} MiB are free in {shown}.");
     let remedy = format!("free space on the file system of {shown}, or move data_dir");
     match mib {
-        ..NONE => Check::red("space", evidence, remedy),
-        NONE..LITTLE => Check::amber("space", evidence, remedy),
+        ..RED_FREE_MIB => Check::red("space", evidence, remedy),
+        RED_FREE_MIB..AMBER_FREE_MIB => Check::amber("space", evidence, remedy),
         _ => Check::green("space", evidence),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use breakglass_cell::{Kind, Outbound, allowed_hosts, build_agents};
-use breakglass_config::{Config, RECORD_FILE, ssh_options};
+use breakglass_config::{Config, LOG_FILE, ssh_options};
 use breakglass_control::{Control, Pictures};
 use breakglass_log::Log;
 use breakglass_model::{Actor, EventBody, Level};
@@ -211,7 +211,7 @@ impl App {
         if self.mode == Mode::Serve {
             let (state, cancel) = (&self.state, self.cancel.clone());
             let telling =
-                breakglass_readiness::tell_incidents(state.findings.changes(), state.log.clone());
+                breakglass_readiness::record_changes(state.findings.changes(), state.log.clone());
             let watching =
                 breakglass_readiness::watch(state.findings.clone(), state.agents.clone());
             self.tracker.spawn(async move {
@@ -226,7 +226,7 @@ impl App {
         self.state.notifier.start(breakglass_notify::Sources {
             log: self.state.log.clone(),
             control: self.state.control.clone(),
-            findings: self.state.findings.clone(),
+            readiness: self.state.findings.clone(),
         });
         end.await;
         tracing::info!("shutting down: new work is refused");
@@ -277,7 +277,7 @@ fn log_options(
     mode: &Mode,
     completions: &CompletionCounters,
 ) -> breakglass_log::Options {
-    let mut options = breakglass_log::Options::at(config.data_dir.join(RECORD_FILE));
+    let mut options = breakglass_log::Options::at(config.data_dir.join(LOG_FILE));
     options.on_completion = Some(completions.sink());
     options.keep = config.record.keep;
     options.max_bytes = config.record.max_bytes;

@@ -20,7 +20,7 @@ use super::{Exit, Failure, print_line};
 use breakglass_config::{
     AgentConfig, AuthConfig, Config, LimitsConfig, ModelKey, NotifyConfig, RecordConfig, SshConfig,
 };
-use breakglass_readiness::{Place, Practice};
+use breakglass_readiness::{CompletedDrill, DrillLog};
 use breakglass_server::app::{App, Mode};
 
 const KEY_FILE: &str = "key";
@@ -107,7 +107,7 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
     let mut practised = Ok(None);
     let ended = async {
         interrupt.received().await;
-        practised = Practice::of(&log, &args.scenario.to_string(), since).await;
+        practised = CompletedDrill::from_log(&log, &args.scenario.to_string(), since).await;
     };
     app.run(listener, None, ended).await;
     cancel.cancel();
@@ -118,12 +118,12 @@ async fn drill(args: &DrillArgs) -> Result<Exit, Failure> {
 }
 
 /// The place to record the drill in, if a configuration is given.
-fn place(args: &DrillArgs) -> Result<Option<Place>, Failure> {
+fn place(args: &DrillArgs) -> Result<Option<DrillLog>, Failure> {
     let Some(file) = &args.config else {
         return Ok(None);
     };
     let data_dir = super::serve::load(file)?.data_dir;
-    let place = Place::prepare(&data_dir);
+    let place = DrillLog::open(&data_dir);
     place.map(Some).map_err(|error| {
         let dir = data_dir.display();
         let message = format!("the drill can't be recorded in {dir}: {error}; make it writable");
@@ -131,12 +131,12 @@ fn place(args: &DrillArgs) -> Result<Option<Place>, Failure> {
     })
 }
 
-fn note(place: Place, practised: Option<Practice>) -> Result<(), Failure> {
+fn note(place: DrillLog, practised: Option<CompletedDrill>) -> Result<(), Failure> {
     let Some(practice) = practised else {
         print_line("No one prompted the agent or ran a verb, so this drill is not recorded.");
         return Ok(());
     };
-    let file = place.note(&practice).map_err(failed("the drill's note"))?;
+    let file = place.record(&practice).map_err(failed("the drill's note"))?;
     print_line(&format!("This drill is recorded in {}.", file.display()));
     Ok(())
 }

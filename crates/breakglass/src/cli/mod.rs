@@ -313,7 +313,7 @@ fn report(failure: &Failure) -> ExitCode {
 /// The log file in a data directory; any other path is returned as the log file itself.
 pub(crate) fn log_file(data_dir: &Path) -> PathBuf {
     if data_dir.is_dir() {
-        data_dir.join(breakglass_config::RECORD_FILE)
+        data_dir.join(breakglass_config::LOG_FILE)
     } else {
         data_dir.to_owned()
     }

@@ -107,7 +107,7 @@ async fn readiness(state: &AppState, ask_agent: bool) -> Readiness {
 /// CLI is started to test it; without, a known result is used, because each test costs a process.
 pub(super) async fn checks(state: &AppState, ask_agent: bool) -> BTreeMap<String, Check> {
     let mut checks = BTreeMap::new();
-    let mut examined = state.findings.last();
+    let mut examined = state.findings.current();
     let known = examined.iter().position(|check| check.name == AGENT_CHECK);
     let known = known.map(|index| examined.swap_remove(index));
     let agent = match known {

@@ -23,7 +23,7 @@ use crate::metrics::{CompletionCounters, ListenerCounters, Metrics};
 use crate::report::ReportRules;
 use breakglass_config::{Config, FIRST_AGENT, LimitsConfig, Preset};
 use breakglass_notify::Notifier;
-use breakglass_readiness::Findings;
+use breakglass_readiness::ReadinessState;
 
 /// The state shared by all handlers. Cheap to clone.
 #[derive(Clone)]
@@ -41,7 +41,7 @@ pub struct AppState {
     /// Fixed facts about this server.
     pub info: Arc<ServerInfo>,
     /// The readiness state.
-    pub(crate) findings: Findings,
+    pub(crate) findings: ReadinessState,
     /// Delivers notifications.
     pub(crate) notifier: Notifier,
     /// The rules for read-only commands, for reports.
@@ -147,7 +147,7 @@ impl AppState {
             agents: services.agents,
             bastion: services.bastion,
             auth: services.auth,
-            findings: Findings::new(config),
+            findings: ReadinessState::new(config),
             notifier: Notifier::new(config),
             report_rules: Arc::new(ReportRules::new(config.agent.rules.clone())),
             streams: Streams::new(config.limits.streams_per_identity),

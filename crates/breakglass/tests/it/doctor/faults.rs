@@ -265,7 +265,9 @@ fn host_with_another_host_key_is_red_until_it_is_pinned() {
 
 /// Sets the key's one line as the remedy says, with this host's gate.
 fn hold_as_told(deployment: &Deployment, remedy: &str) {
-    let (_, line) = remedy.split_once("let the key's only line be: ").unwrap();
+    let (_, line) = remedy
+        .split_once("make this the only line of the key: ")
+        .unwrap();
     let line = line.replace(
         "/usr/local/sbin/breakglass-gate",
         &deployment.host.command(),

@@ -35,7 +35,7 @@ fn working_sandbox_is_green_with_its_attempts_and_destinations() {
     let evidence = said.check("agent.sandbox")["evidence"].to_string();
     for word in [
         "attempts from inside",
-        "none got out",
+        "were refused",
         "devvm",
         "pve",
         "api.anthropic.com:443",

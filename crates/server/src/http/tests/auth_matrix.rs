@@ -221,7 +221,7 @@ async fn refused_user_header_is_answered_with_the_reason() {
     let server = Server::start().await;
     for (from, name, why) in [
         (PROXY, "", "the name is empty"),
-        (PROXY, "an\u{200b}n", "no screen shows"),
+        (PROXY, "an\u{200b}n", "invisible characters"),
         (PROXY, "UTF-8''J%FCrgen", "not UTF-8"),
         (LOCAL, "ann", "one of this server's own addresses"),
     ] {
