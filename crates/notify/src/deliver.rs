@@ -1,4 +1,5 @@
-//! One receiver's thread: takes what is due, sends it, says what became of it.
+//! Delivery to one receiver, on a thread of its own: takes notifications from the outbox, sends them over HTTP,
+//! and reports the results to the outbox.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
@@ -12,53 +13,53 @@ use ureq::{Agent, Error};
 use super::notification::Notification;
 use super::outbox::Outbox;
 use super::pause::retry_after;
-use super::shape::{Letter, letter};
+use super::shape::{HttpMessage, http_message};
 use breakglass_config::{ReceiverConfig, Shape};
 
-/// Largest head of an answer; its body is not read at all.
-const MAX_ANSWER_HEAD: usize = 32 * 1024;
+/// Maximum size of the head of a response. The body is not read.
+const RESPONSE_HEAD_MAX_BYTES: usize = 32 * 1024;
 
-/// Why a notification was not taken. Nothing in it is the receiver's own text or address.
+/// Why a notification was not accepted. Contains neither the receiver's text nor its address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// A sentence without its stop.
+    /// A sentence without the full stop.
     pub message: String,
-    /// Whether to try again, and after how long at the least, where the receiver says so.
-    pub again: Option<Option<Duration>>,
+    /// The minimum pause before the next attempt; zero unless the receiver asked for one. `None`: do not retry.
+    pub retry: Option<Duration>,
 }
 
 impl Failure {
-    fn later(message: impl Into<String>) -> Failure {
+    fn transient(message: impl Into<String>) -> Failure {
         Failure {
             message: message.into(),
-            again: Some(None),
+            retry: Some(Duration::ZERO),
         }
     }
 
-    fn never(message: impl Into<String>) -> Failure {
+    fn permanent(message: impl Into<String>) -> Failure {
         Failure {
             message: message.into(),
-            again: None,
+            retry: None,
         }
     }
 }
 
 /// Delivers until the outbox is stopped.
-pub(crate) fn run(outbox: &Outbox, post: &Post) {
+pub(crate) fn run(outbox: &Outbox, client: &ReceiverClient) {
     while let Some(next) = outbox.next() {
-        let sent = post.send(&next.notification);
+        let sent = client.send(&next.notification);
         outbox.settle(&next, sent.map(drop));
     }
 }
 
-/// The way to one receiver.
-pub(crate) struct Post {
+/// The HTTP client for one receiver.
+pub(crate) struct ReceiverClient {
     agent: Agent,
     receiver: ReceiverConfig,
 }
 
-impl Post {
-    pub(crate) fn new(receiver: &ReceiverConfig) -> Post {
+impl ReceiverClient {
+    pub(crate) fn new(receiver: &ReceiverConfig) -> ReceiverClient {
         let mut tls = TlsConfig::builder();
         if let Some(authorities) = &receiver.authorities {
             tls = tls.root_certs(RootCerts::new_with_certs(authorities));
@@ -68,20 +69,20 @@ impl Post {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .timeout_global(Some(receiver.timeout))
-            .max_response_header_size(MAX_ANSWER_HEAD)
+            .max_response_header_size(RESPONSE_HEAD_MAX_BYTES)
             .max_idle_connections(0)
             .user_agent(concat!("breakglass/", env!("CARGO_PKG_VERSION")))
             .tls_config(tls.build())
             .build();
-        Post {
+        ReceiverClient {
             agent: config.into(),
             receiver: receiver.clone(),
         }
     }
 
-    /// One attempt; gives what came back, as a sentence without its stop.
+    /// Makes one attempt. Returns the result as a sentence without the full stop.
     pub(crate) fn send(&self, notification: &Notification) -> Result<String, Failure> {
-        let Letter { address, body } = letter(&self.receiver, notification);
+        let HttpMessage { address, body } = http_message(&self.receiver, notification);
         let mut request = self
             .agent
             .post(&address)
@@ -94,70 +95,73 @@ impl Post {
         for (name, value) in &self.receiver.headers {
             request = request.header(name, value);
         }
-        let asked = Instant::now();
-        let answer = request.send(&body);
-        let answer = answer.map_err(|error| self.broken(&error))?;
-        judge(answer.status(), answer.headers())?;
-        let (status, took) = (answer.status().as_u16(), asked.elapsed().as_millis());
-        Ok(format!("answered {status} in {took} ms"))
+        let started = Instant::now();
+        let response = request.send(&body);
+        let response = response.map_err(|error| self.failure(&error))?;
+        check_response(response.status(), response.headers())?;
+        let status = response.status().as_u16();
+        let milliseconds = started.elapsed().as_millis();
+        Ok(format!("answered {status} in {milliseconds} ms"))
     }
 
-    /// In our own words: an error of the client may name the address.
-    fn broken(&self, error: &Error) -> Failure {
+    /// Describes an error of the client without its text, which may contain the address.
+    fn failure(&self, error: &Error) -> Failure {
         match error {
             Error::Timeout(_) => {
                 let limit = self.receiver.timeout.as_secs();
-                Failure::later(format!("there was no whole answer within {limit} s"))
+                Failure::transient(format!("there was no complete answer within {limit} s"))
             }
             Error::Io(error) => match error.kind() {
-                // The client wraps what TLS says in an error of this kind.
-                ErrorKind::InvalidData | ErrorKind::Other => Failure::later(TLS),
-                kind => Failure::later(format!("the connection failed: {kind}")),
+                // The client reports errors of TLS as this kind.
+                ErrorKind::InvalidData | ErrorKind::Other => Failure::transient(TLS_FAILED),
+                kind => Failure::transient(format!("the connection failed: {kind}")),
             },
-            Error::HostNotFound => Failure::later("its name could not be resolved"),
+            Error::HostNotFound => Failure::transient("its name could not be resolved"),
             Error::Tls(_) | Error::Rustls(_) | Error::Pem(_) | Error::TlsRequired => {
-                Failure::later(TLS)
+                Failure::transient(TLS_FAILED)
             }
             Error::Protocol(_) | Error::LargeResponseHeader(..) => {
-                Failure::later("it answered something that is no HTTP, or has too long a head")
+                Failure::transient("its answer is not HTTP, or has too long a head")
             }
             Error::Http(_) | Error::BadUri(_) => {
-                Failure::never("the request could not be made of its url and headers")
+                Failure::permanent("its url and headers do not form a valid request")
             }
-            _ => Failure::later("the request failed"),
+            _ => Failure::transient("the request failed"),
         }
     }
 }
 
-const TLS: &str = "TLS failed: see that its certificate is valid for its name, or set ca_file";
+const TLS_FAILED: &str =
+    "TLS failed: check that its certificate is valid for its name, or set ca_file";
 
 fn authorization(shape: Shape, token: &str) -> (&'static str, String) {
     match shape {
         Shape::Gotify => ("x-gotify-key", token.to_owned()),
-        // A whole value, such as `Basic …`, is taken as it is.
+        // A complete value, such as `Basic …`, is used unchanged.
         _ if token.contains(' ') => ("authorization", token.to_owned()),
         _ => ("authorization", format!("Bearer {token}")),
     }
 }
 
-fn judge(status: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
+/// Turns any status but success into a failure.
+fn check_response(status: StatusCode, headers: &HeaderMap) -> Result<(), Failure> {
     let number = status.as_u16();
     if status.is_success() {
         return Ok(());
     }
     if status.is_redirection() {
-        let message = format!("it answered {number}, and no redirect is followed");
-        return Err(Failure::never(message));
+        let message = format!("it answered {number}; redirects are not followed");
+        return Err(Failure::permanent(message));
     }
     let message = format!("it answered {number}");
-    let busy = matches!(number, 408 | 429) || !status.is_client_error();
-    if !busy {
-        return Err(Failure::never(message));
+    let is_transient = matches!(number, 408 | 429) || !status.is_client_error();
+    if !is_transient {
+        return Err(Failure::permanent(message));
     }
-    let asked = headers.get(header::RETRY_AFTER);
-    let asked = asked.and_then(|value| retry_after(value.to_str().ok()?, Timestamp::now()));
+    let requested = headers.get(header::RETRY_AFTER);
+    let requested = requested.and_then(|value| retry_after(value.to_str().ok()?, Timestamp::now()));
     Err(Failure {
         message,
-        again: Some(asked),
+        retry: Some(requested.unwrap_or_default()),
     })
 }

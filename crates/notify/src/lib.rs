@@ -1,21 +1,22 @@
-//! Notifications: what happened, told to receivers outside, without ever holding anything up.
+//! Notifications: sends events to receivers outside, and never delays anything else.
 //!
 //! ```text
 //! the log ───────┐                            ┌─ outbox ─ deliver ─▶ receiver
 //! unrecorded ────┤                            │  (a bounded file and a thread for each)
-//! readiness ─────┼─ watch ─ what (pure) ──────┼─ outbox ─ deliver ─▶ receiver
+//! readiness ─────┼─ watch ─ select (pure) ────┼─ outbox ─ deliver ─▶ receiver
 //! vital signs ───┘   │                        └─ …
-//!                    └─ progress: how far it was told, a file
+//!                    └─ notified: the last notified state, a file
 //! ```
-//! A notification is in every outbox on disk before progress says that it was told, and it has the same
-//! id whenever it is derived again: a kill between the two costs nothing and repeats nothing. All that
-//! waits for a disk or a receiver runs on threads of its own.
+//! A notification is in every outbox on disk before `notified` counts it, and its id is the same whenever it is
+//! derived again. So a kill between the two loses nothing and repeats nothing. All waiting for a disk or a
+//! receiver happens on separate threads.
 
 mod deliver;
 mod notification;
+mod notified;
 mod outbox;
 mod pause;
-mod progress;
+mod select;
 mod shape;
 mod status;
 mod store;
@@ -23,7 +24,6 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod watch;
-mod what;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,21 +38,21 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use breakglass_config::{Config, NotificationKind, NotifyConfig, ReceiverConfig};
-use breakglass_readiness::{Check, Findings};
+use breakglass_readiness::{Check, ReadinessState};
 
 pub use status::ReceiverStatus;
 
-use deliver::Post;
+use deliver::ReceiverClient;
 use notification::Notification;
+use notified::NotifiedFile;
 use outbox::Outbox;
-use progress::Progress;
 
-/// The directory under `data_dir`.
-const DIR: &str = "notify";
-/// Longest wait at the end, until what has happened is in the outboxes.
-const END_LIMIT: Duration = Duration::from_secs(2);
+/// Name of the directory in `data_dir`.
+const DIR_NAME: &str = "notify";
+/// Maximum wait on shutdown until the last events are in the outboxes.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// All receivers. Cheap to clone; every clone is the same.
+/// All receivers. Clones share one state.
 #[derive(Clone)]
 pub struct Notifier(Arc<Inner>);
 
@@ -60,7 +60,7 @@ struct Inner {
     config: NotifyConfig,
     dir: PathBuf,
     outboxes: Vec<Arc<Outbox>>,
-    /// Asks the watch to read once more and end.
+    /// Asks the watch to read the sources once more and to end.
     end: CancellationToken,
     /// Whether the watch has ended.
     ended: flag::Sender<bool>,
@@ -72,20 +72,20 @@ impl std::fmt::Debug for Notifier {
     }
 }
 
-/// What is followed.
+/// The sources of notifications.
 pub struct Sources {
-    /// The incidents.
+    /// The incident log.
     pub log: Log,
     /// The vital signs.
     pub control: Control,
     /// The readiness state.
-    pub findings: Findings,
+    pub readiness: ReadinessState,
 }
 
 impl Notifier {
-    /// Opens the outboxes; nothing is followed or sent yet. Reads the disk.
+    /// Opens the outboxes on disk. Nothing is sent before [`Notifier::start`].
     pub fn new(config: &Config) -> Notifier {
-        let dir = config.data_dir.join(DIR);
+        let dir = config.data_dir.join(DIR_NAME);
         let open = |receiver: &ReceiverConfig| Arc::new(Outbox::open(&dir, receiver));
         Notifier(Arc::new(Inner {
             outboxes: config.notify.receivers.iter().map(open).collect(),
@@ -96,27 +96,29 @@ impl Notifier {
         }))
     }
 
-    /// Follows and delivers from now on, until [`Notifier::shutdown`]. Must be called inside a tokio
+    /// Starts to follow the sources and to deliver, until [`Notifier::shutdown`]. Must be called in a tokio
     /// runtime.
     pub fn start(&self, sources: Sources) {
         let inner = &self.0;
-        let progress_file = Progress::file(&inner.dir);
+        let notified_path = NotifiedFile::path_in(&inner.dir);
         if inner.outboxes.is_empty() {
-            // Whoever is named later is told what happens from then on.
-            let _ = std::fs::remove_file(progress_file);
+            // A receiver that is configured later gets only events from then on.
+            let _ = std::fs::remove_file(notified_path);
             return;
         }
         for (outbox, receiver) in inner.outboxes.iter().zip(&inner.config.receivers) {
-            let (outbox, post) = (Arc::clone(outbox), Post::new(receiver));
+            let outbox = Arc::clone(outbox);
+            let client = ReceiverClient::new(receiver);
             spawn(&format!("notify-{}", receiver.name), move || {
-                deliver::run(&outbox, &post);
+                deliver::run(&outbox, &client);
             });
         }
-        let (runtime, this) = (Handle::current(), self.clone());
+        let runtime = Handle::current();
+        let this = self.clone();
         inner.ended.send_replace(false);
         let follow = move || {
-            let progress = Progress::open(progress_file);
-            let watch = watch::Watch::new(sources, &this.0.config, &this.0.outboxes, progress);
+            let notified = NotifiedFile::open(notified_path);
+            let watch = watch::Watch::new(sources, &this.0.config, &this.0.outboxes, notified);
             runtime.block_on(watch.run(&this.0.end));
             this.0.ended.send_replace(true);
         };
@@ -125,21 +127,21 @@ impl Notifier {
         }
     }
 
-    /// Has what happened until now put into the outboxes, for 2 s at most, and ends delivery after the
-    /// attempt that runs. What waits is delivered by the next start.
+    /// Puts the last events into the outboxes, within 2 s, and ends delivery after the current attempt. The next
+    /// start delivers what is pending.
     pub async fn shutdown(&self) {
         self.0.end.cancel();
         let mut ended = self.0.ended.subscribe();
         let end = ended.wait_for(|ended| *ended);
-        if tokio::time::timeout(END_LIMIT, end).await.is_err() {
-            tracing::warn!("what happened last is told by the next start: the disk is slow");
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, end).await.is_err() {
+            tracing::warn!("the disk is slow: the last events are notified after the next start");
         }
         for outbox in &self.0.outboxes {
             outbox.stop();
         }
     }
 
-    /// How each receiver stands. Waits for nothing.
+    /// The status of each receiver. Does not block.
     pub fn statuses(&self) -> Vec<ReceiverStatus> {
         self.0
             .outboxes
@@ -148,44 +150,42 @@ impl Notifier {
             .collect()
     }
 
-    /// The same as checks of readiness, each `notify.NAME`.
+    /// The statuses as checks of readiness, named `notify.NAME`.
     pub fn checks(&self) -> Vec<Check> {
         self.statuses().iter().map(status::check).collect()
     }
 }
 
-/// A thread of its own; says whether there is one.
+/// Runs `work` on a new thread. Returns whether the thread could be started.
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> bool {
-    let begun = std::thread::Builder::new()
+    let started = std::thread::Builder::new()
         .name(name.chars().take(15).collect())
         .spawn(work);
-    if let Err(error) = &begun {
-        tracing::error!(%error, name, "no thread for notifications: they are not sent");
+    if let Err(error) = &started {
+        tracing::error!(%error, name, "cannot start a thread: notifications are not sent");
     }
-    begun.is_ok()
+    started.is_ok()
 }
 
-/// What a receiver answered to a test, as a sentence; `Err` where it did not take it.
+/// A receiver's answer to a test, as a sentence; `Err` if it did not accept the test.
 pub type Answer = Result<String, String>;
 
-/// Sends one test to each receiver, all at once, and gives what came back, in their order.
-pub fn try_out(config: &NotifyConfig) -> Vec<(String, Answer)> {
+/// Sends one test to each receiver, all in parallel. Returns names and answers in the order of the configuration.
+pub fn send_tests(config: &NotifyConfig) -> Vec<(String, Answer)> {
     let id = Uuid::now_v7().to_string();
-    let (title, text) = (
-        "breakglass: a test",
-        "Notifications of breakglass arrive here.",
-    );
+    let title = "breakglass: a test";
+    let text = "Notifications of breakglass arrive here.";
     let test = Notification::new(&id, NotificationKind::Test, Level::Info, title, text);
     let test = &test.linked(config.public_url.as_deref());
     std::thread::scope(|scope| {
-        let ask = |receiver: &'_ ReceiverConfig| {
-            let post = Post::new(receiver);
-            scope.spawn(move || post.send(test))
+        let send = |receiver: &'_ ReceiverConfig| {
+            let client = ReceiverClient::new(receiver);
+            scope.spawn(move || client.send(test))
         };
-        let asked: Vec<_> = config.receivers.iter().map(ask).collect();
-        let answers = asked.into_iter().map(|asked| match asked.join() {
+        let attempts: Vec<_> = config.receivers.iter().map(send).collect();
+        let answers = attempts.into_iter().map(|attempt| match attempt.join() {
             Ok(answer) => answer.map_err(|failure| failure.message),
-            Err(_) => Err("the attempt broke off".to_owned()),
+            Err(_) => Err("the attempt failed unexpectedly".to_owned()),
         });
         let names = config
             .receivers

@@ -1,42 +1,43 @@
-//! One thing that is told.
+//! One notification.
 
 use breakglass_model::{Level, bounded, clock, visible};
 use serde::{Deserialize, Serialize};
 
 use breakglass_config::NotificationKind;
 
-/// Longest title and text, in bytes: what the narrowest receiver takes, escaped, with its link.
-const MAX_TITLE: usize = 120;
-const MAX_TEXT: usize = 700;
+/// Maximum length of a title. Title, text and link fit, escaped, into the smallest limit of a receiver.
+const TITLE_MAX_BYTES: usize = 120;
+/// Maximum length of a text.
+const TEXT_MAX_BYTES: usize = 700;
 
-/// What receivers are told. Holds no secret and nothing that a command printed.
+/// A notification. Contains no secret and no output of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Notification {
-    /// The same however often it is sent: a receiver can know it again.
+    /// The same for every delivery, so that a receiver can recognise repetitions.
     pub id: String,
-    /// When it happened; RFC 3339 in UTC.
+    /// The time of the event, RFC 3339 in UTC.
     pub at: String,
-    /// Of what it tells.
+    /// Its kind.
     pub kind: NotificationKind,
-    /// How grave it is.
+    /// Its severity.
     pub level: Level,
     /// A few words.
     pub title: String,
-    /// One sentence or two.
+    /// One or two sentences.
     pub text: String,
-    /// The machine.
+    /// The target's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// The incident.
+    /// The incident's id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incident: Option<String>,
-    /// Where the page shows it.
+    /// Address on the page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
 }
 
 impl Notification {
-    /// Of this moment, about no machine in particular. What a screen would obey is made visible.
+    /// A notification with the current time and without a target. Control characters are made visible.
     pub(crate) fn new(
         id: &str,
         kind: NotificationKind,
@@ -50,29 +51,29 @@ impl Notification {
             at: clock::now(),
             kind,
             level,
-            title: bounded(&visible(title), MAX_TITLE).0,
-            text: bounded(&visible(text), MAX_TEXT).0,
+            title: bounded(&visible(title), TITLE_MAX_BYTES).0,
+            text: bounded(&visible(text), TEXT_MAX_BYTES).0,
             target: None,
             incident: None,
             link: None,
         }
     }
 
-    /// With the place on the page, if the page's address is known.
+    /// Adds the link to the page, if the page's address is known.
     pub(crate) fn linked(mut self, public_url: Option<&str>) -> Notification {
-        let place = match &self.incident {
-            // The live view while it is open, and its replay afterwards.
+        let fragment = match &self.incident {
+            // The page shows the live view of an open incident, and the replay of a closed one.
             Some(incident) => format!("#/incident/{incident}"),
             None if self.kind == NotificationKind::ReadinessChanged => "#/readiness".to_owned(),
             None => String::new(),
         };
-        self.link = public_url.map(|url| format!("{url}/{place}"));
+        self.link = public_url.map(|url| format!("{url}/{fragment}"));
         self
     }
 }
 
-/// The word for a level.
-pub(crate) const fn word(level: Level) -> &'static str {
+/// The name of a level in messages.
+pub(crate) const fn level_name(level: Level) -> &'static str {
     match level {
         Level::Info => "info",
         Level::Warning => "warning",

@@ -1,4 +1,4 @@
-//! How far everything was told: what a restart goes on from.
+//! The last notified state, on disk: a restart continues from it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,25 +8,25 @@ use serde::{Deserialize, Serialize};
 
 use super::store;
 
-/// What is on disk.
+/// The last notified state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Told {
+pub(crate) struct Notified {
     /// Events before this time are not notified.
     pub begun: Time,
-    /// How many notifications were made that have no name of their own in the log.
+    /// Number of notifications so far that have no id from the log.
     pub count: u64,
-    /// For each incident that was active in the last day, the last `seq` that was looked at.
+    /// For each incident that was active in the last day, the `seq` of the last event that was read.
     pub incidents: BTreeMap<IncidentId, u64>,
-    /// The checks that were told not to be green, and how they were.
+    /// The checks that are not green in the last notification, with their states.
     pub checks: BTreeMap<String, String>,
-    /// The guests that were told to be down.
+    /// The guests that are down in the last notification.
     pub down: Vec<String>,
 }
 
-impl Told {
-    /// From now on.
-    pub(crate) fn nothing() -> Told {
-        Told {
+impl Notified {
+    /// The state of a server that has notified nothing and starts now.
+    pub(crate) fn starting_now() -> Notified {
+        Notified {
             begun: Time::now(),
             count: 0,
             incidents: BTreeMap::new(),
@@ -35,48 +35,52 @@ impl Told {
         }
     }
 
-    /// A name for what has none in the log. It is the same again if its telling was not saved.
-    pub(crate) fn name(&mut self, what: &str) -> String {
+    /// A new id for a notification without an id from the log. If this state is not saved, the next id is the same.
+    pub(crate) fn next_id(&mut self, prefix: &str) -> String {
         self.count += 1;
-        format!("{what}-{}-{}", self.begun, self.count)
+        format!("{prefix}-{}-{}", self.begun, self.count)
     }
 }
 
-/// That, and its file.
+/// The last notified state and its file.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct NotifiedFile {
     path: PathBuf,
-    saved: Option<Told>,
-    pub told: Told,
+    saved: Option<Notified>,
+    pub current: Notified,
 }
 
-impl Progress {
-    /// Where it is kept.
-    pub(crate) fn file(dir: &Path) -> PathBuf {
+impl NotifiedFile {
+    /// The file's path in `dir`.
+    pub(crate) fn path_in(dir: &Path) -> PathBuf {
         dir.join("progress.json")
     }
 
-    /// Goes on where an earlier server was, or begins now.
-    pub(crate) fn open(path: PathBuf) -> Progress {
-        let saved: Option<Told> = store::load(&path);
-        let told = saved.clone().unwrap_or_else(Told::nothing);
-        let mut progress = Progress { path, saved, told };
-        progress.save();
-        progress
+    /// Loads the state of an earlier server, or starts with a new one.
+    pub(crate) fn open(path: PathBuf) -> NotifiedFile {
+        let saved: Option<Notified> = store::load(&path);
+        let current = saved.clone().unwrap_or_else(Notified::starting_now);
+        let mut file = NotifiedFile {
+            path,
+            saved,
+            current,
+        };
+        file.save();
+        file
     }
 
-    /// Writes it where something changed. A file that can't be written costs a repetition at the most.
+    /// Saves the state if it changed. If the file cannot be written, a restart repeats notifications at most.
     pub(crate) fn save(&mut self) {
-        if self.saved.as_ref() == Some(&self.told) {
+        if self.saved.as_ref() == Some(&self.current) {
             return;
         }
-        match store::save(&self.path, &self.told) {
-            Ok(()) => self.saved = Some(self.told.clone()),
+        match store::save(&self.path, &self.current) {
+            Ok(()) => self.saved = Some(self.current.clone()),
             Err(error) => {
                 let path = self.path.display();
-                tracing::warn!(%path, %error, "how far was notified is not saved; a restart may repeat it");
-                // Said once for each change, not once a second.
-                self.saved = Some(self.told.clone());
+                tracing::warn!(%path, %error, "the notified state cannot be saved; a restart may repeat notifications");
+                // Warn once per change, not every second.
+                self.saved = Some(self.current.clone());
             }
         }
     }

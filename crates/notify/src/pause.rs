@@ -1,31 +1,31 @@
-//! How long a receiver is left alone after it did not take something.
+//! The pause between attempts to reach a receiver.
 
 use std::time::Duration;
 
-/// The first pause.
-const FIRST: Duration = Duration::from_secs(1);
-/// The longest that we choose.
-const LONGEST: Duration = Duration::from_secs(5 * 60);
-/// The longest that a receiver may choose by `Retry-After`.
-const LONGEST_ASKED: Duration = Duration::from_secs(15 * 60);
+/// Pause after the first failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Maximum pause, unless the receiver asks for a longer one.
+const PAUSE_MAX: Duration = Duration::from_secs(5 * 60);
+/// Maximum pause that a receiver can ask for with `Retry-After`.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// After the `failures`-th failure in a row (from 1): twice as long each time, of which `jitter`
-/// (0 to 255) takes up to half away; and not less than the receiver asked for, within 15 minutes.
-pub(crate) fn pause(failures: u32, asked: Option<Duration>, jitter: u8) -> Duration {
+/// The pause after `failures` consecutive failures (from 1). It doubles each time; `jitter` (0 to 255) removes up
+/// to half of it. It is at least what the receiver `requested`, of which at most 15 minutes count.
+pub(crate) fn pause(failures: u32, requested: Duration, jitter: u8) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
-    let whole = (FIRST * 2u32.pow(doublings)).min(LONGEST);
-    let ours = whole - whole / 2 * u32::from(jitter) / 255;
-    ours.max(asked.unwrap_or_default().min(LONGEST_ASKED))
+    let whole = (FIRST_PAUSE * 2u32.pow(doublings)).min(PAUSE_MAX);
+    let own = whole - whole / 2 * u32::from(jitter) / 255;
+    own.max(requested.min(RETRY_AFTER_MAX))
 }
 
-/// A number that no two receivers draw alike; without randomness, none is needed.
+/// A random number, so that receivers are not all retried at the same moment; 0 without randomness.
 pub(crate) fn jitter() -> u8 {
     let mut byte = [0];
     let drawn = getrandom::fill(&mut byte);
     drawn.map_or(0, |()| byte[0])
 }
 
-/// What a `Retry-After` header asks for: seconds, or a date.
+/// Parses a `Retry-After` header: seconds, or a date.
 pub(crate) fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
@@ -43,24 +43,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_pause_is_never_longer_than_its_bounds_nor_shorter_than_asked(
-            failures: u32, asked in proptest::option::of(0..100_000u64), jitter: u8,
+        fn pause_is_within_its_bounds_and_not_shorter_than_requested(
+            failures: u32, requested in 0..100_000u64, jitter: u8,
         ) {
-            let asked = asked.map(Duration::from_secs);
-            let took = pause(failures, asked, jitter);
-            prop_assert!(took >= FIRST / 2 && took <= LONGEST_ASKED);
-            prop_assert!(took >= asked.unwrap_or_default().min(LONGEST_ASKED));
-            if asked.is_none() {
-                prop_assert!(took <= LONGEST);
-            }
+            let requested = Duration::from_secs(requested);
+            let took = pause(failures, requested, jitter);
+            prop_assert!(took >= FIRST_PAUSE / 2 && took <= RETRY_AFTER_MAX);
+            prop_assert!(took >= requested.min(RETRY_AFTER_MAX));
+            prop_assert!(pause(failures, Duration::ZERO, jitter) <= PAUSE_MAX);
         }
     }
 
     #[test]
     fn pauses_double_and_stop_growing_at_five_minutes() {
-        let seconds = |failures| pause(failures, None, 0).as_secs();
+        let seconds = |failures| pause(failures, Duration::ZERO, 0).as_secs();
         assert_eq!([1, 2, 3, 9, 10, 99].map(seconds), [1, 2, 4, 256, 300, 300]);
-        assert_eq!(pause(3, None, 255), Duration::from_secs(2));
+        assert_eq!(pause(3, Duration::ZERO, 255), Duration::from_secs(2));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What is told: from events, checks and vital signs to notifications. Decides purely.
+//! Selects notifications from events, checks and vital signs. Pure functions: reading the sources is left to
+//! `watch`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,42 +10,42 @@ use breakglass_model::{
 };
 
 use super::notification::Notification;
-use super::progress::Told;
+use super::notified::Notified;
 use breakglass_config::NotificationKind;
 use breakglass_readiness::{Check, State};
 
-/// The kinds of events that something may be told of.
+/// The kinds of events that can become notifications.
 pub(crate) const KINDS: &[&str] = &["approval_requested", "turn_ended", "verb_finished"];
 
-/// Most checks that one notification names for each colour.
-const MAX_NAMED: usize = 8;
+/// Maximum number of checks that a notification names per state.
+const NAMED_CHECKS_MAX: usize = 8;
 
-/// Whether what is in this incident happened here, and to a real machine.
+/// Whether the incident is of this server and of a real machine: not imported, not a drill.
 pub(crate) const fn is_live(summary: &IncidentSummary) -> bool {
     !summary.drill && summary.imported_at.is_none()
 }
 
-/// How the checks stand that were tried; of the others nothing is known, and what was told holds.
-pub(crate) fn tried(checks: Vec<Check>) -> Vec<(String, State)> {
+/// The states of the checks that were tried. The others are unknown, so their notified state stays.
+pub(crate) fn tried_states(checks: Vec<Check>) -> Vec<(String, State)> {
     let tried = checks.into_iter().filter(|check| !check.untried);
     tried.map(|check| (check.name, check.state)).collect()
 }
 
-/// What an event of `target`'s log is told as, if it is. Its id is the event's own, however it came
-/// here. An event that is in no log may have no known target.
+/// The notification of an event, if it has one. Its id depends only on the event, whether it was recorded or not.
+/// The target of an unrecorded event may be unknown.
 pub(crate) fn of_event(
     target: Option<&str>,
     incident: IncidentId,
     at: Time,
     body: &EventBody,
 ) -> Option<Notification> {
-    let whose = target.unwrap_or("breakglass");
-    let mut told = match body {
+    let subject = target.unwrap_or("breakglass");
+    let mut notification = match body {
         EventBody::VerbFinished { .. } => verb_ended(body)?,
         EventBody::TurnEnded { turn, outcome, .. } => {
-            let (level, words) = of_turn(*outcome);
-            let title = format!("{whose}: the agent's turn {words}");
-            let text = format!("Turn {turn} {words}. The page shows the whole of it.");
+            let (level, result) = turn_result(*outcome);
+            let title = format!("{subject}: the agent's turn {result}");
+            let text = format!("Turn {turn} {result}. The page shows it in full.");
             let id = format!("turn-{incident}-{turn}");
             Notification::new(&id, NotificationKind::TurnEnded, level, &title, &text)
         }
@@ -54,11 +55,11 @@ pub(crate) fn of_event(
             expires_at,
             ..
         } => {
-            let title = format!("{whose}: the agent asks for approval");
-            // The command is on the page alone: it may hold a secret.
+            let title = format!("{subject}: the agent asks for approval");
+            // The command may contain a secret, so only the page shows it.
             let text = format!(
                 "The agent waits for your approval to run a command on {place}{}. The page shows it in full.",
-                within(at, *expires_at)
+                waiting_time(at, *expires_at)
             );
             let id = format!("approval-{incident}-{approval}");
             let kind = NotificationKind::ApprovalWanted;
@@ -66,14 +67,14 @@ pub(crate) fn of_event(
         }
         _ => return None,
     };
-    told.at = at.to_string();
-    told.target = told.target.or_else(|| target.map(str::to_owned));
-    told.incident = Some(incident.to_string());
-    Some(told)
+    notification.at = at.to_string();
+    notification.target = notification.target.or_else(|| target.map(str::to_owned));
+    notification.incident = Some(incident.to_string());
+    Some(notification)
 }
 
-/// How long an answer is waited for, from `at` on.
-fn within(at: Time, expires_at: Option<Time>) -> String {
+/// How long the agent waits for an answer, as the end of a sentence.
+fn waiting_time(at: Time, expires_at: Option<Time>) -> String {
     let limit = expires_at.map(|end| end.seconds_since(at));
     limit.map_or_else(String::new, |limit| format!(", for {limit} s from then on"))
 }
@@ -93,36 +94,36 @@ fn verb_ended(body: &EventBody) -> Option<Notification> {
     if !verb.is_mutating() {
         return None;
     }
-    let (level, words) = of_verb(*outcome);
-    // The host's own words in a verdict stay in the log.
+    let (level, result) = verb_result(*outcome);
+    // Texts from the host in a verdict are only in the log.
     let verdict = match verdict {
         Some(Verdict::Locked(_)) => "locked".to_owned(),
         Some(Verdict::Unknown(_)) => "unknown".to_owned(),
         Some(verdict) => verdict.to_string(),
         None => "none".to_owned(),
     };
-    let title = format!("{target}: {verb} {words}");
-    let text = format!("The verb {verb} on {target} {words}. Verdict: {verdict}.");
+    let title = format!("{target}: {verb} {result}");
+    let text = format!("The verb {verb} on {target} {result}. Verdict: {verdict}.");
     let id = format!("verb-{operation}");
     let kind = NotificationKind::VerbEnded;
-    let told = Notification::new(&id, kind, level, &title, &text);
+    let notification = Notification::new(&id, kind, level, &title, &text);
     Some(Notification {
         target: Some(target.clone()),
-        ..told
+        ..notification
     })
 }
 
-const fn of_verb(outcome: VerbOutcome) -> (Level, &'static str) {
+const fn verb_result(outcome: VerbOutcome) -> (Level, &'static str) {
     match outcome {
         VerbOutcome::Done => (Level::Info, "is done"),
         VerbOutcome::Failed => (Level::Error, "failed"),
         VerbOutcome::Refused => (Level::Error, "was refused by the gate"),
         VerbOutcome::Unreachable => (Level::Error, "did not reach the host, or got no answer"),
-        VerbOutcome::Interrupted => (Level::Error, "was interrupted by the server's end"),
+        VerbOutcome::Interrupted => (Level::Error, "was interrupted because the server stopped"),
     }
 }
 
-const fn of_turn(outcome: TurnOutcome) -> (Level, &'static str) {
+const fn turn_result(outcome: TurnOutcome) -> (Level, &'static str) {
     match outcome {
         TurnOutcome::Done => (Level::Info, "is done"),
         TurnOutcome::Stopped => (Level::Info, "was stopped"),
@@ -132,12 +133,12 @@ const fn of_turn(outcome: TurnOutcome) -> (Level, &'static str) {
     }
 }
 
-/// All checks that stand otherwise than they were told, as one notification; notes them as told.
-/// A check that was never told counts as green.
-pub(crate) fn of_checks(told: &mut Told, now: &[(String, State)]) -> Option<Notification> {
+/// One notification of all checks whose state differs from the notified one; updates the notified states. A
+/// check without a notified state counts as green.
+pub(crate) fn of_checks(notified: &mut Notified, now: &[(String, State)]) -> Option<Notification> {
     let mut changed: BTreeMap<State, Vec<&str>> = BTreeMap::new();
     for (name, state) in now {
-        let before = told.checks.get(name).map_or("green", String::as_str);
+        let before = notified.checks.get(name).map_or("green", String::as_str);
         if before != state.as_str() {
             changed.entry(*state).or_default().push(name);
         }
@@ -146,12 +147,16 @@ pub(crate) fn of_checks(told: &mut Told, now: &[(String, State)]) -> Option<Noti
     let parts = changed
         .iter()
         .rev()
-        .map(|(state, names)| listed(*state, names));
+        .map(|(state, names)| state_sentence(*state, names));
     let text = parts.collect::<Vec<_>>().join(" ");
     for (name, state) in now {
         match state {
-            State::Green => drop(told.checks.remove(name)),
-            state => drop(told.checks.insert(name.clone(), state.as_str().to_owned())),
+            State::Green => drop(notified.checks.remove(name)),
+            state => drop(
+                notified
+                    .checks
+                    .insert(name.clone(), state.as_str().to_owned()),
+            ),
         }
     }
     let count = changed.get(&worst).map_or(0, Vec::len);
@@ -164,23 +169,23 @@ pub(crate) fn of_checks(told: &mut Told, now: &[(String, State)]) -> Option<Noti
             Level::Warning,
             format!("breakglass: {count} checks turned amber"),
         ),
-        State::Green if told.checks.is_empty() => (
+        State::Green if notified.checks.is_empty() => (
             Level::Info,
-            "breakglass: every check holds again".to_owned(),
+            "breakglass: all checks are green again".to_owned(),
         ),
         State::Green => (
             Level::Info,
-            format!("breakglass: {count} checks hold again"),
+            format!("breakglass: {count} checks are green again"),
         ),
     };
-    let id = told.name("ready");
+    let id = notified.next_id("ready");
     let kind = NotificationKind::ReadinessChanged;
     Some(Notification::new(&id, kind, level, &title, &text))
 }
 
-fn listed(state: State, names: &[&str]) -> String {
-    let more = names.len().saturating_sub(MAX_NAMED);
-    let named = names.iter().take(MAX_NAMED).copied();
+fn state_sentence(state: State, names: &[&str]) -> String {
+    let more = names.len().saturating_sub(NAMED_CHECKS_MAX);
+    let named = names.iter().take(NAMED_CHECKS_MAX).copied();
     let mut text = format!(
         "Now {}: {}",
         state.as_str(),
@@ -193,102 +198,96 @@ fn listed(state: State, names: &[&str]) -> String {
     text
 }
 
-/// What vital signs say of a guest.
+/// The state of a guest, as its vital signs show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sign {
-    /// It answers.
+pub(crate) enum GuestState {
+    /// It answers on SSH.
     Up,
-    /// It does not answer, or its machine does not run.
+    /// It does not answer on SSH, or its virtual machine does not run.
     Down,
-    /// They don't tell.
-    Unclear,
+    /// The vital signs are missing or contradict each other.
+    Unknown,
 }
 
-/// Reads the vital signs; while a verb has the machine between two states they say nothing.
-pub(crate) fn sign(vitals: &Vitals, verb_runs: bool) -> Sign {
+/// Derives the guest's state. While a verb runs, the guest is between two states: unknown.
+pub(crate) fn guest_state(vitals: &Vitals, verb_runs: bool) -> GuestState {
     match (vitals.ssh.state, vitals.vm.state) {
-        _ if verb_runs => Sign::Unclear,
-        // Another machine may answer at its address, or the host speak of another guest.
-        (VitalState::Good, VitalState::Dead) => Sign::Unclear,
-        (VitalState::Dead, _) | (_, VitalState::Dead) => Sign::Down,
-        (VitalState::Good | VitalState::Slow, _) => Sign::Up,
-        (VitalState::Unknown, _) => Sign::Unclear,
+        _ if verb_runs => GuestState::Unknown,
+        // Another machine answers at the guest's address, or the host reports another guest.
+        (VitalState::Good, VitalState::Dead) => GuestState::Unknown,
+        (VitalState::Dead, _) | (_, VitalState::Dead) => GuestState::Down,
+        (VitalState::Good | VitalState::Slow, _) => GuestState::Up,
+        (VitalState::Unknown, _) => GuestState::Unknown,
     }
 }
 
-/// Holds back what does not last: a guest is down once every sign for `down_after` said so, and up
-/// again once every sign for `up_after` said that. Signs that tell nothing change nothing.
+/// Suppresses short changes: a guest counts as down, or as up again, once all its known states during `after`
+/// were the same. Unknown states are ignored.
 #[derive(Debug, Clone)]
-pub(crate) struct Hold {
-    down_after: Duration,
-    up_after: Duration,
-    /// What was told last.
+pub(crate) struct Debounce {
+    after: Duration,
+    /// The last notified state.
     down: bool,
-    /// Since when the signs have said the opposite.
+    /// The time since which the guest has had the opposite state.
     since: Option<Duration>,
 }
 
-impl Hold {
-    /// For a guest that was told to be down, or not.
-    pub(crate) const fn new(down: bool, down_after: Duration, up_after: Duration) -> Hold {
-        Hold {
-            down_after,
-            up_after,
+impl Debounce {
+    /// Starts with the last notified state.
+    pub(crate) const fn new(down: bool, after: Duration) -> Debounce {
+        Debounce {
+            after,
             down,
             since: None,
         }
     }
 
-    /// Takes one sign at `now`, a time that only grows; gives what is to be told: whether it is down.
-    pub(crate) fn observe(&mut self, now: Duration, sign: Sign) -> Option<bool> {
-        let opposite = match sign {
-            Sign::Unclear => return None,
-            Sign::Down => !self.down,
-            Sign::Up => self.down,
+    /// Processes the state at `now`, a monotonic time. Returns a change to notify: whether the guest is down.
+    pub(crate) fn observe(&mut self, now: Duration, state: GuestState) -> Option<bool> {
+        let is_opposite = match state {
+            GuestState::Unknown => return None,
+            GuestState::Down => !self.down,
+            GuestState::Up => self.down,
         };
-        if !opposite {
+        if !is_opposite {
             self.since = None;
             return None;
         }
         let since = *self.since.get_or_insert(now);
-        let wait = if self.down {
-            self.up_after
-        } else {
-            self.down_after
-        };
-        if now.saturating_sub(since) < wait {
+        if now.saturating_sub(since) < self.after {
             return None;
         }
-        (self.down, self.since) = (!self.down, None);
+        self.down = !self.down;
+        self.since = None;
         Some(self.down)
     }
 }
 
-/// A guest that is down, or up again, for this long.
+/// The notification of a guest that has been down, or up again, for the time `lasted`.
 pub(crate) fn of_guest(
-    told: &mut Told,
+    notified: &mut Notified,
     target: &str,
     down: bool,
     vitals: &Vitals,
-    held: Duration,
+    lasted: Duration,
 ) -> Notification {
-    told.down.retain(|other| other != target);
-    let held = held.as_secs();
+    notified.down.retain(|other| other != target);
+    let seconds = lasted.as_secs();
     let (kind, level, title, text) = if down {
-        told.down.push(target.to_owned());
+        notified.down.push(target.to_owned());
         let why = match vitals.vm.state {
-            VitalState::Dead => "its host says that the machine does not run",
+            VitalState::Dead => "its host reports that it is not running",
             _ => "it does not answer on SSH",
         };
         let title = format!("{target} is down");
-        let text = format!("For {held} s now: {why}.");
+        let text = format!("For {seconds} s: {why}.");
         (NotificationKind::GuestDown, Level::Error, title, text)
     } else {
         let title = format!("{target} is up again");
-        let text = format!("It has answered on SSH for {held} s.");
+        let text = format!("It has answered on SSH for {seconds} s.");
         (NotificationKind::GuestUp, Level::Info, title, text)
     };
-    let id = told.name("guest");
+    let id = notified.next_id("guest");
     Notification {
         target: Some(target.to_owned()),
         ..Notification::new(&id, kind, level, &title, &text)

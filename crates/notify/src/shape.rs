@@ -1,4 +1,4 @@
-//! What each kind of receiver wants to be sent.
+//! The HTTP message for each shape of receiver.
 
 use crate::template::render;
 use breakglass_config::Template;
@@ -9,32 +9,32 @@ use super::notification::Notification;
 use super::template::priority;
 use breakglass_config::{ReceiverConfig, Shape, topic};
 
-/// Longest text that Discord takes, in characters.
-const DISCORD_LIMIT: usize = 2000;
+/// Maximum length of a message to Discord, in characters.
+const DISCORD_MAX_CHARS: usize = 2000;
 
-/// Where it goes and what is sent there. The address may be a secret.
-pub(crate) struct Letter {
+/// Address and body of a POST request. The address may be a secret.
+pub(crate) struct HttpMessage {
     pub address: String,
     pub body: String,
 }
 
-/// The letter to `receiver`.
-pub(crate) fn letter(receiver: &ReceiverConfig, notification: &Notification) -> Letter {
+/// The message to `receiver`.
+pub(crate) fn http_message(receiver: &ReceiverConfig, notification: &Notification) -> HttpMessage {
     let address = receiver.url.expose_secret().to_owned();
-    let own = |template: &Template| render(template, notification);
+    let filled = |template: &Template| render(template, notification);
     if receiver.shape == Shape::Ntfy {
         let topic = topic(&address).unwrap_or_default();
-        let given = receiver.template.as_ref().map(own);
-        let given = given.and_then(|body| serde_json::from_str(&body).ok());
-        let mut body: Value = given.unwrap_or_else(|| ntfy(notification));
+        let own_body = receiver.template.as_ref().map(filled);
+        let own_body = own_body.and_then(|body| serde_json::from_str(&body).ok());
+        let mut body: Value = own_body.unwrap_or_else(|| ntfy(notification));
         body["topic"] = Value::from(topic);
         let body = body.to_string();
-        let address = before_topic(&address, topic).to_owned();
-        return Letter { address, body };
+        let address = without_topic(&address, topic).to_owned();
+        return HttpMessage { address, body };
     }
-    let body = receiver.template.as_ref().map(own);
+    let body = receiver.template.as_ref().map(filled);
     let body = body.unwrap_or_else(|| of_shape(receiver.shape, notification).to_string());
-    Letter { address, body }
+    HttpMessage { address, body }
 }
 
 fn of_shape(shape: Shape, notification: &Notification) -> Value {
@@ -47,8 +47,8 @@ fn of_shape(shape: Shape, notification: &Notification) -> Value {
     }
 }
 
-/// Where ntfy takes JSON: the address without its topic.
-fn before_topic<'a>(address: &'a str, topic: &str) -> &'a str {
+/// The address without its topic, at which ntfy accepts JSON.
+fn without_topic<'a>(address: &'a str, topic: &str) -> &'a str {
     let path = address.split(['?', '#']).next().unwrap_or(address);
     let path = path.trim_end_matches('/');
     path.strip_suffix(topic).unwrap_or(path)
@@ -68,41 +68,43 @@ fn ntfy(notification: &Notification) -> Value {
 }
 
 fn slack(notification: &Notification) -> Value {
-    let plain = |text: &str| {
+    let escape = |text: &str| {
         let text = text.replace('&', "&amp;");
         text.replace('<', "&lt;").replace('>', "&gt;")
     };
-    let (title, text) = (plain(&notification.title), plain(&notification.text));
-    let mut words = format!("*{title}*\n{text}");
+    let title = escape(&notification.title);
+    let text = escape(&notification.text);
+    let mut message = format!("*{title}*\n{text}");
     if let Some(link) = &notification.link {
-        words.push_str(&format!("\n<{}>", plain(link)));
+        message.push_str(&format!("\n<{}>", escape(link)));
     }
-    json!({ "text": words })
+    json!({ "text": message })
 }
 
 fn discord(notification: &Notification) -> Value {
-    let (title, text) = (unmarked(&notification.title), unmarked(&notification.text));
-    let mut words = format!("**{title}**\n{text}");
+    let title = without_markdown(&notification.title);
+    let text = without_markdown(&notification.text);
+    let mut message = format!("**{title}**\n{text}");
     if let Some(link) = &notification.link {
-        words.push_str(&format!("\n<{link}>"));
+        message.push_str(&format!("\n<{link}>"));
     }
-    let words: String = words.chars().take(DISCORD_LIMIT).collect();
-    json!({ "content": words, "allowed_mentions": { "parse": [] } })
+    let message: String = message.chars().take(DISCORD_MAX_CHARS).collect();
+    json!({ "content": message, "allowed_mentions": { "parse": [] } })
 }
 
-/// So that Markdown says nothing but what is written.
-fn unmarked(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
+/// Escapes the characters of Markdown.
+fn without_markdown(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if matches!(
             c,
             '\\' | '*' | '_' | '~' | '`' | '|' | '>' | '<' | '[' | ']' | '#'
         ) {
-            plain.push('\\');
+            escaped.push('\\');
         }
-        plain.push(c);
+        escaped.push(c);
     }
-    plain
+    escaped
 }
 
 fn gotify(notification: &Notification) -> Value {

@@ -1,4 +1,4 @@
-//! Small files that are whole or not there: written under another name, flushed, then renamed.
+//! Small JSON files, written atomically: under another name, flushed, then renamed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -8,11 +8,11 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Largest file that is read: above what any of ours grows to.
-const MAX_BYTES: u64 = 16 << 20;
+/// Maximum size of a file that is read; larger than any of these files can become.
+const FILE_MAX_BYTES: u64 = 16 << 20;
 
-/// What is in the file; the default where there is none. A file that can't be understood is moved
-/// aside to `NAME.damaged`, and said.
+/// Loads the file; `None` if it does not exist. A file that cannot be parsed is renamed to `NAME.damaged`, with
+/// an error in the server's log.
 pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Option<T> {
     match read(path) {
         Ok(text) => match serde_json::from_slice(&text) {
@@ -21,7 +21,7 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Option<T> {
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => {
-            tracing::error!(path = %path.display(), %error, "what was to be notified can't be read");
+            tracing::error!(path = %path.display(), %error, "a file of pending notifications cannot be read");
         }
     }
     None
@@ -29,7 +29,7 @@ pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Option<T> {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let length = fs::metadata(path)?.len();
-    if length > MAX_BYTES {
+    if length > FILE_MAX_BYTES {
         return Ok(Vec::new());
     }
     fs::read(path)
@@ -39,23 +39,24 @@ fn set_aside(path: &Path, why: &str) {
     let mut aside = path.as_os_str().to_owned();
     aside.push(".damaged");
     let moved = fs::rename(path, &aside);
-    let (path, moved) = (path.display(), moved.is_ok());
-    tracing::error!(%path, why, moved, "what was to be notified is damaged; it is set aside");
+    let path = path.display();
+    let moved = moved.is_ok();
+    tracing::error!(%path, why, moved, "a file of pending notifications is damaged; it was renamed to NAME.damaged");
 }
 
-/// Puts `value` into the file, for this user alone.
+/// Saves `value`; only this account can read the file.
 ///
 /// # Errors
-/// The file is then as it was.
+/// If it cannot be written. The file is then unchanged.
 pub(crate) fn save(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    let unfinished = path.with_extension("part");
+    let temporary = path.with_extension("part");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(&unfinished)?;
+    let mut file = options.open(&temporary)?;
     file.write_all(&serde_json::to_vec(value)?)?;
     file.sync_all()?;
-    fs::rename(unfinished, path)?;
+    fs::rename(temporary, path)?;
     File::open(dir)?.sync_all()
 }

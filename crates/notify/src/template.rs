@@ -1,10 +1,10 @@
-//! Fills an operator's own template with a notification.
+//! Fills the `template` of a receiver with a notification.
 
 use breakglass_config::{Field, Template};
 
-use crate::notification::{Notification, word};
+use crate::notification::{Notification, level_name};
 
-/// The body for `notification`: JSON.
+/// The JSON body for `notification`.
 pub(crate) fn render(template: &Template, notification: &Notification) -> String {
     template.fill(|field| value(field, notification))
 }
@@ -15,7 +15,7 @@ fn value(field: Field, notification: &Notification) -> String {
         Field::Id => notification.id.clone(),
         Field::At => notification.at.clone(),
         Field::Kind => notification.kind.as_str().to_owned(),
-        Field::Level => word(notification.level).to_owned(),
+        Field::Level => level_name(notification.level).to_owned(),
         Field::Title => notification.title.clone(),
         Field::Text => notification.text.clone(),
         Field::Target => optional(&notification.target),
@@ -25,7 +25,7 @@ fn value(field: Field, notification: &Notification) -> String {
     }
 }
 
-/// Urgency from 1 to 5, as ntfy counts.
+/// The urgency from 1 to 5, as ntfy defines it.
 pub(crate) const fn priority(level: breakglass_model::Level) -> u8 {
     match level {
         breakglass_model::Level::Info => 3,
@@ -43,17 +43,19 @@ mod tests {
 
     use super::*;
 
-    fn told(title: &str, text: &str) -> Notification {
-        let mut told = Notification::new("7", NotificationKind::VerbEnded, Level::Error, "", "");
-        (told.title, told.text) = (title.to_owned(), text.to_owned());
-        told
+    fn notification(title: &str, text: &str) -> Notification {
+        let mut notification =
+            Notification::new("7", NotificationKind::VerbEnded, Level::Error, "", "");
+        title.clone_into(&mut notification.title);
+        text.clone_into(&mut notification.text);
+        notification
     }
 
     proptest! {
         #[test]
-        fn hostile_text_stays_between_its_quotes(title: String, text: String) {
+        fn hostile_text_stays_inside_its_json_string(title: String, text: String) {
             let template = r#"{"t": "<{{title}}>", "n": {{ priority }}, "x": ["{{text}}{{link}}"]}"#;
-            let body = render(&Template::parse(template, true).unwrap(), &told(&title, &text));
+            let body = render(&Template::parse(template, true).unwrap(), &notification(&title, &text));
             let value: Value = serde_json::from_str(&body).unwrap();
             prop_assert_eq!(value["t"].as_str().unwrap(), format!("<{title}>"));
             prop_assert_eq!(value["x"][0].as_str().unwrap(), text);
@@ -61,10 +63,10 @@ mod tests {
         }
 
         #[test]
-        fn what_is_accepted_is_json_for_any_text(template in "[{}\\[\\]\":,\\\\ntlevix ]{0,30}", title: String) {
+        fn accepted_template_is_valid_json_for_any_text(template in "[{}\\[\\]\":,\\\\ntlevix ]{0,30}", title: String) {
             for template in [template.clone(), format!("\"{template}{{{{title}}}}\""), format!("[{template}{{{{text}}}}]")] {
                 if let Ok(template) = Template::parse(&template, false) {
-                    let body = render(&template, &told(&title, &title));
+                    let body = render(&template, &notification(&title, &title));
                     prop_assert!(serde_json::from_str::<Value>(&body).is_ok(), "{}", body);
                 }
             }

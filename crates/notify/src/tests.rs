@@ -1,4 +1,4 @@
-//! The pure part: what is told, how often, in which shape.
+//! Selection of notifications, and their HTTP messages.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,40 +12,42 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::notification::Notification;
-use super::progress::Told;
-use super::shape::letter;
-use super::what::{Hold, Sign, is_live, of_checks, of_event, tried};
+use super::notified::Notified;
+use super::select::{Debounce, GuestState, is_live, of_checks, of_event, tried_states};
+use super::shape::http_message;
 use breakglass_config::{NotificationKind, ReceiverConfig, Shape};
 use breakglass_readiness::{Check, State};
 
-const DOWN: Duration = Duration::from_secs(60);
-const UP: Duration = Duration::from_secs(30);
+const AFTER: Duration = Duration::from_secs(60);
 
-fn signs() -> impl Strategy<Value = Vec<(u64, Sign)>> {
-    let sign = prop_oneof![Just(Sign::Up), Just(Sign::Down), Just(Sign::Unclear)];
-    prop::collection::vec((0..40u64, sign), 0..200)
+fn states() -> impl Strategy<Value = Vec<(u64, GuestState)>> {
+    let state = prop_oneof![
+        Just(GuestState::Up),
+        Just(GuestState::Down),
+        Just(GuestState::Unknown)
+    ];
+    prop::collection::vec((0..40u64, state), 0..200)
 }
 
 proptest! {
     #[test]
-    fn a_guest_is_told_down_and_up_in_turn_and_only_after_signs_that_lasted(signs in signs()) {
-        let mut hold = Hold::new(false, DOWN, UP);
+    fn guest_changes_are_notified_alternately_and_only_if_they_last(states in states()) {
+        let mut debounce = Debounce::new(false, AFTER);
         let (mut now, mut down) = (Duration::ZERO, false);
-        // Since when no sign has said that it stands as was told.
-        let mut run: VecDeque<(Duration, Sign)> = VecDeque::new();
-        for (gap, sign) in signs {
+        // The states since the last one that agreed with the notified state.
+        let mut run: VecDeque<(Duration, GuestState)> = VecDeque::new();
+        for (gap, state) in states {
             now += Duration::from_secs(gap);
-            let told = hold.observe(now, sign);
-            let as_told = if down { Sign::Down } else { Sign::Up };
-            if sign == as_told {
+            let change = debounce.observe(now, state);
+            let notified = if down { GuestState::Down } else { GuestState::Up };
+            if state == notified {
                 run.clear();
-            } else if sign != Sign::Unclear {
-                run.push_back((now, sign));
+            } else if state != GuestState::Unknown {
+                run.push_back((now, state));
             }
             let lasted = run.front().map_or(Duration::ZERO, |(since, _)| now - *since);
-            let wait = if down { UP } else { DOWN };
-            let due = sign != Sign::Unclear && !run.is_empty() && lasted >= wait;
-            prop_assert_eq!(told, due.then_some(!down));
+            let due = state != GuestState::Unknown && !run.is_empty() && lasted >= AFTER;
+            prop_assert_eq!(change, due.then_some(!down));
             if due {
                 down = !down;
                 run.clear();
@@ -54,27 +56,27 @@ proptest! {
     }
 
     #[test]
-    fn a_guest_that_flaps_faster_than_its_wait_is_never_told(gaps in prop::collection::vec(1..30u64, 0..200)) {
-        let mut hold = Hold::new(false, DOWN, UP);
+    fn guest_that_changes_faster_than_the_wait_is_never_notified(gaps in prop::collection::vec(1..60u64, 0..200)) {
+        let mut debounce = Debounce::new(false, AFTER);
         let mut now = Duration::ZERO;
         for (index, gap) in gaps.into_iter().enumerate() {
             now += Duration::from_secs(gap);
-            let sign = if index % 2 == 0 { Sign::Down } else { Sign::Up };
-            prop_assert_eq!(hold.observe(now, sign), None);
+            let state = if index % 2 == 0 { GuestState::Down } else { GuestState::Up };
+            prop_assert_eq!(debounce.observe(now, state), None);
         }
     }
 
     #[test]
-    fn checks_are_told_once_for_each_change_and_all_together(
+    fn changed_checks_are_notified_once_and_together(
         rounds in prop::collection::vec(prop::collection::vec(0..3usize, 5), 1..20),
     ) {
         let states = [State::Green, State::Amber, State::Red];
-        let mut told = Told::nothing();
+        let mut notified = Notified::starting_now();
         let mut before = vec![State::Green; 5];
         for round in rounds {
             let now: Vec<State> = round.iter().map(|state| states[*state]).collect();
             let named: Vec<_> = now.iter().enumerate().map(|(n, state)| (format!("check{n}"), *state)).collect();
-            let notification = of_checks(&mut told, &named);
+            let notification = of_checks(&mut notified, &named);
             prop_assert_eq!(notification.is_some(), now != before);
             if let Some(notification) = notification {
                 for (n, state) in now.iter().enumerate() {
@@ -82,24 +84,24 @@ proptest! {
                     prop_assert_eq!(named, *state != before[n], "{}", notification.text);
                 }
             }
-            prop_assert!(of_checks(&mut told, &named).is_none());
+            prop_assert!(of_checks(&mut notified, &named).is_none());
             before = now;
         }
     }
 }
 
 #[test]
-fn a_check_that_was_not_tried_stays_as_it_was_told() {
-    let mut told = Told::nothing();
-    let red = || Check::red("devvm.guest.sudo", "no", "mend it");
-    assert!(of_checks(&mut told, &tried(vec![red()])).is_some());
+fn untried_check_keeps_its_notified_state() {
+    let mut notified = Notified::starting_now();
+    let red = || Check::red("devvm.guest.sudo", "no", "fix it");
+    assert!(of_checks(&mut notified, &tried_states(vec![red()])).is_some());
     let waits = Check::untried("devvm.guest.sudo", "devvm.guest.reach");
-    assert!(of_checks(&mut told, &tried(vec![waits])).is_none());
-    assert!(of_checks(&mut told, &tried(vec![red()])).is_none());
+    assert!(of_checks(&mut notified, &tried_states(vec![waits])).is_none());
+    assert!(of_checks(&mut notified, &tried_states(vec![red()])).is_none());
 }
 
 #[test]
-fn an_incident_that_was_imported_or_rehearsed_is_not_told() {
+fn imported_incidents_and_drills_are_not_notified() {
     let summary = |drill, imported_at: Option<&str>| IncidentSummary {
         incident: IncidentId::from_u128(7),
         target: "devvm".into(),
@@ -117,20 +119,24 @@ fn an_incident_that_was_imported_or_rehearsed_is_not_told() {
 }
 
 #[test]
-fn a_thousand_checks_make_one_short_notification() {
+fn thousand_checks_become_one_short_notification() {
     let named: Vec<_> = (0..1000)
         .map(|n| (format!("check-{n}"), State::Red))
         .collect();
-    let told = of_checks(&mut Told::nothing(), &named).unwrap();
-    assert!(told.text.contains("and 992 more"), "{}", told.text);
-    assert!(told.text.len() <= 700 && told.level == Level::Error);
+    let notification = of_checks(&mut Notified::starting_now(), &named).unwrap();
+    assert!(
+        notification.text.contains("and 992 more"),
+        "{}",
+        notification.text
+    );
+    assert!(notification.text.len() <= 700 && notification.level == Level::Error);
 }
 
 fn time(text: &str) -> Time {
     text.parse().unwrap()
 }
 
-fn told(body: &EventBody) -> Option<Notification> {
+fn notification_of(body: &EventBody) -> Option<Notification> {
     of_event(
         Some("devvm"),
         IncidentId::from_u128(7),
@@ -155,14 +161,14 @@ fn verb(verb: &str, outcome: VerbOutcome, verdict: &str) -> EventBody {
 }
 
 #[test]
-fn a_verb_that_changes_something_is_told_with_its_verdict_and_others_are_not() {
-    let done = told(&verb("cycle", VerbOutcome::Done, "running")).unwrap();
+fn only_mutating_verbs_are_notified_with_their_verdict() {
+    let done = notification_of(&verb("cycle", VerbOutcome::Done, "running")).unwrap();
     assert_eq!(
         (done.title.as_str(), done.level),
         ("devvm: cycle is done", Level::Info)
     );
     assert!(done.text.contains("Verdict: running"), "{}", done.text);
-    let failed = told(&verb("stop", VerbOutcome::Failed, "unknown (SECRET)")).unwrap();
+    let failed = notification_of(&verb("stop", VerbOutcome::Failed, "unknown (SECRET)")).unwrap();
     assert_eq!(failed.level, Level::Error);
     assert!(
         failed.text.ends_with("Verdict: unknown."),
@@ -170,12 +176,12 @@ fn a_verb_that_changes_something_is_told_with_its_verdict_and_others_are_not() {
         failed.text
     );
     for reads in ["status", "forensics", "vitals", "screenshot"] {
-        assert_eq!(told(&verb(reads, VerbOutcome::Done, "running")), None);
+        assert_eq!(notification_of(&verb(reads, VerbOutcome::Done, "running")), None);
     }
 }
 
 #[test]
-fn neither_commands_nor_what_anything_printed_is_told() {
+fn commands_and_their_output_are_not_notified() {
     let bodies = [
         verb("cycle", VerbOutcome::Failed, "unknown (SECRET)"),
         verb("cycle", VerbOutcome::Failed, "locked (SECRET)"),
@@ -197,18 +203,21 @@ fn neither_commands_nor_what_anything_printed_is_told() {
         },
     ];
     for body in bodies {
-        let told = told(&body).unwrap();
-        assert!(!format!("{told:?}").contains("SECRET"), "{told:?}");
-        assert_eq!(told.target.as_deref(), Some("devvm"));
-        assert_eq!(told.at, "2026-11-25T03:00:00.000Z");
+        let notification = notification_of(&body).unwrap();
+        assert!(
+            !format!("{notification:?}").contains("SECRET"),
+            "{notification:?}"
+        );
+        assert_eq!(notification.target.as_deref(), Some("devvm"));
+        assert_eq!(notification.at, "2026-11-25T03:00:00.000Z");
     }
 }
 
 #[test]
-fn an_event_has_the_same_id_whenever_and_however_it_comes() {
+fn recorded_and_unrecorded_event_have_the_same_id() {
     let body = verb("cycle", VerbOutcome::Done, "running");
     let unrecorded = of_event(None, IncidentId::from_u128(8), Time::now(), &body).unwrap();
-    assert_eq!(told(&body).unwrap().id, unrecorded.id);
+    assert_eq!(notification_of(&body).unwrap().id, unrecorded.id);
 }
 
 fn receiver(shape: Shape, url: &str) -> ReceiverConfig {
@@ -225,41 +234,45 @@ fn receiver(shape: Shape, url: &str) -> ReceiverConfig {
     }
 }
 
-/// A notification full of what each format could misread.
+/// A notification with the special characters of every format.
 fn hostile() -> Notification {
-    let (title, text) = ("<b>\"*x*\" & `y`", "@everyone\n\u{1b}[31m \\ {{text}}");
+    let title = "<b>\"*x*\" & `y`";
+    let text = "@everyone\n\u{1b}[31m \\ {{text}}";
     let kind = NotificationKind::GuestDown;
-    let told = Notification::new("id-1", kind, Level::Error, title, text);
+    let notification = Notification::new("id-1", kind, Level::Error, title, text);
     Notification {
         incident: Some("7".into()),
-        ..told
+        ..notification
     }
     .linked(Some("https://rescue.example.org"))
 }
 
 fn sent(shape: Shape, url: &str) -> (String, Value) {
-    let letter = letter(&receiver(shape, url), &hostile());
-    (letter.address, serde_json::from_str(&letter.body).unwrap())
+    let message = http_message(&receiver(shape, url), &hostile());
+    (
+        message.address,
+        serde_json::from_str(&message.body).unwrap(),
+    )
 }
 
 #[test]
-fn a_link_leads_to_what_is_told_an_incident_readiness_or_the_page() {
+fn link_leads_to_the_incident_to_readiness_or_to_the_page() {
     for (kind, incident, place) in [
         (NotificationKind::VerbEnded, Some("7"), "#/incident/7"),
         (NotificationKind::ApprovalWanted, Some("7"), "#/incident/7"),
         (NotificationKind::ReadinessChanged, None, "#/readiness"),
         (NotificationKind::GuestDown, None, ""),
     ] {
-        let mut told = Notification::new("id-1", kind, Level::Error, "title", "text");
-        told.incident = incident.map(str::to_owned);
+        let mut notification = Notification::new("id-1", kind, Level::Error, "title", "text");
+        notification.incident = incident.map(str::to_owned);
         let link = format!("https://rescue.example.org/{place}");
-        let told = told.linked(Some("https://rescue.example.org"));
-        assert_eq!(told.link, Some(link));
+        let notification = notification.linked(Some("https://rescue.example.org"));
+        assert_eq!(notification.link, Some(link));
     }
 }
 
 #[test]
-fn an_agent_that_asks_is_told_with_how_long_it_waits() {
+fn wanted_approval_is_notified_with_its_waiting_time() {
     let asked = |expires_at: Option<&str>| {
         let body = EventBody::ApprovalRequested {
             approval: "a".into(),
@@ -271,8 +284,8 @@ fn an_agent_that_asks_is_told_with_how_long_it_waits() {
             expires_at: expires_at.map(time),
         };
         let at = time("2026-11-30T03:00:00.500Z");
-        let told = of_event(Some("devvm"), IncidentId::nil(), at, &body);
-        told.unwrap().text
+        let notification = of_event(Some("devvm"), IncidentId::nil(), at, &body);
+        notification.unwrap().text
     };
     let text = asked(Some("2026-11-30T03:01:59.500Z"));
     assert!(text.contains("for 119 s from then on"), "{text}");
@@ -280,7 +293,7 @@ fn an_agent_that_asks_is_told_with_how_long_it_waits() {
 }
 
 const LINK: &str = "https://rescue.example.org/#/incident/7";
-/// As it is shown: what a terminal would obey has become visible.
+/// The text with visible control characters.
 const TEXT: &str = "@everyone\n␛[31m \\ {{text}}";
 
 #[test]
@@ -296,7 +309,7 @@ fn json_has_all_fields() {
 }
 
 #[test]
-fn ntfy_gets_json_at_its_root_with_the_topic_in_it() {
+fn ntfy_gets_json_with_the_topic_at_its_root() {
     for (url, root) in [
         (
             "https://ntfy.example.org/night",
@@ -318,14 +331,14 @@ fn ntfy_gets_json_at_its_root_with_the_topic_in_it() {
 }
 
 #[test]
-fn slack_gets_text_in_which_nothing_becomes_a_link_or_a_mention() {
+fn slack_gets_text_without_links_and_mentions() {
     let (_, body) = sent(Shape::Slack, "https://hooks.example.org/T/B/x");
     let text = format!("*&lt;b&gt;\"*x*\" &amp; `y`*\n{TEXT}\n<{LINK}>");
     assert_eq!(body, json!({ "text": text }));
 }
 
 #[test]
-fn discord_gets_content_that_mentions_nobody() {
+fn discord_gets_content_without_mentions() {
     let (_, body) = sent(Shape::Discord, "https://example.org/api/webhooks/1/x");
     assert_eq!(body["allowed_mentions"], json!({ "parse": [] }));
     let content = body["content"].as_str().unwrap();
@@ -337,12 +350,15 @@ fn discord_gets_content_that_mentions_nobody() {
 }
 
 #[test]
-fn discord_gets_no_more_than_it_takes() {
+fn discord_gets_at_most_2000_characters() {
     let kind = NotificationKind::GuestDown;
     let long = "*".repeat(5000);
-    let told = Notification::new("1", kind, Level::Error, &long, &long);
-    let letter = letter(&receiver(Shape::Discord, "https://example.org/x"), &told);
-    let body: Value = serde_json::from_str(&letter.body).unwrap();
+    let notification = Notification::new("1", kind, Level::Error, &long, &long);
+    let message = http_message(
+        &receiver(Shape::Discord, "https://example.org/x"),
+        &notification,
+    );
+    let body: Value = serde_json::from_str(&message.body).unwrap();
     assert!(body["content"].as_str().unwrap().chars().count() <= 2000);
 }
 

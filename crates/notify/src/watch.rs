@@ -1,5 +1,5 @@
-//! Follows everything that may be told, and puts it into the outboxes. Each turn of its loop looks at
-//! all of it; what wakes it only says that there may be something.
+//! Follows all sources and adds notifications to the outboxes. Every cycle of its loop reads all sources; a wake-up
+//! only means that something may have changed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,29 +15,28 @@ use tokio_util::sync::CancellationToken;
 
 use super::Sources;
 use super::notification::Notification;
-use super::outbox::{MAX_AGE, Outbox};
-use super::progress::Progress;
-use super::what::{self, Hold};
+use super::notified::NotifiedFile;
+use super::outbox::{NOTIFICATION_MAX_AGE, Outbox};
+use super::select::{self, Debounce};
 use breakglass_config::NotifyConfig;
 use breakglass_readiness::{Change, State};
 
-/// How often vital signs are looked at.
-const TICK: Duration = Duration::from_secs(1);
-/// What comes within this time is looked at once: the changes of one examination, a flood of events.
-const SETTLE: Duration = Duration::from_millis(200);
-/// The shortest time between two notifications of readiness; what went and came back in between is
-/// not told.
-const READINESS_GAP: Duration = Duration::from_secs(60);
+/// Interval between readings of the vital signs.
+const VITALS_INTERVAL: Duration = Duration::from_secs(1);
+/// Wait after a wake-up, so that the changes of one readiness run, or many events, are read together.
+const BATCH_WAIT: Duration = Duration::from_millis(200);
+/// Minimum time between two notifications of readiness. A change that is reverted in between is not notified.
+const READINESS_MIN_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(crate) struct Watch<'a> {
     sources: Sources,
     config: &'a NotifyConfig,
     outboxes: &'a [Arc<Outbox>],
-    progress: Progress,
-    holds: HashMap<String, Hold>,
+    notified: NotifiedFile,
+    guests: HashMap<String, Debounce>,
     started: Instant,
-    readiness_told: Option<Instant>,
-    /// The log could not be read the last time.
+    readiness_notified_at: Option<Instant>,
+    /// Whether the last attempt to read the log failed.
     log_fails: bool,
 }
 
@@ -46,103 +45,109 @@ impl<'a> Watch<'a> {
         sources: Sources,
         config: &'a NotifyConfig,
         outboxes: &'a [Arc<Outbox>],
-        progress: Progress,
+        notified: NotifiedFile,
     ) -> Watch<'a> {
-        let hold = |name: &String| {
-            let down = progress.told.down.contains(name);
-            Hold::new(down, config.down_after, config.up_after)
+        let debounce = |name: &String| {
+            let down = notified.current.down.contains(name);
+            Debounce::new(down, config.guest_state_after)
         };
         let names = sources.control.targets().map(|target| &target.name);
-        let holds = names.map(|name| (name.clone(), hold(name))).collect();
+        let guests = names.map(|name| (name.clone(), debounce(name))).collect();
         Watch {
             sources,
             config,
             outboxes,
-            progress,
-            holds,
+            notified,
+            guests,
             started: Instant::now(),
-            readiness_told: None,
+            readiness_notified_at: None,
             log_fails: false,
         }
     }
 
-    /// Until `end`; then once more.
+    /// Runs until `end` is cancelled, then reads all sources once more.
     pub(crate) async fn run(mut self, end: &CancellationToken) {
         let log = self.sources.log.clone();
         let mut appended = log.watch_appended();
         let mut degraded = log.watch_degraded();
         let mut unrecorded = log.watch_unrecorded();
-        let mut changes = self.sources.findings.changes();
-        // What happened while nobody watched comes first.
-        let (mut open, mut moved, mut lost) = (true, true, Vec::new());
+        let mut changes = self.sources.readiness.changes();
+        let mut ending = false;
+        // The first cycle reads the events since the last run of the server.
+        let mut log_grew = true;
+        let mut missing_events = Vec::new();
         loop {
-            self.look(lost, moved).await;
-            if !open {
+            self.cycle(missing_events, log_grew).await;
+            if ending {
                 return;
             }
-            (moved, lost) = (false, Vec::new());
+            log_grew = false;
+            missing_events = Vec::new();
             tokio::select! {
-                () = end.cancelled() => (open, moved) = (false, true),
-                // No sender ends before this does.
-                _ = appended.changed() => {
-                    moved = true;
-                    sleep(SETTLE).await;
+                () = end.cancelled() => {
+                    ending = true;
+                    log_grew = true;
                 }
-                _ = degraded.changed() => sleep(SETTLE).await,
-                _ = changes.recv() => sleep(SETTLE).await,
+                // The senders live at least as long as this task.
+                _ = appended.changed() => {
+                    log_grew = true;
+                    sleep(BATCH_WAIT).await;
+                }
+                _ = degraded.changed() => sleep(BATCH_WAIT).await,
+                _ = changes.recv() => sleep(BATCH_WAIT).await,
                 event = unrecorded.recv() => match event {
-                    Ok(event) => lost.push(event),
+                    Ok(event) => missing_events.push(event),
                     Err(RecvError::Lagged(count)) => missed(count),
                     Err(RecvError::Closed) => {}
                 },
-                () = sleep(TICK) => {}
+                () = sleep(VITALS_INTERVAL) => {}
             }
-            moved |= appended.has_changed().unwrap_or(true);
+            log_grew |= appended.has_changed().unwrap_or(true);
             appended.mark_unchanged();
             drain(&mut changes);
-            drain_into(&mut lost, &mut unrecorded);
+            drain_into(&mut missing_events, &mut unrecorded);
         }
     }
 
-    /// Everything once, the log where it moved: what is to be told goes into each outbox, and then it
-    /// counts as told.
-    async fn look(&mut self, lost: Vec<Unrecorded>, moved: bool) {
-        let mut told: Vec<Notification> = lost.iter().filter_map(of_unrecorded).collect();
-        if moved || self.log_fails {
-            let read = self.read_log(&mut told).await;
+    /// Reads all sources once (the log only if it grew), adds the notifications to the outboxes, and then saves
+    /// the notified state.
+    async fn cycle(&mut self, unrecorded: Vec<Unrecorded>, log_grew: bool) {
+        let mut new: Vec<Notification> = unrecorded.iter().filter_map(of_unrecorded).collect();
+        if log_grew || self.log_fails {
+            let read = self.read_log(&mut new).await;
             if let (Err(error), false) = (&read, self.log_fails) {
-                tracing::warn!(%error, "the log can't be read for notifications; it is tried again");
+                tracing::warn!(%error, "the log cannot be read for notifications; it will be retried");
             }
             self.log_fails = read.is_err();
         }
-        told.extend(self.readiness());
-        told.extend(self.guests());
+        new.extend(self.readiness());
+        new.extend(self.guests());
         let url = self.config.public_url.as_deref();
-        let told: Vec<_> = told.into_iter().map(|one| one.linked(url)).collect();
-        if !told.is_empty() {
-            self.outboxes.iter().for_each(|outbox| outbox.put(&told));
+        let new: Vec<_> = new.into_iter().map(|one| one.linked(url)).collect();
+        if !new.is_empty() {
+            self.outboxes.iter().for_each(|outbox| outbox.add(&new));
         }
-        self.progress.save();
+        self.notified.save();
     }
 
-    /// Where logs have grown, what came since the last time.
-    async fn read_log(&mut self, told: &mut Vec<Notification>) -> Result<(), LogError> {
-        let age = SignedDuration::try_from(MAX_AGE).unwrap_or_default();
+    /// Reads the new events of all active incidents.
+    async fn read_log(&mut self, new: &mut Vec<Notification>) -> Result<(), LogError> {
+        let age = SignedDuration::try_from(NOTIFICATION_MAX_AGE).unwrap_or_default();
         let now = Timestamp::now();
         let floor = Time::from(now - age);
-        let begun = &mut self.progress.told.begun;
+        let begun = &mut self.notified.current.begun;
         if *begun > now.into() {
-            // The clock was set back. What was told before is known by its place in the log.
+            // The clock was set back. Events that were notified are recognised by their place in the log.
             *begun = floor;
         }
         let floor = floor.max(*begun);
         let log = self.sources.log.clone();
         let active = log.incidents_active_since(floor).await?;
         let is_active = |incident| active.iter().any(|it| it.incident == incident);
-        let seen = &mut self.progress.told.incidents;
+        let seen = &mut self.notified.current.incidents;
         seen.retain(|incident, _| is_active(*incident));
-        for summary in active.iter().filter(|summary| what::is_live(summary)) {
-            self.read_incident(summary, floor, told).await?;
+        for summary in active.iter().filter(|summary| select::is_live(summary)) {
+            self.read_incident(summary, floor, new).await?;
         }
         Ok(())
     }
@@ -151,18 +156,18 @@ impl<'a> Watch<'a> {
         &mut self,
         summary: &IncidentSummary,
         floor: Time,
-        told: &mut Vec<Notification>,
+        new: &mut Vec<Notification>,
     ) -> Result<(), LogError> {
         let (incident, target) = (summary.incident, &summary.target);
-        let seen = &mut self.progress.told.incidents;
+        let seen = &mut self.notified.current.incidents;
         let at = seen.get(&incident).copied().unwrap_or(0);
         if at >= summary.head {
             return Ok(());
         }
-        let mut events = self.sources.log.read(incident, at).only(what::KINDS);
+        let mut events = self.sources.log.read(incident, at).only(select::KINDS);
         while let Some(event) = events.next().await? {
             if event.at >= floor {
-                told.extend(what::of_event(
+                new.extend(select::of_event(
                     Some(target),
                     incident,
                     event.at,
@@ -176,58 +181,54 @@ impl<'a> Watch<'a> {
     }
 
     fn readiness(&mut self) -> Option<Notification> {
-        let early = |told: Instant| told.elapsed() < READINESS_GAP;
-        if self.readiness_told.is_some_and(early) {
+        let is_recent = |at: Instant| at.elapsed() < READINESS_MIN_INTERVAL;
+        if self.readiness_notified_at.is_some_and(is_recent) {
             return None;
         }
-        let mut now = what::tried(self.sources.findings.last());
+        let mut now = select::tried_states(self.sources.readiness.current());
         let store = match self.sources.log.degraded() {
             None => State::Green,
             Some(_) => State::Red,
         };
         now.push(("store".to_owned(), store));
-        let told = what::of_checks(&mut self.progress.told, &now);
-        if told.is_some() {
-            self.readiness_told = Some(Instant::now());
+        let notification = select::of_checks(&mut self.notified.current, &now);
+        if notification.is_some() {
+            self.readiness_notified_at = Some(Instant::now());
         }
-        told
+        notification
     }
 
     fn guests(&mut self) -> Vec<Notification> {
         let now = self.started.elapsed();
-        let mut told = Vec::new();
-        for (target, hold) in &mut self.holds {
+        let mut new = Vec::new();
+        for (target, debounce) in &mut self.guests {
             let control = &self.sources.control;
             let Some(vitals) = control.vitals(target) else {
                 continue;
             };
-            let sign = what::sign(&vitals, control.running(target).is_some());
-            let Some(down) = hold.observe(now, sign) else {
+            let state = select::guest_state(&vitals, control.running(target).is_some());
+            let Some(down) = debounce.observe(now, state) else {
                 continue;
             };
-            let held = if down {
-                self.config.down_after
-            } else {
-                self.config.up_after
-            };
-            let progress = &mut self.progress.told;
-            told.push(what::of_guest(progress, target, down, &vitals, held));
+            let notified = &mut self.notified.current;
+            let lasted = self.config.guest_state_after;
+            new.push(select::of_guest(notified, target, down, &vitals, lasted));
         }
-        told
+        new
     }
 }
 
-/// What the log does not hold: power that a person used while the record was degraded, above all.
+/// The notification of an event that could not be recorded: mostly verbs that ran while the log was degraded.
 fn of_unrecorded(event: &Unrecorded) -> Option<Notification> {
-    let told = what::of_event(None, event.incident, event.at, &event.body)?;
-    // There may be no such incident to look at.
+    let notification = select::of_event(None, event.incident, event.at, &event.body)?;
+    // The incident may not exist in the log, so there is no link to it.
     Some(Notification {
         incident: None,
-        ..told
+        ..notification
     })
 }
 
-/// The checks are looked at themselves, all at once: a change only wakes.
+/// Discards the changes: they only wake the loop, which reads all checks.
 fn drain(changes: &mut broadcast::Receiver<Change>) {
     while !matches!(
         changes.try_recv(),
@@ -235,10 +236,13 @@ fn drain(changes: &mut broadcast::Receiver<Change>) {
     ) {}
 }
 
-fn drain_into(lost: &mut Vec<Unrecorded>, unrecorded: &mut broadcast::Receiver<Unrecorded>) {
+fn drain_into(
+    missing_events: &mut Vec<Unrecorded>,
+    unrecorded: &mut broadcast::Receiver<Unrecorded>,
+) {
     loop {
         match unrecorded.try_recv() {
-            Ok(event) => lost.push(event),
+            Ok(event) => missing_events.push(event),
             Err(TryRecvError::Lagged(count)) => missed(count),
             Err(TryRecvError::Empty | TryRecvError::Closed) => return,
         }
@@ -248,6 +252,6 @@ fn drain_into(lost: &mut Vec<Unrecorded>, unrecorded: &mut broadcast::Receiver<U
 fn missed(count: u64) {
     tracing::warn!(
         count,
-        "so many unrecorded events came at once that some are not notified"
+        "too many unrecorded events at once: some are not notified"
     );
 }
