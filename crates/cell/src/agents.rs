@@ -41,7 +41,7 @@ pub fn build_agents(
     }
     let kind = kind.map_err(|why| {
         NoAgent::Broken(format!(
-            "The agent is to run in a sandbox (agent.sandbox = \"required\"), and there is none: {why}. \
+            "The agent needs a sandbox (agent.sandbox = \"required\"), but none can be made: {why}. \
              Power and checks work without it."
         ))
     })?;
@@ -61,11 +61,11 @@ pub fn build_agents(
         Ok((agents, bastion))
     });
     built.map_err(|error| {
-        tracing::error!(%error, "the agent's cell could not be made: there is no agent");
+        tracing::error!(%error, "the agent's cell could not be created: there is no agent");
         let cell = config.data_dir.join("cell").display().to_string();
         NoAgent::Broken(format!(
-            "The agent's cell {cell} could not be made: {error}. Free space there or set its \
-             owner, and start breakglass again. Power and checks work without it."
+            "The agent's cell {cell} could not be created: {error}. Free space there or set its \
+             owner, and restart breakglass. Power and checks work without it."
         ))
     })
 }
@@ -77,13 +77,13 @@ pub fn allowed_hosts(config: &Config) -> HashMap<String, Vec<AllowedHost>> {
     let others = others.map(|other| (other.name.clone(), other.egress.clone()));
     let first = (
         breakglass_config::FIRST_AGENT.to_owned(),
-        config.agent.listed(),
+        config.agent.allowed_hosts(),
     );
     others.chain([first]).collect()
 }
 
 fn build_bastion(config: &Config, port: AgentPort, kind: &Kind) -> std::io::Result<Bastion> {
-    // Out of a sandbox connections come by themselves.
+    // A sandbox passes its connections as descriptors, without socket paths.
     let by_path = kind.sandbox().is_none();
     let options = BastionOptions {
         sockets: by_path.then(|| config.agent.sockets_dir(&config.data_dir)),

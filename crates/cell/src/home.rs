@@ -1,16 +1,15 @@
-//! The agent's cell: what it is given to reach guest and host with, and nothing more.
+//! The agent's cell: the directories, SSH files and environment with which it reaches guest and host, and nothing else.
 //!
 //! ```text
-//! <data_dir>/cell/          0700; 0711 where the agent has an account of its own
+//! <data_dir>/cell/          0700; 0711 if the agent has its own account
 //!   bin/ssh bin/scp …       shims: the stock client, always with the configuration below
-//!   ssh_config known_hosts  everything goes to the bastion, which is known by its key
-//!   home/ work/             the CLI's home and working directory: its account's, and private
-//!   lock                    held by the server whose cell it is
-//!   sign-in.seen            the sign-in that was copied last
+//!   ssh_config known_hosts  every connection goes to the bastion, whose host key is pinned
+//!   home/ work/             the CLI's home and working directory, private to its account
+//!   lock                    locked by the server that uses the cell
+//!   sign-in.seen            the last sign-in that was copied
 //! ```
-//! OpenSSH reads its configuration from the account's home, not from `$HOME`; hence the shims.
-//! What the agent only reads is the server's own; what lies in its home the server touches with the
-//! agent's rights alone.
+//! OpenSSH reads its configuration from the account's home, not from `$HOME`; hence the shims. Files that the agent
+//! only reads belong to the server. The server accesses files in the agent's home only with the agent's rights.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -27,30 +26,30 @@ use secrecy::{ExposeSecret as _, SecretString};
 use breakglass_config::Config;
 
 use crate::kind::Kind;
-use crate::sandbox::{self, Found};
+use crate::sandbox::{self, SandboxSetup};
 use crate::ssh::client_config;
 
-/// By what programs know a proxy.
-const PROXIES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
-/// Where the CLI keeps its sign-in, in its own directory.
-const SIGN_IN: &str = ".credentials.json";
+/// The variables in which programs look for a proxy.
+const PROXY_VARIABLES: [&str; 4] = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"];
+/// Name of the CLI's sign-in file in its directory.
+const SIGN_IN_FILE: &str = ".credentials.json";
 
-/// The paths of a cell that stands.
+/// A cell that has been created.
 #[derive(Debug, Clone)]
 pub struct Cell {
     root: PathBuf,
-    /// Whose the CLI's own directories are, where that is not the server's account.
+    /// The owner of the CLI's directories, if it is not the server's account.
     account: Option<Account>,
-    /// How its sandbox is made; none for a cell that is only confined.
-    found: Option<Found>,
+    /// The setup of its sandbox; `None` for a cell with confinement.
+    sandbox: Option<SandboxSetup>,
 }
 
 impl Cell {
-    /// Lays the claude CLI's cell out under `config.data_dir`, anew each time; `bastion` is the line by which
-    /// the bastion's key is known.
+    /// Creates the claude CLI's cell in `config.data_dir`; existing SSH files are rewritten. `bastion` is the known-hosts
+    /// line of the bastion.
     ///
     /// # Errors
-    /// When a directory or file of it can't be written.
+    /// If one of its directories or files cannot be written.
     pub fn build(config: &Config, bastion: &str, kind: &Kind) -> io::Result<Cell> {
         let cell = Cell::build_at(config, "cell", bastion, kind)?;
         if let Some(source) = &config.agent.credentials_dir {
@@ -59,7 +58,7 @@ impl Cell {
         Ok(cell)
     }
 
-    /// The same for the agent of `[[agents]]` that is called `name`.
+    /// Creates the cell of the agent `name` of `[[agents]]`.
     ///
     /// # Errors
     /// Like [`Cell::build`].
@@ -68,48 +67,48 @@ impl Cell {
     }
 
     fn build_at(config: &Config, directory: &str, bastion: &str, kind: &Kind) -> io::Result<Cell> {
-        let found = kind.sandbox().cloned();
-        let cell = Cell::lay_out(config.data_dir.join(directory), config.agent.user, found)?;
+        let sandbox = kind.sandbox().cloned();
+        let cell = Cell::create(config.data_dir.join(directory), config.agent.user, sandbox)?;
         cell.write_ssh_files(bastion)?;
         Ok(cell)
     }
 
-    /// Makes its directories below `root`, which `account` is to live in, and its shims.
+    /// Creates the directories in `root`, with `account` as the owner of home and work, and the shims.
     ///
     /// # Errors
-    /// When a directory or file of it can't be written, or not be reached by the account.
-    pub fn lay_out(
+    /// If a directory or file cannot be written, or the account cannot reach it.
+    pub fn create(
         root: PathBuf,
         account: Option<Account>,
-        found: Option<Found>,
+        sandbox: Option<SandboxSetup>,
     ) -> io::Result<Cell> {
-        let account = match &found {
-            Some(found) => found.account.or(found.maker),
+        let account = match &sandbox {
+            Some(setup) => setup.account.or(setup.maker),
             None => account,
         };
         let cell = Cell {
             root,
             account,
-            found,
+            sandbox,
         };
         for dir in [
             &cell.root,
-            &cell.shown(),
-            &cell.shown().join("bin"),
-            &cell.own(),
+            &cell.readable_dir(),
+            &cell.readable_dir().join("bin"),
+            &cell.own_dir(),
         ] {
             private_dir(dir)?;
         }
-        if account.is_some() && !cell.is_roots() {
+        if account.is_some() && !cell.is_created_by_root() {
             set_mode(&cell.root, 0o711)?;
-            set_mode(&cell.own(), 0o711)?;
+            set_mode(&cell.own_dir(), 0o711)?;
         }
-        if account.is_some() || cell.found.is_some() {
-            set_mode(&cell.shown().join("bin"), 0o755)?;
+        if account.is_some() || cell.sandbox.is_some() {
+            set_mode(&cell.readable_dir().join("bin"), 0o755)?;
         }
-        if let Some(found) = &cell.found {
-            set_mode(&cell.shown(), 0o755)?;
-            found.write_settings(&cell.shown())?;
+        if let Some(setup) = &cell.sandbox {
+            set_mode(&cell.readable_dir(), 0o755)?;
+            setup.write_settings(&cell.readable_dir())?;
         }
         for dir in [cell.home(), cell.work()] {
             private_dir(&dir)?;
@@ -120,21 +119,22 @@ impl Cell {
                 cell.write_shim(program, &real)?;
             }
         }
-        if !cell.is_roots() {
-            cell.is_reachable()?;
+        if !cell.is_created_by_root() {
+            cell.check_reachable()?;
         }
         Ok(cell)
     }
 
-    /// Writes how the CLI's SSH client reaches guest and host, who are known by the line `bastion`.
+    /// Writes the configuration of the CLI's SSH client. `bastion` is the known-hosts line of the bastion.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Errors of the file system.
     fn write_ssh_files(&self, bastion: &str) -> io::Result<()> {
         let program = std::env::current_exe()?;
-        let (cell, program) = match &self.found {
-            Some(_) => (Path::new(sandbox::CELL), Path::new(sandbox::PROGRAM)),
-            None => (self.root.as_path(), program.as_path()),
+        let (cell, program) = if self.sandbox.is_some() {
+            (Path::new(sandbox::CELL), Path::new(sandbox::PROGRAM))
+        } else {
+            (self.root.as_path(), program.as_path())
         };
         let files = SshFiles {
             cell,
@@ -142,42 +142,43 @@ impl Cell {
             config: &client_config(),
             known_hosts: bastion,
         };
-        write_ssh_files(&self.shown(), files)
+        write_ssh_files(&self.readable_dir(), files)
     }
 
-    /// Root makes its sandbox, so that its account need not get there from outside.
-    fn is_roots(&self) -> bool {
-        self.found
+    /// Whether root creates its sandbox. Then the agent's account need not reach the cell from outside.
+    fn is_created_by_root(&self) -> bool {
+        self.sandbox
             .as_ref()
-            .is_some_and(|found| found.account.is_some())
+            .is_some_and(|setup| setup.account.is_some())
     }
 
-    /// Makes `dir` the CLI's own. What another account has left there stays as it is, since it
-    /// might be more than a cell.
+    /// Changes the owner of `dir` to the CLI's account. Fails if another account owns files there, because they may not
+    /// belong to a cell.
     fn give(&self, dir: &Path) -> io::Result<()> {
         let owner = fs::symlink_metadata(dir)?.uid();
-        let wanted = self.account.map_or_else(
+        let expected = self.account.map_or_else(
             || rustix::process::geteuid().as_raw(),
             |account| account.uid,
         );
-        if owner == wanted {
+        if owner == expected {
             return Ok(());
         }
         if fs::read_dir(dir)?.next().is_some() {
             let dir = dir.display();
             return Err(io::Error::other(format!(
-                "{dir} belongs to uid {owner} and not to uid {wanted}, who is to live there: chown \
-                 -R {wanted} {dir}, or remove it"
+                "{dir} belongs to uid {owner}, but the agent has uid {expected}: chown -R {expected} {dir}, \
+                 or remove it"
             )));
         }
         match self.account {
             Some(account) => account.own(dir, 0o700),
-            None => std::os::unix::fs::lchown(dir, Some(wanted), None),
+            None => std::os::unix::fs::lchown(dir, Some(expected), None),
         }
     }
 
-    fn is_reachable(&self) -> io::Result<()> {
-        let (home, work) = (self.home(), self.work());
+    fn check_reachable(&self) -> io::Result<()> {
+        let home = self.home();
+        let work = self.work();
         act_as(self.account, || {
             fs::read_dir(&home)?;
             fs::read_dir(&work).map(drop)
@@ -185,14 +186,14 @@ impl Cell {
         .map_err(|error| {
             let uid = self.account.map_or(0, |account| account.uid);
             io::Error::other(format!(
-                "uid {uid}, who is to live in it, can't get there: {error}; every directory above \
-                 has to be open to it (chmod o+x)"
+                "the agent's uid {uid} cannot reach it: {error}; make every directory above \
+                 traversable for it (chmod o+x)"
             ))
         })
     }
 
-    /// The CLI changes nothing but what is its own, and reads nothing that is the server's: neither
-    /// what is `private` nor what is beside the cell.
+    /// The confinement of the CLI: it changes only its own directories, and reads neither `private` files nor files next
+    /// to the cell.
     fn confinement(&self, private: &[PathBuf]) -> Confinement {
         let beside = self.root.parent().map(Path::to_owned);
         Confinement {
@@ -202,7 +203,10 @@ impl Cell {
         }
     }
 
-    /// How a CLI is started that lives here, and that is to read none of the `private` files.
+    /// The options of a CLI in this cell, which must not read the `private` files.
+    ///
+    /// # Errors
+    /// If the path of this program is unknown.
     pub fn options(
         &self,
         command: PathBuf,
@@ -213,11 +217,11 @@ impl Cell {
         let mut options = AgentOptions::new(command, self.home());
         options.work_dir = self.work();
         options.lock = self.root.join("lock");
-        match &self.found {
-            // A sandbox can't be made by a confined thread.
-            Some(found) => {
-                options.account = found.maker;
-                options.sandbox = Some(found.sandbox(self.shown(), Vec::new())?);
+        match &self.sandbox {
+            // Landlock rules of the starting thread would prevent the creation of the sandbox.
+            Some(setup) => {
+                options.account = setup.maker;
+                options.sandbox = Some(setup.sandbox(self.readable_dir(), Vec::new())?);
             }
             None => {
                 options.account = self.account;
@@ -225,7 +229,7 @@ impl Cell {
             }
         }
         options.env = self.environment();
-        // What the CLI needs to reach its model: the one secret that is the agent's own.
+        // Access to the model: the only secret that the agent has.
         let key = api_key.map(|key| ("ANTHROPIC_API_KEY", key.expose_secret()));
         let url = base_url.map(|url| ("ANTHROPIC_BASE_URL", url));
         let model = key.into_iter().chain(url);
@@ -234,14 +238,13 @@ impl Cell {
         Ok(options)
     }
 
-    /// Gives the CLI the sign-in in `source`, unless it has that one: it renews its own copy from
-    /// time to time, and what it was renewed from may be void then. Without a sign-in the agent
-    /// says so itself, and power works on.
+    /// Copies the sign-in in `source` into the cell, unless that one was copied before: the CLI renews its own copy, and
+    /// the original may be invalid afterwards. If that fails, the agent reports the missing sign-in, and power works.
     pub fn sign_in(&self, source: &Path) {
-        let source = source.join(SIGN_IN);
+        let source = source.join(SIGN_IN_FILE);
         if let Err(error) = self.copy_sign_in(&source) {
             let source = source.display();
-            tracing::error!(%error, %source, "the agent's sign-in can't be copied into its cell");
+            tracing::error!(%error, %source, "the agent's sign-in cannot be copied into its cell");
         }
     }
 
@@ -249,10 +252,10 @@ impl Cell {
         let offered = fs::read(source)?;
         let seen = self.root.join("sign-in.seen");
         let has_it = fs::read(&seen).is_ok_and(|seen| seen == offered);
-        let access = match &self.found {
-            Some(found) => CellAccess {
-                rights: found.maker,
-                owner: found.account,
+        let access = match &self.sandbox {
+            Some(setup) => CellAccess {
+                rights: setup.maker,
+                owner: setup.account,
             },
             None => CellAccess {
                 rights: self.account,
@@ -263,54 +266,53 @@ impl Cell {
         write_private(&seen, &offered)
     }
 
-    /// Empties the CLI's own directories, with the CLI's rights.
+    /// Removes the content of the CLI's directories, with the CLI's rights.
     pub fn clear(&self) {
         let own = [self.home(), self.work()];
         let cleared = act_as(self.account, || {
-            // The directories themselves are in the server's, and go with that.
+            // The directories themselves are in a directory of the server and are removed with it.
             own.iter().for_each(|dir| drop(fs::remove_dir_all(dir)));
             Ok(())
         });
         if let Err(error) = cleared {
-            tracing::debug!(%error, "a cell was not emptied");
+            tracing::debug!(%error, "a cell could not be cleared");
         }
     }
 
-    /// Where it stands.
+    /// The cell's directory.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// What the CLI is shown and only reads.
-    fn shown(&self) -> PathBuf {
-        match self.found {
-            Some(_) => self.root.join("shown"),
-            None => self.root.clone(),
+    /// The directory with the files that the CLI only reads.
+    fn readable_dir(&self) -> PathBuf {
+        if self.sandbox.is_some() {
+            self.root.join("shown")
+        } else {
+            self.root.clone()
         }
     }
 
-    /// What is its own.
-    fn own(&self) -> PathBuf {
-        match self.found {
-            Some(_) => self.root.join("own"),
-            None => self.root.clone(),
+    /// The directory with the CLI's home and working directory.
+    fn own_dir(&self) -> PathBuf {
+        if self.sandbox.is_some() {
+            self.root.join("own")
+        } else {
+            self.root.clone()
         }
     }
 
     fn home(&self) -> PathBuf {
-        self.own().join("home")
+        self.own_dir().join("home")
     }
 
     fn work(&self) -> PathBuf {
-        self.own().join("work")
+        self.own_dir().join("work")
     }
 
-    /// The environment that the CLI gets, besides what its crate sets itself.
+    /// The CLI's environment, in addition to the variables that the agent's crate sets.
     fn environment(&self) -> Vec<(String, String)> {
-        let root = match self.found {
-            Some(_) => PathBuf::from(sandbox::CELL),
-            None => self.root.clone(),
-        };
+        let root = self.root_inside();
         let path = format!(
             "{}:/usr/local/bin:/usr/bin:/bin",
             root.join("bin").display()
@@ -319,24 +321,30 @@ impl Cell {
             ("PATH", path),
             ("LANG", "C.UTF-8".to_owned()),
             ("TERM", "dumb".to_owned()),
-            // What decides without asking reads a command as this shell does.
+            // The rules for commands without a question parse them as this shell does.
             ("CLAUDE_CODE_SHELL", "/bin/bash".to_owned()),
         ];
-        if self.found.is_some() {
+        if self.sandbox.is_some() {
             let proxy = format!("http://{}", sandbox::MODEL_PROXY);
-            all.extend(PROXIES.map(|name| (name, proxy.clone())));
+            all.extend(PROXY_VARIABLES.map(|name| (name, proxy.clone())));
         }
         all.into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .collect()
     }
 
+    /// The cell's path as the CLI sees it.
+    fn root_inside(&self) -> PathBuf {
+        if self.sandbox.is_some() {
+            PathBuf::from(sandbox::CELL)
+        } else {
+            self.root.clone()
+        }
+    }
+
     fn write_shim(&self, program: &str, real: &Path) -> io::Result<()> {
-        let shim = self.shown().join("bin").join(program);
-        let root = match self.found {
-            Some(_) => Path::new(sandbox::CELL),
-            None => self.root.as_path(),
-        };
+        let shim = self.readable_dir().join("bin").join(program);
+        let root = self.root_inside();
         let text = format!(
             "#!/bin/sh\nexec '{}' -F '{}' \"$@\"\n",
             real.display(),
@@ -351,10 +359,10 @@ pub(crate) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
-/// A reader sees the old file or the new one, and nobody but its owner sees either.
+/// Replaces a file atomically; only its owner can read it.
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("fresh");
-    // One that an earlier end left behind might have another mode.
+    // A file that an interrupted run left behind may have another mode.
     let _ = fs::remove_file(&fresh);
     let mut file = fs::File::options()
         .write(true)
@@ -388,60 +396,75 @@ mod tests {
         let cell = Cell {
             root: root.to_owned(),
             account: None,
-            found: None,
+            sandbox: None,
         };
         fs::create_dir_all(cell.home()).unwrap();
         cell
     }
 
-    fn own(cell: &Cell) -> PathBuf {
-        cell.home().join(".claude").join(SIGN_IN)
+    fn copied_sign_in(cell: &Cell) -> PathBuf {
+        cell.home().join(".claude").join(SIGN_IN_FILE)
     }
 
-    /// One that a word sets apart from others.
+    /// A sign-in that is identified by `word`.
     fn sign_in(word: &str) -> String {
         format!("{{\"word\":\"{word}\"}}")
     }
 
     #[test]
-    fn the_sign_in_is_copied_for_its_owner_alone() {
+    fn sign_in_is_copied_and_readable_only_for_its_owner() {
         let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join(SIGN_IN);
+        let source = dir.path().join(SIGN_IN_FILE);
         fs::write(&source, sign_in("first")).unwrap();
         let cell = cell(&dir.path().join("cell"));
         cell.sign_in(dir.path());
-        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), sign_in("first"));
-        let mode = fs::metadata(own(&cell)).unwrap().permissions().mode();
+        assert_eq!(
+            fs::read_to_string(copied_sign_in(&cell)).unwrap(),
+            sign_in("first")
+        );
+        let mode = fs::metadata(copied_sign_in(&cell))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]
-    fn a_sign_in_that_the_cli_renewed_stays_until_another_is_offered() {
+    fn renewed_sign_in_stays_until_another_is_provided() {
         let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join(SIGN_IN);
+        let source = dir.path().join(SIGN_IN_FILE);
         fs::write(&source, sign_in("first")).unwrap();
         let cell = cell(&dir.path().join("cell"));
         cell.sign_in(dir.path());
-        fs::write(own(&cell), sign_in("renewed")).unwrap();
-        // Mounted anew, as by a restart in a cluster: newer by its time, and the same.
+        fs::write(copied_sign_in(&cell), sign_in("renewed")).unwrap();
+        // Mounted again, as by a restart in Kubernetes: a newer file with the same content.
         fs::write(&source, sign_in("first")).unwrap();
         cell.sign_in(dir.path());
-        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), sign_in("renewed"));
+        assert_eq!(
+            fs::read_to_string(copied_sign_in(&cell)).unwrap(),
+            sign_in("renewed")
+        );
         fs::write(&source, sign_in("second")).unwrap();
         cell.sign_in(dir.path());
-        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), sign_in("second"));
-        fs::remove_file(own(&cell)).unwrap();
+        assert_eq!(
+            fs::read_to_string(copied_sign_in(&cell)).unwrap(),
+            sign_in("second")
+        );
+        fs::remove_file(copied_sign_in(&cell)).unwrap();
         cell.sign_in(dir.path());
-        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), sign_in("second"));
+        assert_eq!(
+            fs::read_to_string(copied_sign_in(&cell)).unwrap(),
+            sign_in("second")
+        );
     }
 
     #[test]
-    fn a_missing_sign_in_leaves_the_clis_own_alone() {
+    fn missing_sign_in_does_not_change_the_copy() {
         let dir = tempfile::tempdir().unwrap();
         let cell = cell(dir.path());
-        fs::create_dir_all(own(&cell).parent().unwrap()).unwrap();
-        fs::write(own(&cell), "own").unwrap();
+        fs::create_dir_all(copied_sign_in(&cell).parent().unwrap()).unwrap();
+        fs::write(copied_sign_in(&cell), "own").unwrap();
         cell.sign_in(&dir.path().join("nowhere"));
-        assert_eq!(fs::read_to_string(own(&cell)).unwrap(), "own");
+        assert_eq!(fs::read_to_string(copied_sign_in(&cell)).unwrap(), "own");
     }
 }

@@ -1,7 +1,7 @@
 //! What one agent can reach, and how it is kept to that: its home and sandbox ([`Cell`]), the connections out of
 //! the sandbox ([`outbound`]), the proxy to its model ([`egress`]) and the gateway that joins proxy and bastion.
 //!
-//! Starting and driving the CLI belongs to the agent's crate, ruling on commands to the bastion.
+//! Starting and driving the CLI belongs to the agent's crate, decisions on commands to the bastion.
 
 #![forbid(unsafe_code)]
 
@@ -20,5 +20,5 @@ pub use home::Cell;
 pub use kind::Kind;
 pub use options::other_options;
 pub use outbound::Outbound;
-pub use sandbox::Found;
+pub use sandbox::SandboxSetup;
 pub use ssh::{SOCKETS, client_config};

@@ -1,5 +1,5 @@
-//! Where the connections lead that come out of an agent's sandbox: to guest and host through the bastion, to
-//! the model's API through the proxy. Each comes by a descriptor that the sandbox's first process hands over.
+//! Outbound connections of an agent's sandbox: to guest and host through the bastion, to the model's API through the
+//! egress proxy. Each arrives as a descriptor from the sandbox's first process.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -21,43 +21,45 @@ use tokio_util::task::TaskTracker;
 use crate::egress::{Attempt, Egress, Error};
 use breakglass_config::AllowedHost;
 
-/// Different refused attempts of one conversation that are recorded; those after them are in the server's log alone.
-const RECORDED: usize = 32;
+/// Maximum number of different refused attempts per conversation in the incident log; later ones are only in the
+/// server's log.
+const RECORDED_REFUSALS_MAX: usize = 32;
 
-/// What leads out of the sandboxes of a server. Cheap to clone.
+/// Handles the outbound connections of all sandboxes. Clones share one state.
 #[derive(Clone)]
 pub struct Outbound {
-    /// What each agent's proxy lets through.
-    listed: Arc<HashMap<String, Vec<AllowedHost>>>,
+    /// The hosts that each agent's proxy allows, by the agent's name.
+    allowed: Arc<HashMap<String, Vec<AllowedHost>>>,
     log: Log,
     tasks: TaskTracker,
 }
 
 impl Outbound {
-    /// The proxy lets through what is `listed` under the agent's name; what it refuses is recorded in
-    /// `journal`.
+    /// `allowed` contains the hosts that each agent's proxy allows, by the agent's name. Refused attempts are recorded in
+    /// `log`.
     pub fn new(
-        listed: HashMap<String, Vec<AllowedHost>>,
+        allowed: HashMap<String, Vec<AllowedHost>>,
         log: Log,
         tasks: TaskTracker,
     ) -> Outbound {
         Outbound {
-            listed: Arc::new(listed),
+            allowed: Arc::new(allowed),
             log,
             tasks,
         }
     }
 
-    /// The proxy of one conversation with `agent`.
+    /// The egress proxy of one conversation with `agent`.
     pub fn egress(&self, incident: IncidentId, agent: &str) -> Egress {
-        let (log, tasks) = (self.log.clone(), self.tasks.clone());
-        let told = Mutex::new(HashSet::new());
+        let log = self.log.clone();
+        let tasks = self.tasks.clone();
+        let recorded = Mutex::new(HashSet::new());
         let report = move |attempt: Attempt| {
-            tracing::info!(%incident, to = %attempt.to, error = attempt.error.as_ref().map(tracing::field::display), "the agent's way out");
-            let Some(message) = refused(&attempt) else {
+            tracing::info!(%incident, to = %attempt.to, error = attempt.error.as_ref().map(tracing::field::display), "outbound connection of the agent");
+            let Some(message) = refusal_message(&attempt) else {
                 return;
             };
-            let Some(message) = once(&told, message) else {
+            let Some(message) = first_time(&recorded, message) else {
                 return;
             };
             let log = log.clone();
@@ -70,11 +72,11 @@ impl Outbound {
                 log.record(incident, Actor::Agent, notice).await;
             });
         };
-        let listed = self.listed.get(agent).cloned().unwrap_or_default();
-        Egress::new(listed, Arc::new(report), self.tasks.clone())
+        let allowed = self.allowed.get(agent).cloned().unwrap_or_default();
+        Egress::new(allowed, Arc::new(report), self.tasks.clone())
     }
 
-    /// Takes over a connection. What is none of the kind that its way has is closed. Does not wait.
+    /// Takes over a connection, without blocking. A descriptor of the wrong type is closed.
     pub fn connect(
         &self,
         destination: Destination,
@@ -82,7 +84,7 @@ impl Outbound {
         bastion: &BastionConversation,
         egress: &Egress,
     ) {
-        let taken = match destination {
+        let accepted = match destination {
             Destination::Guest => unix(stream).map(|stream| bastion.receive(Side::Guest, stream)),
             Destination::Host => unix(stream).map(|stream| bastion.receive(Side::Host, stream)),
             Destination::Model => tcp(stream).map(|stream| {
@@ -90,27 +92,26 @@ impl Outbound {
                 self.tasks.spawn(async move { egress.serve(stream).await });
             }),
         };
-        if let Err(error) = taken {
-            tracing::warn!(%error, ?destination, "what came out of the agent's sandbox is no connection");
+        if let Err(error) = accepted {
+            tracing::warn!(%error, ?destination, "a descriptor from the agent's sandbox is not a connection");
         }
     }
 }
 
-/// What is to be told: each sentence once, and of many that there are more.
-fn once(told: &Mutex<HashSet<String>>, message: String) -> Option<String> {
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.len() > RECORDED || !told.insert(message.clone()) {
+/// The message to record: each message only once, and a final one if there are too many.
+fn first_time(recorded: &Mutex<HashSet<String>>, message: String) -> Option<String> {
+    let mut recorded = recorded.lock().unwrap_or_else(PoisonError::into_inner);
+    if recorded.len() > RECORDED_REFUSALS_MAX || !recorded.insert(message.clone()) {
         return None;
     }
-    let last = "More refused attempts of the agent are in the server's log.";
-    Some(match told.len() > RECORDED {
-        true => last.to_owned(),
-        false => message,
-    })
+    if recorded.len() > RECORDED_REFUSALS_MAX {
+        return Some("More refused attempts of the agent are in the server's log.".to_owned());
+    }
+    Some(message)
 }
 
-/// A sentence for what was refused by the list; none for what was let through, or only failed.
-fn refused(attempt: &Attempt) -> Option<String> {
+/// The message for an attempt that was refused; `None` if it was allowed, or allowed and failed.
+fn refusal_message(attempt: &Attempt) -> Option<String> {
     let to = &attempt.to;
     let error = attempt.error.as_ref()?;
     let why = match error {
@@ -125,30 +126,30 @@ fn refused(attempt: &Attempt) -> Option<String> {
 }
 
 fn unix(stream: OwnedFd) -> io::Result<UnixStream> {
-    is_of(&stream, AddressFamily::UNIX)?;
+    check_socket(&stream, AddressFamily::UNIX)?;
     let stream = PlainUnix::from(stream);
     stream.set_nonblocking(true)?;
     UnixStream::from_std(stream)
 }
 
-/// A TCP connection that was handed over.
+/// Converts a descriptor into a TCP connection.
 ///
 /// # Errors
-/// When it is none.
+/// If it is not a TCP socket.
 pub fn tcp(stream: OwnedFd) -> io::Result<TcpStream> {
-    is_of(&stream, AddressFamily::INET)?;
+    check_socket(&stream, AddressFamily::INET)?;
     let stream = PlainTcp::from(stream);
     stream.set_nonblocking(true)?;
-    // What is typed comes in small pieces, and each is awaited.
+    // Interactive input arrives in small pieces, whose answers are awaited.
     stream.set_nodelay(true)?;
     TcpStream::from_std(stream)
 }
 
-fn is_of(stream: &OwnedFd, family: AddressFamily) -> io::Result<()> {
-    let of_family = socket_domain(stream)? == family;
-    match of_family && socket_type(stream)? == SocketType::STREAM {
-        true => Ok(()),
-        false => Err(io::Error::other("it is a socket of another kind")),
+fn check_socket(stream: &OwnedFd, family: AddressFamily) -> io::Result<()> {
+    if socket_domain(stream)? == family && socket_type(stream)? == SocketType::STREAM {
+        Ok(())
+    } else {
+        Err(io::Error::other("the socket has the wrong type"))
     }
 }
 
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_odd_descriptor_out_of_a_sandbox_is_no_connection() {
+    async fn descriptor_of_the_wrong_type_is_refused() {
         let (pipe, _writer) = std::io::pipe().unwrap();
         let (datagram, _peer) = UnixDatagram::pair().unwrap();
         let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

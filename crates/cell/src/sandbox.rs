@@ -1,4 +1,4 @@
-//! The cell as a sandbox: whether one can be made here, and what the agent reads in it.
+//! The setup of sandboxes on this machine: whether one can be made, with which account, and the files inside.
 
 use std::fs;
 use std::io;
@@ -15,18 +15,18 @@ pub(crate) use breakglass_agent::sandbox::{CELL, MODEL_PROXY, PROGRAM};
 
 use crate::home::{find_program, set_mode};
 
-/// The account of an agent that has none of its own and a server that is root. Beyond every range that
-/// systems give accounts from, so that no file and no process is its; inside, it has a name.
-const OWN_ACCOUNT: Account = Account {
+/// The agent's account if none is configured and the server is root. The uid is outside all ranges that systems use, so
+/// that no other file or process has it. Inside the sandbox it has a name.
+const DEFAULT_ACCOUNT: Account = Account {
     uid: 1_901_000_000,
     gid: 1_901_000_000,
 };
-/// How long making a sandbox may take.
-const TRIAL_LIMIT: Duration = Duration::from_secs(10);
-/// Between two looks whether it was made.
-const TRIAL_LOOK: Duration = Duration::from_millis(5);
-/// The namespaces of a sandbox, and what shows that they can be used.
-const TRIAL: [&str; 14] = [
+/// Timeout of the creation of a test sandbox.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Interval between checks whether the test sandbox has ended.
+const TRIAL_POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// Arguments of bwrap for a test sandbox with all namespaces of a real one.
+const TRIAL_ARGUMENTS: [&str; 14] = [
     "--unshare-pid",
     "--unshare-net",
     "--unshare-ipc",
@@ -43,49 +43,49 @@ const TRIAL: [&str; 14] = [
     "/dev",
 ];
 
-/// How sandboxes are made here.
+/// How sandboxes are created on this machine.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct SandboxSetup {
     pub(crate) bwrap: PathBuf,
-    /// Whose the agent's processes and files are, where the server is root and makes the sandbox.
+    /// The agent's account inside, if the server is root and creates the sandbox.
     pub account: Option<Account>,
-    /// The account that makes it, where the server is not root and the agent has one of its own.
+    /// The account that creates the sandbox, if the server is not root and the agent has its own account.
     pub maker: Option<Account>,
 }
 
-impl Found {
-    /// Tries whether a sandbox can be made, whose account is `account`, or one of its own where the server is
-    /// root.
+impl SandboxSetup {
+    /// Creates a test sandbox for `account`; if that is `None` and the server is root, for a reserved account.
     ///
     /// # Errors
-    /// A clause: why none can, and what to do.
-    pub fn look(account: Option<Account>) -> Result<Found, String> {
+    /// Why no sandbox can be made and what to do, as a clause.
+    pub fn detect(account: Option<Account>) -> Result<SandboxSetup, String> {
         let bwrap = find_program("bwrap")
             .ok_or("the program bwrap is missing; install the package bubblewrap")?;
-        let (account, maker) = match geteuid().is_root() {
-            true => (Some(account.unwrap_or(OWN_ACCOUNT)), None),
-            false => (None, account),
+        let (account, maker) = if geteuid().is_root() {
+            (Some(account.unwrap_or(DEFAULT_ACCOUNT)), None)
+        } else {
+            (None, account)
         };
-        let found = Found {
+        let setup = SandboxSetup {
             bwrap,
             account,
             maker,
         };
-        let bwrap = &found.bwrap;
-        match found.try_one() {
-            Ok(()) => Ok(found),
+        let bwrap = &setup.bwrap;
+        match setup.run_trial() {
+            Ok(()) => Ok(setup),
             Err(why) => Err(format!(
-                "{} can't make one ({why}); allow user namespaces for the server's account, or run the agent \
-                 in a container of its own (agent.runner)",
+                "{} cannot make one ({why}); allow user namespaces for the server's account, or run the agent \
+                 in a separate container (agent.runner)",
                 bwrap.display()
             )),
         }
     }
 
-    /// The sandbox of a cell that is `shown` inside; what is `readable` can be read in it too.
+    /// The sandbox of a cell. `shown` is the directory with the cell's files; `readable` paths can be read too.
     ///
     /// # Errors
-    /// When this program's own file is not known.
+    /// If the path of this program is unknown.
     pub fn sandbox(&self, shown: PathBuf, readable: Vec<PathBuf>) -> io::Result<Sandbox> {
         Ok(Sandbox {
             bwrap: self.bwrap.clone(),
@@ -96,13 +96,13 @@ impl Found {
         })
     }
 
-    /// Makes a sandbox with every namespace that the agent's has, and shuts this program into it.
-    fn try_one(&self) -> Result<(), String> {
+    /// Starts this program in a sandbox with all namespaces of the agent's, and waits for its end.
+    fn run_trial(&self) -> Result<(), String> {
         let mut command = Command::new(&self.bwrap);
         if self.account.is_none() {
             command.arg("--unshare-user");
         }
-        command.args(TRIAL).current_dir("/");
+        command.args(TRIAL_ARGUMENTS).current_dir("/");
         if self.account.is_some() {
             command.args(["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]);
         }
@@ -117,17 +117,17 @@ impl Found {
         command.env_clear().env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::null()).stdout(Stdio::null());
         if self.account.is_none() {
-            // With capabilities that it inherits, bwrap makes none.
+            // bwrap refuses to run with inherited capabilities.
             without_privileges(&mut command, self.maker);
         }
         let child = command.stderr(Stdio::piped()).spawn();
-        await_end(child.map_err(|error| error.to_string())?)
+        wait_for_success(child.map_err(|error| error.to_string())?)
     }
 
-    /// Writes what names the agent's account, and where names are looked up, into `shown`.
+    /// Writes the sandbox's passwd, group, hosts and nsswitch.conf into `shown`.
     ///
     /// # Errors
-    /// What the file system says.
+    /// Errors of the file system.
     pub fn write_settings(&self, shown: &Path) -> io::Result<()> {
         let (uid, gid) = match self.account.or(self.maker) {
             Some(Account { uid, gid }) => (uid, gid),
@@ -152,25 +152,25 @@ impl Found {
     }
 }
 
-fn await_end(mut child: Child) -> Result<(), String> {
-    let deadline = Instant::now() + TRIAL_LIMIT;
+fn wait_for_success(mut child: Child) -> Result<(), String> {
+    let deadline = Instant::now() + TRIAL_TIMEOUT;
     while Instant::now() < deadline {
         match child.try_wait() {
             Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(_)) => return Err(words(child)),
-            Ok(None) => thread::sleep(TRIAL_LOOK),
+            Ok(Some(_)) => return Err(first_error_line(child)),
+            Ok(None) => thread::sleep(TRIAL_POLL_INTERVAL),
             Err(error) => return Err(error.to_string()),
         }
     }
     let _ = child.kill();
     let _ = child.wait();
-    Err(format!("it took longer than {} s", TRIAL_LIMIT.as_secs()))
+    Err(format!("it took longer than {} s", TRIAL_TIMEOUT.as_secs()))
 }
 
-fn words(child: Child) -> String {
-    let said = child.wait_with_output().map(|output| output.stderr);
-    let said = said.unwrap_or_default();
-    let text = String::from_utf8_lossy(&said);
-    let line = text.lines().next().unwrap_or("it says nothing");
+fn first_error_line(child: Child) -> String {
+    let stderr = child.wait_with_output().map(|output| output.stderr);
+    let stderr = stderr.unwrap_or_default();
+    let text = String::from_utf8_lossy(&stderr);
+    let line = text.lines().next().unwrap_or("no error message");
     breakglass_model::visible(line).chars().take(200).collect()
 }

@@ -1,15 +1,14 @@
-//! By what the stock OpenSSH client in the cell reaches guest and host.
+//! The configuration with which OpenSSH in the cell reaches guest and host.
 
 use breakglass_bastion::HOST_KEY_ALIAS;
 use breakglass_model::gateway::CALL_VARIABLE;
 
-/// The variable that holds the directory of the incident's sockets.
+/// The variable with the directory of the incident's sockets.
 pub const SOCKETS: &str = "BREAKGLASS_BASTION";
 
-/// The client's configuration: both machines are reached through the bastion's sockets, with no
-/// address, no key and no agent. Nor is a connection shared: what a client shares, it shares with every
-/// process of its account, and so with another incident's. `{cell}` stands for the directory that it is put into, `{program}`
-/// for this program.
+/// The configuration of the SSH client. Both machines are reached through the bastion's sockets, without an address, a key
+/// or an SSH agent. Connections are not shared, because a shared connection is open to every process of the account,
+/// including another incident's. `{cell}` is replaced by the cell's directory, `{program}` by this program.
 pub fn client_config() -> String {
     format!(
         "# Written by breakglass at every start.\n\
@@ -29,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_command_carries_to_say_whose_it_is_reaches_the_bastion_by_one_name() {
+    fn variable_with_the_tool_call_is_sent_to_the_bastion() {
         assert!(client_config().contains(" BREAKGLASS_CALL\n"));
     }
 }

@@ -82,7 +82,7 @@ fn options(args: &RunnerArgs) -> Result<RunnerOptions, Failure> {
     }
     let key = args.api_key_file.as_ref().map(read_key).transpose()?;
     let cell = std::fs::create_dir_all(&args.data_dir)
-        .and_then(|()| Cell::lay_out(args.data_dir.join("cell"), args.user, None));
+        .and_then(|()| Cell::create(args.data_dir.join("cell"), args.user, None));
     let cell = cell.map_err(|error| {
         let dir = args.data_dir.display();
         let message = format!("the cell below {dir} could not be created: {error}");

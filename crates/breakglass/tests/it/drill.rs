@@ -289,7 +289,7 @@ fn failed_cell_disables_the_agent_but_not_power() {
     let agent = client.get("/api/me").body["agent"].clone();
     assert_eq!(agent["available"], false);
     let message = agent["message"].as_str().unwrap();
-    assert!(message.contains("cell could not be made"), "{message}");
+    assert!(message.contains("could not be created"), "{message}");
     assert_eq!(client.get("/ready").body["checks"]["agent"]["ok"], false);
 }
 

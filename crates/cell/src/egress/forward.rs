@@ -1,4 +1,4 @@
-//! A request to a whole `http://` address: passed on by one connection, whose host is the address's.
+//! Forwards a plain HTTP request (with an absolute `http://` address) to the host in its address.
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -11,10 +11,10 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What an answer holds.
+/// The body of a response.
 pub(super) type Body = Either<Full<Bytes>, Incoming>;
 
-/// Headers between two neighbours, which a proxy does not pass on.
+/// Headers for one connection only, which a proxy does not forward.
 const HOP_BY_HOP: [HeaderName; 7] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -25,18 +25,18 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     hyper::header::UPGRADE,
 ];
 
-/// An answer of a few words.
+/// A body with a short text.
 pub(super) fn text(text: String) -> Body {
     Either::Left(Full::new(text.into()))
 }
 
-/// Passes `request` on to `upstream` and gives its answer, as it comes. `end` cuts it off.
+/// Sends `request` to `upstream` and returns the response, whose body is streamed. Cancelling `end` closes the connection.
 pub(super) async fn forward(
     request: Request<Incoming>,
     upstream: TcpStream,
     (tasks, end): (&TaskTracker, &CancellationToken),
 ) -> Response<Body> {
-    match pass_on(request, upstream, (tasks, end)).await {
+    match send(request, upstream, (tasks, end)).await {
         Ok(response) => response.map(Either::Right),
         Err(error) => {
             let mut response = Response::new(text(format!("breakglass: {error}.\n")));
@@ -46,16 +46,16 @@ pub(super) async fn forward(
     }
 }
 
-async fn pass_on(
+async fn send(
     request: Request<Incoming>,
     upstream: TcpStream,
     (tasks, end): (&TaskTracker, &CancellationToken),
 ) -> Result<Response<Incoming>, String> {
     let request = as_origin(request).ok_or("the address has no host")?;
-    let shaken = handshake(TokioIo::new(upstream)).await;
-    let (mut sender, connection) = shaken.map_err(|error| error.to_string())?;
+    let connected = handshake(TokioIo::new(upstream)).await;
+    let (mut sender, connection) = connected.map_err(|error| error.to_string())?;
     let end = end.clone();
-    // Drives the connection for as long as its answer is read.
+    // Drives the connection while its response is being read.
     tasks.spawn(async move { end.run_until_cancelled(connection).await.map(drop) });
     let mut response = sender
         .send_request(request)
@@ -65,8 +65,7 @@ async fn pass_on(
     Ok(response)
 }
 
-/// The request as the server itself takes it: its path alone, and the host that was let through,
-/// whatever it says itself.
+/// Rewrites the request for the origin server: a relative path, and the allowed host instead of its own Host header.
 fn as_origin(mut request: Request<Incoming>) -> Option<Request<Incoming>> {
     let authority = request.uri().authority()?.as_str().to_owned();
     let path = request

@@ -1,50 +1,50 @@
-//! The server's name in the first message of a TLS client. Behind one address a provider has many
-//! customers: the name in the message decides which of them is spoken to, whatever name was connected to.
+//! Parses the server name in the first message of a TLS client (SNI). A provider serves many customers at one address, and
+//! this name selects one, regardless of the name in the CONNECT request.
 
 use tls_parser::{
     SNIType, TlsExtension, TlsMessage, TlsMessageHandshake, parse_tls_client_hello_extensions,
     parse_tls_message_handshake,
 };
 
-/// A record's header: its kind, a version, and a length.
+/// Size of a record's header: type, version and length.
 const HEADER_BYTES: usize = 5;
-/// The kind of a record that holds a handshake.
+/// Type of a handshake record.
 const HANDSHAKE: u8 = 22;
-/// The longest record that the protocol knows, in bytes.
+/// Maximum size of a record in the protocol.
 const RECORD_MAX_BYTES: usize = 1 << 14;
 
-/// What the first bytes of a client say.
+/// The result of parsing a client's first bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Hello {
     /// More bytes are needed.
     Incomplete,
-    /// The one name that it asks for, in lower case; none where it asks for none.
+    /// The server name in lower case; `None` if the message contains none.
     Name(Option<String>),
-    /// It is no such message, or asks for several names.
-    Nonsense,
+    /// It is not a first TLS message, or contains several names.
+    Invalid,
 }
 
-/// Reads the name from all that a client has sent so far.
+/// Parses the name from the bytes received so far.
 pub(super) fn read(bytes: &[u8]) -> Hello {
     let Some(message) = handshake(bytes) else {
-        return Hello::Nonsense;
+        return Hello::Invalid;
     };
-    // The length of the message without its kind and the length itself.
+    // The length excludes the message's type and the length itself.
     let Some(&[_, a, b, c]) = message.first_chunk() else {
         return Hello::Incomplete;
     };
-    let wanted = 4 + usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
-    if wanted > RECORD_MAX_BYTES {
-        return Hello::Nonsense;
+    let size = 4 + usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
+    if size > RECORD_MAX_BYTES {
+        return Hello::Invalid;
     }
-    match message.get(..wanted) {
+    match message.get(..size) {
         Some(message) => name(message),
         None => Hello::Incomplete,
     }
 }
 
-/// What the records hold, as far as they are there; none where one is no handshake. A message may
-/// stand in several of them.
+/// The content of all handshake records received so far; `None` if there is a record of another type. A message may span
+/// several records.
 fn handshake(mut bytes: &[u8]) -> Option<Vec<u8>> {
     let mut message = Vec::new();
     while let Some(&[kind, 3, _, high, low]) = bytes.first_chunk::<HEADER_BYTES>() {
@@ -57,7 +57,7 @@ fn handshake(mut bytes: &[u8]) -> Option<Vec<u8>> {
         message.extend_from_slice(record);
         bytes = next;
     }
-    // What is left is the beginning of a header, or no header of this protocol.
+    // The rest is the start of a header, or not TLS.
     (bytes.len() < HEADER_BYTES).then_some(message)
 }
 
@@ -65,17 +65,17 @@ fn name(message: &[u8]) -> Hello {
     let Ok((_, TlsMessage::Handshake(TlsMessageHandshake::ClientHello(hello)))) =
         parse_tls_message_handshake(message)
     else {
-        return Hello::Nonsense;
+        return Hello::Invalid;
     };
     let extensions = hello.ext.map_or(Ok(vec![]), |extensions| {
         parse_tls_client_hello_extensions(extensions)
             .map(|(left, extensions)| if left.is_empty() { extensions } else { vec![] })
     });
     let Ok(extensions) = extensions else {
-        return Hello::Nonsense;
+        return Hello::Invalid;
     };
     if hello.ext.is_some_and(|bytes| !bytes.is_empty()) && extensions.is_empty() {
-        return Hello::Nonsense;
+        return Hello::Invalid;
     }
     let names: Vec<_> = extensions
         .iter()
@@ -89,9 +89,9 @@ fn name(message: &[u8]) -> Hello {
         [] => Hello::Name(None),
         [(SNIType::HostName, name)] => match std::str::from_utf8(name) {
             Ok(name) => Hello::Name(Some(name.to_ascii_lowercase())),
-            Err(_) => Hello::Nonsense,
+            Err(_) => Hello::Invalid,
         },
-        _ => Hello::Nonsense,
+        _ => Hello::Invalid,
     }
 }
 
@@ -101,7 +101,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// The first message of a client that asks for these names.
+    /// The first message of a TLS client with these server names.
     pub(in crate::egress) fn hello(names: &[&str]) -> Vec<u8> {
         let mut list = vec![];
         for name in names {
@@ -127,7 +127,7 @@ pub(super) mod tests {
         message
     }
 
-    /// In records of at most `size` bytes.
+    /// Splits a message into records of at most `size` bytes.
     pub(in crate::egress) fn records(message: &[u8], size: usize) -> Vec<u8> {
         let record = |part: &[u8]| {
             let mut record = vec![HANDSHAKE, 3, 1];
@@ -143,7 +143,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_name_is_read_also_from_a_message_in_many_records() {
+    fn name_is_parsed_from_a_message_in_many_records() {
         let message = hello(&["API.example.com"]);
         for size in [1, 7, 4_000] {
             assert_eq!(read(&records(&message, size)), named("api.example.com"));
@@ -152,31 +152,31 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn several_names_and_what_is_no_client_are_refused() {
+    fn several_names_and_other_protocols_are_invalid() {
         assert_eq!(
             read(&records(&hello(&["a.b", "c.d"]), 4_000)),
-            Hello::Nonsense
+            Hello::Invalid
         );
         for bytes in ["GET / HTTP/1.1\r\n\r\n", "SSH-2.0-OpenSSH_9.2\r\n"] {
-            assert_eq!(read(bytes.as_bytes()), Hello::Nonsense, "{bytes}");
+            assert_eq!(read(bytes.as_bytes()), Hello::Invalid, "{bytes}");
         }
-        assert_eq!(read(&[HANDSHAKE, 3, 1, 0, 0, 0]), Hello::Nonsense);
+        assert_eq!(read(&[HANDSHAKE, 3, 1, 0, 0, 0]), Hello::Invalid);
         assert_eq!(
             read(&[HANDSHAKE, 3, 1, 0, 4, 1, 0xFF, 0, 0]),
-            Hello::Nonsense
+            Hello::Invalid
         );
     }
 
     proptest! {
         #[test]
-        fn a_beginning_is_incomplete_and_never_a_name(cut in 0usize..200, size in 1usize..90) {
+        fn truncated_message_is_incomplete_and_never_a_name(cut in 0usize..200, size in 1usize..90) {
             let bytes = records(&hello(&["api.example.com"]), size);
             let cut = cut.min(bytes.len() - 1);
             prop_assert_eq!(read(&bytes[..cut]), Hello::Incomplete);
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_parsed_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             read(&bytes);
             read(&records(&bytes, 64));
         }

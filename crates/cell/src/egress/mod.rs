@@ -1,13 +1,13 @@
-//! The one way out of the agent's sandbox: a proxy that lets connections to the model's API through, and
-//! to nothing else.
+//! The egress proxy, the only outbound connection of the agent's sandbox besides guest and host: it allows connections to
+//! the model's API and to listed hosts.
 //!
 //! ```text
-//!   in the sandbox: HTTPS_PROXY ── handed over ──► Egress ─┬─ CONNECT host:port ── TLS by that name ─► API
-//!                                                          ├─ a whole http:// address ───────────────► API
+//!   in the sandbox: HTTPS_PROXY ── descriptor ───► Egress ─┬─ CONNECT host:port ── TLS by that name ─► API
+//!                                                          ├─ an absolute http:// address ──────────► API
 //!                                                          └─ anything else: refused, and recorded
 //! ```
-//! Names are resolved here, never in the sandbox. What the agent tells the model's API is the API's affair:
-//! whoever may speak to a model may send it what it has read.
+//! Names are resolved here, never in the sandbox. The content of connections is not examined: an agent that uses a model
+//! can send it everything that it has read.
 
 mod forward;
 mod hello;
@@ -33,80 +33,80 @@ use breakglass_config::AllowedHost;
 use forward::Body;
 use tunnel::Tunnel;
 
-/// Connections that one sandbox may have open at once.
+/// Maximum number of open connections per sandbox.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a client may take to send a request's head, or the first message of TLS.
-const HEAD_LIMIT: Duration = Duration::from_secs(15);
-/// How long resolving a name and connecting may take together.
-const CONNECT_LIMIT: Duration = Duration::from_secs(15);
-/// How much of a request's address is shown where it names no destination.
-const SHOWN_MAX_CHARS: usize = 120;
+/// Timeout of a request's head, and of the first message of TLS.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// Timeout of name resolution and connection together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Maximum length of an invalid address in messages.
+const SHOWN_ADDRESS_MAX_CHARS: usize = 120;
 
-/// What became of one attempt to get out.
+/// The result of one outbound connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// Where to, as the client said it.
+    /// The destination, as the client wrote it.
     pub to: String,
-    /// Why it did not get there; none where it did.
+    /// The error, if it failed.
     pub error: Option<Error>,
 }
 
-/// Why an attempt did not get through.
+/// Why an outbound connection failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It is not on the list.
+    /// The destination is not allowed.
     #[error("only {0} can be reached")]
     NotListed(String),
-    /// It was let through by its name and then asked for another one.
+    /// The TLS client asked for another host than it connected to.
     #[error("the connection to {expected} asks for {found}")]
     OtherName {
-        /// The host that it connected to.
+        /// The host of the connection.
         expected: String,
-        /// What it asked for instead.
+        /// The host in the first TLS message.
         found: String,
     },
-    /// It is no request to a proxy.
-    #[error("this is no request to a proxy")]
+    /// It is not a request to a proxy.
+    #[error("this is not a request to a proxy")]
     NoProxyRequest,
-    /// Too many are open.
+    /// Too many connections are open.
     #[error("{CONNECTIONS_MAX} connections are open already")]
     TooMany,
-    /// The other end can't be reached.
-    #[error("it can't be reached: {0}")]
+    /// The destination is unreachable.
+    #[error("it is unreachable: {0}")]
     Unreachable(String),
 }
 
-/// Is told of every attempt.
+/// Called for every outbound connection.
 pub type Report = Arc<dyn Fn(Attempt) + Send + Sync>;
 
-/// The proxy of one sandbox. Cheap to clone.
+/// The proxy of one sandbox. Clones share one state.
 #[derive(Clone)]
 pub struct Egress {
     inner: Arc<Inner>,
-    /// Ends every connection.
+    /// Closes all connections when cancelled.
     end: CancellationToken,
 }
 
 struct Inner {
-    listed: Vec<AllowedHost>,
+    allowed: Vec<AllowedHost>,
     report: Report,
-    room: Semaphore,
+    slots: Semaphore,
     tasks: TaskTracker,
 }
 
 impl fmt::Debug for Egress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Egress").field(&self.inner.listed).finish()
+        f.debug_tuple("Egress").field(&self.inner.allowed).finish()
     }
 }
 
 impl Egress {
-    /// A proxy to what is `listed`.
-    pub fn new(listed: Vec<AllowedHost>, report: Report, tasks: TaskTracker) -> Egress {
+    /// A proxy that allows connections to the `allowed` hosts.
+    pub fn new(allowed: Vec<AllowedHost>, report: Report, tasks: TaskTracker) -> Egress {
         let inner = Inner {
-            listed,
+            allowed,
             report,
-            room: Semaphore::new(CONNECTIONS_MAX),
+            slots: Semaphore::new(CONNECTIONS_MAX),
             tasks,
         };
         Egress {
@@ -115,7 +115,7 @@ impl Egress {
         }
     }
 
-    /// The same, whose connections end when `end` is cancelled.
+    /// The same proxy; its connections are closed when `end` is cancelled.
     pub fn until(&self, end: CancellationToken) -> Egress {
         let inner = Arc::clone(&self.inner);
         Egress { inner, end }
@@ -126,27 +126,28 @@ impl Egress {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Ok(_room) = self.inner.room.try_acquire() else {
-            self.tell("a connection", Some(Error::TooMany));
+        let Ok(_slot) = self.inner.slots.try_acquire() else {
+            self.report("a connection", Some(Error::TooMany));
             return;
         };
         let (opened, mut tunnels) = mpsc::channel(1);
         let end = self.end.clone();
         let service = service_fn(move |request| {
-            let (egress, opened) = (self.clone(), opened.clone());
+            let egress = self.clone();
+            let opened = opened.clone();
             async move { Ok::<_, Infallible>(egress.answer(request, &opened).await) }
         });
         let mut server = hyper::server::conn::http1::Builder::new();
         server
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_LIMIT);
+            .header_read_timeout(HEAD_TIMEOUT);
         let connection = server.serve_connection(TokioIo::new(stream), service);
         let tunnelling = async {
             if let Some(tunnel) = tunnels.recv().await {
                 self.run(tunnel).await;
             }
         };
-        // The tunnel begins when the connection has become one, and both end with the sandbox.
+        // The tunnel starts after the upgrade of the connection; both end with the sandbox.
         let both = async { tokio::join!(connection.with_upgrades(), tunnelling) };
         end.run_until_cancelled(both).await;
     }
@@ -162,17 +163,17 @@ impl Egress {
                 let to = AllowedHost::of(request.uri()).map(|to| to.to_string());
                 let to = to.unwrap_or_else(|| shorten(request.uri()));
                 let response = refusal(&to, &error);
-                self.tell(&to, Some(error));
+                self.report(&to, Some(error));
                 return response;
             }
         };
         if *request.method() != Method::CONNECT {
-            self.tell(&to.to_string(), None);
+            self.report(&to.to_string(), None);
             let of = (&self.inner.tasks, &self.end);
             return forward::forward(request, upstream, of).await;
         }
         let client = hyper::upgrade::on(&mut request);
-        // There is room for one, and a connection becomes a tunnel once.
+        // The channel has room for one tunnel, and a connection is upgraded only once.
         let _ = opened.try_send(Tunnel {
             to,
             client,
@@ -183,7 +184,7 @@ impl Egress {
 
     async fn reach(&self, request: &Request<Incoming>) -> Result<(AllowedHost, TcpStream), Error> {
         let to = AllowedHost::of(request.uri()).ok_or(Error::NoProxyRequest)?;
-        if !self.inner.listed.contains(&to) {
+        if !self.inner.allowed.contains(&to) {
             return Err(Error::NotListed(self.list()));
         }
         let upstream = connect(&to).await.map_err(Error::Unreachable)?;
@@ -193,18 +194,18 @@ impl Egress {
     async fn run(&self, tunnel: Tunnel) {
         let to = tunnel.to.to_string();
         let began = tunnel.begin().await;
-        self.tell(&to, began.as_ref().err().cloned());
+        self.report(&to, began.as_ref().err().cloned());
         if let Ok(mut pair) = began {
             let _ = tokio::io::copy_bidirectional(&mut pair.0, &mut pair.1).await;
         }
     }
 
     fn list(&self) -> String {
-        let listed: Vec<String> = self.inner.listed.iter().map(ToString::to_string).collect();
-        listed.join(", ")
+        let hosts: Vec<String> = self.inner.allowed.iter().map(ToString::to_string).collect();
+        hosts.join(", ")
     }
 
-    fn tell(&self, to: &str, error: Option<Error>) {
+    fn report(&self, to: &str, error: Option<Error>) {
         (self.inner.report)(Attempt {
             to: to.to_owned(),
             error,
@@ -227,9 +228,9 @@ async fn connect(to: &AllowedHost) -> Result<TcpStream, String> {
         }
         Err(last)
     };
-    match timeout(CONNECT_LIMIT, connecting).await {
+    match timeout(CONNECT_TIMEOUT, connecting).await {
         Ok(connected) => connected.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer in {} s", CONNECT_LIMIT.as_secs())),
+        Err(_) => Err(format!("no answer in {} s", CONNECT_TIMEOUT.as_secs())),
     }
 }
 
@@ -244,9 +245,12 @@ fn refusal(to: &str, error: &Error) -> Response<Body> {
     response
 }
 
-/// What was asked for, where it names no destination.
+/// The start of an address that names no host.
 fn shorten(uri: &hyper::Uri) -> String {
-    uri.to_string().chars().take(SHOWN_MAX_CHARS).collect()
+    uri.to_string()
+        .chars()
+        .take(SHOWN_ADDRESS_MAX_CHARS)
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! The egress proxy with a real upstream server.
+
 use std::sync::Mutex;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -6,8 +8,8 @@ use tokio::net::TcpListener;
 use super::hello::tests::{hello, records};
 use super::*;
 
-/// How long a test waits for what has to come.
-const SOON: Duration = Duration::from_secs(60);
+/// Timeout of an expected event.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Scene {
     egress: Egress,
@@ -17,7 +19,7 @@ struct Scene {
     listed: AllowedHost,
 }
 
-/// A proxy to one server of the test's own, which is listed under `host`.
+/// A proxy that allows one server of the test, under the name `host`.
 async fn scene(host: &str) -> Scene {
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listed = AllowedHost {
@@ -25,8 +27,8 @@ async fn scene(host: &str) -> Scene {
         port: upstream.local_addr().unwrap().port(),
     };
     let attempts = Arc::new(Mutex::new(vec![]));
-    let told = Arc::clone(&attempts);
-    let report: Report = Arc::new(move |attempt| told.lock().unwrap().push(attempt));
+    let reported = Arc::clone(&attempts);
+    let report: Report = Arc::new(move |attempt| reported.lock().unwrap().push(attempt));
     let end = CancellationToken::new();
     let egress = Egress::new(vec![listed.clone()], report, TaskTracker::new());
     let egress = egress.until(end.clone());
@@ -48,7 +50,7 @@ impl Scene {
         client
     }
 
-    /// The answer to one request, to its end.
+    /// The complete response to one request.
     async fn ask(&self, request: &str) -> String {
         let mut client = self.client();
         client.write_all(request.as_bytes()).await.unwrap();
@@ -66,7 +68,7 @@ impl Scene {
 
 async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = vec![];
-    let read = timeout(SOON, stream.read_to_end(&mut bytes)).await;
+    let read = timeout(EVENT_TIMEOUT, stream.read_to_end(&mut bytes)).await;
     let _ = read.expect("the connection ends");
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -74,25 +76,27 @@ async fn read_all(stream: &mut (impl AsyncRead + Unpin)) -> String {
 async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut text = String::new();
     while !text.ends_with(end) {
-        let byte = timeout(SOON, stream.read_u8()).await.expect("more comes");
+        let byte = timeout(EVENT_TIMEOUT, stream.read_u8())
+            .await
+            .expect("a byte arrives");
         text.push(char::from(byte.unwrap()));
     }
     text
 }
 
-/// Opens a tunnel and gives both ends.
+/// Opens a tunnel and returns both ends.
 async fn tunnel(scene: &Scene) -> (DuplexStream, TcpStream) {
     let mut client = scene.client();
     let request = format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", scene.listed);
     client.write_all(request.as_bytes()).await.unwrap();
-    let accepted = timeout(SOON, scene.upstream.accept()).await;
+    let accepted = timeout(EVENT_TIMEOUT, scene.upstream.accept()).await;
     let head = read_until(&mut client, "\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     (client, accepted.unwrap().unwrap().0)
 }
 
 #[tokio::test]
-async fn a_request_to_a_listed_address_gets_there_under_that_addresss_own_host() {
+async fn request_to_a_listed_address_is_forwarded_with_its_own_host() {
     let scene = scene("127.0.0.1").await;
     let url = format!("http://{}/v1/messages?beta=1", scene.listed);
     let request = format!(
@@ -123,7 +127,7 @@ async fn a_request_to_a_listed_address_gets_there_under_that_addresss_own_host()
 }
 
 #[tokio::test]
-async fn what_is_not_listed_is_refused_in_words_and_reported() {
+async fn unlisted_destination_is_refused_and_reported() {
     let scene = scene("127.0.0.1").await;
     let port = scene.listed.port;
     let requests = [
@@ -148,7 +152,7 @@ async fn what_is_not_listed_is_refused_in_words_and_reported() {
 }
 
 #[tokio::test]
-async fn a_tunnel_passes_everything_once_its_client_has_asked_for_the_right_host() {
+async fn tunnel_forwards_everything_after_the_right_host_was_named() {
     let scene = scene("localhost").await;
     let (mut client, mut upstream) = tunnel(&scene).await;
     let first = records(&hello(&["localhost"]), 4_000);
@@ -162,7 +166,7 @@ async fn a_tunnel_passes_everything_once_its_client_has_asked_for_the_right_host
 }
 
 #[tokio::test]
-async fn a_tunnel_whose_client_asks_for_another_host_is_cut_before_a_byte_gets_through() {
+async fn tunnel_to_another_host_is_closed_before_any_byte_is_forwarded() {
     for first in [
         records(&hello(&["evil.example"]), 4_000),
         records(&hello(&["localhost", "evil.example"]), 4_000),
@@ -183,7 +187,7 @@ async fn a_tunnel_whose_client_asks_for_another_host_is_cut_before_a_byte_gets_t
 }
 
 #[tokio::test]
-async fn cutting_off_ends_an_open_tunnel() {
+async fn cut_off_closes_an_open_tunnel() {
     let scene = scene("127.0.0.1").await;
     let (mut client, mut upstream) = tunnel(&scene).await;
     client.write_all(b"anything.").await.unwrap();
@@ -194,7 +198,7 @@ async fn cutting_off_ends_an_open_tunnel() {
 }
 
 #[tokio::test]
-async fn more_connections_than_are_allowed_are_refused_and_those_open_go_on() {
+async fn connections_above_the_maximum_are_refused_and_open_ones_continue() {
     let scene = scene("127.0.0.1").await;
     let mut open = vec![];
     for _ in 0..CONNECTIONS_MAX {

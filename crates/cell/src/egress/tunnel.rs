@@ -1,5 +1,4 @@
-//! A connection that became a tunnel: TLS, whose first message has to ask for the host that it was let
-//! through to.
+//! A tunnel (CONNECT) through the egress proxy: TLS, whose first message must name the host of the CONNECT request.
 
 use std::net::IpAddr;
 
@@ -10,12 +9,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::hello::{self, Hello};
-use super::{AllowedHost, Error, HEAD_LIMIT};
+use super::{AllowedHost, Error, HEAD_TIMEOUT};
 
-/// Longest first message of TLS, in bytes, with the headers of its records.
+/// Maximum size of the first TLS message, including the headers of its records.
 const HELLO_MAX_BYTES: usize = 32 << 10;
 
-/// A tunnel whose other end is connected.
+/// A tunnel whose upstream is connected.
 pub(super) struct Tunnel {
     pub to: AllowedHost,
     pub client: OnUpgrade,
@@ -23,10 +22,10 @@ pub(super) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Looks at the first message and passes it on; gives both ends.
+    /// Checks the first message and forwards it. Returns both connections.
     ///
     /// # Errors
-    /// When it asks for another host, or is no TLS. An address has no name, so there anything passes.
+    /// If it names another host, or is not TLS. A host that is an address has no name, so nothing is checked then.
     pub(super) async fn begin(self) -> Result<(TokioIo<Upgraded>, TcpStream), Error> {
         let mut upstream = self.upstream;
         let client = self.client.await;
@@ -34,12 +33,12 @@ impl Tunnel {
         if self.to.host.parse::<IpAddr>().is_ok() {
             return Ok((client, upstream));
         }
-        let first = timeout(HEAD_LIMIT, first_message(&mut client)).await;
+        let first = timeout(HEAD_TIMEOUT, first_message(&mut client)).await;
         let (bytes, name) = first.map_or((vec![], None), |first| first);
         if name.as_deref() != Some(self.to.host.as_str()) {
             return Err(Error::OtherName {
                 expected: self.to.host,
-                found: name.unwrap_or_else(|| "no host by TLS".to_owned()),
+                found: name.unwrap_or_else(|| "no host in TLS".to_owned()),
             });
         }
         let sent = upstream.write_all(&bytes).await;
@@ -48,7 +47,7 @@ impl Tunnel {
     }
 }
 
-/// Reads the client's first message; with the host that it asks for, if it does.
+/// Reads the client's first message. Returns its bytes and the host that it names, if any.
 async fn first_message(client: &mut TokioIo<Upgraded>) -> (Vec<u8>, Option<String>) {
     let mut bytes = Vec::with_capacity(1 << 10);
     while bytes.len() < HELLO_MAX_BYTES {
@@ -59,7 +58,7 @@ async fn first_message(client: &mut TokioIo<Upgraded>) -> (Vec<u8>, Option<Strin
         match hello::read(&bytes) {
             Hello::Incomplete => {}
             Hello::Name(name) => return (bytes, name),
-            Hello::Nonsense => break,
+            Hello::Invalid => break,
         }
     }
     (bytes, None)
