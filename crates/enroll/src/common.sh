@@ -1,5 +1,5 @@
-# What the steps on guest and host share. Before this text stand the parameters, each a quoted
-# assignment: act (look, put, remove), user, line, probe, blob, old, drop and those of the step.
+# The common part of the scripts for guest and host. The parameters precede this text, each as a quoted assignment:
+# action (inspect, apply, remove), user, line, probe, blob, old, drop and those of the guest or host.
 set -eu
 umask 022
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -14,7 +14,7 @@ fail() {
 account() { id "$user" >/dev/null 2>&1; }
 is_root() { [ "$(id -u "$user")" = 0 ]; }
 
-# Whether a line of authorized_keys holds one of the keys; comments hold none.
+# Whether a line of authorized_keys contains one of the keys; comments do not count.
 holds='
 function holds(blobs,  names, count, field, k) {
   if ($0 ~ /^[ \t]*(#|$)/) return 0
@@ -25,7 +25,7 @@ function holds(blobs,  names, count, field, k) {
   return 0
 }
 '
-# Tells the lines of our keys, and of the others only how many there are.
+# Prints the lines of our keys, and only the number of other lines.
 list=$holds'
 holds(ENVIRON["BG_BLOB"]) { print "fact line " $0; next }
 holds(ENVIRON["BG_OLD"]) { print "fact old " $0; next }
@@ -33,8 +33,8 @@ holds(ENVIRON["BG_OLD"]) { print "fact old " $0; next }
 { others++; if (index($0, ENVIRON["BG_GATE"])) gated++ }
 END { print "fact others " others + 0; print "fact gated " gated + 0 }
 '
-# Puts the line in the place of the first one of its key. A probing line comes last and leaves those
-# with a source in force: sshd passes over them for whom they do not let in.
+# Replaces the first line of the key with the new one. A probing line is appended and keeps lines with a source:
+# sshd skips those for a client with another address.
 edit=$holds'
 holds(ENVIRON["BG_BLOB"]) {
   if (ENVIRON["BG_LINE"] != "" && !done) { print ENVIRON["BG_LINE"]; done = 1 }
@@ -52,8 +52,8 @@ reading='
 [ -e "$BG_HOME/.ssh/authorized_keys" ] || exit 0
 exec awk "$BG_AWK" "$BG_HOME/.ssh/authorized_keys"
 '
-# The file may be a link, as root's is on Proxmox: what it leads to is replaced, in one step and
-# with its mode, and the link stays.
+# The file may be a symbolic link, as for root on Proxmox. Then its destination is replaced, atomically and with the
+# same mode.
 writing='
 set -eu
 umask 077
@@ -74,8 +74,7 @@ fi
 sync "$new" 2>/dev/null || :
 mv -f "$new" "$file"
 '
-# as_owner AWK SH   runs SH as the account that the file belongs to: no link in its home can lead
-# root astray.
+# as_owner AWK SH   runs SH as the owner of the file, so that no symbolic link in its home can mislead root.
 as_owner() {
   home=$( (getent passwd "$user" || grep "^$user:" /etc/passwd) | cut -d: -f6)
   BG_AWK=$1 BG_HOME=$home BG_LINE=$line BG_PROBE=$probe BG_BLOB=$blob BG_OLD=$old BG_DROP=$drop
@@ -84,11 +83,11 @@ as_owner() {
   cd /
   if [ "$(id -u "$user")" = "$(id -u)" ]; then sh -c "$2"; else su -s /bin/sh "$user" -c "$2"; fi
 }
-look_keys() { as_owner "$list" "$reading"; }
-# none others|gated   whether no line but ours is left of that kind; without a file there is none.
-none() { ! look_keys | grep -q "^fact $1 [1-9]"; }
+list_keys() { as_owner "$list" "$reading"; }
+# none others|gated   whether there is no other line of that kind; a missing file has none.
+none() { ! list_keys | grep -q "^fact $1 [1-9]"; }
 authorize() {
-  as_owner "$edit" "$writing" || fail "the authorized_keys of $user can't be written; see above"
+  as_owner "$edit" "$writing" || fail "the authorized_keys of $user cannot be written; see above"
 }
 host_keys() {
   for key in /etc/ssh/ssh_host_*_key.pub; do
@@ -98,11 +97,11 @@ host_keys() {
 }
 
 main() {
-  case $act in
-    look) ;;
-    put) put ;;
+  case $action in
+    inspect) ;;
+    apply) apply ;;
     remove) remove ;;
   esac
-  look
+  inspect
   fact end
 }

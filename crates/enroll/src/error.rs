@@ -1,15 +1,15 @@
-//! Why enrolling stopped; what was done before stays, and the same command goes on from there.
+//! Errors of enrolment. Finished changes stay; the same command continues from there.
 
-/// A sentence each: what happened, to what, what to do next.
+/// Each error is one sentence: what happened, to what, and what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
-    /// What was asked for can't be.
+    /// The request is invalid.
     #[error("{0}")]
     Usage(String),
-    /// A machine did not let the operator do it, or is set up for something else.
+    /// A machine refused the operator, or has another setup.
     #[error("{0}")]
     Refused(String),
-    /// A machine was not reached.
+    /// A machine is unreachable.
     #[error("{0}")]
     Unreachable(String),
     /// A step failed.
@@ -19,8 +19,8 @@ pub enum EnrollError {
 
 pub(crate) type Result<T> = std::result::Result<T, EnrollError>;
 
-/// A file here that could not be read, made or moved.
-pub(crate) fn file(path: &std::path::Path, what: &str) -> impl Fn(std::io::Error) -> EnrollError {
-    let told = format!("{} can't be {what}", path.display());
-    move |error| EnrollError::Failed(format!("{told}: {error}; mend that, then enroll again"))
+/// The error for a local file; `action` is a participle, as in "read".
+pub(crate) fn file(path: &std::path::Path, action: &str) -> impl Fn(std::io::Error) -> EnrollError {
+    let problem = format!("{} cannot be {action}", path.display());
+    move |error| EnrollError::Failed(format!("{problem}: {error}; fix that, then enroll again"))
 }

@@ -1,56 +1,59 @@
-//! What a machine says of itself: the `fact` lines that the scripts print.
+//! The state of a machine, parsed from the `fact` lines that the scripts print.
 
 use super::error::{EnrollError, Result};
-use super::line::Public;
+use super::key_line::PublicHalf;
 
-/// How the guest's sudoers file stands.
+/// The state of the guest's sudoers file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Sudoers {
     #[default]
     Absent,
-    /// Word for word what enroll writes.
+    /// Exactly the text that enrolment writes.
     Ours,
-    /// Somebody else's, with the same rule in it.
-    Holds,
-    /// Somebody else's.
+    /// Another text that contains the same rule.
+    HasRule,
+    /// Another text.
     Other,
 }
 
-/// One machine, as it was found.
+/// The state of one machine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Facts {
-    /// Whether there is the account.
+    /// Whether the account exists.
     pub account: bool,
-    /// Whether it is root, who needs no sudo.
+    /// Whether the account is root, which needs no sudo.
     pub root: bool,
-    /// The lines of our key in authorized_keys.
+    /// The lines of the current key in authorized_keys.
     pub lines: Vec<String>,
-    /// The lines of the key before.
+    /// The lines of previous keys.
     pub old: Vec<String>,
-    /// How many lines of other keys there are.
+    /// Number of lines of other keys.
     pub others: usize,
-    /// How many of these lead to the gate.
+    /// Number of those lines that run the gate.
     pub gated: usize,
     pub sudoers: Sudoers,
-    /// The gate's SHA-256, if there is one.
+    /// The SHA-256 of the gate, if it is installed.
     pub gate: Option<String>,
-    /// The guest that the gate's policy names, if there is one.
+    /// The guest in the gate's policy, if there is a policy.
     pub policy: Option<String>,
-    pub host_keys: Vec<Public>,
+    pub host_keys: Vec<PublicHalf>,
 }
 
 impl Facts {
-    /// Reads what a script printed; anything else on the way, such as a greeting, is passed over.
+    /// Parses the output of a script. Other lines, such as a greeting, are ignored.
     ///
     /// # Errors
-    /// When the end is missing.
+    /// If the end is missing.
     pub(crate) fn parse(machine: &str, text: &str) -> Result<Facts> {
         let mut facts = Facts::default();
-        let mut whole = false;
+        let mut complete = false;
         for fact in text.lines().filter_map(|line| line.strip_prefix("fact ")) {
             let (name, value) = fact.split_once(' ').unwrap_or((fact, ""));
             match name {
-                "account" => (facts.account, facts.root) = (true, value == "root"),
+                "account" => {
+                    facts.account = true;
+                    facts.root = value == "root";
+                }
                 "line" => facts.lines.push(value.to_owned()),
                 "old" => facts.old.push(value.to_owned()),
                 "others" => facts.others = value.parse().unwrap_or(0),
@@ -58,24 +61,25 @@ impl Facts {
                 "sudoers" => facts.sudoers = sudoers(value),
                 "gate" => facts.gate = Some(value.to_owned()),
                 "policy" => facts.policy = Some(value.to_owned()),
-                "hostkey" => facts.host_keys.extend(Public::parse(value)),
-                "end" => whole = true,
+                "hostkey" => facts.host_keys.extend(PublicHalf::parse(value)),
+                "end" => complete = true,
                 _ => {}
             }
         }
-        whole.then_some(facts).ok_or_else(|| {
-            EnrollError::Failed(format!(
-                "{machine} did not tell all that it was asked; see that its login prints nothing odd, \
-                 and that `sh` and `awk` are there"
-            ))
-        })
+        if !complete {
+            return Err(EnrollError::Failed(format!(
+                "the answer of {machine} is incomplete; check that its login prints nothing unusual, \
+                 and that `sh` and `awk` are installed"
+            )));
+        }
+        Ok(facts)
     }
 }
 
 fn sudoers(word: &str) -> Sudoers {
     match word {
         "ours" => Sudoers::Ours,
-        "holds" => Sudoers::Holds,
+        "holds" => Sudoers::HasRule,
         "other" => Sudoers::Other,
         _ => Sudoers::Absent,
     }
@@ -86,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn facts_are_read_between_whatever_a_login_prints() {
+    fn facts_are_parsed_among_other_output() {
         let text = "Welcome!\nfact account breakglass\nfact line from=\"10.0.0.1\",restrict ssh-ed25519 AAAA x\n\
                     fact others 2\nfact gated 1\nfact sudoers holds\nfact policy 102\n\
                     fact hostkey ssh-ed25519 AAAAhost\nfact hostkey '; rm\nfact end\n";
@@ -95,14 +99,14 @@ mod tests {
         assert_eq!(facts.lines.len(), 1);
         assert_eq!(
             (facts.others, facts.gated, facts.sudoers),
-            (2, 1, Sudoers::Holds)
+            (2, 1, Sudoers::HasRule)
         );
         assert_eq!(facts.policy.as_deref(), Some("102"));
         assert_eq!(facts.host_keys.len(), 1);
     }
 
     #[test]
-    fn half_an_answer_is_none() {
+    fn incomplete_answer_is_an_error() {
         assert!(Facts::parse("devvm.host", "fact account root\n").is_err());
     }
 }

@@ -1,14 +1,14 @@
-# The host: the gate, its policy and the key's line. More parameters: sha256 (empty: the gate stays as
-# it is), driver, guest (as the policy has it; empty: the policy stays as it is).
+# The host: the gate, its policy and the key's line. Additional parameters: sha256 (empty: the gate is not changed),
+# driver, guest (as a value of the policy; empty: the policy is not changed).
 gate=/usr/local/sbin/breakglass-gate
 etc=/etc/breakglass
 policy=$etc/gate.toml
 sum() { sha256sum "$1" | cut -d' ' -f1; }
 
-look() {
+inspect() {
   if account; then
     fact account "$user"
-    look_keys
+    list_keys
   fi
   if [ -e "$gate" ]; then fact gate "$(sum "$gate")"; fi
   if [ -e "$policy" ]; then
@@ -17,16 +17,16 @@ look() {
   host_keys
 }
 
-put() {
+apply() {
   account || fail "there is no account $user here; correct the target's host.user"
   write_policy
   install_gate
   [ -x "$gate" ] || fail "there is no gate here, and none was sent"
-  "$gate" --check >/dev/null || fail "the gate refuses its policy; mend what it names above, then enroll again"
+  "$gate" --check >/dev/null || fail "the gate refuses its policy; fix what it names above, then enroll again"
   authorize
 }
 
-# A policy that is there is the operator's and stays.
+# An existing policy is the operator's and is not changed.
 write_policy() {
   [ -d "$etc" ] || mkdir "$etc"
   if [ -e "$policy" ] || [ -z "$guest" ]; then return 0; fi
@@ -36,11 +36,11 @@ write_policy() {
   mv -f "$policy.new" "$policy"
 }
 
-# What was sent has to be what was meant, and to run on this machine, before it takes the gate's place.
+# The new file must have the expected hash and run on this machine before it replaces the gate.
 install_gate() {
   [ -n "$sha256" ] || return 0
   if [ -e "$gate" ] && [ "$(sum "$gate")" = "$sha256" ]; then rm -f "$gate.new"; return 0; fi
-  [ -e "$gate.new" ] || fail "the gate was not sent; put it to $gate.new first"
+  [ -e "$gate.new" ] || fail "the gate was not sent; copy it to $gate.new first"
   found=$(sum "$gate.new")
   if [ "$found" != "$sha256" ]; then
     rm -f "$gate.new"
@@ -56,7 +56,7 @@ install_gate() {
   mv -f "$gate.new" "$gate"
 }
 
-# Gate and policy go with the last key that they serve; what the gate recorded stays.
+# Gate and policy are removed with the last key that uses them; the gate's data and log stay.
 remove() {
   account || return 0
   authorize

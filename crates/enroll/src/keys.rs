@@ -1,9 +1,9 @@
-//! The key pair's files. The private half is made here and never leaves.
+//! The files of the key pair. The private key is made on this machine and never leaves it.
 //!
 //! ```text
-//! FILE          the key that works
-//! FILE.new      a rotation's new key, until it is proven and takes FILE's place
-//! FILE.old.pub  the public half of the key before, until its lines are gone
+//! FILE          the current key
+//! FILE.new      the new key during a rotation, until it has been tested and replaces FILE
+//! FILE.old.pub  the public half of the previous key, until its lines are removed
 //! ```
 
 use std::fs;
@@ -15,17 +15,17 @@ use breakglass_control::ssh::{PrivateKey, generate_key, load_key, write_key};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::error::{EnrollError, Result, file};
-use super::line::Public;
+use super::key_line::PublicHalf;
 use super::pins;
 
-/// A key that is here.
+/// A key pair on this machine.
 #[derive(Debug, Clone)]
-pub(crate) struct Pair {
+pub(crate) struct KeyPair {
     pub private: Arc<PrivateKey>,
-    pub public: Public,
+    pub public: PublicHalf,
 }
 
-/// The three files.
+/// The paths of the three files.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyFiles {
     pub file: PathBuf,
@@ -34,7 +34,7 @@ pub(crate) struct KeyFiles {
 }
 
 impl KeyFiles {
-    pub(crate) fn beside(file: &Path) -> KeyFiles {
+    pub(crate) fn of(file: &Path) -> KeyFiles {
         let with = |suffix: &str| {
             let mut name = file.as_os_str().to_owned();
             name.push(suffix);
@@ -47,45 +47,45 @@ impl KeyFiles {
         }
     }
 
-    /// The public half of the key before, while its lines may still stand.
-    pub(crate) fn before(&self, current: &Public) -> Result<Option<Public>> {
+    /// The public half of the previous key, as long as its lines may still exist.
+    pub(crate) fn previous(&self, current: &PublicHalf) -> Result<Option<PublicHalf>> {
         let text = pins::read(&self.old)?;
-        Ok(Public::parse(&text).filter(|old| old != current))
+        Ok(PublicHalf::parse(&text).filter(|old| old != current))
     }
 
-    /// The proven new key takes the place of the one that works, which is remembered by its public half.
-    pub(crate) fn promote(&self, current: &Public) -> Result<()> {
+    /// Replaces the current key with the new one, which has been tested, and saves the public half of the old one.
+    pub(crate) fn promote(&self, current: &PublicHalf) -> Result<()> {
         pins::replace(&self.old, &format!("{} {}\n", current.kind, current.blob))?;
-        let failed = file(&self.new, "moved into the key's place");
-        let move_it = || {
-            pins::like(&fs::File::open(&self.new)?, &self.file)?;
+        let failed = file(&self.new, "moved to the key's path");
+        let replace = || {
+            pins::copy_permissions(&fs::File::open(&self.new)?, &self.file)?;
             fs::rename(&self.new, &self.file)?;
             sync_dir(&self.file)
         };
-        move_it().map_err(failed)
+        replace().map_err(failed)
     }
 
-    /// Removes what is there of all three, the working key last.
+    /// Removes all files that exist, the current key last.
     pub(crate) fn delete(&self) -> Result<()> {
         for path in [&self.old, &self.new, &self.file] {
-            forget(path)?;
+            remove_if_exists(path)?;
         }
         Ok(())
     }
 }
 
-/// The key in `path`, if there is one.
-pub(crate) fn load(path: &Path) -> Result<Option<Pair>> {
-    if !path.try_exists().map_err(file(path, "looked at"))? {
+/// Loads the key in `path`, if the file exists.
+pub(crate) fn load(path: &Path) -> Result<Option<KeyPair>> {
+    if !path.try_exists().map_err(file(path, "examined"))? {
         return Ok(None);
     }
     let key = load_key(path).map_err(|error| EnrollError::Usage(error.to_string()))?;
     pair(key, path).map(Some)
 }
 
-/// Makes a key in `path`, whole or not at all; one that is there already is not touched.
-pub(crate) fn make(path: &Path) -> Result<Pair> {
-    let failed = file(path, "made");
+/// Creates a key in `path`, atomically; an existing file is not touched.
+pub(crate) fn create(path: &Path) -> Result<KeyPair> {
+    let failed = file(path, "created");
     let key = generate_key().map_err(&failed)?;
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
@@ -94,7 +94,7 @@ pub(crate) fn make(path: &Path) -> Result<Pair> {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir)?;
         }
-        // Of a run that was interrupted.
+        // A file that an interrupted run left behind.
         match fs::remove_file(&part) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -107,22 +107,22 @@ pub(crate) fn make(path: &Path) -> Result<Pair> {
     pair(key, path)
 }
 
-/// Removes a file that may be gone already.
-pub(crate) fn forget(path: &Path) -> Result<()> {
+/// Removes a file; it is no error if it does not exist.
+pub(crate) fn remove_if_exists(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(file(path, "removed")),
     }
 }
 
-fn pair(key: PrivateKey, path: &Path) -> Result<Pair> {
-    let public = Public::of(key.public_key()).ok_or_else(|| {
+fn pair(key: PrivateKey, path: &Path) -> Result<KeyPair> {
+    let public = PublicHalf::of(key.public_key()).ok_or_else(|| {
         EnrollError::Failed(format!(
-            "{} has a public half that can't be written",
+            "{} has a public half that cannot be written",
             path.display()
         ))
     })?;
-    Ok(Pair {
+    Ok(KeyPair {
         private: Arc::new(key),
         public,
     })
@@ -140,28 +140,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_made_key_is_private_and_a_second_one_never_takes_its_place() {
+    fn created_key_is_private_and_never_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         fs::write(dir.path().join("key.part"), "half").unwrap();
-        let made = make(&path).unwrap();
+        let made = create(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        assert!(make(&path).is_err());
+        assert!(create(&path).is_err());
         assert_eq!(load(&path).unwrap().unwrap().public, made.public);
         assert!(load(&dir.path().join("none")).unwrap().is_none());
     }
 
     #[test]
-    fn a_promoted_key_has_the_mode_of_the_old_one_which_is_remembered() {
+    fn promoted_key_keeps_the_mode_and_the_old_one_is_saved() {
         let dir = tempfile::tempdir().unwrap();
-        let files = KeyFiles::beside(&dir.path().join("key"));
-        let (old, new) = (make(&files.file).unwrap(), make(&files.new).unwrap());
+        let files = KeyFiles::of(&dir.path().join("key"));
+        let old = create(&files.file).unwrap();
+        let new = create(&files.new).unwrap();
         fs::set_permissions(&files.file, fs::Permissions::from_mode(0o400)).unwrap();
         files.promote(&old.public).unwrap();
         assert_eq!(fs::metadata(&files.file).unwrap().mode() & 0o777, 0o400);
         assert_eq!(load(&files.file).unwrap().unwrap().public, new.public);
-        assert_eq!(files.before(&new.public).unwrap(), Some(old.public.clone()));
-        assert_eq!(files.before(&old.public).unwrap(), None);
+        assert_eq!(
+            files.previous(&new.public).unwrap(),
+            Some(old.public.clone())
+        );
+        assert_eq!(files.previous(&old.public).unwrap(), None);
         files.delete().unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }

@@ -1,73 +1,73 @@
-//! Makes a key, lets it into guest and gate, and takes both back.
+//! Enrolment: creates a key, and sets up guest and host for it; rotates the key, or removes everything again.
 //!
 //! ```text
-//! order ── steps: enroll, rotate, remove ──┬─ keys, pins (files here)
-//!   │                                      └─ machine: look → plan → put → look
-//!   └ show: the same as text                     │             │
-//!                                          facts ┘   script ── operator's ssh (common/guest/host.sh)
-//!                                          trial: logins with the key itself
+//! request ── steps: enroll, rotate, remove ──┬─ keys, pins (local files)
+//!   │                                        └─ machine: inspect → plan → apply → inspect
+//!   └ manual: the same steps as text                 │              │
+//!                                              facts ┘    script ── operator's ssh (common/guest/host.sh)
+//!                                              test_login: logins with the new key
 //! ```
-//! What is to be done is decided by pure functions of what was found ([`plan`], [`source`], [`line`],
-//! [`pins`]); the scripts decide again where they run, so that one run twice, or half, does no harm. A key
-//! is known by itself, never by its comment.
+//! Pure functions decide what to change ([`plan`], [`source`], [`key_line`], [`pins`]). The scripts check again on the
+//! machine, so that a script that runs twice, or is interrupted, does no harm. Keys are identified by their value,
+//! never by their comment.
 
 mod error;
 mod facts;
+mod key_line;
 mod keys;
-mod line;
 mod machine;
+mod manual;
 mod operator;
-mod order;
 mod pins;
 mod plan;
+mod request;
 mod script;
-mod show;
 mod source;
 mod steps;
-mod trial;
+mod test_login;
 
 use std::fmt::Display;
 
 pub use error::EnrollError;
-pub use order::{Gate, GuestId, Order};
+pub use manual::{Step, manual_removal, manual_steps};
 pub use plan::Change;
-pub use show::{Step, removal as show_removal, steps as show_steps};
+pub use request::{EnrollRequest, Gate, GuestId};
 pub use source::Source;
 pub use steps::{enroll, remove, rotate};
 
-/// What there is to tell on the way.
+/// One message about the progress of enrolment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// Where: `devvm.guest`, `here`.
+pub struct Progress {
+    /// The machine: `devvm.guest`, or `here`.
     pub on: String,
-    /// The change or the remark.
-    pub what: What,
+    /// The change or the note.
+    pub kind: ProgressKind,
 }
 
-/// A change that was made, or in a dry run would be; or something to know.
+/// A change that was made (in a dry run: would be made), or a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum ProgressKind {
     /// A change.
     Change(Change),
-    /// A remark, as a sentence.
+    /// A note, as a sentence.
     Note(String),
 }
 
-impl Told {
-    fn change(on: &str, change: Change) -> Told {
-        Told {
+impl Progress {
+    fn change(on: &str, change: Change) -> Progress {
+        Progress {
             on: on.to_owned(),
-            what: What::Change(change),
+            kind: ProgressKind::Change(change),
         }
     }
 
-    fn note(on: &str, note: impl Display) -> Told {
-        Told {
+    fn note(on: &str, note: impl Display) -> Progress {
+        Progress {
             on: on.to_owned(),
-            what: What::Note(note.to_string()),
+            kind: ProgressKind::Note(note.to_string()),
         }
     }
 }
 
-/// Is told everything in its order.
-pub type Tell<'a> = dyn FnMut(Told) + 'a;
+/// Receives all messages in order.
+pub type OnProgress<'a> = dyn FnMut(Progress) + 'a;

@@ -1,12 +1,12 @@
-//! One machine from what it is to what it should be: look, plan, put, and look again.
+//! Brings one machine into the desired state: inspect, plan, apply, and inspect again.
 //!
 //! ```text
-//! look ─ sources known? ─ yes ─ put the line ─ let in? ─ yes ─ done
-//!              │ no                               │ no
-//!              └──── put a line that only asks ───┘
-//!                       └─ log in: the address seen ─ put the line ─ let in? ─ done, or why not
+//! inspect ─ sources known? ─ yes ─ write the line ─ login works? ─ yes ─ done
+//!                │ no                                 │ no
+//!                └──────── write a probing line ──────┘
+//!                             └─ log in: our address ─ write the line ─ login works? ─ done, or an error
 //! ```
-//! Each step can be the last: the next run looks anew and goes on.
+//! Enrolment can be interrupted after any step: the next run inspects again and continues.
 
 use std::path::Path;
 
@@ -15,34 +15,34 @@ use breakglass_control::{Endpoint, Target};
 
 use super::error::{EnrollError, Result};
 use super::facts::{Facts, Sudoers};
-use super::keys::Pair;
-use super::line::{self, Public};
+use super::key_line::{self, PublicHalf};
+use super::keys::KeyPair;
 use super::operator::{AS_ROOT, Login, RECEIVE};
-use super::order::Order;
-use super::plan::{Change, Want, left, object, plan, removal};
-use super::script::{Act, Params, script};
-use super::trial::Trial;
-use super::{Tell, Told, pins, source};
+use super::plan::{Change, DesiredState, check_preconditions, leftovers, plan, removal};
+use super::request::EnrollRequest;
+use super::script::{Action, Params, script};
+use super::test_login::TestLogin;
+use super::{OnProgress, Progress, pins, source};
 use breakglass_model::Side;
 
-/// In a dry run, in the place of an address that only a login shows.
-const NOT_YET: &str = "(the address that this machine is seen under)";
+/// Placeholder in a dry run for an address that only a login reveals.
+const UNKNOWN_ADDRESS: &str = "(the address under which the machine sees this one)";
 
 /// The keys of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Keys<'a> {
-    /// The one to be let in; none in a dry run before there is one.
-    pub pair: Option<&'a Pair>,
-    /// The ones before it.
-    pub old: &'a [Public],
-    /// Whether the lines of those have to go.
+    /// The key to enrol; `None` in a dry run if it does not exist yet.
+    pub pair: Option<&'a KeyPair>,
+    /// The previous keys.
+    pub old: &'a [PublicHalf],
+    /// Whether to remove the lines of the previous keys.
     pub drop: bool,
 }
 
 /// One machine of a target.
 #[derive(Debug)]
 pub(crate) struct Machine<'a> {
-    order: &'a Order,
+    request: &'a EnrollRequest,
     side: Side,
     endpoint: &'a Endpoint,
     /// `devvm.guest`.
@@ -51,85 +51,100 @@ pub(crate) struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    /// Guest and host of the target.
-    pub(crate) fn both(order: &'a Order, target: &'a Target) -> [Machine<'a>; 2] {
+    /// The guest and the host of a target.
+    pub(crate) fn both(request: &'a EnrollRequest, target: &'a Target) -> [Machine<'a>; 2] {
         [Side::Guest, Side::Host].map(|side| Machine {
-            order,
+            request,
             side,
             endpoint: match side {
                 Side::Guest => &target.guest,
                 Side::Host => &target.host,
             },
             name: format!("{}.{}", target.name, side.as_str()),
-            destination: order.login(target, side),
+            destination: request.login(target, side),
         })
     }
 
-    /// Makes it as it should be, or in a dry run tells what would be changed.
-    pub(crate) async fn settle(&self, keys: Keys<'_>, tell: &mut Tell<'_>) -> Result<()> {
-        let facts = self.look(keys).await?;
-        object(&self.name, &facts, &self.want("", keys, &facts))?;
-        self.pin(&facts, tell)?;
+    /// Brings the machine into the desired state; in a dry run, only reports the changes.
+    pub(crate) async fn enroll(
+        &self,
+        keys: Keys<'_>,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<()> {
+        let facts = self.inspect(keys).await?;
+        check_preconditions(&self.name, &facts, &self.desired("", keys, &facts))?;
+        self.pin(&facts, on_progress)?;
         if self.side == Side::Guest && facts.sudoers == Sudoers::Other {
-            let said = "/etc/sudoers.d/breakglass is not as enroll writes it, and stays";
-            tell(Told::note(&self.name, said));
+            let note = "/etc/sudoers.d/breakglass has another content than enrolment writes; it is not changed";
+            on_progress(Progress::note(&self.name, note));
         }
-        let standing = self.standing(&facts);
-        let guessed = source::guess(&self.order.from, standing.as_deref());
+        let existing = self.existing_sources(&facts);
+        let known = source::known_sources(&self.request.from, existing.as_deref());
         let Some(pair) = keys.pair else {
-            let unknown = || vec![NOT_YET.to_owned()];
-            let text = line::line(self.side, &guessed.unwrap_or_else(unknown), &no_key());
-            return self.tell_plan(&facts, &text, keys, tell);
+            let unknown = || vec![UNKNOWN_ADDRESS.to_owned()];
+            let text = key_line::line(
+                self.side,
+                &known.unwrap_or_else(unknown),
+                &placeholder_key(),
+            );
+            return self.report_plan(&facts, &text, keys, on_progress);
         };
-        if self.order.dry {
-            return self.rehearse(&facts, guessed, pair, keys, tell).await;
+        if self.request.dry_run {
+            return self
+                .dry_run_with_key(&facts, known, pair, keys, on_progress)
+                .await;
         }
-        let facts = match guessed {
+        let facts = match known {
             None => facts,
             Some(sources) => {
-                let text = self.text(&facts, &sources, pair);
-                let facts = self.put(facts, &text, keys, tell).await?;
-                let here = source::wants_here(&self.order.from);
-                if !here || self.trial(pair, &facts).enters().await? {
+                let text = self.desired_line(&facts, &sources, pair);
+                let facts = self.apply(facts, &text, keys, on_progress).await?;
+                let from_here = source::includes_here(&self.request.from);
+                if !from_here || self.test_login(pair, &facts).succeeds().await? {
                     return Ok(());
                 }
                 facts
             }
         };
-        self.find(facts, standing.as_deref(), pair, keys, tell)
+        self.find_sources(facts, existing.as_deref(), pair, keys, on_progress)
             .await
     }
 
-    /// Removes what the keys opened, and says what is left.
-    pub(crate) async fn clear(&self, keys: Keys<'_>, tell: &mut Tell<'_>) -> Result<()> {
-        let facts = self.look(keys).await?;
+    /// Removes everything that was set up for the keys, and reports what remains.
+    pub(crate) async fn remove(
+        &self,
+        keys: Keys<'_>,
+        on_progress: &mut OnProgress<'_>,
+    ) -> Result<()> {
+        let facts = self.inspect(keys).await?;
         let changes = removal(self.side, &facts);
-        let after = match changes.is_empty() || self.order.dry {
-            true => facts,
-            false => self.run(Act::Remove, &self.params(keys)).await?,
+        let after = if changes.is_empty() || self.request.dry_run {
+            facts
+        } else {
+            self.run(Action::Remove, &self.params(keys)).await?
         };
         for change in changes {
-            tell(self.told(change));
+            on_progress(self.progress(change));
         }
-        if !self.order.dry {
-            if let Some(still) = removal(self.side, &after).first() {
-                return Err(self.not_done(still));
+        if !self.request.dry_run {
+            if let Some(missing) = removal(self.side, &after).first() {
+                return Err(self.not_done(missing));
             }
-            for note in left(self.side, &self.endpoint.user, &after) {
-                tell(Told::note(&self.name, note));
+            for note in leftovers(self.side, &self.endpoint.user, &after) {
+                on_progress(Progress::note(&self.name, note));
             }
         }
         Ok(())
     }
 
-    async fn look(&self, keys: Keys<'_>) -> Result<Facts> {
-        self.run(Act::Look, &self.params(keys)).await
+    async fn inspect(&self, keys: Keys<'_>) -> Result<Facts> {
+        self.run(Action::Inspect, &self.params(keys)).await
     }
 
-    async fn run(&self, act: Act, params: &Params) -> Result<Facts> {
+    async fn run(&self, act: Action, params: &Params) -> Result<Facts> {
         let text = script(self.side, act, params);
-        let said = self.login().run(AS_ROOT, text.as_bytes()).await?;
-        Facts::parse(&self.name, &said)
+        let output = self.login().run(AS_ROOT, text.as_bytes()).await?;
+        Facts::parse(&self.name, &output)
     }
 
     fn login(&self) -> Login<'_> {
@@ -140,7 +155,7 @@ impl<'a> Machine<'a> {
                 Side::Guest => "--guest-login",
                 Side::Host => "--host-login",
             },
-            ssh_config: self.order.ssh_config.as_deref(),
+            ssh_config: self.request.ssh_config.as_deref(),
         }
     }
 
@@ -161,29 +176,29 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// What is wanted, given what is there: a gate beside this program only fills a gap.
-    fn want<'w>(&'w self, line: &'w str, keys: Keys<'_>, facts: &Facts) -> Want<'w> {
-        let gate = self.order.gate.as_ref();
-        Want {
+    /// The desired state. The gate next to this program is installed only if there is none yet.
+    fn desired<'w>(&'w self, line: &'w str, keys: Keys<'_>, facts: &Facts) -> DesiredState<'w> {
+        let gate = self.request.gate.as_ref();
+        DesiredState {
             side: self.side,
             user: &self.endpoint.user,
             line,
             drop: keys.drop,
             gate: gate.filter(|gate| gate.replaces || facts.gate.is_none()),
-            guest: self.order.guest.as_ref(),
+            guest: self.request.guest.as_ref(),
         }
     }
 
-    /// Changes what the plan says, and looks whether it is so.
-    async fn put(
+    /// Applies the plan, and checks the result.
+    async fn apply(
         &self,
         facts: Facts,
         text: &str,
         keys: Keys<'_>,
-        tell: &mut Tell<'_>,
+        on_progress: &mut OnProgress<'_>,
     ) -> Result<Facts> {
-        let want = self.want(text, keys, &facts);
-        let changes = plan(&facts, &want);
+        let desired = self.desired(text, keys, &facts);
+        let changes = plan(&facts, &desired);
         if changes.is_empty() {
             return Ok(facts);
         }
@@ -191,27 +206,32 @@ impl<'a> Machine<'a> {
             line: text.to_owned(),
             ..self.params(keys)
         };
-        self.send(&want, &facts, &mut params).await?;
-        let after = self.run(Act::Put, &params).await?;
-        if let Some(still) = plan(&after, &want).first() {
-            return Err(self.not_done(still));
+        self.send(&desired, &facts, &mut params).await?;
+        let after = self.run(Action::Apply, &params).await?;
+        if let Some(missing) = plan(&after, &desired).first() {
+            return Err(self.not_done(missing));
         }
         for change in changes {
-            tell(self.told(change));
+            on_progress(self.progress(change));
         }
         Ok(after)
     }
 
-    /// Sends the gate where it is another one, and completes the parameters of the host's step.
-    async fn send(&self, want: &Want<'_>, facts: &Facts, params: &mut Params) -> Result<()> {
+    /// Sends the gate if another one is installed, and completes the parameters of the host's script.
+    async fn send(
+        &self,
+        desired: &DesiredState<'_>,
+        facts: &Facts,
+        params: &mut Params,
+    ) -> Result<()> {
         if self.side == Side::Guest {
             return Ok(());
         }
-        if let Some(guest) = want.guest {
+        if let Some(guest) = desired.guest {
             guest.driver().clone_into(&mut params.driver);
             params.guest = guest.in_policy();
         }
-        if let Some(gate) = want.gate {
+        if let Some(gate) = desired.gate {
             params.sha256.clone_from(&gate.sha256);
             if facts.gate.as_ref() != Some(&gate.sha256) {
                 self.login().run(RECEIVE, &gate.bytes).await?;
@@ -220,104 +240,106 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// Finds the address that this place is seen under, and puts the line with it.
-    async fn find(
+    /// Finds the address under which the machine sees this one, and writes the line with it.
+    async fn find_sources(
         &self,
         facts: Facts,
-        standing: Option<&[String]>,
-        pair: &Pair,
+        existing: Option<&[String]>,
+        pair: &KeyPair,
         keys: Keys<'_>,
-        tell: &mut Tell<'_>,
+        on_progress: &mut OnProgress<'_>,
     ) -> Result<()> {
         let mut params = Params {
-            probe: line::probing(&pair.public),
+            probe: key_line::probing(&pair.public),
             ..self.params(Keys {
                 drop: false,
                 ..keys
             })
         };
-        self.send(&self.want("", keys, &facts), &facts, &mut params)
+        self.send(&self.desired("", keys, &facts), &facts, &mut params)
             .await?;
-        let asked = self.run(Act::Put, &params).await?;
-        let seen = self.trial(pair, &asked).seen().await?;
-        let sources = source::found(&self.order.from, standing, seen);
-        let text = line::line(self.side, &sources, &pair.public);
+        let probing = self.run(Action::Apply, &params).await?;
+        let seen = self.test_login(pair, &probing).seen_address().await?;
+        let sources = source::with_address(&self.request.from, existing, seen);
+        let text = key_line::line(self.side, &sources, &pair.public);
         let put = Params {
             line: text.clone(),
             probe: String::new(),
             drop: self.params(keys).drop,
             ..params
         };
-        let after = self.run(Act::Put, &put).await?;
-        let want = self.want(&text, keys, &facts);
-        if let Some(still) = plan(&after, &want).first() {
-            return Err(self.not_done(still));
+        let after = self.run(Action::Apply, &put).await?;
+        let desired = self.desired(&text, keys, &facts);
+        if let Some(missing) = plan(&after, &desired).first() {
+            return Err(self.not_done(missing));
         }
-        for change in plan(&facts, &want) {
-            tell(self.told(change));
+        for change in plan(&facts, &desired) {
+            on_progress(self.progress(change));
         }
-        match self.trial(pair, &after).enters().await? {
-            true => Ok(()),
-            false => Err(EnrollError::Failed(format!(
-                "{} saw this machine as {seen} and refuses it all the same; its address may change \
-                 from login to login: name the network with --from",
-                self.name
-            ))),
+        if self.test_login(pair, &after).succeeds().await? {
+            return Ok(());
         }
+        Err(EnrollError::Failed(format!(
+            "{} saw this machine as {seen} but refuses a login from there; the address may change \
+             with every login: name the network with --from",
+            self.name
+        )))
     }
 
-    async fn rehearse(
+    async fn dry_run_with_key(
         &self,
         facts: &Facts,
-        guessed: Option<Vec<String>>,
-        pair: &Pair,
+        known: Option<Vec<String>>,
+        pair: &KeyPair,
         keys: Keys<'_>,
-        tell: &mut Tell<'_>,
+        on_progress: &mut OnProgress<'_>,
     ) -> Result<()> {
-        let standing = !facts.lines.is_empty() && source::wants_here(&self.order.from);
-        let kept = match guessed {
-            Some(sources) if !standing || self.trial(pair, facts).enters().await? => Some(sources),
+        let existing = !facts.lines.is_empty() && source::includes_here(&self.request.from);
+        let kept = match known {
+            Some(sources) if !existing || self.test_login(pair, facts).succeeds().await? => {
+                Some(sources)
+            }
             _ => None,
         };
         let text = match kept {
-            Some(sources) => self.text(facts, &sources, pair),
-            None => line::line(self.side, &[NOT_YET.to_owned()], &pair.public),
+            Some(sources) => self.desired_line(facts, &sources, pair),
+            None => key_line::line(self.side, &[UNKNOWN_ADDRESS.to_owned()], &pair.public),
         };
-        self.tell_plan(facts, &text, keys, tell)
+        self.report_plan(facts, &text, keys, on_progress)
     }
 
-    fn tell_plan(
+    fn report_plan(
         &self,
         facts: &Facts,
         text: &str,
         keys: Keys<'_>,
-        tell: &mut Tell<'_>,
+        on_progress: &mut OnProgress<'_>,
     ) -> Result<()> {
-        for change in plan(facts, &self.want(text, keys, facts)) {
-            tell(self.told(change));
+        for change in plan(facts, &self.desired(text, keys, facts)) {
+            on_progress(self.progress(change));
         }
         Ok(())
     }
 
-    /// The sources of the key's line, or of the old key's.
-    fn standing(&self, facts: &Facts) -> Option<Vec<String>> {
+    /// The sources in the line of the current key or of a previous one.
+    fn existing_sources(&self, facts: &Facts) -> Option<Vec<String>> {
         let mut lines = facts.lines.iter().chain(&facts.old);
-        lines.find_map(|text| line::read(self.side, text).sources)
+        lines.find_map(|text| key_line::read(self.side, text).sources)
     }
 
-    /// The line for the sources; one by hand that says the same stays.
-    fn text(&self, facts: &Facts, sources: &[String], pair: &Pair) -> String {
+    /// The line for these sources. An equivalent line that was written by hand is kept.
+    fn desired_line(&self, facts: &Facts, sources: &[String], pair: &KeyPair) -> String {
         if let [one] = facts.lines.as_slice() {
-            let said = line::read(self.side, one);
-            if said.right && said.sources.as_deref() == Some(sources) {
+            let options = key_line::read(self.side, one);
+            if options.as_expected && options.sources.as_deref() == Some(sources) {
                 return one.clone();
             }
         }
-        line::line(self.side, sources, &pair.public)
+        key_line::line(self.side, sources, &pair.public)
     }
 
-    fn trial<'t>(&'t self, key: &'t Pair, facts: &'t Facts) -> Trial<'t> {
-        Trial {
+    fn test_login<'t>(&'t self, key: &'t KeyPair, facts: &'t Facts) -> TestLogin<'t> {
+        TestLogin {
             machine: &self.name,
             endpoint: self.endpoint,
             key,
@@ -325,46 +347,47 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Pins what the machine holds; the operator's ssh vouches for the way that it came.
-    fn pin(&self, facts: &Facts, tell: &mut Tell<'_>) -> Result<()> {
+    /// Pins the machine's host keys. They were read over the operator's ssh, which is trusted.
+    fn pin(&self, facts: &Facts, on_progress: &mut OnProgress<'_>) -> Result<()> {
         let keys = pins::usable(&facts.host_keys);
         if keys.is_empty() {
             return Err(EnrollError::Failed(format!(
-                "{} has no Ed25519 or ECDSA key in /etc/ssh/ssh_host_*_key.pub; make one there with \
+                "{} has no Ed25519 or ECDSA key in /etc/ssh/ssh_host_*_key.pub; create one there with \
                  `ssh-keygen -A`, then enroll again",
                 self.name
             )));
         }
-        let path: &Path = &self.order.config.ssh.known_hosts;
-        let (name, text) = (known_hosts_name(self.endpoint), pins::read(path)?);
+        let path: &Path = &self.request.config.ssh.known_hosts;
+        let name = known_hosts_name(self.endpoint);
+        let text = pins::read(path)?;
         let pinned = pins::pinned(&text, &name, &keys);
         if pinned == text {
             return Ok(());
         }
-        if !self.order.dry {
+        if !self.request.dry_run {
             pins::replace(path, &pinned)?;
         }
         let file = path.display().to_string();
-        tell(self.told(Change::Pin { name, file }));
+        on_progress(self.progress(Change::Pin { name, file }));
         Ok(())
     }
 
-    fn told(&self, change: Change) -> Told {
-        Told::change(&self.name, change)
+    fn progress(&self, change: Change) -> Progress {
+        Progress::change(&self.name, change)
     }
 
-    fn not_done(&self, still: &Change) -> EnrollError {
+    fn not_done(&self, missing: &Change) -> EnrollError {
         EnrollError::Failed(format!(
-            "{}: it was told to, and did not: {still}; somebody else may change it at the same time, so \
-             enroll again",
+            "{}: this change did not take effect: {missing}; someone else may be changing the machine at the same \
+             time: enroll again",
             self.name
         ))
     }
 }
 
-/// Before there is a key.
-fn no_key() -> Public {
-    Public {
+/// Placeholder for a key that does not exist yet.
+fn placeholder_key() -> PublicHalf {
+    PublicHalf {
         kind: "ssh-ed25519".to_owned(),
         blob: "(the new key)".to_owned(),
     }

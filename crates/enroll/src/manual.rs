@@ -1,4 +1,4 @@
-//! The steps as text, for who pastes them: nothing is connected to.
+//! The steps of enrolment and removal as text for an operator to paste. Makes no connection.
 
 use std::net::{IpAddr, UdpSocket};
 
@@ -6,85 +6,88 @@ use breakglass_control::Endpoint;
 use breakglass_control::ssh::known_hosts_name;
 
 use super::error::{EnrollError, Result};
+use super::key_line;
 use super::keys::{self, KeyFiles};
-use super::line;
-use super::order::Order;
 use super::plan::Change;
-use super::script::{Act, Params, quoted, script};
-use super::source::{Source, found, guess};
-use super::{Tell, steps};
+use super::request::{EnrollRequest, bracketed};
+use super::script::{Action, Params, quoted, script};
+use super::source::{Source, known_sources, with_address};
+use super::{OnProgress, steps};
 use breakglass_model::Side;
 
-/// The line that ends a pasted script.
+/// The line that ends a pasted here-document.
 pub(crate) const END: &str = "END-OF-BREAKGLASS";
 
-/// One step for a person.
+/// One step for the operator.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Step {
-    /// Where it is done: `devvm.guest`, or `here`.
+    /// The machine: `devvm.guest`, or `here`.
     pub on: String,
-    /// What it does and how it is run.
+    /// What it does and how to run it.
     pub about: String,
-    /// What is pasted.
+    /// The text to paste.
     pub paste: String,
 }
 
-/// All steps to enroll. The key is made if there is none, since its public half stands in them.
+/// All steps of enrolment. Creates the key if there is none, because the steps contain its public half.
 ///
 /// # Errors
-/// When the key can't be made, or a part is not said.
-pub fn steps(order: &Order, tell: &mut Tell<'_>) -> Result<Vec<Step>> {
-    let files = KeyFiles::beside(&order.config.ssh.key_file);
+/// If the key cannot be created, or a parameter is missing.
+pub fn manual_steps(
+    request: &EnrollRequest,
+    on_progress: &mut OnProgress<'_>,
+) -> Result<Vec<Step>> {
+    let files = KeyFiles::of(&request.config.ssh.key_file);
     let pair = match keys::load(&files.file)? {
         Some(pair) => pair,
-        None => steps::make(order, &files.file, tell)?
-            .ok_or_else(|| EnrollError::Failed("no key was made".to_owned()))?,
+        None => steps::create_key(request, &files.file, on_progress)?
+            .ok_or_else(|| EnrollError::Failed("no key was created".to_owned()))?,
     };
     let mut all = Vec::new();
-    for target in &order.targets {
+    for target in &request.targets {
         for (side, endpoint) in [(Side::Guest, &target.guest), (Side::Host, &target.host)] {
             let on = format!("{}.{}", target.name, side.as_str());
-            let sources = sources(&order.from, endpoint)?;
+            let sources = sources(&request.from, endpoint)?;
             let mut params = Params {
                 user: endpoint.user.clone(),
-                line: line::line(side, &sources, &pair.public),
+                line: key_line::line(side, &sources, &pair.public),
                 blob: pair.public.blob.clone(),
                 ..Params::default()
             };
             if side == Side::Host {
-                all.extend(gate(order, &on, endpoint, &mut params)?);
+                all.extend(gate(request, &on, endpoint, &mut params)?);
             }
             let about = format!(
-                "As root. It lets the key in from {} alone; where that is not the address that this \
-                 machine is seen under there, name it with --from.",
+                "As root. The key is accepted only from {}; if the machine sees this one under another address, \
+                 name that with --from.",
                 sources.join(", ")
             );
             all.push(Step {
-                paste: pasted(&script(side, Act::Put, &params)),
+                paste: pasted(&script(side, Action::Apply, &params)),
                 about,
                 on,
             });
-            all.push(pin(order, endpoint));
+            all.push(pin(request, endpoint));
         }
     }
     Ok(all)
 }
 
-/// All steps to take it back.
+/// All steps of the removal.
 ///
 /// # Errors
-/// When there is no key, by which its lines are known.
-pub fn removal(order: &Order) -> Result<Vec<Step>> {
-    let files = KeyFiles::beside(&order.config.ssh.key_file);
+/// If there is no key to identify its lines by.
+pub fn manual_removal(request: &EnrollRequest) -> Result<Vec<Step>> {
+    let files = KeyFiles::of(&request.config.ssh.key_file);
     let Some(pair) = keys::load(&files.file)? else {
-        let said = format!(
-            "there is no key in {}, by which its lines are known",
+        let message = format!(
+            "there is no key in {}, so its lines cannot be identified",
             files.file.display()
         );
-        return Err(EnrollError::Usage(said));
+        return Err(EnrollError::Usage(message));
     };
     let mut all = Vec::new();
-    for target in &order.targets {
+    for target in &request.targets {
         for (side, endpoint) in [(Side::Guest, &target.guest), (Side::Host, &target.host)] {
             let params = Params {
                 user: endpoint.user.clone(),
@@ -93,29 +96,34 @@ pub fn removal(order: &Order) -> Result<Vec<Step>> {
             };
             all.push(Step {
                 on: format!("{}.{}", target.name, side.as_str()),
-                about: "As root. What others use stays.".to_owned(),
-                paste: pasted(&script(side, Act::Remove, &params)),
+                about: "As root. What other keys use is kept.".to_owned(),
+                paste: pasted(&script(side, Action::Remove, &params)),
             });
         }
     }
     all.push(Step {
         on: "here".to_owned(),
-        about: "Last, when both have told no `fact line` any more.".to_owned(),
+        about: "Last, when neither machine prints a `fact line` any more.".to_owned(),
         paste: format!("rm {}", quoted(&files.file.display().to_string())),
     });
     Ok(all)
 }
 
-/// Sends the gate, and completes the parameters of the host's step.
-fn gate(order: &Order, on: &str, endpoint: &Endpoint, params: &mut Params) -> Result<Option<Step>> {
-    if let Some(guest) = &order.guest {
+/// The step that sends the gate; completes the parameters of the host's script.
+fn gate(
+    request: &EnrollRequest,
+    on: &str,
+    endpoint: &Endpoint,
+    params: &mut Params,
+) -> Result<Option<Step>> {
+    if let Some(guest) = &request.guest {
         guest.driver().clone_into(&mut params.driver);
         params.guest = guest.in_policy();
     }
-    let Some(gate) = &order.gate else {
-        return match order.guest {
+    let Some(gate) = &request.gate else {
+        return match request.guest {
             Some(_) => Err(EnrollError::Usage(
-                "there is no gate to install; build one (scripts/gate.sh prints its path) and say --gate FILE"
+                "there is no gate to install; build one (scripts/gate.sh prints its path) and pass --gate FILE"
                     .to_owned(),
             )),
             None => Ok(None),
@@ -126,7 +134,7 @@ fn gate(order: &Order, on: &str, endpoint: &Endpoint, params: &mut Params) -> Re
     Ok(Some(Step {
         on: "here".to_owned(),
         about: format!(
-            "Sends the gate to {on}, which compares its SHA-256 with {sha256} in the next step."
+            "Sends the gate to {on}. The next step there compares its SHA-256 with {sha256}."
         ),
         paste: format!(
             "scp -P {} {} {}@{}:{}.new",
@@ -134,14 +142,14 @@ fn gate(order: &Order, on: &str, endpoint: &Endpoint, params: &mut Params) -> Re
             quoted(&gate.path.display().to_string()),
             endpoint.user,
             bracketed(&endpoint.host),
-            line::GATE
+            key_line::GATE_PATH
         ),
     }))
 }
 
-fn pin(order: &Order, endpoint: &Endpoint) -> Step {
-    let (name, file) = (known_hosts_name(endpoint), &order.config.ssh.known_hosts);
-    let file = file.display().to_string();
+fn pin(request: &EnrollRequest, endpoint: &Endpoint) -> Step {
+    let name = known_hosts_name(endpoint);
+    let file = request.config.ssh.known_hosts.display().to_string();
     Step {
         on: "here".to_owned(),
         about: format!(
@@ -155,20 +163,22 @@ fn pin(order: &Order, endpoint: &Endpoint) -> Step {
     }
 }
 
-/// Without a login this machine's own address on the way there is all that can be known.
+/// Without a login, only this machine's own address on the route to the endpoint is known.
 fn sources(asked: &[Source], endpoint: &Endpoint) -> Result<Vec<String>> {
-    if let Some(sources) = guess(asked, None) {
+    if let Some(sources) = known_sources(asked, None) {
         return Ok(sources);
     }
-    own_address(endpoint).map(|own| found(asked, None, own)).ok_or_else(|| {
-        EnrollError::Usage(format!(
-            "no way leads from here to {}; name the address that the key may be used from with --from",
-            endpoint.host
-        ))
-    })
+    own_address(endpoint)
+        .map(|own| with_address(asked, None, own))
+        .ok_or_else(|| {
+            EnrollError::Usage(format!(
+                "there is no route from here to {}; name the address of this machine with --from",
+                endpoint.host
+            ))
+        })
 }
 
-/// Nothing is sent: the kernel is asked which address it would send from.
+/// The address from which the kernel would send to the endpoint. Nothing is sent.
 fn own_address(endpoint: &Endpoint) -> Option<IpAddr> {
     let host: IpAddr = endpoint.host.parse().ok()?;
     let any: IpAddr = match host {
@@ -182,11 +192,4 @@ fn own_address(endpoint: &Endpoint) -> Option<IpAddr> {
 
 fn pasted(script: &str) -> String {
     format!("sh -s <<'{END}'\n{script}{END}")
-}
-
-fn bracketed(host: &str) -> String {
-    match host.contains(':') {
-        true => format!("[{host}]"),
-        false => host.to_owned(),
-    }
 }

@@ -1,4 +1,4 @@
-//! The operator's own `ssh`: with his configuration, his agent, and his terminal for passwords.
+//! Runs scripts through the operator's own `ssh`, with the operator's configuration, SSH agent and terminal.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,38 +11,38 @@ use tokio::time::timeout;
 
 use super::error::{EnrollError, Result};
 
-/// Longest wait for one step; a person may have to type a password.
-const LIMIT: Duration = Duration::from_secs(300);
-/// The most that is kept of what a step prints.
-const KEPT: u64 = 256 * 1024;
-/// What ssh exits with where it did not get through.
-const NOT_THROUGH: i32 = 255;
+/// Timeout of one script; a person may have to type a password.
+const SCRIPT_TIMEOUT: Duration = Duration::from_secs(300);
+/// Maximum size of a script's output; the rest is discarded.
+const OUTPUT_MAX_BYTES: u64 = 256 * 1024;
+/// Exit code of ssh if it could not connect.
+const SSH_FAILED: i32 = 255;
 
-/// Runs the script on its input as root.
+/// Runs the script on standard input as root.
 pub(crate) const AS_ROOT: &str =
     "exec sh -c 'if [ \"$(id -u)\" = 0 ]; then exec sh -s; else exec sudo -n sh -s; fi'";
-/// Keeps its input beside the gate, for root alone and not to be run.
+/// Saves standard input next to the gate, readable only for root and not executable.
 pub(crate) const RECEIVE: &str = "exec sh -c 'umask 077; new=/usr/local/sbin/breakglass-gate.new; \
      if [ \"$(id -u)\" = 0 ]; then exec cat >$new; \
      else exec sudo -n sh -c \"umask 077; exec cat >$new\"; fi'";
 
-/// Where a step is done.
+/// A login of the operator on one machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Login<'a> {
-    /// The machine's name for messages.
+    /// The machine's name in messages.
     pub machine: &'a str,
-    /// The destination, as ssh takes it.
+    /// The destination, in the syntax of ssh.
     pub destination: &'a str,
-    /// The option by which another destination is given.
+    /// The option of enrolment that sets another destination.
     pub option: &'a str,
     pub ssh_config: Option<&'a Path>,
 }
 
 impl Login<'_> {
-    /// Gives `input` to `remote` there; what it printed.
+    /// Runs the command `remote` with `input`, and returns its output.
     ///
     /// # Errors
-    /// When it was not reached, let nobody become root, or did not succeed.
+    /// If the machine is unreachable, the operator cannot become root, or the command fails.
     pub(crate) async fn run(&self, remote: &str, input: &[u8]) -> Result<String> {
         let mut command = Command::new("ssh");
         command.arg("-T");
@@ -55,56 +55,58 @@ impl Login<'_> {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        match timeout(LIMIT, converse(command, input)).await {
-            Ok(Ok((code, out, errors))) => self.judge(code, out, &errors),
+        match timeout(SCRIPT_TIMEOUT, communicate(command, input)).await {
+            Ok(Ok((code, out, errors))) => self.result(code, out, &errors),
             Ok(Err(error)) => Err(EnrollError::Failed(format!(
-                "{}: ssh could not be run: {error}; install an OpenSSH client",
+                "{}: ssh cannot be started: {error}; install an OpenSSH client",
                 self.machine
             ))),
             Err(_) => Err(EnrollError::Unreachable(format!(
                 "{}: `ssh {}` took longer than {} s; try it by hand, then enroll again",
                 self.machine,
                 self.destination,
-                LIMIT.as_secs()
+                SCRIPT_TIMEOUT.as_secs()
             ))),
         }
     }
 
-    fn judge(&self, code: Option<i32>, out: String, errors: &str) -> Result<String> {
+    fn result(&self, code: Option<i32>, out: String, errors: &str) -> Result<String> {
         let Login {
             machine,
             destination,
             option,
             ..
         } = self;
-        let said = visible(errors.trim());
+        let message = visible(errors.trim());
         match code {
             Some(0) => Ok(out),
-            Some(NOT_THROUGH) | None => Err(EnrollError::Unreachable(format!(
-                "{machine}: `ssh {destination}` did not get through ({said}); see that it works by \
+            Some(SSH_FAILED) | None => Err(EnrollError::Unreachable(format!(
+                "{machine}: `ssh {destination}` failed ({message}); check that it works by \
                  hand, or name another login with {option}, then enroll again"
             ))),
-            Some(_) if said.contains("sudo: ") => Err(EnrollError::Refused(format!(
-                "{machine}: {destination} does not become root without a password ({said}); log in as \
-                 root with {option}, or leave --run out and paste what is printed"
+            Some(_) if message.contains("sudo: ") => Err(EnrollError::Refused(format!(
+                "{machine}: {destination} cannot become root without a password ({message}); log in as \
+                 root with {option}, or omit --run and paste the printed steps"
             ))),
             Some(code) => Err(EnrollError::Failed(format!(
-                "{machine}: the step ended with code {code}: {said}"
+                "{machine}: the script exited with {code}: {message}"
             ))),
         }
     }
 }
 
-/// Writes all of `input` and reads both streams at the same time, so that none waits for another.
-async fn converse(
+/// Writes `input` and reads both output streams concurrently, so that no pipe blocks another.
+async fn communicate(
     mut command: Command,
     input: &[u8],
 ) -> std::io::Result<(Option<i32>, String, String)> {
     let mut child = command.spawn()?;
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let stdin = child.stdin.take();
+    let stdout = child.stdout.take();
+    let stderr = child.stderr.take();
     let write = async {
         if let Some(mut stdin) = stdin {
-            // Who does not read it all says why on its own streams.
+            // If the command does not read all input, its output explains why.
             let _ = stdin.write_all(input).await;
         }
     };
@@ -113,11 +115,14 @@ async fn converse(
     Ok((status.code(), out, errors))
 }
 
-/// The beginning; the rest is read and dropped.
+/// Reads the start of the stream; the rest is read and discarded.
 async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
     let mut kept = Vec::new();
     if let Some(mut stream) = stream {
-        let _ = (&mut stream).take(KEPT).read_to_end(&mut kept).await;
+        let _ = (&mut stream)
+            .take(OUTPUT_MAX_BYTES)
+            .read_to_end(&mut kept)
+            .await;
         let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
     }
     String::from_utf8_lossy(&kept).into_owned()

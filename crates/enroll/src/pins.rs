@@ -1,4 +1,4 @@
-//! The host keys of a machine, read on the machine itself, in the file of pins.
+//! Pins the host keys of a machine, which were read on the machine itself, in the known-hosts file.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -6,26 +6,25 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::error::{Result, file};
-use super::line::Public;
+use super::key_line::PublicHalf;
 
-/// The kinds that the SSH client knows; others would make it refuse the file.
-const KINDS: [&str; 4] = [
+/// The key types that the SSH client supports; with others it would refuse the file.
+const SUPPORTED_KEY_TYPES: [&str; 4] = [
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
     "ecdsa-sha2-nistp384",
     "ecdsa-sha2-nistp521",
 ];
 
-/// Of these keys the ones that can be pinned.
-pub(crate) fn usable(keys: &[Public]) -> Vec<Public> {
-    let known = |key: &&Public| KINDS.contains(&key.kind.as_str());
+/// The keys that can be pinned.
+pub(crate) fn usable(keys: &[PublicHalf]) -> Vec<PublicHalf> {
+    let known = |key: &&PublicHalf| SUPPORTED_KEY_TYPES.contains(&key.kind.as_str());
     keys.iter().filter(known).cloned().collect()
 }
 
-/// The file's text in which `name` has these keys and no others. Lines of other names, lists and hashes
-/// stay byte by byte.
-pub(crate) fn pinned(text: &str, name: &str, keys: &[Public]) -> String {
-    let mut missing: Vec<&Public> = keys.iter().collect();
+/// The text with exactly these keys for `name`. Lines of other names, lists and hashes stay unchanged.
+pub(crate) fn pinned(text: &str, name: &str, keys: &[PublicHalf]) -> String {
+    let mut missing: Vec<&PublicHalf> = keys.iter().collect();
     let mut kept = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let mut words = line.splitn(2, [' ', '\t']);
@@ -33,7 +32,7 @@ pub(crate) fn pinned(text: &str, name: &str, keys: &[Public]) -> String {
             kept.push_str(line);
             continue;
         }
-        let key = words.next().and_then(Public::parse);
+        let key = words.next().and_then(PublicHalf::parse);
         if let Some(at) = missing
             .iter()
             .position(|wanted| Some(*wanted) == key.as_ref())
@@ -51,7 +50,7 @@ pub(crate) fn pinned(text: &str, name: &str, keys: &[Public]) -> String {
     kept
 }
 
-/// The file's text; empty where there is no file.
+/// The file's text; empty if the file does not exist.
 pub(crate) fn read(path: &Path) -> Result<String> {
     match fs::read_to_string(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -59,19 +58,18 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     }
 }
 
-/// Puts `text` in the place of the file, in one step, with the owner and mode that it had; a new one is
-/// its owner's alone.
+/// Replaces the file's content atomically. Its owner and mode are kept; a new file is readable only for its owner.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
     let failed = file(path, "written");
     let dir = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(dir).map_err(&failed)?;
-    // A link stays, and what it leads to is replaced.
+    // A symbolic link is kept; the file that it leads to is replaced.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let dir = path.parent().unwrap_or(dir);
     let write = || {
         let mut new = tempfile::NamedTempFile::new_in(dir)?;
         new.write_all(text.as_bytes())?;
-        like(new.as_file(), &path)?;
+        copy_permissions(new.as_file(), &path)?;
         new.as_file().sync_all()?;
         new.persist(&path).map_err(|error| error.error)?;
         fs::File::open(dir)?.sync_all()
@@ -79,16 +77,16 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<()> {
     write().map_err(&failed)
 }
 
-/// Gives a new file the owner and mode of the one whose place it takes.
-pub(crate) fn like(new: &fs::File, path: &Path) -> io::Result<()> {
-    let Ok(was) = fs::metadata(path) else {
+/// Gives a new file the owner and mode of the file at `path`, which it will replace.
+pub(crate) fn copy_permissions(new: &fs::File, path: &Path) -> io::Result<()> {
+    let Ok(old) = fs::metadata(path) else {
         return Ok(());
     };
-    let is = new.metadata()?;
-    if (is.uid(), is.gid()) != (was.uid(), was.gid()) {
-        std::os::unix::fs::fchown(new, Some(was.uid()), Some(was.gid()))?;
+    let current = new.metadata()?;
+    if (current.uid(), current.gid()) != (old.uid(), old.gid()) {
+        std::os::unix::fs::fchown(new, Some(old.uid()), Some(old.gid()))?;
     }
-    new.set_permissions(fs::Permissions::from_mode(was.mode() & 0o7777))
+    new.set_permissions(fs::Permissions::from_mode(old.mode() & 0o7777))
 }
 
 #[cfg(test)]
@@ -97,15 +95,15 @@ mod tests {
 
     use super::*;
 
-    fn key(tail: &str) -> Public {
-        Public::parse(&format!("ssh-ed25519 AAAA{tail}")).unwrap()
+    fn key(tail: &str) -> PublicHalf {
+        PublicHalf::parse(&format!("ssh-ed25519 AAAA{tail}")).unwrap()
     }
 
     const NAME: &str = "[192.0.2.1]:2222";
 
     proptest! {
         #[test]
-        fn other_lines_stay_and_the_second_time_nothing_changes(
+        fn other_lines_stay_and_a_second_run_changes_nothing(
             lines in proptest::collection::vec(
                 prop_oneof![
                     "[ -~]{0,60}",
@@ -137,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_file_keeps_its_mode_and_a_new_one_is_private() {
+    fn replaced_file_keeps_its_mode_and_new_file_is_private() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deep/known_hosts");
         replace(&path, "one\n").unwrap();

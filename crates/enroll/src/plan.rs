@@ -1,19 +1,19 @@
-//! What is to be changed on a machine: a pure function of what was found and what is wanted.
+//! The changes to make on a machine: pure functions of its state and of the desired state.
 
 use std::fmt;
 
 use super::error::{EnrollError, Result};
 use super::facts::{Facts, Sudoers};
-use super::line;
-use super::order::{Gate, GuestId};
+use super::key_line;
+use super::request::{Gate, GuestId};
 use breakglass_model::Side;
 
-/// One change, as a sentence without its subject: "make the account …".
+/// One change; displayed as an imperative: "create the account …".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Make a key in this file.
+    /// Create a key in this file.
     MakeKey(String),
-    /// Make this account.
+    /// Create this account.
     MakeAccount(String),
     /// Write this sudo rule.
     Grant(String),
@@ -21,18 +21,18 @@ pub enum Change {
     AddLine(String),
     /// Replace a line of `authorized_keys`.
     ReplaceLine {
-        /// The line as it is.
+        /// The existing line.
         was: String,
-        /// The line as it will be.
+        /// The new line.
         line: String,
     },
     /// Remove this line from `authorized_keys`.
     DropLine(String),
     /// Install the gate.
     SendGate {
-        /// Of the new file; lower-case hex.
+        /// The SHA-256 of the new file, in lower-case hex.
         sha256: String,
-        /// Of the installed file, if there is one.
+        /// The SHA-256 of the installed file, if there is one.
         was: Option<String>,
     },
     /// Write the gate's policy for this guest.
@@ -44,9 +44,9 @@ pub enum Change {
         /// The known-hosts file.
         file: String,
     },
-    /// Log in to guest and gate with the new key.
+    /// Test logins to guest and gate with the new key.
     Prove,
-    /// Put the new key in the place of this one.
+    /// Replace this key with the new one.
     Promote(String),
     /// Remove the sudo rule.
     RemoveSudoers,
@@ -61,17 +61,17 @@ pub enum Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Change::MakeKey(path) => write!(f, "make an Ed25519 key in {path}"),
+            Change::MakeKey(path) => write!(f, "create an Ed25519 key in {path}"),
             Change::MakeAccount(user) => {
                 write!(
                     f,
-                    "make the account {user}, with a home, a shell and no password"
+                    "create the account {user}, with a home, a shell and no password"
                 )
             }
             Change::Grant(rule) => {
                 write!(
                     f,
-                    "write /etc/sudoers.d/breakglass, once visudo has checked it: {rule}"
+                    "write /etc/sudoers.d/breakglass, after a check by visudo: {rule}"
                 )
             }
             Change::AddLine(line) => write!(f, "add to authorized_keys: {line}"),
@@ -80,13 +80,17 @@ impl fmt::Display for Change {
             }
             Change::DropLine(line) => write!(f, "remove from authorized_keys: {line}"),
             Change::SendGate { sha256, was: None } => {
-                write!(f, "install {} with SHA-256 {sha256}", line::GATE)
+                write!(f, "install {} with SHA-256 {sha256}", key_line::GATE_PATH)
             }
             Change::SendGate {
                 sha256,
                 was: Some(was),
             } => {
-                write!(f, "replace {} with SHA-256 {was} by {sha256}", line::GATE)
+                write!(
+                    f,
+                    "replace {} with SHA-256 {was} by {sha256}",
+                    key_line::GATE_PATH
+                )
             }
             Change::WritePolicy(guest) => write!(
                 f,
@@ -95,55 +99,55 @@ impl fmt::Display for Change {
                 guest.in_policy()
             ),
             Change::Pin { name, file } => {
-                write!(f, "pin the host keys that it holds as {name} in {file}")
+                write!(f, "pin its host keys as {name} in {file}")
             }
-            Change::Prove => f.write_str("prove the new key by a login to guest and gate"),
-            Change::Promote(path) => write!(f, "put the new key into the place of {path}"),
+            Change::Prove => f.write_str("test the new key by a login to guest and gate"),
+            Change::Promote(path) => write!(f, "replace {path} with the new key"),
             Change::RemoveSudoers => f.write_str("remove /etc/sudoers.d/breakglass"),
-            Change::RemoveGate => write!(f, "remove {}", line::GATE),
+            Change::RemoveGate => write!(f, "remove {}", key_line::GATE_PATH),
             Change::RemovePolicy => f.write_str("remove /etc/breakglass/gate.toml"),
             Change::DeleteKey(path) => write!(f, "delete the private key {path}"),
         }
     }
 }
 
-/// What a machine is to be like.
+/// The desired state of a machine.
 #[derive(Debug, Clone)]
-pub(crate) struct Want<'a> {
+pub(crate) struct DesiredState<'a> {
     pub side: Side,
     pub user: &'a str,
-    /// The key's one line.
+    /// The only line of the key.
     pub line: &'a str,
-    /// Whether the lines of the key before have to go.
+    /// Whether to remove the lines of previous keys.
     pub drop: bool,
-    /// The gate to be there; none: the one that is there will do.
+    /// The gate to install; `None`: an installed gate stays.
     pub gate: Option<&'a Gate>,
-    /// The guest of a policy, where there is none yet.
+    /// The guest for a policy, if there is none yet.
     pub guest: Option<&'a GuestId>,
 }
 
-/// The rule of sudoers.
+/// The sudo rule.
 pub(crate) fn rule(user: &str) -> String {
     format!("{user} ALL=(ALL) NOPASSWD: ALL")
 }
 
-/// What is to be changed; nothing where all is as wanted.
-pub(crate) fn plan(facts: &Facts, want: &Want<'_>) -> Vec<Change> {
+/// The changes to make; empty if the machine is in the desired state.
+pub(crate) fn plan(facts: &Facts, desired: &DesiredState<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
-    match want.side {
+    match desired.side {
         Side::Guest => {
             if !facts.account {
-                changes.push(Change::MakeAccount(want.user.to_owned()));
+                changes.push(Change::MakeAccount(desired.user.to_owned()));
             }
             if !facts.root && facts.sudoers == Sudoers::Absent {
-                changes.push(Change::Grant(rule(want.user)));
+                changes.push(Change::Grant(rule(desired.user)));
             }
         }
         Side::Host => {
-            if let (None, Some(guest)) = (&facts.policy, want.guest) {
+            if let (None, Some(guest)) = (&facts.policy, desired.guest) {
                 changes.push(Change::WritePolicy(guest.clone()));
             }
-            if let Some(gate) = want
+            if let Some(gate) = desired
                 .gate
                 .filter(|gate| facts.gate.as_ref() != Some(&gate.sha256))
             {
@@ -154,8 +158,8 @@ pub(crate) fn plan(facts: &Facts, want: &Want<'_>) -> Vec<Change> {
             }
         }
     }
-    changes.extend(line_change(&facts.lines, want.line));
-    if want.drop {
+    changes.extend(line_change(&facts.lines, desired.line));
+    if desired.drop {
         changes.extend(facts.old.iter().cloned().map(Change::DropLine));
     }
     changes
@@ -172,7 +176,7 @@ fn line_change(lines: &[String], wanted: &str) -> Option<Change> {
     }
 }
 
-/// What goes when the key goes.
+/// The changes that remove the key.
 pub(crate) fn removal(side: Side, facts: &Facts) -> Vec<Change> {
     let lines = facts.lines.iter().chain(&facts.old).cloned();
     let mut changes: Vec<_> = lines.map(Change::DropLine).collect();
@@ -189,70 +193,75 @@ pub(crate) fn removal(side: Side, facts: &Facts) -> Vec<Change> {
     changes
 }
 
-/// What stays when the key goes, and how to remove it by hand.
-pub(crate) fn left(side: Side, user: &str, facts: &Facts) -> Vec<String> {
-    let mut left = Vec::new();
+/// What remains after the removal of the key, and how to remove it by hand.
+pub(crate) fn leftovers(side: Side, user: &str, facts: &Facts) -> Vec<String> {
+    let mut remaining = Vec::new();
     match side {
         Side::Guest => {
             if facts.account && !facts.root {
-                left.push(format!(
-                    "left: the account {user} with its home (userdel -r {user})"
+                remaining.push(format!(
+                    "kept: the account {user} with its home (userdel -r {user})"
                 ));
             }
             if facts.sudoers != Sudoers::Absent {
-                let why = match facts.sudoers == Sudoers::Ours {
-                    true => "another key opens the account",
-                    false => "it is not as enroll wrote it",
+                let why = if facts.sudoers == Sudoers::Ours {
+                    "another key opens the account"
+                } else {
+                    "its content is not what enrolment writes"
                 };
-                left.push(format!("left: /etc/sudoers.d/breakglass, since {why}"));
+                remaining.push(format!("kept: /etc/sudoers.d/breakglass, because {why}"));
             }
         }
         Side::Host if facts.gated > 0 => {
             let others = facts.gated;
-            left.push(format!(
-                "left: the gate and its policy, since {others} more of {user}'s keys lead to it"
+            remaining.push(format!(
+                "kept: the gate and its policy, because {others} other keys of {user} run the gate"
             ));
         }
-        Side::Host => left.push(
-            "left: what the gate recorded (/var/lib/breakglass, /var/log/breakglass-gate.log)"
+        Side::Host => remaining.push(
+            "kept: the gate's data and log (/var/lib/breakglass, /var/log/breakglass-gate.log)"
                 .to_owned(),
         ),
     }
-    left
+    remaining
 }
 
-/// What forbids going on: a machine that is set up for something else, or a part that is missing.
-pub(crate) fn object(machine: &str, facts: &Facts, want: &Want<'_>) -> Result<()> {
-    if want.side == Side::Guest {
+/// Checks that enrolment can continue: the machine has no other setup, and nothing is missing.
+pub(crate) fn check_preconditions(
+    machine: &str,
+    facts: &Facts,
+    desired: &DesiredState<'_>,
+) -> Result<()> {
+    if desired.side == Side::Guest {
         return Ok(());
     }
     if !facts.account {
-        let user = want.user;
-        let said = format!("{machine} has no account {user}; correct the target's host.user");
-        return Err(EnrollError::Usage(said));
+        let user = desired.user;
+        let message = format!("{machine} has no account {user}; correct the target's host.user");
+        return Err(EnrollError::Usage(message));
     }
     let policies = facts.lines.iter().chain(&facts.old);
     if let Some(policy) = policies
-        .filter_map(|line| line::read(Side::Host, line).policy)
+        .filter_map(|line| key_line::read(Side::Host, line).policy)
         .next()
     {
         return Err(EnrollError::Refused(format!(
-            "{machine}: the key's line there calls the gate with {policy}, which is set up by hand; \
-             docs/gate.md says how, and enroll keeps to /etc/breakglass/gate.toml"
+            "{machine}: the key's line there runs the gate with {policy}, a manual setup (docs/gate.md); \
+             enrolment supports only /etc/breakglass/gate.toml"
         )));
     }
-    match (&facts.policy, want.guest) {
+    match (&facts.policy, desired.guest) {
         (None, None) => Err(EnrollError::Usage(format!(
-            "{machine} has no /etc/breakglass/gate.toml yet; say which guest the gate is for, as in \
+            "{machine} has no /etc/breakglass/gate.toml yet; name the gate's guest, as in \
              --guest-id 102 (with --driver virsh: the domain's name)"
         ))),
         (Some(found), Some(guest)) if *found != guest.id() => Err(EnrollError::Refused(format!(
             "{machine}: its policy names guest {found}, not {}; change /etc/breakglass/gate.toml there \
-             if that is wrong, or leave --guest-id out",
+             if that is wrong, or omit --guest-id",
             guest.id()
         ))),
-        _ if facts.gate.is_none() && want.gate.is_none() => Err(EnrollError::Usage(format!(
-            "{machine} has no gate yet; build one (scripts/gate.sh prints its path) and say --gate FILE"
+        _ if facts.gate.is_none() && desired.gate.is_none() => Err(EnrollError::Usage(format!(
+            "{machine} has no gate yet; build one (scripts/gate.sh prints its path) and pass --gate FILE"
         ))),
         _ => Ok(()),
     }
@@ -262,8 +271,8 @@ pub(crate) fn object(machine: &str, facts: &Facts, want: &Want<'_>) -> Result<()
 mod tests {
     use super::*;
 
-    fn want(side: Side) -> Want<'static> {
-        Want {
+    fn desired(side: Side) -> DesiredState<'static> {
+        DesiredState {
             side,
             user: "breakglass",
             line: "LINE",
@@ -285,16 +294,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_changed_where_all_is_as_wanted() {
+    fn desired_state_needs_no_changes() {
         for side in [Side::Guest, Side::Host] {
-            assert_eq!(plan(&found(), &want(side)), []);
-            assert!(object("devvm.host", &found(), &want(side)).is_ok());
+            assert_eq!(plan(&found(), &desired(side)), []);
+            assert!(check_preconditions("devvm.host", &found(), &desired(side)).is_ok());
         }
     }
 
     #[test]
-    fn everything_is_made_on_an_empty_guest_and_root_needs_no_sudo() {
-        let changes = plan(&Facts::default(), &want(Side::Guest));
+    fn empty_guest_needs_all_changes_and_root_no_sudo() {
+        let changes = plan(&Facts::default(), &desired(Side::Guest));
         assert!(
             matches!(
                 changes.as_slice(),
@@ -308,51 +317,51 @@ mod tests {
             ..Facts::default()
         };
         assert_eq!(
-            plan(&root, &want(Side::Guest)),
+            plan(&root, &desired(Side::Guest)),
             [Change::AddLine("LINE".to_owned())]
         );
     }
 
     #[test]
-    fn a_policy_for_another_guest_is_refused_and_one_that_is_there_stays() {
+    fn policy_for_another_guest_is_refused_and_existing_policy_stays() {
         let guest: GuestId = GuestId::new("qm", "103").unwrap();
-        let asked = Want {
+        let asked = DesiredState {
             guest: Some(&guest),
-            ..want(Side::Host)
+            ..desired(Side::Host)
         };
-        let error = object("devvm.host", &found(), &asked).unwrap_err();
+        let error = check_preconditions("devvm.host", &found(), &asked).unwrap_err();
         assert!(matches!(error, EnrollError::Refused(_)), "{error}");
         assert_eq!(plan(&found(), &asked), []);
         let none = Facts {
             policy: None,
             ..found()
         };
-        assert!(object("devvm.host", &none, &want(Side::Host)).is_err());
+        assert!(check_preconditions("devvm.host", &none, &desired(Side::Host)).is_err());
         assert_eq!(plan(&none, &asked), [Change::WritePolicy(guest.clone())]);
     }
 
     #[test]
-    fn two_lines_of_the_key_become_one_and_old_ones_go_only_when_told() {
+    fn two_lines_become_one_and_old_lines_are_removed_on_request() {
         let mut facts = found();
         facts.lines.push("ANOTHER".to_owned());
         facts.old.push("OLD".to_owned());
-        let changes = plan(&facts, &want(Side::Guest));
+        let changes = plan(&facts, &desired(Side::Guest));
         assert!(
             matches!(changes.as_slice(), [Change::ReplaceLine { .. }]),
             "{changes:?}"
         );
         let changes = plan(
             &facts,
-            &Want {
+            &DesiredState {
                 drop: true,
-                ..want(Side::Guest)
+                ..desired(Side::Guest)
             },
         );
         assert_eq!(changes.last(), Some(&Change::DropLine("OLD".to_owned())));
     }
 
     #[test]
-    fn what_others_use_stays_when_the_key_goes() {
+    fn removal_keeps_what_other_keys_use() {
         let used = Facts {
             others: 1,
             gated: 1,

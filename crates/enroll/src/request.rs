@@ -1,4 +1,4 @@
-//! What was asked for, checked before anything is touched.
+//! The request of an enrolment, checked before anything is changed.
 
 use std::path::{Path, PathBuf};
 
@@ -10,33 +10,33 @@ use super::source::Source;
 use breakglass_config::Config;
 use breakglass_model::Side;
 
-/// Everything that a run needs to know.
+/// All parameters of an enrolment.
 #[derive(Debug)]
-pub struct Order {
+pub struct EnrollRequest {
     /// The configuration.
     pub config: Config,
-    /// Of the configuration's, the ones that are meant.
+    /// The targets to enrol, all or some of the configuration's.
     pub targets: Vec<Target>,
-    /// From where the key may be used; empty: from here, and from wherever it may be already.
+    /// The sources from which the key is accepted; empty: this machine, and the existing sources.
     pub from: Vec<Source>,
-    /// As whom the operator logs in, as his own ssh takes it.
+    /// The operator's login on the guest, in the syntax of ssh.
     pub guest_login: Option<String>,
-    /// The same for the host.
+    /// The operator's login on the host.
     pub host_login: Option<String>,
-    /// The operator's own ssh configuration, where it is not the usual one.
+    /// The operator's ssh configuration, if it is not the default one.
     pub ssh_config: Option<PathBuf>,
     /// The gate to install on the host.
     pub gate: Option<Gate>,
     /// The guest that the gate serves.
     pub guest: Option<GuestId>,
-    /// Look and tell, and change nothing.
-    pub dry: bool,
+    /// Whether to report the changes only.
+    pub dry_run: bool,
 }
 
-impl Order {
+impl EnrollRequest {
     /// The operator's login on one of the target's machines.
     pub fn login(&self, target: &Target, side: Side) -> String {
-        let (given, endpoint, user) = match side {
+        let (login, endpoint, user) = match side {
             Side::Guest => (&self.guest_login, &target.guest, String::new()),
             Side::Host => (
                 &self.host_login,
@@ -44,52 +44,49 @@ impl Order {
                 format!("{}@", target.host.user),
             ),
         };
-        let host = match endpoint.host.contains(':') {
-            true => format!("[{}]", endpoint.host),
-            false => endpoint.host.clone(),
-        };
-        let usual = format!("ssh://{user}{host}:{}", endpoint.port);
-        given.clone().unwrap_or(usual)
+        let host = bracketed(&endpoint.host);
+        let default = format!("ssh://{user}{host}:{}", endpoint.port);
+        login.clone().unwrap_or(default)
     }
 
-    /// Whether all targets of the key are meant.
-    pub fn is_whole(&self) -> bool {
+    /// Whether the request covers all targets of the configuration.
+    pub fn covers_all_targets(&self) -> bool {
         self.targets.len() == self.config.targets.len()
     }
 }
 
-/// A gate's file that is to be installed.
+/// The gate's file to install.
 #[derive(Debug)]
 pub struct Gate {
-    /// The file here.
+    /// The local path.
     pub path: PathBuf,
-    /// Its contents.
+    /// The content.
     pub bytes: Vec<u8>,
-    /// Of its contents; lower-case hex.
+    /// The SHA-256 of the content, in lower-case hex.
     pub sha256: String,
-    /// Whether it takes the place of another one that is there.
+    /// Whether it replaces an installed gate.
     pub replaces: bool,
 }
 
 impl Gate {
-    /// Reads the file that was named, or where none was, the one beside this program, which only fills
-    /// a gap.
+    /// Reads the named file. Without a name, reads the gate next to this program, which does not replace an installed
+    /// one.
     pub fn read(named: Option<&Path>) -> Result<Option<Gate>> {
-        let beside = || {
+        let next_to_program = || {
             let own = std::env::current_exe().ok()?;
             let gate = own.parent()?.join("breakglass-gate");
             gate.is_file().then_some(gate)
         };
-        let Some(path) = named.map(Path::to_owned).or_else(beside) else {
+        let Some(path) = named.map(Path::to_owned).or_else(next_to_program) else {
             return Ok(None);
         };
         let bytes = std::fs::read(&path).map_err(file(&path, "read"))?;
         if !bytes.starts_with(b"\x7fELF") {
-            let said = format!(
-                "{} is no program; build the gate with scripts/gate.sh",
+            let message = format!(
+                "{} is not a program; build the gate with scripts/gate.sh",
                 path.display()
             );
-            return Err(EnrollError::Usage(said));
+            return Err(EnrollError::Usage(message));
         }
         let sha256 = Sha256::digest(&bytes)
             .iter()
@@ -104,12 +101,12 @@ impl Gate {
     }
 }
 
-/// The one guest of a gate, by its hypervisor's name for it.
+/// The guest of a gate, as its hypervisor identifies it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GuestId {
-    /// A number of Proxmox.
+    /// The VM id of Proxmox.
     Qm(u32),
-    /// A domain of libvirt.
+    /// The domain name of libvirt.
     Virsh(String),
 }
 
@@ -117,7 +114,7 @@ impl GuestId {
     /// The guest `id` of `driver`, which is `qm` or `virsh`.
     ///
     /// # Errors
-    /// If the driver can have no such guest.
+    /// If the id is invalid for the driver.
     pub fn new(driver: &str, id: &str) -> Result<GuestId> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         let (guest, wanted) = match driver {
@@ -131,16 +128,11 @@ impl GuestId {
             }
             _ => {
                 let number = id.parse::<u32>().ok().filter(|number| *number >= 100);
-                (
-                    number.map(GuestId::Qm),
-                    "a number from 100, as Proxmox has it",
-                )
+                (number.map(GuestId::Qm), "a number from 100, as in Proxmox")
             }
         };
         guest.ok_or_else(|| {
-            EnrollError::Usage(format!(
-                "--guest-id {id}: no such guest can be; write {wanted}"
-            ))
+            EnrollError::Usage(format!("--guest-id {id} is invalid; write {wanted}"))
         })
     }
 
@@ -152,7 +144,7 @@ impl GuestId {
         }
     }
 
-    /// The guest's id as the driver writes it.
+    /// The guest's id as text.
     pub fn id(&self) -> String {
         match self {
             GuestId::Qm(id) => id.to_string(),
@@ -160,11 +152,20 @@ impl GuestId {
         }
     }
 
-    /// As the policy file writes it.
+    /// The guest's id as a TOML value for the policy.
     pub fn in_policy(&self) -> String {
         match self {
             GuestId::Qm(id) => id.to_string(),
             GuestId::Virsh(name) => format!("\"{name}\""),
         }
+    }
+}
+
+/// The host for a URL or for scp: an IPv6 address gets brackets.
+pub(crate) fn bracketed(host: &str) -> String {
+    if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
     }
 }

@@ -1,4 +1,4 @@
-//! The scripts with their parameters before them.
+//! Assembles the scripts: parameters as shell assignments, then the common text and the text for guest or host.
 
 use super::plan::rule;
 use breakglass_model::Side;
@@ -6,46 +6,46 @@ use breakglass_model::Side;
 const COMMON: &str = include_str!("common.sh");
 const GUEST: &str = include_str!("guest.sh");
 const HOST: &str = include_str!("host.sh");
-/// The shell reads all between the braces before it runs any: half a script does nothing. What the
-/// script starts finds nothing to read.
+/// The shell reads everything between the braces before it runs anything, so an incomplete script does nothing. The
+/// script's commands get no standard input.
 const BEGIN: &str = "{\n";
 const END: &str = "main\n} </dev/null\n";
 
-/// What a script is to do.
+/// The action of a script.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Act {
-    Look,
-    Put,
+pub(crate) enum Action {
+    Inspect,
+    Apply,
     Remove,
 }
 
-/// The values that a script takes; empty ones say "none".
+/// The parameters of a script; an empty one means "none".
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Params {
     pub user: String,
     pub line: String,
     pub probe: String,
     pub blob: String,
-    /// Keys before, of which the lines are told.
+    /// Previous keys, whose lines are reported.
     pub old: String,
-    /// Keys of which the lines go.
+    /// Keys whose lines are removed.
     pub drop: String,
     pub sha256: String,
     pub driver: String,
     pub guest: String,
 }
 
-/// The whole text, for `sh` as root.
-pub(crate) fn script(side: Side, act: Act, params: &Params) -> String {
-    let act = match act {
-        Act::Look => "look",
-        Act::Put => "put",
-        Act::Remove => "remove",
+/// The complete script, for `sh` as root.
+pub(crate) fn script(side: Side, action: Action, params: &Params) -> String {
+    let action = match action {
+        Action::Inspect => "inspect",
+        Action::Apply => "apply",
+        Action::Remove => "remove",
     };
     let rule = rule(&params.user);
     let mut text = BEGIN.to_owned();
     for (name, value) in [
-        ("act", act),
+        ("action", action),
         ("user", &params.user),
         ("line", &params.line),
         ("probe", &params.probe),
@@ -69,7 +69,7 @@ pub(crate) fn script(side: Side, act: Act, params: &Params) -> String {
     text
 }
 
-/// One word of the shell, whatever it holds.
+/// Quotes any text as one word of the shell.
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
@@ -101,18 +101,18 @@ mod tests {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What the scripts' own awk makes of a file.
+    /// The file after the edit by the script's awk program.
     fn edited(file: &str, params: &Params) -> String {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join(".ssh")).unwrap();
         let path = dir.path().join(".ssh/authorized_keys");
         std::fs::write(&path, file).unwrap();
-        let whole = script(Side::Guest, Act::Put, params);
-        let definitions = whole.strip_prefix(BEGIN).unwrap();
+        let text = script(Side::Guest, Action::Apply, params);
+        let definitions = text.strip_prefix(BEGIN).unwrap();
         let definitions = definitions.strip_suffix(END).unwrap();
         let home = quoted(dir.path().to_str().unwrap());
         let user = "user=$(id -un)\n";
-        // The account is whoever runs the test, with another home.
+        // The account of the test, with another home.
         let run = format!(
             "{definitions}{user}getent() {{ echo \"x:x:1:1::\"{home}\":x\"; }}\nauthorize\n"
         );
@@ -134,12 +134,12 @@ mod tests {
 
         #[test]
         fn any_text_is_one_word_of_the_shell(text in "[^\\x00]{0,60}") {
-            let said = sh(&format!("printf %s {}\n", quoted(&text)));
-            prop_assert_eq!(said, text);
+            let output = sh(&format!("printf %s {}\n", quoted(&text)));
+            prop_assert_eq!(output, text);
         }
 
         #[test]
-        fn other_lines_of_authorized_keys_stay_byte_by_byte_and_the_second_time_nothing_changes(
+        fn other_lines_of_authorized_keys_stay_and_a_second_run_changes_nothing(
             lines in proptest::collection::vec(
                 prop_oneof![
                     "[ -~äß\\t]{0,50}",
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probing_line_leaves_the_line_that_works_in_force() {
+    fn probing_line_keeps_the_working_line() {
         let probing = Params {
             line: String::new(),
             probe: "command=\"echo x\",restrict ssh-ed25519 AAAAours breakglass".to_owned(),
@@ -195,26 +195,26 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_is_cut_off_anywhere_does_nothing() {
+    fn truncated_script_does_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let ran = dir.path().join("ran");
         for side in [Side::Guest, Side::Host] {
-            let whole = script(side, Act::Put, &params());
-            // Tells that it was begun, before all else.
-            let told = whole.replacen(BEGIN, &format!("{BEGIN}: >{}\n", ran.display()), 1);
-            let last = told.rfind('}').unwrap();
+            let whole = script(side, Action::Apply, &params());
+            // Creates a file at the start, to show that the script ran.
+            let traced = whole.replacen(BEGIN, &format!("{BEGIN}: >{}\n", ran.display()), 1);
+            let last = traced.rfind('}').unwrap();
             for end in (0..last).step_by(89).chain([last - 1, last]) {
-                sh(&told[..end]);
-                assert!(!ran.exists(), "{}", &told[..end]);
+                sh(&traced[..end]);
+                assert!(!ran.exists(), "{}", &traced[..end]);
             }
         }
     }
 
     #[test]
-    fn the_scripts_hold_no_line_that_would_end_a_pasted_one() {
+    fn scripts_do_not_contain_the_end_marker() {
         for side in [Side::Guest, Side::Host] {
-            let text = script(side, Act::Put, &params());
-            assert!(text.lines().all(|line| line != super::super::show::END));
+            let text = script(side, Action::Apply, &params());
+            assert!(text.lines().all(|line| line != super::super::manual::END));
         }
     }
 }

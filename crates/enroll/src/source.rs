@@ -1,4 +1,4 @@
-//! From where the key may be used: what was asked for, what stands there, what a login showed.
+//! The source addresses from which the key is accepted: requested, existing, or revealed by a login.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 /// One `--from`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// The address under which the machine sees whoever runs this.
+    /// The address under which the target's machine sees this one.
     Here,
     /// An address or a network.
     Net(IpNet),
@@ -26,7 +26,7 @@ impl FromStr for Source {
             .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         match net {
             Ok(net) if net.prefix_len() == 0 => {
-                Err("everybody is no source; name addresses or networks".to_owned())
+                Err("this would allow every address; name addresses or networks".to_owned())
             }
             Ok(net) => Ok(Source::Net(net.trunc())),
             Err(_) => Err("write an address, a network as in 10.0.0.0/24, or here".to_owned()),
@@ -34,55 +34,64 @@ impl FromStr for Source {
     }
 }
 
-/// As sshd writes it: a lone address without its length.
+/// The network in the syntax of sshd: a single address has no prefix length.
 fn written(net: &IpNet) -> String {
-    match net.prefix_len() == net.max_prefix_len() {
-        true => net.addr().to_string(),
-        false => net.to_string(),
+    if net.prefix_len() == net.max_prefix_len() {
+        net.addr().to_string()
+    } else {
+        net.to_string()
     }
 }
 
-fn nets(asked: &[Source]) -> impl Iterator<Item = String> {
-    asked.iter().filter_map(|source| match source {
+fn nets(requested: &[Source]) -> impl Iterator<Item = String> {
+    requested.iter().filter_map(|source| match source {
         Source::Net(net) => Some(written(net)),
         Source::Here => None,
     })
 }
 
-/// Whether this place has to be among the sources.
-pub(crate) fn wants_here(asked: &[Source]) -> bool {
-    asked.is_empty() || asked.contains(&Source::Here)
+/// Whether this machine must be among the sources.
+pub(crate) fn includes_here(requested: &[Source]) -> bool {
+    requested.is_empty() || requested.contains(&Source::Here)
 }
 
-/// The sources that can be named before anything was tried: those of the line that stands there, or
-/// those that were asked for. None where this place's own address has to be found first.
-pub(crate) fn guess(asked: &[Source], standing: Option<&[String]>) -> Option<Vec<String>> {
-    let standing = standing.filter(|sources| !sources.is_empty());
-    if asked.is_empty() {
-        return standing.map(<[String]>::to_vec);
+/// The sources that are known without a login: those of the existing line, or the requested ones. `None` if this
+/// machine's address must be found first.
+pub(crate) fn known_sources(
+    requested: &[Source],
+    existing: Option<&[String]>,
+) -> Option<Vec<String>> {
+    let existing = existing.filter(|sources| !sources.is_empty());
+    if requested.is_empty() {
+        return existing.map(<[String]>::to_vec);
     }
-    let named: Vec<_> = nets(asked).collect();
-    if !wants_here(asked) {
+    let named: Vec<_> = nets(requested).collect();
+    if !includes_here(requested) {
         return Some(named);
     }
-    // One address more than is named: that was found the last time.
-    let standing = standing?;
-    let mut more = standing.iter().filter(|source| !named.contains(source));
+    // One address more than requested: the one that an earlier run found.
+    let existing = existing?;
+    let mut more = existing.iter().filter(|source| !named.contains(source));
     let found = more.next().filter(|one| one.parse::<IpAddr>().is_ok())?;
     if more.next().is_some() {
         return None;
     }
-    match named.iter().all(|source| standing.contains(source)) {
-        true => Some(standing.to_vec()),
-        false => Some([named.as_slice(), std::slice::from_ref(found)].concat()),
+    if named.iter().all(|source| existing.contains(source)) {
+        Some(existing.to_vec())
+    } else {
+        Some([named.as_slice(), std::slice::from_ref(found)].concat())
     }
 }
 
-/// The sources once a login showed the address `seen`.
-pub(crate) fn found(asked: &[Source], standing: Option<&[String]>, seen: IpAddr) -> Vec<String> {
-    let mut sources: Vec<String> = match asked {
-        [] => standing.unwrap_or_default().to_vec(),
-        asked => nets(asked).collect(),
+/// The allowed source addresses, once a login has revealed our own address (`seen`).
+pub(crate) fn with_address(
+    requested: &[Source],
+    existing: Option<&[String]>,
+    seen: IpAddr,
+) -> Vec<String> {
+    let mut sources: Vec<String> = match requested {
+        [] => existing.unwrap_or_default().to_vec(),
+        requested => nets(requested).collect(),
     };
     let seen = seen.to_string();
     if !sources.contains(&seen) {
@@ -97,7 +106,7 @@ mod tests {
 
     use super::*;
 
-    fn asked(list: &[&str]) -> Vec<Source> {
+    fn requested(list: &[&str]) -> Vec<Source> {
         list.iter().map(|text| text.parse().unwrap()).collect()
     }
 
@@ -106,36 +115,36 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_there_is_kept_unless_something_else_is_asked_for() {
-        let standing = strings(&["10.0.0.7", "192.0.2.0/24"]);
-        assert_eq!(guess(&[], Some(&standing)), Some(standing.clone()));
+    fn existing_sources_are_kept_unless_others_are_requested() {
+        let existing = strings(&["10.0.0.7", "192.0.2.0/24"]);
+        assert_eq!(known_sources(&[], Some(&existing)), Some(existing.clone()));
         assert_eq!(
-            guess(&asked(&["192.0.2.9"]), Some(&standing)),
+            known_sources(&requested(&["192.0.2.9"]), Some(&existing)),
             Some(strings(&["192.0.2.9"]))
         );
         let found = strings(&["10.0.0.7"]);
         assert_eq!(
-            guess(&asked(&["here", "192.0.2.9"]), Some(&found)),
+            known_sources(&requested(&["here", "192.0.2.9"]), Some(&found)),
             Some(strings(&["192.0.2.9", "10.0.0.7"]))
         );
         assert_eq!(
-            guess(&asked(&["here", "192.0.2.0/24"]), Some(&standing)),
-            Some(standing)
+            known_sources(&requested(&["here", "192.0.2.0/24"]), Some(&existing)),
+            Some(existing)
         );
     }
 
     #[test]
-    fn without_a_line_or_with_a_wide_one_this_place_has_to_be_found() {
-        assert_eq!(guess(&[], None), None);
-        assert_eq!(guess(&[], Some(&[])), None);
+    fn without_an_address_in_the_line_it_must_be_found() {
+        assert_eq!(known_sources(&[], None), None);
+        assert_eq!(known_sources(&[], Some(&[])), None);
         assert_eq!(
-            guess(&asked(&["here"]), Some(&strings(&["10.0.0.0/8"]))),
+            known_sources(&requested(&["here"]), Some(&strings(&["10.0.0.0/8"]))),
             None
         );
     }
 
     #[test]
-    fn everybody_and_names_are_no_sources() {
+    fn everyone_and_names_are_refused() {
         for text in [
             "0.0.0.0/0",
             "::/0",
@@ -146,20 +155,21 @@ mod tests {
         ] {
             assert!(text.parse::<Source>().is_err(), "{text}");
         }
-        assert_eq!(asked(&["10.1.2.3/24"]), asked(&["10.1.2.0/24"]));
+        assert_eq!(requested(&["10.1.2.3/24"]), requested(&["10.1.2.0/24"]));
     }
 
     proptest! {
         #[test]
-        fn what_was_found_is_what_the_next_run_keeps(seen: IpAddr, other: std::net::Ipv4Addr, here: bool) {
+        fn next_run_keeps_the_address_that_was_found(seen: IpAddr, other: std::net::Ipv4Addr, here: bool) {
             prop_assume!(seen != IpAddr::from(other));
-            let asked = match here {
-                true => vec![Source::Here, Source::Net(IpAddr::from(other).into())],
-                false => Vec::new(),
+            let requested = if here {
+                vec![Source::Here, Source::Net(IpAddr::from(other).into())]
+            } else {
+                Vec::new()
             };
-            let sources = found(&asked, None, seen);
+            let sources = with_address(&requested, None, seen);
             prop_assert!(sources.contains(&seen.to_string()));
-            prop_assert_eq!(guess(&asked, Some(&sources)), Some(sources));
+            prop_assert_eq!(known_sources(&requested, Some(&sources)), Some(sources));
         }
     }
 }

@@ -1,39 +1,39 @@
-//! The three things that can be asked for, each able to go on where it broke off.
+//! The three commands: enroll, rotate and remove. Each continues where an interrupted run stopped.
 
 use std::sync::Arc;
 
 use breakglass_control::SshOptions;
 
 use super::error::{EnrollError, Result};
-use super::keys::{self, KeyFiles, Pair};
+use super::keys::{self, KeyFiles, KeyPair};
 use super::machine::{Keys, Machine};
-use super::order::Order;
 use super::plan::Change;
-use super::{Tell, Told};
-use breakglass_readiness::{State, machines};
+use super::request::EnrollRequest;
+use super::{OnProgress, Progress};
+use breakglass_readiness::{State, check_target};
 
-/// The name for what is done on this machine.
+/// The name of this machine in messages.
 const HERE: &str = "here";
 
-/// Key, guest, host and pins as they should be.
+/// Brings key, guests, hosts and pinned host keys into the desired state.
 ///
 /// # Errors
-/// Why it stopped; the same again goes on.
-pub async fn enroll(order: &Order, tell: &mut Tell<'_>) -> Result<()> {
-    let files = KeyFiles::beside(&order.config.ssh.key_file);
+/// The reason why it stopped. Calling it again continues.
+pub async fn enroll(request: &EnrollRequest, on_progress: &mut OnProgress<'_>) -> Result<()> {
+    let files = KeyFiles::of(&request.config.ssh.key_file);
     let pair = match keys::load(&files.file)? {
         Some(pair) => Some(pair),
-        None => make(order, &files.file, tell)?,
+        None => create_key(request, &files.file, on_progress)?,
     };
     if files.new.exists() {
-        let said = format!(
-            "{} is a rotation that broke off; --rotate goes on with it",
+        let note = format!(
+            "{} is from an interrupted rotation; --rotate continues it",
             files.new.display()
         );
-        tell(Told::note(HERE, said));
+        on_progress(Progress::note(HERE, note));
     }
     let old = match &pair {
-        Some(pair) => files.before(&pair.public)?,
+        Some(pair) => files.previous(&pair.public)?,
         None => None,
     };
     let keys = Keys {
@@ -41,161 +41,166 @@ pub async fn enroll(order: &Order, tell: &mut Tell<'_>) -> Result<()> {
         old: old.as_slice(),
         drop: true,
     };
-    settle_all(order, keys, tell).await?;
-    if order.is_whole() && !order.dry {
-        keys::forget(&files.old)?;
+    enroll_all(request, keys, on_progress).await?;
+    if request.covers_all_targets() && !request.dry_run {
+        keys::remove_if_exists(&files.old)?;
     }
     Ok(())
 }
 
-/// A new key in the place of the one that works: beside it on all machines, proven, then alone.
+/// Replaces the key: adds a new one next to it on all machines, tests it, then removes the old one.
 ///
 /// # Errors
-/// Why it stopped. Up to the proof the key before stays the one that works.
-pub async fn rotate(order: &Order, tell: &mut Tell<'_>) -> Result<()> {
-    let files = KeyFiles::beside(&order.config.ssh.key_file);
+/// The reason why it stopped. Until the test succeeds, the old key stays in use.
+pub async fn rotate(request: &EnrollRequest, on_progress: &mut OnProgress<'_>) -> Result<()> {
+    let files = KeyFiles::of(&request.config.ssh.key_file);
     let Some(current) = keys::load(&files.file)? else {
-        let said = format!(
+        let message = format!(
             "there is no key in {} to rotate; enroll without --rotate first",
             files.file.display()
         );
-        return Err(EnrollError::Usage(said));
+        return Err(EnrollError::Usage(message));
     };
-    if files.before(&current.public)?.is_some() && !files.new.exists() {
-        tell(Told::note(
+    if files.previous(&current.public)?.is_some() && !files.new.exists() {
+        on_progress(Progress::note(
             HERE,
-            "the last rotation broke off after its proof; this ends it",
+            "the last rotation was interrupted after its test; this finishes it",
         ));
-        return enroll(order, tell).await;
+        return enroll(request, on_progress).await;
     }
     let new = match keys::load(&files.new)? {
         Some(new) => Some(new),
-        None => make(order, &files.new, tell)?,
+        None => create_key(request, &files.new, on_progress)?,
     };
-    let beside = Keys {
+    let both = Keys {
         pair: new.as_ref(),
         old: std::slice::from_ref(&current.public),
-        // A dry run tells all in one look.
-        drop: order.dry,
+        // A dry run reports all changes at once.
+        drop: request.dry_run,
     };
-    settle_all(order, beside, tell).await?;
+    enroll_all(request, both, on_progress).await?;
     let promoted = Change::Promote(files.file.display().to_string());
-    let Some(new) = new.as_ref().filter(|_| !order.dry) else {
-        tell(Told::change(HERE, Change::Prove));
-        tell(Told::change(HERE, promoted));
+    let Some(new) = new.as_ref().filter(|_| !request.dry_run) else {
+        on_progress(Progress::change(HERE, Change::Prove));
+        on_progress(Progress::change(HERE, promoted));
         return Ok(());
     };
-    prove(order, new).await?;
-    tell(Told::change(HERE, Change::Prove));
+    prove(request, new).await?;
+    on_progress(Progress::change(HERE, Change::Prove));
     files.promote(&current.public)?;
-    tell(Told::change(HERE, promoted));
-    let alone = Keys {
-        drop: true,
-        ..beside
-    };
-    settle_all(order, alone, tell).await?;
-    keys::forget(&files.old)?;
-    tell(Told::note(
+    on_progress(Progress::change(HERE, promoted));
+    let new_only = Keys { drop: true, ..both };
+    enroll_all(request, new_only, on_progress).await?;
+    keys::remove_if_exists(&files.old)?;
+    on_progress(Progress::note(
         HERE,
-        "a server that runs still holds the key before: restart it",
+        "a running server still uses the old key: restart it",
     ));
     Ok(())
 }
 
-/// Takes back what enroll set up; the private key goes last.
+/// Removes everything that enrolment set up; the private key last.
 ///
 /// # Errors
-/// Why it stopped; the key is there for another try.
-pub async fn remove(order: &Order, tell: &mut Tell<'_>) -> Result<()> {
-    let files = KeyFiles::beside(&order.config.ssh.key_file);
+/// The reason why it stopped. The key still exists, for another attempt.
+pub async fn remove(request: &EnrollRequest, on_progress: &mut OnProgress<'_>) -> Result<()> {
+    let files = KeyFiles::of(&request.config.ssh.key_file);
     let Some(current) = keys::load(&files.file)? else {
-        let said = format!(
-            "there is no key in {}, by which its lines are known; remove what is left by hand: \
+        let message = format!(
+            "there is no key in {}, so its lines cannot be identified; remove what remains by hand: \
              docs/enroll.md",
             files.file.display()
         );
-        return Err(EnrollError::Usage(said));
+        return Err(EnrollError::Usage(message));
     };
     let new = keys::load(&files.new)?.map(|pair| pair.public);
-    // A rotation that broke off has left one of the two.
+    // An interrupted rotation has left one of the two.
     let old: Vec<_> = new
         .into_iter()
-        .chain(files.before(&current.public)?)
+        .chain(files.previous(&current.public)?)
         .collect();
     let keys = Keys {
         pair: Some(&current),
         old: &old,
         drop: true,
     };
-    for target in &order.targets {
-        for machine in Machine::both(order, target) {
-            machine.clear(keys, tell).await?;
+    for target in &request.targets {
+        for machine in Machine::both(request, target) {
+            machine.remove(keys, on_progress).await?;
         }
     }
-    let pins = order.config.ssh.known_hosts.display();
-    tell(Told::note(HERE, format!("left: the host keys in {pins}")));
-    if !order.is_whole() {
-        tell(Told::note(
+    let pins = request.config.ssh.known_hosts.display();
+    on_progress(Progress::note(
+        HERE,
+        format!("kept: the host keys in {pins}"),
+    ));
+    if !request.covers_all_targets() {
+        on_progress(Progress::note(
             HERE,
-            "left: the private key, which opens the other targets",
+            "kept: the private key, which the other targets accept",
         ));
         return Ok(());
     }
-    if !order.dry {
+    if !request.dry_run {
         files.delete()?;
     }
     let path = files.file.display().to_string();
-    tell(Told::change(HERE, Change::DeleteKey(path)));
+    on_progress(Progress::change(HERE, Change::DeleteKey(path)));
     Ok(())
 }
 
-async fn settle_all(order: &Order, keys: Keys<'_>, tell: &mut Tell<'_>) -> Result<()> {
-    for target in &order.targets {
-        for machine in Machine::both(order, target) {
-            machine.settle(keys, tell).await?;
+async fn enroll_all(
+    request: &EnrollRequest,
+    keys: Keys<'_>,
+    on_progress: &mut OnProgress<'_>,
+) -> Result<()> {
+    for target in &request.targets {
+        for machine in Machine::both(request, target) {
+            machine.enroll(keys, on_progress).await?;
         }
     }
     Ok(())
 }
 
-/// Makes the key, or in a dry run says that it would.
-pub(crate) fn make(
-    order: &Order,
+/// Creates the key; in a dry run, only reports that.
+pub(crate) fn create_key(
+    request: &EnrollRequest,
     path: &std::path::Path,
-    tell: &mut Tell<'_>,
-) -> Result<Option<Pair>> {
-    let made = match order.dry {
-        true => None,
-        false => Some(keys::make(path)?),
+    on_progress: &mut OnProgress<'_>,
+) -> Result<Option<KeyPair>> {
+    let created = if request.dry_run {
+        None
+    } else {
+        Some(keys::create(path)?)
     };
-    tell(Told::change(
+    on_progress(Progress::change(
         HERE,
         Change::MakeKey(path.display().to_string()),
     ));
-    if rustix::process::geteuid().is_root() && !order.dry {
-        let said = format!(
-            "{} belongs to root; a server of another account needs it: chown",
+    if rustix::process::geteuid().is_root() && !request.dry_run {
+        let note = format!(
+            "{} belongs to root; if the server has another account, change the owner with chown",
             path.display()
         );
-        tell(Told::note(HERE, said));
+        on_progress(Progress::note(HERE, note));
     }
-    Ok(made)
+    Ok(created)
 }
 
-/// The doctor's own trials of guest and gate, with the new key.
-async fn prove(order: &Order, new: &Pair) -> Result<()> {
+/// Runs the readiness checks of guest and gate with the new key.
+async fn prove(request: &EnrollRequest, new: &KeyPair) -> Result<()> {
     let key = Arc::clone(&new.private);
-    let options: SshOptions = breakglass_config::ssh_options(&order.config, key);
-    for target in &order.targets {
-        let checks = machines(target, Some(&options)).await;
-        // A wrong clock says nothing of the key.
+    let options: SshOptions = breakglass_config::ssh_options(&request.config, key);
+    for target in &request.targets {
+        let checks = check_target(target, Some(&options)).await;
+        // A wrong clock does not concern the key.
         let mut failed = checks
             .iter()
             .filter(|check| check.state == State::Red && !check.name.ends_with(".clock"));
         if let Some(check) = failed.next() {
             let remedy = check.remedy.as_deref().unwrap_or_default();
             return Err(EnrollError::Failed(format!(
-                "the new key is not proven, so the one before stays: {}: {} {remedy}; then run it again",
+                "the new key failed its test, so the old one stays in use: {}: {} {remedy}; then run this again",
                 check.name, check.evidence
             )));
         }

@@ -1,5 +1,5 @@
-//! Logins with the key itself, over the very way that the server takes. Host keys are compared with
-//! those that were read on the machine, so nobody in between is believed.
+//! Test logins with the enrolled key, over the same connection as the server's. Host keys must match those that were read
+//! on the machine, so a man in the middle is detected.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -10,36 +10,36 @@ use breakglass_control::ssh::{Probe, SshError, known_hosts_name};
 use breakglass_control::{Endpoint, HostKeyPolicy, SshOptions};
 
 use super::error::{EnrollError, Result};
-use super::keys::Pair;
-use super::line::{MARK, Public};
+use super::key_line::{PROBE_PREFIX, PublicHalf};
+use super::keys::KeyPair;
 use super::pins;
 
-/// Longest wait for one trial.
-const LIMIT: Duration = Duration::from_secs(10);
+/// Timeout of one login.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The key on one machine.
+/// A login with the key on one machine.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Trial<'a> {
+pub(crate) struct TestLogin<'a> {
     pub machine: &'a str,
     pub endpoint: &'a Endpoint,
-    pub key: &'a Pair,
-    /// What the machine holds.
-    pub host_keys: &'a [Public],
+    pub key: &'a KeyPair,
+    /// The machine's host keys.
+    pub host_keys: &'a [PublicHalf],
 }
 
-impl Trial<'_> {
-    /// Whether the key lets in from here.
-    pub(crate) async fn enters(&self) -> Result<bool> {
+impl TestLogin<'_> {
+    /// Whether the machine accepts the key from here.
+    pub(crate) async fn succeeds(&self) -> Result<bool> {
         Ok(self.dial().await?.is_some())
     }
 
-    /// Under which address the machine sees a login from here, by its probing line or by its shell.
-    pub(crate) async fn seen(&self) -> Result<IpAddr> {
+    /// The address under which the machine sees this one, printed by the probing line or by a shell.
+    pub(crate) async fn seen_address(&self) -> Result<IpAddr> {
         let machine = self.machine;
         let Some(probe) = self.dial().await? else {
             return Err(EnrollError::Failed(format!(
-                "{machine} refuses the key though its line is there; see what its sshd logs: it may \
-                 read another AuthorizedKeysFile, or AllowUsers may leave {} out",
+                "{machine} refuses the key although its line exists; check the log of its sshd: it may \
+                 read another AuthorizedKeysFile, or AllowUsers may not contain {}",
                 self.endpoint.user
             )));
         };
@@ -49,8 +49,8 @@ impl Trial<'_> {
             .map_err(|error| self.not_reached(&error))?;
         address(&answer.stdout).ok_or_else(|| {
             EnrollError::Failed(format!(
-                "{machine} lets this machine in already and does not tell under which address; name it \
-                 with --from in the place of here"
+                "{machine} accepts a login from here but does not print the address; name it \
+                 with --from instead of here"
             ))
         })
     }
@@ -58,17 +58,17 @@ impl Trial<'_> {
     async fn dial(&self) -> Result<Option<Probe>> {
         let failed = |error: std::io::Error| {
             EnrollError::Failed(format!(
-                "no temporary file can be written: {error}; free space, then enroll again"
+                "a temporary file cannot be written: {error}; free space, then enroll again"
             ))
         };
-        let mut known = tempfile::NamedTempFile::new().map_err(failed)?;
+        let mut known_hosts = tempfile::NamedTempFile::new().map_err(failed)?;
         let pins = pins::pinned("", &known_hosts_name(self.endpoint), self.host_keys);
-        known.write_all(pins.as_bytes()).map_err(failed)?;
+        known_hosts.write_all(pins.as_bytes()).map_err(failed)?;
         let options = SshOptions {
             host_keys: HostKeyPolicy::Pin,
-            ..SshOptions::new(Arc::clone(&self.key.private), known.path())
+            ..SshOptions::new(Arc::clone(&self.key.private), known_hosts.path())
         };
-        match Probe::dial(self.endpoint, &options, LIMIT).await {
+        match Probe::dial(self.endpoint, &options, LOGIN_TIMEOUT).await {
             Ok(probe) => Ok(Some(probe)),
             Err(SshError::KeyRefused { .. }) => Ok(None),
             Err(SshError::HostKeyChanged { shown, .. }) => Err(EnrollError::Refused(format!(
@@ -91,12 +91,14 @@ impl Trial<'_> {
 
 /// Asks a shell for the address that a login came from.
 fn ask() -> String {
-    format!("echo {MARK} $SSH_CONNECTION")
+    format!("echo {PROBE_PREFIX} $SSH_CONNECTION")
 }
 
-/// The client's address in what the probing line printed.
-fn address(said: &str) -> Option<IpAddr> {
-    let line = said.lines().find_map(|line| line.strip_prefix(MARK))?;
+/// The client's address in the output of the probing line.
+fn address(output: &str) -> Option<IpAddr> {
+    let line = output
+        .lines()
+        .find_map(|line| line.strip_prefix(PROBE_PREFIX))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
@@ -106,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// Every login shell that an account may have, as sshd calls it.
+    /// All supported login shells, called as sshd does.
     const SHELLS: [(&str, &[&str]); 10] = [
         ("sh", &["-c"]),
         ("dash", &["-c"]),
@@ -121,7 +123,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_login_shell_tells_the_address_and_hands_a_step_on() {
+    fn every_login_shell_prints_the_address_and_runs_a_script() {
         for (shell, options) in SHELLS {
             let run = |command: &str| {
                 let output = Command::new(shell)
@@ -142,7 +144,7 @@ mod tests {
         }
     }
 
-    /// A step on a standard input.
+    /// A script for standard input.
     fn script() -> std::fs::File {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"echo 'a step'\n").unwrap();
@@ -151,10 +153,10 @@ mod tests {
     }
 
     #[test]
-    fn the_address_is_read_whatever_else_a_login_prints() {
-        let said = format!("hello\n{MARK} 192.0.2.7 40000 10.0.0.1 22\n");
-        assert_eq!(address(&said), Some([192, 0, 2, 7].into()));
+    fn address_is_found_among_other_output() {
+        let output = format!("hello\n{PROBE_PREFIX} 192.0.2.7 40000 10.0.0.1 22\n");
+        assert_eq!(address(&output), Some([192, 0, 2, 7].into()));
         assert_eq!(address("refused: \"echo\""), None);
-        assert_eq!(address(&format!("{MARK} nonsense")), None);
+        assert_eq!(address(&format!("{PROBE_PREFIX} nonsense")), None);
     }
 }

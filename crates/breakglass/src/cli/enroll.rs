@@ -10,7 +10,9 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::{Exit, Failure, doctor, print_json, print_line, runtime};
 use breakglass_config::Config;
-use breakglass_enroll::{EnrollError, Gate, GuestId, Order, Source, Step, Told, What};
+use breakglass_enroll::{
+    EnrollError, EnrollRequest, Gate, GuestId, Progress, ProgressKind, Source, Step,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct EnrollArgs {
@@ -67,7 +69,7 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
     runtime::init_tracing(LevelFilter::ERROR);
     let order = order(args, config)?;
     let mut told = Vec::new();
-    let mut tell = |one: Told| {
+    let mut tell = |one: Progress| {
         if !args.json {
             print_line(&spoken(&one, order.dry));
         }
@@ -101,7 +103,7 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
     if !args.json && changes(&told).is_empty() {
         print_line("nothing to change");
     }
-    if order.dry || args.remove {
+    if order.dry_run || args.remove {
         if args.json {
             print_json(&json!({ "changes": changes(&told), "notes": notes(&told) }).to_string());
         }
@@ -124,11 +126,11 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
 
 /// The configuration. Only the key may be missing.
 fn load(args: &EnrollArgs) -> Result<Config, Failure> {
-    Config::load_before_the_key(&args.config, std::env::vars_os())
+    Config::load_before_key_exists(&args.config, std::env::vars_os())
         .map_err(|errors| Failure::of_config("can't enrol: the configuration is invalid", &errors))
 }
 
-fn order(args: &EnrollArgs, config: Config) -> Result<Order, Failure> {
+fn order(args: &EnrollArgs, config: Config) -> Result<EnrollRequest, Failure> {
     let targets = match &args.target {
         None => config.targets.clone(),
         Some(name) => {
@@ -172,7 +174,7 @@ fn order(args: &EnrollArgs, config: Config) -> Result<Order, Failure> {
         .guest_id
         .as_deref()
         .map(|id| GuestId::new(&args.driver, id));
-    Ok(Order {
+    Ok(EnrollRequest {
         config,
         targets,
         from: args.from.clone(),
@@ -181,14 +183,14 @@ fn order(args: &EnrollArgs, config: Config) -> Result<Order, Failure> {
         ssh_config: args.ssh_config.clone(),
         gate,
         guest: guest.transpose().map_err(failure)?,
-        dry: args.dry_run,
+        dry_run: args.dry_run,
     })
 }
 
 fn show(
     args: &EnrollArgs,
-    order: &Order,
-    tell: &mut breakglass_enroll::Tell<'_>,
+    order: &EnrollRequest,
+    tell: &mut breakglass_enroll::OnProgress<'_>,
 ) -> Result<Vec<Step>, Failure> {
     match (args.rotate, args.remove) {
         (true, _) => {
@@ -196,8 +198,8 @@ fn show(
                 "a new key must be proven by logins: use --rotate with --run or --dry-run";
             Err(Failure::new(Exit::Usage, message))
         }
-        (_, true) => breakglass_enroll::show_removal(order).map_err(failure),
-        _ => breakglass_enroll::show_steps(order, tell).map_err(failure),
+        (_, true) => breakglass_enroll::manual_removal(order).map_err(failure),
+        _ => breakglass_enroll::manual_steps(order, tell).map_err(failure),
     }
 }
 
@@ -211,27 +213,29 @@ fn failure(error: EnrollError) -> Failure {
     Failure::new(exit, message)
 }
 
-fn spoken(told: &Told, dry: bool) -> String {
+fn spoken(told: &Progress, dry: bool) -> String {
     let on = &told.on;
-    match &told.what {
-        What::Change(change) if dry => format!("would  {on:16}  {change}"),
-        What::Change(change) => format!("done   {on:16}  {change}"),
-        What::Note(note) => format!("note   {on:16}  {note}"),
+    match &told.kind {
+        ProgressKind::Change(change) if dry => format!("would  {on:16}  {change}"),
+        ProgressKind::Change(change) => format!("done   {on:16}  {change}"),
+        ProgressKind::Note(note) => format!("note   {on:16}  {note}"),
     }
 }
 
-fn changes(told: &[Told]) -> Vec<Value> {
-    let change = |told: &Told| match &told.what {
-        What::Change(change) => Some(json!({ "on": told.on, "change": change.to_string() })),
-        What::Note(_) => None,
+fn changes(told: &[Progress]) -> Vec<Value> {
+    let change = |told: &Progress| match &told.kind {
+        ProgressKind::Change(change) => {
+            Some(json!({ "on": told.on, "change": change.to_string() }))
+        }
+        ProgressKind::Note(_) => None,
     };
     told.iter().filter_map(change).collect()
 }
 
-fn notes(told: &[Told]) -> Vec<Value> {
-    let note = |told: &Told| match &told.what {
-        What::Note(note) => Some(json!({ "on": told.on, "note": note })),
-        What::Change(_) => None,
+fn notes(told: &[Progress]) -> Vec<Value> {
+    let note = |told: &Progress| match &told.kind {
+        ProgressKind::Note(note) => Some(json!({ "on": told.on, "note": note })),
+        ProgressKind::Change(_) => None,
     };
     told.iter().filter_map(note).collect()
 }

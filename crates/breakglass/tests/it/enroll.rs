@@ -72,24 +72,21 @@ fn dry_run_prints_every_change_and_makes_none() {
     said.ends(
         0,
         &[
-            "make an Ed25519 key in ",
-            "devvm.guest       make the account breakglass",
+            "create an Ed25519 key in ",
+            "devvm.guest       create the account breakglass",
             "devvm.guest       write /etc/sudoers.d/breakglass",
             "devvm.guest       add to authorized_keys: from=",
             "devvm.host        write /etc/breakglass/gate.toml",
             "devvm.host        install /usr/local/sbin/breakglass-gate with SHA-256 ",
             "devvm.host        add to authorized_keys: command=",
-            "pin the host keys",
+            "pin its host keys",
         ],
     );
     assert_eq!(site.state(), before);
     site.first(&["--run"]).is_done();
     let before = site.state();
     for (args, told) in [
-        (
-            ["--dry-run", "--rotate"],
-            "put the new key into the place of ",
-        ),
+        (["--dry-run", "--rotate"], "with the new key"),
         (
             ["--dry-run", "--remove"],
             "remove /etc/sudoers.d/breakglass",
@@ -169,7 +166,7 @@ fn rotation_installs_a_proven_key_and_revokes_the_old_one() {
     let old = site.path("old");
     fs::copy(site.path("keys/key"), &old).unwrap();
     site.enroll(&["--rotate", "--run"])
-        .ends(0, &["prove the new key", "restart it"]);
+        .ends(0, &["test the new key", "restart it"]);
     assert_eq!(site.calls(), ROTATION);
     assert_ne!(site.public("keys/key"), site.public("old"));
     assert_eq!(site.works(&site.path("keys/key")), [true, true]);
@@ -225,7 +222,7 @@ fn unproven_key_does_not_replace_the_old_one() {
     let before = site.public("keys/key");
     site.guest.write("/etc/sudoers.d/breakglass", "");
     site.enroll(&["--rotate", "--run"])
-        .ends(1, &["is not proven", "devvm.guest.sudo"]);
+        .ends(1, &["failed its test", "devvm.guest.sudo"]);
     assert_eq!(site.public("keys/key"), before);
     assert_eq!(
         site.login(
@@ -249,8 +246,8 @@ fn removal_deletes_its_files_and_reports_the_rest() {
     said.ends(
         0,
         &[
-            "left: the account breakglass",
-            "left: what the gate recorded",
+            "kept: the account breakglass",
+            "kept: the gate's data and log",
             "delete the private key",
         ],
     );
@@ -292,7 +289,7 @@ fn gate_and_policy_stay_while_another_key_uses_them() {
     let lines = site.host.read(HOST_KEYS) + another;
     site.host.write(HOST_KEYS, &lines);
     site.enroll(&["--remove", "--run"])
-        .ends(0, &["left: the gate and its policy"]);
+        .ends(0, &["kept: the gate and its policy"]);
     assert!(site.host.path("/usr/local/sbin/breakglass-gate").exists());
     assert!(site.host.path("/etc/breakglass/gate.toml").exists());
     assert!(site.host.read(HOST_KEYS).ends_with(another));
@@ -317,7 +314,7 @@ fn gate_that_does_not_run_on_the_host_is_not_installed() {
     site.write("notes", "not a program", 0o644);
     let notes = site.path("notes").display().to_string();
     site.enroll(&["--run", "--guest-id", "102", "--gate", &notes])
-        .ends(2, &["is no program"]);
+        .ends(2, &["is not a program"]);
     site.write("foreign", "\x7fELF of another machine", 0o755);
     let foreign = site.path("foreign").display().to_string();
     site.enroll(&["--run", "--guest-id", "102", "--gate", &foreign])
@@ -433,7 +430,7 @@ fn operator_without_root_uses_sudo_and_is_warned_about_password_prompts() {
     );
     assert!(made.status.success(), "{made:?}");
     let asks = site.first(&["--run", "--guest-login", "ana@guest"]);
-    asks.ends(3, &["ana@guest does not become root", "--guest-login"]);
+    asks.ends(3, &["ana@guest cannot become root", "--guest-login"]);
     site.guest
         .write("/etc/sudoers.d/ana", "ana ALL=(ALL) NOPASSWD: ALL\n");
     site.first(&["--run", "--guest-login", "ana@guest"])
@@ -446,8 +443,8 @@ fn foreign_sudoers_file_is_kept_and_reported() {
     let theirs = "breakglass ALL=(ALL:ALL) NOPASSWD: ALL\n";
     site.guest.write("/etc/sudoers.d/breakglass", theirs);
     site.first(&["--run"])
-        .ends(0, &["is not as enroll writes it"]);
+        .ends(0, &["another content than enrolment writes"]);
     site.enroll(&["--remove", "--run"])
-        .ends(0, &["left: /etc/sudoers.d/breakglass"]);
+        .ends(0, &["kept: /etc/sudoers.d/breakglass"]);
     assert_eq!(site.guest.read("/etc/sudoers.d/breakglass"), theirs);
 }
