@@ -176,7 +176,10 @@ fn only_mutating_verbs_are_notified_with_their_verdict() {
         failed.text
     );
     for reads in ["status", "forensics", "vitals", "screenshot"] {
-        assert_eq!(notification_of(&verb(reads, VerbOutcome::Done, "running")), None);
+        assert_eq!(
+            notification_of(&verb(reads, VerbOutcome::Done, "running")),
+            None
+        );
     }
 }
 

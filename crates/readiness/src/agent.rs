@@ -47,7 +47,7 @@ pub async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
             known_hosts: String::new(),
         });
         let mut checks = Vec::from_iter(sandbox::check(config).await);
-        checks.extend(check_cli(config, options, ask_model).await);
+        checks.extend(cli_checks(config, options, ask_model).await);
         return checks;
     }
     let prepared =
@@ -59,8 +59,8 @@ pub async fn examine(config: &Config, ask_model: bool) -> Vec<Check> {
                 "The agent's cell can be set up.",
             )];
             checks.extend(sandbox::check(config).await);
-            checks.extend(check_cli(config, options, ask_model).await);
-            checks.extend(check_others(config).await);
+            checks.extend(cli_checks(config, options, ask_model).await);
+            checks.extend(other_checks(config).await);
             cell.clear();
             checks
         }
@@ -169,7 +169,7 @@ fn agent_check(health: &AgentHealth, agent: &AgentConfig) -> Check {
 }
 
 /// The checks of the claude CLI and its model.
-async fn check_cli(config: &Config, mut options: AgentOptions, ask_model: bool) -> Vec<Check> {
+async fn cli_checks(config: &Config, mut options: AgentOptions, ask_model: bool) -> Vec<Check> {
     options.model.clone_from(&config.agent.model);
     options.max_api_retries = 1;
     options.login_remedy = sentence(config.agent.renew_login());
@@ -178,7 +178,8 @@ async fn check_cli(config: &Config, mut options: AgentOptions, ask_model: bool) 
     if !ask_model {
         answer = ModelAnswer::load(config).map(|answer| answer.check);
     } else if health.available {
-        let model = breakglass_agent::ask_model(&options, model_access(config), MODEL_TIMEOUT).await;
+        let model =
+            breakglass_agent::ask_model(&options, model_access(config), MODEL_TIMEOUT).await;
         // The CLI of a running server may have renewed its copy of the sign-in. Then only its own turns
         // show whether its login works.
         let same_login = config.agent.credentials_dir.is_none();
@@ -196,7 +197,7 @@ async fn check_cli(config: &Config, mut options: AgentOptions, ask_model: bool) 
 }
 
 /// Checks that each agent of `[[agents]]` starts, each in a temporary cell.
-async fn check_others(config: &Config) -> Vec<Check> {
+async fn other_checks(config: &Config) -> Vec<Check> {
     let mut checks = Vec::new();
     for other in &config.agents {
         let prepared = temporary_cell(config)

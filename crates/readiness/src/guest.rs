@@ -69,7 +69,10 @@ fn shell(target: &Target, tried: Result<(Framed, CommandOutput), SshError>) -> C
         return Check::red(name, "sshd runs no command for this account.", remedy);
     }
     let Some(0) = framed.code() else {
-        let evidence = format!("A command does not run: {}.", framed.failure_reason(answer.code));
+        let evidence = format!(
+            "A command does not run: {}.",
+            framed.failure_reason(answer.code)
+        );
         return Check::red(name, evidence, command_remedy(target, &framed, answer.code));
     };
     let path = framed.stdout().front().map_or("", String::as_str);

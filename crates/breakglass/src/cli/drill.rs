@@ -136,7 +136,9 @@ fn note(place: DrillLog, practised: Option<CompletedDrill>) -> Result<(), Failur
         print_line("No one prompted the agent or ran a verb, so this drill is not recorded.");
         return Ok(());
     };
-    let file = place.record(&practice).map_err(failed("the drill's note"))?;
+    let file = place
+        .record(&practice)
+        .map_err(failed("the drill's note"))?;
     print_line(&format!("This drill is recorded in {}.", file.display()));
     Ok(())
 }

@@ -71,7 +71,7 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
     let mut told = Vec::new();
     let mut tell = |one: Progress| {
         if !args.json {
-            print_line(&spoken(&one, order.dry));
+            print_line(&spoken(&one, order.dry_run));
         }
         told.push(one);
     };
