@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use breakglass_log::IncidentSummary;
-use breakglass_model::{Decision, Level, Time};
+use breakglass_model::{Decision, Level};
 
 use super::actions;
 use super::facts::{Agent, Facts, Listed, Question};
