@@ -1,21 +1,20 @@
-// The offline shell: the page opens without a network and says since when it has none.
-// Nothing under /api is ever stored, and a reachable server always wins. What an edge answers in its
-// place is never kept. Comments are sent too: few.
+// The offline shell: the page opens without a network. Never caches /api, nor an edge's answer, and
+// prefers the server. Comments are sent too, so keep them few.
 const CACHE = 'shell-2';
 
-const KINDS = { js: 'text/javascript', css: 'text/css', html: 'text/html' };
+const TYPES = { js: 'text/javascript', css: 'text/css', html: 'text/html' };
 
-function isOurs(response, kind) {
+function isFromServer(response, extension) {
   const type = response.headers.get('Content-Type') ?? '';
-  return response.ok && !response.redirected && type.startsWith(KINDS[kind] ?? 'image/');
+  return response.ok && !response.redirected && type.startsWith(TYPES[extension] ?? 'image/');
 }
 
-const kindOf = (path) => path.slice(path.lastIndexOf('.') + 1);
+const extensionOf = (path) => path.slice(path.lastIndexOf('.') + 1);
 
-/** Keeps the page and what it names; what belonged to an older page goes. */
-async function remember() {
+/** Caches the page and its assets, and drops those of an older page. */
+async function cachePage() {
   const page = await fetch('/', { cache: 'no-cache', redirect: 'manual' });
-  if (!isOurs(page, 'html')) return;
+  if (!isFromServer(page, 'html')) return;
   const text = await page.clone().text();
   const assets = [...text.matchAll(/"(\/assets\/[^"]+)"/g)].map((match) => match[1]);
   if (assets.length === 0 || !text.includes('<title>breakglass</title>')) return;
@@ -23,7 +22,7 @@ async function remember() {
   const stored = await cache.match('/');
   if (stored && (await stored.text()) === text) return;
   const older = await cache.keys();
-  await Promise.all(assets.map((path) => keep(cache, path)));
+  await Promise.all(assets.map((path) => cacheAsset(cache, path)));
   await cache.put('/', page);
   const current = ['/', ...assets];
   for (const request of older) {
@@ -31,32 +30,32 @@ async function remember() {
   }
 }
 
-async function keep(cache, path) {
+async function cacheAsset(cache, path) {
   const fresh = await fetch(path, { redirect: 'manual' });
-  if (!isOurs(fresh, kindOf(path))) throw new Error(path);
+  if (!isFromServer(fresh, extensionOf(path))) throw new Error(path);
   await cache.put(path, fresh);
 }
 
-/** Assets never change under their names. */
+/** An asset's name contains its hash, so a cached one is current. */
 async function asset(request) {
   const cache = await caches.open(CACHE);
   const stored = await cache.match(request);
   if (stored) return stored;
   const fresh = await fetch(request);
-  if (isOurs(fresh, kindOf(new URL(request.url).pathname))) {
+  if (isFromServer(fresh, extensionOf(new URL(request.url).pathname))) {
     await cache.put(request, fresh.clone());
   }
   return fresh;
 }
 
-async function begin() {
+async function activate() {
   const names = await caches.keys();
   await Promise.all(names.filter((name) => name !== CACHE).map((name) => caches.delete(name)));
   await self.clients.claim();
 }
 
-self.addEventListener('install', (event) => event.waitUntil(remember()));
-self.addEventListener('activate', (event) => event.waitUntil(begin()));
+self.addEventListener('install', (event) => event.waitUntil(cachePage()));
+self.addEventListener('activate', (event) => event.waitUntil(activate()));
 
 self.addEventListener('fetch', (event) => {
   const url = new URL(event.request.url);
@@ -77,7 +76,7 @@ async function freshPage(event) {
     failure = error;
   }
   if (page && page.status < 500) {
-    event.waitUntil(remember().catch(() => undefined));
+    event.waitUntil(cachePage().catch(() => undefined));
     return page;
   }
   const stored = await (await caches.open(CACHE)).match('/');
