@@ -51,7 +51,7 @@ pub(crate) async fn chosen_before(
             && other.imported_at.is_none()
     };
     let mut earlier: Vec<&IncidentSummary> = all.iter().filter(before).collect();
-    earlier.sort_by(|one, other| other.opened_at.cmp(&one.opened_at));
+    earlier.sort_by_key(|incident| std::cmp::Reverse(incident.opened_at));
     let mut last: Option<(Time, Autonomy)> = None;
     for other in earlier.into_iter().take(EARLIER_INCIDENTS_MAX) {
         let chosen = chosen_in(log, other.incident, own.opened_at).await?;

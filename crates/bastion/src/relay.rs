@@ -347,7 +347,7 @@ async fn cut(execution: &Execution<'_>, writing: &ChannelWriteHalf<Msg>, why: &s
     let _ = timeout(SEND_TIMEOUT, writing.signal(Sig::TERM)).await;
     let name = &execution.session.target.config().name;
     let found = cleanup::end(
-        &execution.session.target.guest(),
+        execution.session.target.guest(),
         &[execution.admitted.command],
     )
     .await;

@@ -662,7 +662,7 @@ fn default_autonomy_is_approve_mutations() {
     let secrets = Secrets::new();
     let (config, _) = secrets.load(MINIMAL, &[]).unwrap();
     assert_eq!(config.agent.autonomy, Autonomy::ApproveMutations);
-    for autonomy in Autonomy::ALL.iter().copied() {
+    for &autonomy in Autonomy::ALL {
         let source = format!("{MINIMAL}[agent]\nautonomy = \"{autonomy}\"\n");
         let (config, _) = secrets.load(&source, &[]).unwrap();
         assert_eq!(config.agent.autonomy, autonomy);

@@ -84,7 +84,7 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
             );
         } else {
             steps.iter().for_each(|step| {
-                print_line(&format!("\n# {}: {}\n{}", step.on, step.about, step.paste))
+                print_line(&format!("\n# {}: {}\n{}", step.on, step.about, step.paste));
             });
             if !args.remove {
                 print_line("\n# Then check everything: breakglass doctor --config FILE");

@@ -41,15 +41,15 @@ impl Steps<'_> {
             self.wait_for_other_tasks(limit, deadline)?;
             result = self.change(action, what, limit);
         }
-        result.map_err(|failure| self.add_lock_holder(failure, holder_before))
+        result.map_err(|failure| self.add_lock_holder(failure, holder_before.as_deref()))
     }
 
     /// Adds the holder of the lock that forbade the change. A tool that was killed at its timeout may
     /// have left the lock behind itself: only a holder from before is another task.
-    fn add_lock_holder(&mut self, mut failure: Failure, before: Option<String>) -> Failure {
+    fn add_lock_holder(&mut self, mut failure: Failure, before: Option<&str>) -> Failure {
         if failure.is_busy || failure.timed_out {
             let now = self.driver.flock_holder();
-            if now.is_some() && (failure.is_busy || now == before) {
+            if now.is_some() && (failure.is_busy || now.as_deref() == before) {
                 failure.lock = now;
             }
         }

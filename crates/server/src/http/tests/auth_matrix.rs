@@ -32,7 +32,6 @@ const THEIRS: (&str, &str) = ("origin", "https://evil.example");
 
 /// Description, origin, method, headers, and expected status. `GET` reads `/api/me`; `POST` signs out,
 /// a change without side effects.
-
 #[rustfmt::skip]
 const ROWS: &[Row] = &[
     ("nobody", Stranger, "GET", &[], 401),
