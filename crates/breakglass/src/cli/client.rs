@@ -1,39 +1,13 @@
 //! Runs a verb from the command line: through a server, or with `--direct` on the host itself.
 
-use std::path::PathBuf;
-
 use breakglass_control::power::{Accepted, OperationView};
-use breakglass_model::VerbOutcome;
 use breakglass_verbs::Verb;
-use clap::Args;
 use serde::Deserialize;
 
 use super::follow::{self, FollowLimits};
 use super::remote::Remote;
-use super::{Exit, Failure, ServerArgs, direct, print_error, print_json};
-
-#[derive(Debug, Args)]
-pub(crate) struct VerbArgs {
-    /// The target; may be omitted if there is only one.
-    #[arg(long, env = "BREAKGLASS_TARGET", value_name = "NAME")]
-    pub(crate) target: Option<String>,
-    #[command(flatten)]
-    server: ServerArgs,
-    /// Connect to the host over SSH from here, without a server, even if one is named: the cold case.
-    #[arg(long)]
-    direct: bool,
-    /// With --direct: the configuration with the target and the key.
-    #[arg(
-        long,
-        env = "BREAKGLASS_CONFIG",
-        value_name = "FILE",
-        requires = "direct"
-    )]
-    pub(crate) config: Option<PathBuf>,
-    /// Print the finished operation as JSON instead of its lines.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
+use super::verb::{VerbArgs, exit_of};
+use super::{Exit, Failure, direct, print_error, print_json};
 
 #[derive(Debug, Deserialize)]
 struct TargetName {
@@ -85,14 +59,4 @@ pub(crate) fn report(view: &OperationView, json: bool) -> Result<Exit, Failure> 
         print_error(message);
     }
     Ok(view.outcome.map_or(Exit::Failed, exit_of))
-}
-
-/// The exit code for an outcome.
-pub(crate) const fn exit_of(outcome: VerbOutcome) -> Exit {
-    match outcome {
-        VerbOutcome::Done => Exit::Done,
-        VerbOutcome::Failed | VerbOutcome::Interrupted => Exit::Failed,
-        VerbOutcome::Refused => Exit::Refused,
-        VerbOutcome::Unreachable => Exit::Unreachable,
-    }
 }

@@ -5,7 +5,7 @@ use breakglass_control::power;
 use breakglass_model::OutputStream;
 use breakglass_verbs::Verb;
 
-use super::client::{VerbArgs, exit_of};
+use super::verb::{VerbArgs, exit_of};
 use super::{Exit, Failure, print_error, print_json, print_line};
 use breakglass_config::Config;
 

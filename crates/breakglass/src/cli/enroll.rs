@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tracing_subscriber::filter::LevelFilter;
 
-use super::{Exit, Failure, doctor, print_json, print_line, runtime};
+use super::{Exit, Failure, print_json, print_line, readiness, runtime};
 use breakglass_config::Config;
 use breakglass_enroll::{
     EnrollError, EnrollRequest, Gate, GuestId, Progress, ProgressKind, Source, Step,
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
     }
     // Load the configuration again: it must be valid with the key in place.
     let config = super::serve::load(&args.config)?;
-    let (checks, worst) = doctor::examine_all(&config, false)?;
+    let (checks, worst) = readiness::examine_all(&config, false)?;
     if args.json {
         let (changes, notes) = (changes(&told), notes(&told));
         print_line(
@@ -119,9 +119,9 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
                 .to_string(),
         );
     } else {
-        doctor::print(&checks);
+        readiness::print(&checks);
     }
-    Ok(doctor::exit_of(worst))
+    Ok(readiness::exit_of(worst))
 }
 
 /// The configuration. Only the key may be missing.

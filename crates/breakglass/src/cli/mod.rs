@@ -10,7 +10,6 @@ mod client;
 mod completions;
 mod connect;
 mod direct;
-mod doctor;
 #[cfg(test)]
 mod documents;
 mod drill;
@@ -19,11 +18,13 @@ mod follow;
 mod incidents;
 mod notify;
 mod output;
+mod readiness;
 mod remote;
 mod runner;
 mod runtime;
 mod serve;
 mod transfer;
+mod verb;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -121,7 +122,7 @@ enum Command {
   breakglass status --server https://rescue.example.org --token-file token
   breakglass status --direct --config breakglass.toml  # no server needed
   breakglass status --target devvm --json | jq .verdict")]
-    Status(client::VerbArgs),
+    Status(verb::VerbArgs),
     /// Capture the evidence on the host; changes nothing.
     ///
     /// Use it to keep evidence and decide later: QEMU's answers, the screen, backtraces, pressure and the
@@ -130,7 +131,7 @@ enum Command {
     #[command(after_help = "Examples:
   breakglass forensics --target devvm
   breakglass forensics --direct --config breakglass.toml")]
-    Forensics(client::VerbArgs),
+    Forensics(verb::VerbArgs),
     /// Show the host's measurements: disk writes, pressure, monitor, lock; changes nothing.
     ///
     /// Use it if the guest does not answer, to see whether it is working or hanging: run it twice and
@@ -138,14 +139,14 @@ enum Command {
     #[command(after_help = "Examples:
   breakglass vitals --target devvm
   breakglass vitals --direct --config breakglass.toml")]
-    Vitals(client::VerbArgs),
+    Vitals(verb::VerbArgs),
     /// Start a stopped guest.
     ///
     /// Use it for a guest whose status is `stopped`. It does nothing to a running guest.
     #[command(after_help = "Examples:
   breakglass start --target devvm
   breakglass start --direct --config breakglass.toml")]
-    Start(client::VerbArgs),
+    Start(verb::VerbArgs),
     /// Stop the guest's QEMU process; unsaved work in the guest is lost.
     ///
     /// Use it for a guest that does harm or must stay down. It captures evidence, tries a clean shutdown,
@@ -153,7 +154,7 @@ enum Command {
     #[command(after_help = "Examples:
   breakglass stop --target devvm
   breakglass stop --direct --config breakglass.toml")]
-    Stop(client::VerbArgs),
+    Stop(verb::VerbArgs),
     /// Warm reset: the QEMU process stays; does not cure an I/O stall.
     ///
     /// Use it for a kernel that panicked or hangs while QEMU works. Staged configuration changes do not
@@ -161,7 +162,7 @@ enum Command {
     #[command(after_help = "Examples:
   breakglass reset --target devvm
   breakglass reset --direct --config breakglass.toml")]
-    Reset(client::VerbArgs),
+    Reset(verb::VerbArgs),
     /// Full stop and start with a new QEMU process; cures an I/O stall.
     ///
     /// Use it for a guest that does not come back by itself. It captures evidence first. The verb
@@ -169,7 +170,7 @@ enum Command {
     #[command(after_help = "Examples:
   breakglass cycle --server https://rescue.example.org --token-file token
   breakglass cycle --direct --config breakglass.toml  # no server needed")]
-    Cycle(client::VerbArgs),
+    Cycle(verb::VerbArgs),
     /// List, show, report, export and import incidents.
     #[command(after_help = "Examples:
   breakglass incidents list --server https://rescue.example.org --token-file token
@@ -184,7 +185,7 @@ enum Command {
   breakglass doctor --config /etc/breakglass/config.toml
   breakglass doctor --config breakglass.toml --json
   breakglass doctor --config breakglass.toml --ask-model  # one short question to the model too")]
-    Doctor(doctor::DoctorArgs),
+    Doctor(readiness::DoctorArgs),
     /// Set up key, guest and host over your own ssh, and prove that they work.
     ///
     /// Run it before the first emergency, on the server's machine and as its account. Without --run it
@@ -284,7 +285,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Reset(args) => client::run(Verb::Reset, &args),
         Command::Cycle(args) => client::run(Verb::Cycle, &args),
         Command::Incidents(args) => incidents::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
+        Command::Doctor(args) => readiness::run(&args),
         Command::Notify(args) => notify::run(&args),
         Command::Enroll(args) => enroll::run(&args),
         Command::Audit(args) => audit::run(&args),

@@ -59,7 +59,7 @@ impl Scene {
 async fn agent_with_its_own_account_gets_no_key_token_or_memory() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
-        scene.serve(&scene.walls());
+        scene.serve(&scene.confinement());
         scene.try_everything();
     });
 }
@@ -69,7 +69,7 @@ async fn agent_with_the_servers_account_gets_no_key_token_or_memory() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
         let account = format!("user = \"{AGENT}\"\n");
-        scene.serve(&scene.walls().replace(&account, ""));
+        scene.serve(&scene.confinement().replace(&account, ""));
         scene.try_everything();
     });
 }
@@ -146,7 +146,7 @@ async fn every_kind_of_cell_reaches_the_guest_through_the_bastion() {
         let runner = scene.runner();
         for (agent, privileged) in [
             (scene.own_account(), true),
-            (scene.walls(), true),
+            (scene.confinement(), true),
             (scene.behind_runner(), true),
             (scene.behind_runner(), false),
         ] {
@@ -185,7 +185,7 @@ async fn every_kind_of_cell_reads_its_library_and_changes_nothing_in_it() {
         let there = library.display().to_string();
         let inside = "/run/breakglass/library";
         let key = format!("\nlibrary = \"{there}\"");
-        let own = scene.walls() + &key;
+        let own = scene.confinement() + &key;
         let same = own.replace(&format!("user = \"{AGENT}\"\n"), "");
         let _runner = scene.runner();
         for (name, agent, shown) in [
@@ -214,8 +214,8 @@ async fn every_kind_of_cell_reads_its_library_and_changes_nothing_in_it() {
                 "{name}"
             );
             assert!(!library.join("new").exists(), "{name}: {outputs:?}");
-            let told = scene.model.requests().last().unwrap().text();
-            assert!(told.contains(&format!("The folder `{shown}`")), "{name}");
+            let heard = scene.model.requests().last().unwrap().text();
+            assert!(heard.contains(&format!("The folder `{shown}`")), "{name}");
             scene.server = None;
             fs::remove_dir_all(scene.path("data")).unwrap();
         }
@@ -239,7 +239,7 @@ async fn unprivileged_server_starts_the_cli_in_its_account_with_four_capabilitie
 async fn cell_belongs_to_the_clis_own_account() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
-        scene.serve(&scene.walls());
+        scene.serve(&scene.confinement());
         let ids = "id -u; id -g; id -G; grep NoNewPrivs /proc/self/status; touch ~/made";
         let events = scene.have_run(&[ids.to_owned()]);
         let output = events.iter().find_map(|event| event["output"].as_str());
@@ -268,7 +268,7 @@ async fn cell_belongs_to_the_clis_own_account() {
 async fn next_server_ends_tools_that_survived_a_killed_one() {
     let mut scene = Scene::new().await;
     tokio::task::block_in_place(|| {
-        scene.serve(&scene.walls());
+        scene.serve(&scene.confinement());
         let tool = "setsid sleep 300 & echo $! > ~/pid; wait";
         scene.model.then(Reply::bash(tool));
         let client = scene.client();
@@ -279,7 +279,7 @@ async fn next_server_ends_tools_that_survived_a_killed_one() {
         });
         scene.server = None;
         assert!(lives(tool), "it would be ended without any sweep");
-        scene.serve(&scene.walls());
+        scene.serve(&scene.confinement());
         wait_until("the tool is gone", || (!lives(tool)).then_some(()));
     });
 }

@@ -85,7 +85,7 @@ fn dry_run_prints_every_change_and_makes_none() {
     assert_eq!(site.state(), before);
     site.first(&["--run"]).is_done();
     let before = site.state();
-    for (args, told) in [
+    for (args, printed) in [
         (["--dry-run", "--rotate"], "with the new key"),
         (
             ["--dry-run", "--remove"],
@@ -93,7 +93,7 @@ fn dry_run_prints_every_change_and_makes_none() {
         ),
     ] {
         site.enroll(&args)
-            .ends(0, &[told, "remove from authorized_keys: "]);
+            .ends(0, &[printed, "remove from authorized_keys: "]);
         assert_eq!(site.state(), before);
     }
 }

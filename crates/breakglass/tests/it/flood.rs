@@ -82,10 +82,10 @@ fn look(served: &Served, client: &Client, incident: &str, before: (u64, u64)) {
     let status = client.verb("status");
     assert_eq!(status.body["outcome"], "done", "{status:?}");
     let operation = &status.body["operation"];
-    let told = client
+    let is_streamed = client
         .events(incident, 0)
         .any(|event| event.event == "verb_finished" && event.data["operation"] == *operation);
-    assert!(told, "the stream does not tell of {status:?}");
+    assert!(is_streamed, "the stream lacks {status:?}");
     let peak = memory(served.pid(), "VmHWM:");
     assert!(peak < before.0 + MEMORY, "{peak} bytes after {before:?}");
     let size = record(&served.data_dir());

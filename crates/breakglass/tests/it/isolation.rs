@@ -8,12 +8,12 @@ use std::process::Command;
 use crate::common::{Drill, Ended};
 
 /// An account without privileges, for tests that run as root.
-const NOBODY: u32 = 65534;
+const UNPRIVILEGED_UID: u32 = 65534;
 
 fn unprivileged(program: &str) -> Command {
     let mut command = Command::new(program);
     if rustix::process::getuid().is_root() {
-        command.uid(NOBODY).gid(NOBODY);
+        command.uid(UNPRIVILEGED_UID).gid(UNPRIVILEGED_UID);
     }
     command
 }

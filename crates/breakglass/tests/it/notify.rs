@@ -67,23 +67,26 @@ fn finished_mutating_verb_is_notified_once_with_verdict_and_link() {
     let served = Served::with_gate_and(&more, "BREAKGLASS_PUBLIC_URL=https://rescue.example.org");
     served.client().verb("status");
     cycle(&served);
-    let told = &receiver.hears(1)[0];
-    assert_eq!(told.body["kind"], "verb_ended");
-    assert_eq!(told.body["title"], "devvm: cycle is done");
-    assert_eq!(told.body["level"], "info");
+    let notification = &receiver.hears(1)[0];
+    assert_eq!(notification.body["kind"], "verb_ended");
+    assert_eq!(notification.body["title"], "devvm: cycle is done");
+    assert_eq!(notification.body["level"], "info");
     assert!(
-        told.body["text"]
+        notification.body["text"]
             .as_str()
             .unwrap()
             .contains("Verdict: running"),
-        "{told:?}"
+        "{notification:?}"
     );
     let incident = served.client().incident();
     let link = format!("https://rescue.example.org/#/incident/{incident}");
-    assert_eq!(told.body["link"], link);
-    assert_eq!(told.header("idempotency-key"), told.body["id"].as_str());
+    assert_eq!(notification.body["link"], link);
     assert_eq!(
-        (told.path.as_str(), told.header("x-team")),
+        notification.header("idempotency-key"),
+        notification.body["id"].as_str()
+    );
+    assert_eq!(
+        (notification.path.as_str(), notification.header("x-team")),
         ("/hook", Some("night"))
     );
     let status = counts(&served.client(), "phone", "delivered", 1);
@@ -230,7 +233,7 @@ fn event_just_before_a_kill_is_notified_after_the_restart() {
     }
     // At least once: after a kill between the receiver's response and its record, one comes twice, with
     // one id.
-    wait_until("three verbs are told", || {
+    wait_until("three verbs are notified", || {
         (ids(&receiver.heard()).len() == 3).then_some(())
     });
 }
@@ -255,12 +258,12 @@ fn changes_of_one_run_of_checks_are_one_notification_even_after_a_restart() {
     let more = receiver.section("phone", "events = [\"readiness_changed\", \"verb_ended\"]");
     let mut served = Served::with_gate_and(&more, "");
     // The guest is a host that answers only through the gate, so several checks are red.
-    let told = receiver.hears(1)[0].body.clone();
+    let notification = receiver.hears(1)[0].body.clone();
     assert_eq!(
-        (&told["kind"], &told["level"]),
+        (&notification["kind"], &notification["level"]),
         (&json!("readiness_changed"), &json!("error"))
     );
-    let text = told["text"].as_str().unwrap();
+    let text = notification["text"].as_str().unwrap();
     assert!(text.contains("devvm.guest."), "{text}");
     counts(&served.client(), "phone", "delivered", 1);
     served.restart();
@@ -269,12 +272,14 @@ fn changes_of_one_run_of_checks_are_one_notification_even_after_a_restart() {
         checks["devvm.guest.sudo"].is_object().then_some(())
     });
     cycle(&served);
-    let heard = wait_until("the verb is told", || {
+    let heard = wait_until("the verb is notified", || {
         let heard = receiver.heard();
         let verb = heard.iter().any(|one| one.body["kind"] == "verb_ended");
         verb.then_some(heard)
     });
-    let again = heard.iter().filter(|one| one.body["text"] == told["text"]);
+    let again = heard
+        .iter()
+        .filter(|one| one.body["text"] == notification["text"]);
     assert_eq!(again.count(), 1, "{heard:?}");
 }
 
@@ -349,7 +354,7 @@ fn verb_is_notified_while_the_log_cannot_be_written() {
     assert_eq!(unrecorded["title"], "devvm: cycle is done");
     assert_eq!(unrecorded["incident"], Value::Null);
     record.execute_batch("ROLLBACK").unwrap();
-    wait_until("the record is written again", || {
+    wait_until("the log is written again", || {
         let checks = served.client().get("/ready").body["checks"].clone();
         (checks["store"]["state"] == "green").then_some(())
     });

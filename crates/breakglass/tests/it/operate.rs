@@ -211,8 +211,8 @@ fn every_output_line_is_one_json_object() {
         }
         assert!(event["forged"].is_null(), "a forged line: {event}");
     }
-    let told = events.iter().find(|event| event["kind"] == "prompt");
-    assert_eq!(told.expect("the prompt's event")["text"], FORGED);
+    let prompt = events.iter().find(|event| event["kind"] == "prompt");
+    assert_eq!(prompt.expect("the prompt's event")["text"], FORGED);
     assert!(logs.len() > 3, "only {logs:?}");
     for log in logs.iter().map(|line| object(line)) {
         for field in ["timestamp", "level", "target", "message"] {

@@ -116,7 +116,7 @@ impl Scene {
     }
 
     /// Agents that share an account and a home, without a sandbox.
-    async fn with_walls_alone() -> Scene {
+    async fn with_confinement() -> Scene {
         Scene::by("export BREAKGLASS_AGENT__SANDBOX=none;").await
     }
 
@@ -201,7 +201,7 @@ fn notices(client: &Client, incident: &str, code: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sockets_of_another_incident_are_useless_and_a_cut_off_affects_only_its_own() {
-    let scene = Scene::with_walls_alone().await;
+    let scene = Scene::with_confinement().await;
     tokio::task::block_in_place(|| {
         let client = scene.served.client();
         let (other, mut at_work) = scene.at_work(&client);

@@ -97,11 +97,11 @@ async fn question_of_the_cli_follows_the_same_policy() {
         assert_eq!(events.until("turn_ended").data["outcome"], "done");
         assert_eq!(decide(&client, &incident, &question, &deny), 409);
     });
-    let told = model
+    let heard = model
         .requests()
         .iter()
         .any(|request| request.text().contains("not while I look"));
-    assert!(told, "the agent hears the reason");
+    assert!(heard, "the agent hears the reason");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,8 +210,9 @@ async fn cut_off_agent_reaches_nothing_while_power_and_checks_work() {
     ];
     let model = ModelServer::start(replies).await;
     // Without a sandbox the server can't block the model.
-    let walls = "export BREAKGLASS_AGENT__SANDBOX=none;";
-    let served = tokio::task::block_in_place(|| Served::with_agent_and(&model.url(), "", walls));
+    let no_sandbox = "export BREAKGLASS_AGENT__SANDBOX=none;";
+    let served =
+        tokio::task::block_in_place(|| Served::with_agent_and(&model.url(), "", no_sandbox));
     tokio::task::block_in_place(|| {
         let client = served.client();
         let incident = open(&client);

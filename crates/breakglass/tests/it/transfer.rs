@@ -127,7 +127,7 @@ fn import_into_a_running_server_is_refused() {
     let client = drill.sign_in();
     let (code, said) = import(&file, there.path());
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("has it open"), "{said}");
+    assert!(said.contains("uses this directory"), "{said}");
     assert_eq!(client.verb("status").body["outcome"], "done");
     assert_eq!(client.get("/ready").body["checks"]["store"]["ok"], true);
 }

@@ -1,4 +1,4 @@
-//! The session cookie. It is signed and not stored, so a restart during an incident signs nobody out.
+//! The session cookie. It is signed and not stored, so a restart during an incident signs no one out.
 //!
 //! Format: `v1.<identity, base64>.<issued, Unix seconds>.<id>.<HMAC-SHA256 of the preceding text>`.
 //! The key is derived from the API token, so a new token ends every session. A revoked session is

@@ -13,7 +13,7 @@ use super::scene::{LIMIT, Scene, err, out};
 async fn forwarding_of_every_kind_is_refused_and_recorded() {
     let scene = Scene::start().await;
     let jump = ["-J", "devvm", "elsewhere", "id"];
-    for errand in [
+    for arguments in [
         &["-W", "127.0.0.1:22", "devvm"][..],
         &[
             "-o",
@@ -33,8 +33,8 @@ async fn forwarding_of_every_kind_is_refused_and_recorded() {
         ],
         &jump,
     ] {
-        let ran = scene.ssh(errand).await;
-        assert!(!ran.status.success(), "{errand:?} {ran:?}");
+        let ran = scene.ssh(arguments).await;
+        assert!(!ran.status.success(), "{arguments:?} {ran:?}");
     }
     let refused = |event: &breakglass_model::Event| matches!(&event.body, EventBody::Notice { code, .. } if code == "forwarding_refused");
     let all = scene.events().await;

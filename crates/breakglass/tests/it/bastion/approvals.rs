@@ -116,15 +116,15 @@ async fn mutating_verb_waits_for_approval_and_reading_verb_does_not() {
 async fn read_only_agent_gets_no_change_no_shell_and_no_file_transfer() {
     let scene = Scene::with(Autonomy::ReadOnly).await;
     assert!(scene.ssh(&["devvm", "uptime"]).await.status.success());
-    for errand in [
+    for arguments in [
         &["devvm", "touch /tmp/x"][..],
         &["-T", "devvm"],
         &["-s", "devvm", "sftp"],
         &["-tt", "devvm", "uptime"],
         &["pve", "cycle"],
     ] {
-        let ran = scene.ssh(errand).await;
-        assert_eq!(ran.status.code(), Some(126), "{errand:?} {ran:?}");
+        let ran = scene.ssh(arguments).await;
+        assert_eq!(ran.status.code(), Some(126), "{arguments:?} {ran:?}");
         assert!(err(&ran).contains("may only read"), "{ran:?}");
     }
 }

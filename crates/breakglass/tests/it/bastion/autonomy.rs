@@ -49,7 +49,7 @@ async fn autonomy_of_an_open_incident_is_independent_of_others() {
     let scene = Scene::with(Autonomy::ReadOnly).await;
     let next = scene.opened().await;
     let opened_at = clock::now();
-    // The log tells milliseconds apart.
+    // The log orders events by milliseconds.
     while clock::now() == opened_at {
         tokio::task::yield_now().await;
     }

@@ -70,8 +70,8 @@ async fn shell_without_a_terminal_runs_its_input_and_records_it() {
     let ran = ended(child).await;
     assert!(out(&ran).contains("from-the-shell"), "{ran:?}");
     assert_eq!(ran.status.code(), Some(3));
-    let told = scene.recorded(CommandStream::Stdin).await;
-    assert!(told.contains("echo from-the-shell"), "{told}");
+    let recorded = scene.recorded(CommandStream::Stdin).await;
+    assert!(recorded.contains("echo from-the-shell"), "{recorded}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,12 +68,12 @@ async fn stop_ends_commands_whose_client_disconnected_earlier() {
     assert!(lives(pid), "as with stock ssh, it runs on");
     scene.post.turn_ended(true).await;
     assert!(!lives(pid));
-    let told = scene
+    let finished = scene
         .event(
             |body| matches!(body, EventBody::Notice { code, .. } if code == "left_commands_ended"),
         )
         .await;
-    assert!(told.seq > 0);
+    assert!(finished.seq > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,8 +100,8 @@ async fn cut_off_ends_commands_and_blocks_guest_and_host_until_lifted() {
     });
     assert!(err(&ran).contains("cut the agent off"), "{ran:?}");
     assert!(!lives(pid));
-    for errand in [["devvm", "uptime"], ["pve", "status"]] {
-        let ran = scene.ssh(&errand).await;
+    for arguments in [["devvm", "uptime"], ["pve", "status"]] {
+        let ran = scene.ssh(&arguments).await;
         assert_eq!(ran.status.code(), Some(126), "{ran:?}");
     }
     let lift = scene

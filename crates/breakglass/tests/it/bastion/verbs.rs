@@ -28,14 +28,14 @@ async fn verb_of_the_agent_is_an_operation_and_its_output_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn anything_but_a_verb_is_refused_with_the_allowed_verbs_and_recorded() {
     let scene = Scene::start().await;
-    for errand in [
+    for arguments in [
         &["pve", "status; id"][..],
         &["pve", "sh"],
         &["pve"],
         &["-s", "pve", "sftp"],
     ] {
-        let ran = scene.ssh(errand).await;
-        assert_eq!(ran.status.code(), Some(2), "{errand:?} {ran:?}");
+        let ran = scene.ssh(arguments).await;
+        assert_eq!(ran.status.code(), Some(2), "{arguments:?} {ran:?}");
         assert!(err(&ran).contains("allowed: status, forensics"), "{ran:?}");
     }
     let all = scene.events().await;

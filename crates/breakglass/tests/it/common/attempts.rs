@@ -50,9 +50,9 @@ fn files(target: &Target<'_>) -> Vec<(&'static str, String)> {
     vec![
         ("the key file", works(&format!("cat {key}"))),
         ("the token file", works(&format!("cat {token}"))),
-        ("the record", works(&format!("head -c 9 {data}/record.db"))),
+        ("the log", works(&format!("head -c 9 {data}/record.db"))),
         (
-            "writing the record",
+            "writing the log",
             works(&format!("(echo x >> {data}/record.db)")),
         ),
         (

@@ -164,7 +164,7 @@ impl Scene {
     }
 
     /// The same without a sandbox.
-    pub fn walls(&self) -> String {
+    pub fn confinement(&self) -> String {
         self.own_account() + "\nsandbox = \"none\""
     }
 

@@ -264,7 +264,7 @@ fn host_with_another_host_key_is_red_until_it_is_pinned() {
 }
 
 /// Sets the key's one line as the remedy says, with this host's gate.
-fn hold_as_told(deployment: &Deployment, remedy: &str) {
+fn restrict_key(deployment: &Deployment, remedy: &str) {
     let (_, line) = remedy
         .split_once("make this the only line of the key: ")
         .unwrap();
@@ -292,7 +292,7 @@ fn key_without_forced_command_is_red_in_everything_it_opens() {
     let shell = said.check("devvm.host.no_shell");
     let seen = shell["evidence"].as_str().unwrap();
     assert!(seen.contains("breakglass-42"), "{shell}");
-    hold_as_told(&deployment, &remedies[1]);
+    restrict_key(&deployment, &remedies[1]);
     deployment.is_well();
 }
 
@@ -307,7 +307,7 @@ fn key_without_restrict_is_red_in_terminal_and_forwarding() {
         ("devvm.host.no_forwarding", "red"),
     ];
     let remedies = deployment.finds(&opened, "authorized_keys");
-    hold_as_told(&deployment, &remedies[0]);
+    restrict_key(&deployment, &remedies[0]);
     deployment.is_well();
 }
 
@@ -415,9 +415,9 @@ fn missing_runner_is_red_until_it_runs() {
     let socket = deployment.shown("sock");
     deployment.edit(&line, &format!("runner = \"{socket}\"\n"));
     let remedies = deployment.finds(&[("agent", "red")], "breakglass runner --listen");
-    let told = remedies[0].split('`').nth(1).unwrap();
+    let suggested = remedies[0].split('`').nth(1).unwrap();
     let mut runner = breakglass();
-    runner.args(told.split(' ').skip(1));
+    runner.args(suggested.split(' ').skip(1));
     // The signed-in CLI.
     runner.arg("--command").arg(deployment.path("claude"));
     runner.arg("--api-key-file").arg(deployment.path("api_key"));
@@ -512,10 +512,10 @@ fn missing_or_old_drill_is_amber_until_one_is_run() {
 
 /// Runs the drill in `remedy`, with or without an action in it.
 fn practise(remedy: &str, act: bool) {
-    let (_, told) = remedy.split_once("breakglass ").unwrap();
+    let (_, arguments) = remedy.split_once("breakglass ").unwrap();
     let mut command = breakglass();
     command
-        .args(told.split(' '))
+        .args(arguments.split(' '))
         .args(["--scenario", "io-stall"]);
     let mut drill = crate::common::Drill::spawn(command);
     let client = drill.sign_in();

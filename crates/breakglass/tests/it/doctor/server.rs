@@ -52,8 +52,9 @@ fn server_runs_all_checks_at_startup_and_shows_them_in_ready() {
 /// The next `count` changes of readiness: check, before, now.
 fn changes(events: &mut Events, count: usize) -> Vec<[String; 3]> {
     let word = |data: &Value, key: &str| data[key].as_str().unwrap().to_owned();
-    let told = events.filter(|frame| frame.event == "readiness_changed");
-    told.take(count)
+    let changed = events.filter(|frame| frame.event == "readiness_changed");
+    changed
+        .take(count)
         .map(|frame| ["check", "before", "now"].map(|key| word(&frame.data, key)))
         .collect()
 }
@@ -117,8 +118,8 @@ fn changed_check_is_recorded_only_in_open_incidents_of_its_target() {
     set_mode(&deployment.path("key"), 0o644);
     serving.states(["ssh_key"]);
     let named = |mut events: Events, count| {
-        let told = changes(&mut events, count).into_iter();
-        told.map(|[check, ..]| check).collect::<Vec<_>>()
+        let changed = changes(&mut events, count).into_iter();
+        changed.map(|[check, ..]| check).collect::<Vec<_>>()
     };
     assert_eq!(named(others, 1), ["ssh_key"]);
     let mine = named(mine, 2);

@@ -56,7 +56,7 @@ fn trusted_proxy_that_is_this_machine_or_a_guest_is_red() {
 fn risky_settings_are_amber_until_changed_as_the_remedy_says() {
     let proxies = "trusted_proxies = [\"10.0.0.0/8\"]\n";
     let narrow = "trusted_proxies = [\"10.42.3.7\"]\n";
-    for (from, to, check, word, mended) in [
+    for (from, to, check, word, fixed) in [
         (
             "[auth]\n",
             &*format!("[auth]\n{proxies}"),
@@ -89,7 +89,7 @@ fn risky_settings_are_amber_until_changed_as_the_remedy_says() {
         let deployment = Deployment::new();
         deployment.edit(from, to);
         deployment.finds(&[(check, "amber")], word);
-        deployment.edit(mended[0], mended[1]);
+        deployment.edit(fixed[0], fixed[1]);
         deployment.is_well();
     }
 }

@@ -13,7 +13,7 @@ pub(super) fn files(prey: &Prey<'_>) -> Vec<Attempt> {
     vec![
         real("the key", format!("cat {key}")),
         real("the token", format!("cat {token}")),
-        real("the record", format!("head -c 9 {data}/record.db")),
+        real("the log", format!("head -c 9 {data}/record.db")),
         real("a secret beside them", format!("cat {secret}")),
         real("the names in the server's directory", format!("ls {data}")),
         attempt(
@@ -163,11 +163,11 @@ pub(super) fn metadata(prey: &Prey<'_>) -> Vec<Attempt> {
         (
             &record,
             [
-                "the record seen",
-                "the record's mode",
-                "the record's time",
-                "the record's owner",
-                "the record's attributes",
+                "the log seen",
+                "the log's mode",
+                "the log's time",
+                "the log's owner",
+                "the log's attributes",
             ],
         ),
         (
