@@ -209,7 +209,8 @@ impl App {
             self.tracker.spawn(serving);
         }
         if self.mode == Mode::Serve {
-            let (state, cancel) = (&self.state, self.cancel.clone());
+            let state = &self.state;
+            let cancel = self.cancel.clone();
             let telling =
                 breakglass_readiness::record_changes(state.findings.changes(), state.log.clone());
             let watching =

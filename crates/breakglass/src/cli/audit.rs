@@ -80,7 +80,8 @@ fn lines(report: &VerifyReport) -> Vec<String> {
 
 /// The result for one incident.
 pub(crate) fn line(one: &VerifiedIncident) -> String {
-    let (incident, target) = (one.incident, &one.target);
+    let incident = one.incident;
+    let target = &one.target;
     match &one.fault {
         None => format!(
             "{incident} {target} verified: {} events, {}",

@@ -1,3 +1,5 @@
+//! The commands on incidents: list, show, report, export, import. The last two are in `transfer`.
+
 use breakglass_log::IncidentSummary;
 use breakglass_model::IncidentId;
 use clap::{Args, Subcommand};

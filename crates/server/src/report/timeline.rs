@@ -237,7 +237,8 @@ fn describe_rest(body: &EventBody) -> (String, Option<String>) {
             evidence,
             remedy,
         } => {
-            let (before, now) = (before.as_str(), now.as_str());
+            let before = before.as_str();
+            let now = now.as_str();
             let remedy = remedy.iter().map(|remedy| format!("\n→ {remedy}"));
             let what = format!("readiness: {} is {now}, was {before}", short(check));
             (
