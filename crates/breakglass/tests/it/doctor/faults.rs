@@ -532,7 +532,7 @@ fn drill_that_cannot_be_recorded_does_not_start() {
     deployment.write("data", "a file", 0o600);
     let (code, text) = run(&["drill", "--config", &deployment.shown("config.toml")]);
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("can't be noted"), "{text}");
+    assert!(text.contains("can't be recorded"), "{text}");
 }
 
 #[test]
