@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_refusal_is_recognized_by_message_kind_or_status() {
+    fn each_refusal_is_recognised_by_message_kind_or_status() {
         let expired = |status| Some(Refusal::Expired(status));
         for (status, kind, message, expected) in [
             (

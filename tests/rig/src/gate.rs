@@ -91,7 +91,7 @@ impl GateHost {
         forced_command(self.dir.path())
     }
 
-    /// A file of the stand-in's state; its head comment tells their names.
+    /// A file of the stand-in's state; the comment at its top lists their names.
     #[must_use]
     pub fn state(&self, name: &str) -> PathBuf {
         self.dir.path().join("qm-state").join(name)

@@ -38,7 +38,7 @@ test('vital signs count on the readiness page but not in the menu badge', () => 
   expect(summary(readiness)).toBe('2 fail, 1 needs attention, 3 pass');
 });
 
-test('readiness is complete once the check of the record ran', () => {
+test('readiness is complete once the check of the log ran', () => {
   expect(isComplete(readiness)).toBe(false);
   expect(isComplete({ ready: true, checks: { record: check('green') } })).toBe(true);
 });

@@ -214,7 +214,7 @@ fn a_stop_cancels_and_the_turn_ends_as_with_the_claude_cli() {
 }
 
 #[test]
-fn a_refused_login_is_recognized_by_its_status() {
+fn a_refused_login_is_recognised_by_its_status() {
     let printed = Play::of(UNAUTHORIZED[0]);
     let words = "unexpected status 401 Unauthorized: scripted, url: http://127.0.0.1";
     assert!(

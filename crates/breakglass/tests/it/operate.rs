@@ -247,7 +247,7 @@ fn failed_connection_is_counted_by_its_reason() {
     let served = Served::with_gate();
     // An sshd that refuses our key, at the guest's address.
     let stranger = Sshd::open(
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGzCq9sR1jQ0tS2Hq7mW6S1zZbQ8i1oE1m0q8mQ2bV3C nobody",
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGzCq9sR1jQ0tS2Hq7mW6S1zZbQ8i1oE1m0q8mQ2bV3C unknown",
     );
     let port = stranger.port.to_string();
     let variables = [

@@ -134,7 +134,7 @@ async fn fallback_answers_if_the_first_agents_model_is_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sandbox_of_one_agent_cannot_reach_anothers_model() {
+async fn sandbox_of_one_agent_cannot_reach_the_model_of_another() {
     let (model, local, served) = served(Vec::new(), Vec::new(), "").await;
     let other = model.url().trim_start_matches("http://").to_owned();
     local.then(Reply::bash(&format!(

@@ -68,7 +68,7 @@ url = "https://ntfy.example.org/"
 shape = "ntfy"
 [[notifications.receivers]]
 name = "d"
-url = "https://somebody:s3cr3t@example.org/"
+url = "https://user:s3cr3t@example.org/"
 [[notifications.receivers]]
 name = "e"
 [notifications]

@@ -84,7 +84,7 @@ async fn stopped_guest_is_started_and_a_failing_tool_is_a_failure() {
 }
 
 #[tokio::test]
-async fn of_two_concurrent_verbs_one_runs_and_the_other_is_told_which() {
+async fn of_two_concurrent_verbs_one_runs_and_the_other_is_refused_as_busy() {
     let bench = Bench::running();
     let press = |name: &str, verb| {
         let permit = bench

@@ -26,7 +26,7 @@ struct Site {
 }
 
 impl Site {
-    /// `users`: a name, its shell, and what stands before the key in its `authorized_keys`.
+    /// `users`: a name, its shell, and the options before the key in its `authorized_keys`.
     fn new(users: &[(&str, &str, &str)]) -> Site {
         let keys = Keys::new();
         let public = keys.public();

@@ -90,7 +90,7 @@ fn real_vm_a_panic_shows_in_vitals_and_picture_and_a_cycle_cures_it() {
 }
 
 #[test]
-fn real_vm_a_frozen_disk_is_told_from_a_panic_and_a_cycle_cures_it() {
+fn real_vm_a_frozen_disk_is_distinguished_from_a_panic_and_fixed_by_a_cycle() {
     let host = LabHost::running();
     host.guest.freeze_disk();
     stands_still(&host, true);

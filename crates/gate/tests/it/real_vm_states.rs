@@ -148,7 +148,7 @@ fn real_vm_qemu_killed_seconds_after_its_start_is_not_running_under_qm() {
 }
 
 /// A hung QEMU is reported within seconds. Prints the measured times.
-fn hangs_and_is_told(host: &LabHost<impl Hypervisor>) {
+fn hang_is_reported(host: &LabHost<impl Hypervisor>) {
     host.guest.stop_qemu();
     for verb in ["vitals", "status"] {
         let began = Instant::now();
@@ -163,12 +163,12 @@ fn hangs_and_is_told(host: &LabHost<impl Hypervisor>) {
 
 #[test]
 fn real_vm_hung_qemu_is_reported_within_seconds_under_libvirt() {
-    hangs_and_is_told(&LabHost::running());
+    hang_is_reported(&LabHost::running());
 }
 
 #[test]
 fn real_vm_hung_qemu_is_reported_within_seconds_under_qm() {
-    hangs_and_is_told(&LabHost::over(Proxmox::running()));
+    hang_is_reported(&LabHost::over(Proxmox::running()));
 }
 
 /// Gives the guest agent one command, as a backup does.

@@ -31,7 +31,7 @@ proptest! {
                 let log = log.clone();
                 readers.spawn(async move {
                     tokio::task::yield_now().await;
-                    // Nobody can have seen an event before it happened.
+                    // No reader can have seen an event before it happened.
                     while log.incident(incident).await.unwrap().unwrap().head < cut {
                         tokio::task::yield_now().await;
                     }

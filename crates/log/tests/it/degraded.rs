@@ -74,7 +74,7 @@ async fn a_directory_in_the_files_place_degrades_too() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_holds_nobody_up_and_says_when_it_is_well_again() {
+async fn a_failing_store_delays_no_caller_and_reports_its_recovery() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal.db");
     let (sink, lost) = lines();
@@ -121,15 +121,15 @@ async fn a_store_that_fails_holds_nobody_up_and_says_when_it_is_well_again() {
 
     drop(lock);
     until_sound(&log).await;
-    let told = frames
+    let restored = frames
         .until(|frame| frame.id.is_some())
         .await
         .pop()
         .unwrap();
     assert!(
-        told.data.contains("record_restored") && told.data.contains("101 events"),
+        restored.data.contains("record_restored") && restored.data.contains("101 events"),
         "{}",
-        told.data
+        restored.data
     );
     log.append(incident, Actor::Agent, notice("again"))
         .await
@@ -147,10 +147,10 @@ fn decided(approval: &str) -> EventBody {
 }
 
 #[tokio::test]
-async fn an_end_is_told_once_whether_it_is_recorded_or_not() {
+async fn a_completion_is_reported_once_whether_it_is_recorded_or_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("journal.db");
-    let (sink, told) = mpsc::channel();
+    let (sink, reported) = mpsc::channel();
     let log = Log::open(Options {
         on_completion: Some(Box::new(move |end| drop(sink.send(end.clone())))),
         on_unrecorded: Some(lines().0),
@@ -168,7 +168,7 @@ async fn an_end_is_told_once_whether_it_is_recorded_or_not() {
         .await
         .unwrap();
     log.shutdown();
-    let ends: Vec<EventBody> = told.try_iter().collect();
+    let ends: Vec<EventBody> = reported.try_iter().collect();
     assert_eq!(ends, ["late", "unrecorded", "recorded"].map(decided));
 }
 

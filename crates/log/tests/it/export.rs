@@ -325,10 +325,10 @@ async fn what_retention_removed_comes_back_from_its_export_alone() {
 #[tokio::test]
 async fn an_export_of_what_is_not_there_says_so() {
     let scene = Scene::new();
-    let nobody = IncidentId::from_u128(1);
-    let refused = scene.log.export(nobody).await.unwrap_err().to_string();
+    let unknown = IncidentId::from_u128(1);
+    let refused = scene.log.export(unknown).await.unwrap_err().to_string();
     assert!(refused.contains("is not in the log"), "{refused}");
-    let refused = export_from(&scene.path("ours.db"), nobody, &mut Vec::new()).unwrap_err();
+    let refused = export_from(&scene.path("ours.db"), unknown, &mut Vec::new()).unwrap_err();
     assert!(
         refused.to_string().contains("is not in the log"),
         "{refused}"

@@ -1,4 +1,4 @@
-//! A reader of the whole log: woken by what is appended, told of what could not be.
+//! A reader of the whole log: appended events wake it, and unrecorded events reach it.
 
 use crate::common::opened;
 use breakglass_log::{EventCursor, Log, Options};
@@ -63,7 +63,7 @@ async fn a_cursor_reads_a_long_log_page_by_page_and_continues_with_new_events() 
 }
 
 #[tokio::test]
-async fn what_is_appended_wakes_and_the_active_incidents_are_told() {
+async fn an_append_wakes_the_reader_and_active_incidents_are_listed() {
     let log = Log::open(Options::in_memory());
     let mut appended = log.watch_appended();
     let before = Time::now();
@@ -76,11 +76,11 @@ async fn what_is_appended_wakes_and_the_active_incidents_are_told() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_recorded_reaches_who_follows() {
+async fn an_unrecorded_event_reaches_the_reader() {
     let log = Log::open(Options::in_memory());
     let mut unrecorded = log.watch_unrecorded();
     let unknown = uuid::Uuid::now_v7();
     log.record(unknown, Actor::System, text(1)).await;
-    let told = unrecorded.recv().await.unwrap();
-    assert_eq!((told.incident, told.body), (unknown, text(1)));
+    let event = unrecorded.recv().await.unwrap();
+    assert_eq!((event.incident, event.body), (unknown, text(1)));
 }

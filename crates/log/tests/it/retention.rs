@@ -1,4 +1,4 @@
-//! What retention removes, what it never touches, and that nobody waits for it.
+//! Retention removes old incidents, keeps open ones, and delays no caller.
 
 use std::path::Path;
 use std::sync::mpsc;

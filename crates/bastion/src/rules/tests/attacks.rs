@@ -125,7 +125,7 @@ fn subcommands_that_change_do_not_pass_behind_options_or_prefixes() {
 }
 
 #[test]
-fn programs_that_run_or_write_what_they_are_told_have_no_rule() {
+fn programs_that_can_run_a_command_or_write_a_file_have_no_rule() {
     for program in [
         "awk", "sed", "perl", "python3", "xargs", "tee", "dd", "env", "sh", "bash", "less", "more",
         "man", "vi", "ldd", "watch", "git", "curl", "wget", "nc", "ssh", "strace", "gdb", "printf",

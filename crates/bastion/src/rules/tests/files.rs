@@ -86,7 +86,7 @@ counter_example = "e"
 }
 
 #[test]
-fn a_rule_by_which_anothers_counter_example_passes_is_refused() {
+fn a_rule_that_allows_the_counter_example_of_another_rule_is_refused() {
     let toml = r#"
 [[rule]]
 name = "any-find"

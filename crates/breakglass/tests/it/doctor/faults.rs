@@ -23,7 +23,7 @@ fn working_deployment_is_green_and_the_checks_leave_nothing_behind() {
     ] {
         assert_eq!(said.check(name)["state"], "green", "{name}");
     }
-    // The record of the drill existed before.
+    // The drill's log existed before.
     let left = fs::read_dir(deployment.path("data")).unwrap().count();
     assert_eq!(left, 1);
 }

@@ -137,7 +137,7 @@ pub(super) fn files(prey: &Prey<'_>) -> Vec<Attempt> {
 }
 
 pub(super) fn metadata(prey: &Prey<'_>) -> Vec<Attempt> {
-    let record = prey.record();
+    let log = prey.record();
     let mut all = vec![];
     let victims: [(&Path, [&'static str; 5]); 4] = [
         (
@@ -161,7 +161,7 @@ pub(super) fn metadata(prey: &Prey<'_>) -> Vec<Attempt> {
             ],
         ),
         (
-            &record,
+            &log,
             [
                 "the log seen",
                 "the log's mode",
