@@ -269,7 +269,7 @@ impl SessionSetup {
     }
 }
 
-/// The error for a session that does not exist, as the claude CLI prints it: the server recognizes it.
+/// The error for a session that does not exist, as the claude CLI prints it: the server recognises it.
 pub(crate) fn no_conversation(name: &str) -> String {
     format!("No conversation found with session ID: {name}")
 }

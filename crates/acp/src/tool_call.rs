@@ -1,4 +1,4 @@
-//! An agent's messages about a tool call, normalized: agents fill the same fields differently.
+//! An agent's messages about a tool call, brought into one form: agents fill the same fields differently.
 
 use serde_json::{Map, Value, json};
 

@@ -256,7 +256,7 @@ impl Inner {
         let slots = Arc::clone(&self.slots);
         let shared = self.shared.clone();
         self.tasks.spawn(async move {
-            // If this fails, the closed queue tells the callers.
+            // If this fails, the callers see that the queue is closed.
             let Ok(Ok(slot)) = timeout(SLOT_TIMEOUT, slots.acquire_owned()).await else {
                 return;
             };

@@ -108,7 +108,7 @@ impl Service {
         }
     }
 
-    /// Creates `directory` and serves on sockets in it. The directory belongs to the server, so that nobody
+    /// Creates `directory` and serves on sockets in it. The directory belongs to the server, so that no one else
     /// can replace a socket.
     pub(crate) fn listen(&self, directory: &Path) -> io::Result<Sockets> {
         fs::DirBuilder::new().mode(0o711).create(directory)?;

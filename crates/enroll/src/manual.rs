@@ -153,7 +153,7 @@ fn pin(request: &EnrollRequest, endpoint: &Endpoint) -> Step {
     Step {
         on: "here".to_owned(),
         about: format!(
-            "{}, by the key that the step before told as `fact hostkey`: put it in the place of KEY.",
+            "{}; replace KEY by the key that the previous step printed as `fact hostkey`.",
             Change::Pin {
                 name: name.clone(),
                 file: file.clone()

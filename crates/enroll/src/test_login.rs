@@ -72,8 +72,9 @@ impl TestLogin<'_> {
             Ok(probe) => Ok(Some(probe)),
             Err(SshError::KeyRefused { .. }) => Ok(None),
             Err(SshError::HostKeyChanged { shown, .. }) => Err(EnrollError::Refused(format!(
-                "{} shows the host key {shown} to this machine, and holds others in /etc/ssh: somebody \
-                 may stand in between, or its sshd has a HostKey elsewhere; nothing more is done",
+                "{} presents the host key {shown} to this machine, but has other keys in /etc/ssh: another \
+                 machine may be intercepting the connection, or its sshd has a HostKey elsewhere; nothing \
+                 more is done",
                 self.machine
             ))),
             Err(error) => Err(self.not_reached(&error)),

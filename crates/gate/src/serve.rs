@@ -28,7 +28,7 @@ const QUICK_HYPERVISOR_GRACE: Duration = Duration::from_secs(2);
 /// The last line on `out` is `verdict: <verdict>`, or one JSON object with `verb`, `verdict` and
 /// `exit`. A picture has no such line. A refusal is one error line that lists what is allowed.
 ///
-/// Blocks until the verb has ended, at most for the sum of the limits, even if nobody reads `out`.
+/// Blocks until the verb has ended, at most for the sum of the limits, even if `out` is not read.
 /// The caller makes sure that only one mutating verb runs at a time.
 pub fn serve(context: &Context<'_>, driver: &mut dyn Driver, out: &mut dyn Output) -> u8 {
     let request = match context.request(out) {

@@ -188,7 +188,7 @@ pub(crate) fn claim(runs: &RunDir, verb: Verb) -> Option<ClaimedRun> {
             None,
         ),
     };
-    // If the channel is already gone, nobody reads this. The verb was accepted and runs.
+    // If the channel is already gone, no one reads this. The verb was accepted and runs.
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "{reply}").and_then(|()| stdout.flush());
     run

@@ -1,4 +1,4 @@
-//! Append and replay rates of this machine: `cargo run --release -p breakglass-journal --example figures`
+//! Append and replay rates of this machine: `cargo run --release -p breakglass-log --example figures`
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

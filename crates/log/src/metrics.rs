@@ -56,8 +56,8 @@ impl LogMetrics {
     }
 
     /// The counter of lines that this output lost.
-    pub(crate) fn lost(&self, outlet: &'static str) -> Counter {
-        self.lost.get_or_create_owned(&[("outlet", outlet)])
+    pub(crate) fn lost(&self, output: &'static str) -> Counter {
+        self.lost.get_or_create_owned(&[("outlet", output)])
     }
 
     pub(crate) fn register(&self, registry: &mut Registry) {

@@ -195,7 +195,7 @@ fn issued(connection: &Connection, table: &str) -> rusqlite::Result<i64> {
     connection.query_row(issued, [table], |row| row.get(0))
 }
 
-/// Events of no incident; those of one that is being removed are on their way out.
+/// Counts events without an incident, except those of an incident that retention is removing.
 fn orphans(
     connection: &Connection,
     retains: bool,

@@ -65,7 +65,7 @@ export function facts(machine: Machine, now: number): Fact[] {
   return lines.filter((line) => line !== false);
 }
 
-/** An idle guest still writes now and then, so a longer pause stands out. */
+/** An idle guest still writes now and then, so a longer pause is unusual. */
 const IDLE_WARNING_MS = 60_000;
 
 function qemu({ pid, process_state, run_state }: Machine): Fact | false {

@@ -171,7 +171,7 @@ impl Bridge {
             Step::Version(version) => vec![Effect::Print(version + "\n"), Effect::End(Ok(()))],
             Step::Failed(reason) => vec![Effect::End(Err(reason))],
             Step::Ready => {
-                let mut effects = self.initialized();
+                let mut effects = self.initialize_response();
                 let waiting = self
                     .turn
                     .as_mut()
@@ -180,7 +180,7 @@ impl Bridge {
                 effects
             }
             Step::SignedOut(text) => {
-                let mut effects = self.initialized();
+                let mut effects = self.initialize_response();
                 if self.turn.is_some() {
                     let text = format!("Not logged in: {text}");
                     effects.extend(self.failed(FailureKind::Login, None, &text));
@@ -191,7 +191,7 @@ impl Bridge {
     }
 
     /// The response to the server's `initialize`, if it is waiting for one.
-    fn initialized(&mut self) -> Vec<Effect> {
+    fn initialize_response(&mut self) -> Vec<Effect> {
         let name = self.initialize.take();
         let effect = name.map(|name| Effect::Print(wire::succeeded(&name)));
         effect.into_iter().collect()

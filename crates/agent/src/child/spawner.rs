@@ -149,7 +149,7 @@ fn spawn_all(queue: &Receiver<Spawn>) {
 fn run_jobs(mut queue: mpsc::Receiver<Job>, spawns: &SyncSender<Spawn>, account: Option<Account>) {
     while let Some(job) = queue.blocking_recv() {
         match job {
-            // If the queue is full, the dropped reply tells the caller.
+            // If the queue is full, the caller sees that the reply is dropped.
             Job::Spawn(spawn) => drop(spawns.try_send(spawn)),
             Job::Sweep { mark, keep, done } => {
                 sweep_as(account, &mark, keep);

@@ -54,7 +54,7 @@ impl History {
     }
 }
 
-/// Summarizes the incident's turns before the last one that has begun.
+/// Summarises the incident's turns before the last one that has begun.
 ///
 /// # Errors
 /// The log's error.

@@ -310,7 +310,7 @@ impl<'a> RunningTurn<'a> {
 }
 
 /// Kills the leftovers of a turn that was cut short; returns the process if it can take another prompt. The
-/// processes of an agent behind a bridge can't be told from the agent itself, so that is killed too: the next
+/// processes of an agent behind a bridge can't be distinguished from the agent itself, so that is killed too: the next
 /// prompt resumes its session.
 async fn kill_leftovers(process: Process, kind: &AgentKind) -> Option<Process> {
     match kind {

@@ -40,7 +40,7 @@ pub(crate) struct RemoteChild {
 }
 
 impl RemoteChild {
-    /// Starts the CLI according to `plan`. Without a plan, runs it only to print its version. The flag tells whether
+    /// Starts the CLI according to `plan`. Without a plan, runs it only to print its version. The flag is true if
     /// it has a login of the model's API.
     ///
     /// # Errors

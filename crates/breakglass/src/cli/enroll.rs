@@ -67,19 +67,19 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
     runtime::seal_memory()?;
     let config = load(args)?;
     runtime::init_tracing(LevelFilter::ERROR);
-    let order = order(args, config)?;
-    let mut told = Vec::new();
-    let mut tell = |one: Progress| {
+    let request = request(args, config)?;
+    let mut reported = Vec::new();
+    let mut report = |progress: Progress| {
         if !args.json {
-            print_line(&spoken(&one, order.dry_run));
+            print_line(&progress_line(&progress, request.dry_run));
         }
-        told.push(one);
+        reported.push(progress);
     };
     if !args.run && !args.dry_run {
-        let steps = show(args, &order, &mut tell)?;
+        let steps = show(args, &request, &mut report)?;
         if args.json {
             print_line(
-                &json!({ "changes": changes(&told), "notes": notes(&told), "steps": steps })
+                &json!({ "changes": changes(&reported), "notes": notes(&reported), "steps": steps })
                     .to_string(),
             );
         } else {
@@ -94,18 +94,20 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
     }
     runtime::block_on(async {
         match (args.rotate, args.remove) {
-            (true, _) => breakglass_enroll::rotate(&order, &mut tell).await,
-            (_, true) => breakglass_enroll::remove(&order, &mut tell).await,
-            _ => breakglass_enroll::enroll(&order, &mut tell).await,
+            (true, _) => breakglass_enroll::rotate(&request, &mut report).await,
+            (_, true) => breakglass_enroll::remove(&request, &mut report).await,
+            _ => breakglass_enroll::enroll(&request, &mut report).await,
         }
     })?
     .map_err(failure)?;
-    if !args.json && changes(&told).is_empty() {
+    if !args.json && changes(&reported).is_empty() {
         print_line("nothing to change");
     }
-    if order.dry_run || args.remove {
+    if request.dry_run || args.remove {
         if args.json {
-            print_json(&json!({ "changes": changes(&told), "notes": notes(&told) }).to_string());
+            print_json(
+                &json!({ "changes": changes(&reported), "notes": notes(&reported) }).to_string(),
+            );
         }
         return Ok(Exit::Done);
     }
@@ -113,7 +115,7 @@ pub(crate) fn run(args: &EnrollArgs) -> Result<Exit, Failure> {
     let config = super::serve::load(&args.config)?;
     let (checks, worst) = readiness::examine_all(&config, false)?;
     if args.json {
-        let (changes, notes) = (changes(&told), notes(&told));
+        let (changes, notes) = (changes(&reported), notes(&reported));
         print_line(
             &json!({ "changes": changes, "notes": notes, "state": worst, "checks": checks })
                 .to_string(),
@@ -130,14 +132,14 @@ fn load(args: &EnrollArgs) -> Result<Config, Failure> {
         .map_err(|errors| Failure::of_config("can't enrol: the configuration is invalid", &errors))
 }
 
-fn order(args: &EnrollArgs, config: Config) -> Result<EnrollRequest, Failure> {
+fn request(args: &EnrollArgs, config: Config) -> Result<EnrollRequest, Failure> {
     let targets = match &args.target {
         None => config.targets.clone(),
         Some(name) => {
             let found = config.target(name);
             vec![
                 found
-                    .map_err(|said| Failure::new(Exit::Usage, said))?
+                    .map_err(|message| Failure::new(Exit::Usage, message))?
                     .clone(),
             ]
         }
@@ -189,8 +191,8 @@ fn order(args: &EnrollArgs, config: Config) -> Result<EnrollRequest, Failure> {
 
 fn show(
     args: &EnrollArgs,
-    order: &EnrollRequest,
-    tell: &mut breakglass_enroll::OnProgress<'_>,
+    request: &EnrollRequest,
+    report: &mut breakglass_enroll::OnProgress<'_>,
 ) -> Result<Vec<Step>, Failure> {
     match (args.rotate, args.remove) {
         (true, _) => {
@@ -198,8 +200,8 @@ fn show(
                 "a new key must be proven by logins: use --rotate with --run or --dry-run";
             Err(Failure::new(Exit::Usage, message))
         }
-        (_, true) => breakglass_enroll::manual_removal(order).map_err(failure),
-        _ => breakglass_enroll::manual_steps(order, tell).map_err(failure),
+        (_, true) => breakglass_enroll::manual_removal(request).map_err(failure),
+        _ => breakglass_enroll::manual_steps(request, report).map_err(failure),
     }
 }
 
@@ -213,29 +215,29 @@ fn failure(error: EnrollError) -> Failure {
     Failure::new(exit, message)
 }
 
-fn spoken(told: &Progress, dry: bool) -> String {
-    let on = &told.on;
-    match &told.kind {
+fn progress_line(progress: &Progress, dry: bool) -> String {
+    let on = &progress.on;
+    match &progress.kind {
         ProgressKind::Change(change) if dry => format!("would  {on:16}  {change}"),
         ProgressKind::Change(change) => format!("done   {on:16}  {change}"),
         ProgressKind::Note(note) => format!("note   {on:16}  {note}"),
     }
 }
 
-fn changes(told: &[Progress]) -> Vec<Value> {
-    let change = |told: &Progress| match &told.kind {
+fn changes(reported: &[Progress]) -> Vec<Value> {
+    let change = |progress: &Progress| match &progress.kind {
         ProgressKind::Change(change) => {
-            Some(json!({ "on": told.on, "change": change.to_string() }))
+            Some(json!({ "on": progress.on, "change": change.to_string() }))
         }
         ProgressKind::Note(_) => None,
     };
-    told.iter().filter_map(change).collect()
+    reported.iter().filter_map(change).collect()
 }
 
-fn notes(told: &[Progress]) -> Vec<Value> {
-    let note = |told: &Progress| match &told.kind {
-        ProgressKind::Note(note) => Some(json!({ "on": told.on, "note": note })),
+fn notes(reported: &[Progress]) -> Vec<Value> {
+    let note = |progress: &Progress| match &progress.kind {
+        ProgressKind::Note(note) => Some(json!({ "on": progress.on, "note": note })),
         ProgressKind::Change(_) => None,
     };
-    told.iter().filter_map(note).collect()
+    reported.iter().filter_map(note).collect()
 }

@@ -10,7 +10,7 @@ use crate::reader::SectionReader;
 use crate::token::ApiToken;
 use crate::types::AuthConfig;
 
-/// Reads `[auth]`. Returns `None` if nobody could sign in, after reporting that.
+/// Reads `[auth]`. Returns `None` if no one could sign in, after reporting that.
 pub(super) fn auth(section: &mut SectionReader<'_>) -> Option<AuthConfig> {
     let trusted_proxies = section
         .list(

@@ -79,7 +79,7 @@ impl OperationRequest {
         &self.permit.target.config.name
     }
 
-    /// The key, unique to its actor, so that nobody can replay another's request.
+    /// The key, unique to its actor, so that no actor can replay another's request.
     pub(crate) fn scoped_key(&self) -> Option<String> {
         let key = self.key.as_ref()?;
         Some(format!("{} {}", self.permit.actor, key.0))

@@ -2,7 +2,7 @@
 //!
 //! sshd passes a command to the account's login shell: sh, fish, csh, or a program that runs nothing.
 //! Profiles print before it. So the command is passed on to `sh` in words that all shells read alike, and its
-//! output stands between two markers that no other output contains:
+//! output is between two markers that no other output contains:
 //!
 //! ```text
 //!   Welcome to devvm!                        noise

@@ -1,7 +1,7 @@
 //! The state of a simulated guest and its QEMU process, behind one lock.
 //!
 //! Shell commands, the gate's driver and the SSH servers take the lock for one short step each. Every
-//! step first brings the state up to the current time, so nobody observes half a change.
+//! step first brings the state up to the current time, so no reader sees half a change.
 
 mod base;
 mod clock;

@@ -1,7 +1,7 @@
 //! The gate's interface to a hypervisor: QEMU's process, its monitor, and six changes.
 //!
 //! A driver only observes and acts. The gate decides what the evidence means, which step comes next,
-//! how long it may take and what the operator is told, in the same way for every driver.
+//! how long it may take and what is reported to the operator, in the same way for every driver.
 
 mod cluster;
 mod domain_xml;

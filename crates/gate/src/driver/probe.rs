@@ -41,7 +41,7 @@ pub(super) fn host_probes(process: Option<Process>) -> Vec<(&'static str, Probe)
     if let Some(pid) = pid {
         let status = Probe::File(format!("/proc/{pid}/status").into());
         probes.push(("qemu-process", status));
-        // Last, because QEMU stands still while gdb is attached to it.
+        // Last, because QEMU is stopped while gdb is attached to it.
         let mut words: Vec<String> = ["-nx", "-batch", "-p"].map(str::to_owned).to_vec();
         words.extend([pid.to_string(), "-ex".to_owned()]);
         words.push("thread apply all bt 30".to_owned());

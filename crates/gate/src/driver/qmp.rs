@@ -18,7 +18,7 @@ const CONVERSATION_MAX_BYTES: u64 = 1 << 20;
 /// that is full. So `timeout` bounds the whole conversation.
 ///
 /// # Errors
-/// Nobody listens, there was no answer in time, or the monitor's own error.
+/// If no process listens, if there is no answer in time, or the monitor's own error.
 pub(super) fn query(
     socket: &Path,
     command: &str,

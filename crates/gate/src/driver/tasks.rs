@@ -3,7 +3,7 @@
 //! A line of the list is `UPID:NODE:PID:PSTART:START:TYPE:GUEST:USER:`, with hexadecimal numbers, and
 //! with more words after it if the task has ended. PSTART is the kernel's start time of the process,
 //! which distinguishes a running task from one whose process is gone (killed, or from before a crash).
-//! The flock is the kernel's and is released when nobody has the file open; `/proc/locks` names the
+//! The flock is the kernel's and is released when no process has the file open; `/proc/locks` names the
 //! process that took it.
 
 use std::fs;

@@ -38,7 +38,7 @@ function approvalsOf(item: Item | undefined): ApprovalItem[] {
 /** The time limit starts a little before the log records the request. */
 const EXPIRY_TOLERANCE_MS = 5_000;
 
-/** Whether a request is void because nobody decided in time. */
+/** Whether a request is void because no one decided in time. */
 function isExpired({ expiresAt, decided }: ApprovalItem): boolean {
   if (expiresAt === undefined || decided?.decision !== 'void' || !decided.at) return false;
   return Date.parse(decided.at) >= Date.parse(expiresAt) - EXPIRY_TOLERANCE_MS;
