@@ -14,8 +14,8 @@ drill *ARGS:
 setup:
     scripts/setup.sh
 
-# The fast check: format, lints, unit tests of the Rust code. Under two minutes warm.
-check: lint
+# The fast check: format, lints, words, unit tests of the Rust code. Under two minutes warm.
+check: lint words
     scripts/stage.sh 1200 cargo nextest run --workspace --lib --bins --test-threads $((3 * $(nproc)))
 
 # Format and lints.
@@ -27,7 +27,7 @@ lint:
 #
 # Everything: installs what it needs, then runs every test there is.
 test: setup
-    scripts/stages.sh compile=3600 page=900 deny=600
+    scripts/stages.sh compile=3600 page=900 deny=600 words=300
     scripts/stages.sh rust=3600 browser=3600 services=3600
     @echo "all tests passed"
 
