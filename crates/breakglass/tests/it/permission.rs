@@ -177,7 +177,7 @@ async fn stop_ends_the_guests_process_and_reports_it_before_the_turn_ends() {
         let finished = events.until("command_finished");
         let message = finished.data["message"].as_str().unwrap();
         assert!(
-            message.contains("no process of it is left on devvm"),
+            message.contains("none of its processes is left on devvm"),
             "{message}"
         );
         assert_eq!(events.until("turn_ended").data["outcome"], "stopped");
@@ -244,7 +244,7 @@ async fn cut_off_blocks_the_model_and_ends_the_turn_with_a_reason() {
         let says_so = |ended: &Value| {
             let reason = ended["reason"].as_str().unwrap_or_default();
             assert!(
-                reason.contains("cut the agent off, from its model's API too"),
+                reason.contains("cut the agent off, and with it its model's API"),
                 "{ended}"
             );
             assert_eq!(ended["outcome"], "interrupted", "{ended}");

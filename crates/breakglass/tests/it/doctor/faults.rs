@@ -127,7 +127,7 @@ fn guest_whose_login_runs_no_command_is_red_with_its_output() {
     let user = deployment.guest.user();
     let rows = [
         ("/usr/sbin/nologin", "not available", "usermod -s"),
-        ("/bin/false", "said nothing", "usermod -s"),
+        ("/bin/false", "printed nothing", "usermod -s"),
         (
             "rbash -c \\\"$SSH_ORIGINAL_COMMAND\\\"",
             "restricted",

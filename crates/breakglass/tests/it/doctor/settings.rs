@@ -105,7 +105,7 @@ fn host_name_instead_of_an_address_is_amber() {
     );
     deployment.write("known_hosts", &format!("{pins}{named}"), 0o600);
     deployment.edit("host = \"127.0.0.1\"", "host = \"localhost\"");
-    deployment.finds(&[("config.addresses", "amber")], "write the address");
+    deployment.finds(&[("config.addresses", "amber")], "write addresses");
     deployment.edit("host = \"localhost\"", "host = \"127.0.0.1\"");
     deployment.is_well();
 }
