@@ -5,14 +5,14 @@
  */
 export type AgentChoice = { 
 /**
- * Its name.
+ * The name of the agent.
  */
 name: string, 
 /**
- * Its model unless a prompt names another.
+ * The agent's default model.
  */
 model: string, 
 /**
- * What a prompt may name.
+ * The models that a prompt may name.
  */
 models: Array<string>, };

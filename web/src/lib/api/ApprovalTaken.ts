@@ -6,10 +6,10 @@ import type { Decision } from "./Decision";
  */
 export type ApprovalTaken = { 
 /**
- * The question.
+ * The id of the approval.
  */
 approval: string, 
 /**
- * How it was decided.
+ * The decision.
  */
 decision: Decision, };

@@ -2,14 +2,14 @@
 import type { Autonomy } from "./Autonomy";
 
 /**
- * The most that the agent may do without asking.
+ * The highest possible autonomy of the agent.
  */
 export type AutonomyCeiling = { 
 /**
- * In one word.
+ * The level of autonomy.
  */
 autonomy: Autonomy, 
 /**
- * Why it is no more, and what to do, as sentences.
+ * The reason and what to do, as sentences.
  */
 why: string, };

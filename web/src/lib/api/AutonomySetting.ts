@@ -6,6 +6,6 @@ import type { Autonomy } from "./Autonomy";
  */
 export type AutonomySetting = { 
 /**
- * In one word.
+ * The level of autonomy.
  */
 autonomy: Autonomy, };

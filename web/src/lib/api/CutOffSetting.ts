@@ -5,6 +5,6 @@
  */
 export type CutOffSetting = { 
 /**
- * True: nothing of it reaches guest or host.
+ * If true, the agent can reach neither guest, host nor model.
  */
 cut_off: boolean, };

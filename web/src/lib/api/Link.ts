@@ -2,30 +2,30 @@
 import type { CheckState } from "./CheckState";
 
 /**
- * One link of the chain.
+ * The result of one check.
  */
 export type Link = { 
 /**
- * Whether it holds: it is not red.
+ * Whether the check is not red.
  */
 ok: boolean, 
 /**
- * How it stands.
+ * Green, amber or red.
  */
 state: CheckState, 
 /**
- * What was seen.
+ * The evidence.
  */
 message: string, 
 /**
- * What to do; none where it is green.
+ * What to do; absent if the check is green.
  */
 remedy?: string, 
 /**
- * Whether it could not be tried, since another check comes first, which the message names.
+ * Whether the check was skipped because another one, named in the message, must pass first.
  */
 untried?: boolean, 
 /**
- * When it was looked at, RFC 3339 in UTC.
+ * The time of the check, RFC 3339 in UTC.
  */
 at: string, };

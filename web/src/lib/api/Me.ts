@@ -5,11 +5,11 @@ import type { AutonomyCeiling } from "./AutonomyCeiling";
 import type { Preset } from "./Preset";
 
 /**
- * Who one is, and what one is talking to.
+ * The signed-in identity, and the server's version and settings.
  */
 export type Me = { 
 /**
- * The name.
+ * The name of the identity.
  */
 identity: string, 
 /**
@@ -17,26 +17,26 @@ identity: string,
  */
 drill: boolean, 
 /**
- * Of the server.
+ * The server's version.
  */
 version: string, 
 /**
- * What the agent may do without asking.
+ * The configured autonomy of the agent.
  */
 autonomy: string, 
 /**
- * The most that it may do without asking, where it has no sandbox; else that is for people to say.
+ * The highest possible autonomy, if it is limited (for example because there is no sandbox).
  */
 ceiling?: AutonomyCeiling, 
 /**
- * The agent.
+ * The first agent.
  */
 agent: AgentInfo, 
 /**
- * All agents that a prompt may name, that one first.
+ * All agents that a prompt may name, the first one first.
  */
 agents: Array<AgentChoice>, 
 /**
- * Prompts that are one tap.
+ * Prompts that the page sends with one tap.
  */
 presets: Array<Preset>, };

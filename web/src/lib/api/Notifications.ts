@@ -2,10 +2,10 @@
 import type { NotificationReceiver } from "./NotificationReceiver";
 
 /**
- * What became of the notifications.
+ * The delivery status of notifications.
  */
 export type Notifications = { 
 /**
- * Each receiver of the configuration, in its order.
+ * The receivers, in the order of the configuration.
  */
 receivers: Array<NotificationReceiver>, };

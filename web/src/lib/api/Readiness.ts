@@ -2,15 +2,16 @@
 import type { Link } from "./Link";
 
 /**
- * Whether each link of the chain holds.
+ * The readiness state: the result of every check.
  */
 export type Readiness = { 
 /**
- * Whether all of them do: none is red.
+ * Whether no check is red.
  */
 ready: boolean, 
 /**
- * Each by name: `store`, `agent`, `ssh_key`, for every target `NAME.ssh`, `NAME.vm`, and for
- * every receiver `notify.NAME`, as they are now; all others as `breakglass doctor` names them, as they were at the last examination.
+ * The checks by name. Live: `store`, `agent`, `ssh_key`, for every target `NAME.ssh` and
+ * `NAME.vm`, for every receiver `notify.NAME`. All others have the names and results of the last
+ * run of `breakglass doctor`.
  */
 checks: { [key in string]: Link }, };

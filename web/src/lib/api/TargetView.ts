@@ -5,34 +5,34 @@ import type { VerbView } from "./VerbView";
 import type { Vitals } from "./Vitals";
 
 /**
- * One machine to be saved.
+ * The state of one target.
  */
 export type TargetView = { 
 /**
- * Its name.
+ * The name of the target.
  */
 name: string, 
 /**
- * Where the guest is: `address:port`.
+ * The guest's SSH address: `address:port`.
  */
 guest_address: string, 
 /**
- * Where its host is.
+ * The host's SSH address: `address:port`.
  */
 host_address: string, 
 /**
- * How it is, once it was looked at.
+ * The vital signs; absent before the first probe.
  */
 vitals?: Vitals, 
 /**
- * What can be done.
+ * The available verbs.
  */
 verbs: Array<VerbView>, 
 /**
- * What can be looked at without the agent.
+ * The available checks of the guest, which run without the agent.
  */
 checks: Array<CheckView>, 
 /**
- * The mutating verb that runs now.
+ * The mutating verb that is running.
  */
 running_operation?: OperationView, };
