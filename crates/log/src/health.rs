@@ -1,3 +1,7 @@
+//! Whether events are being recorded: the state, its reports, and the count of events that were lost.
+//!
+//! The writer sets it; nothing here reads or writes the store.
+
 use std::collections::HashMap;
 
 use parking_lot::Mutex;

@@ -1,3 +1,5 @@
+//! The closed table of verbs: the only words that the gate accepts, and what each of them changes.
+
 use std::fmt;
 
 /// One word that the gate accepts, for the only guest that its policy file names.

@@ -1,3 +1,7 @@
+//! Reads an exported incident: one line at a time, each bounded, and its hash chain checked on the way.
+//!
+//! Writing an export is [`super::rows`]'s business, importing one is [`super::import`]'s.
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

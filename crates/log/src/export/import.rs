@@ -1,3 +1,5 @@
+//! Imports an exported incident into a log, in one transaction: completely or not at all.
+
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
