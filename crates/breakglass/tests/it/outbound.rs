@@ -217,7 +217,10 @@ async fn sockets_of_another_incident_are_useless_and_a_cut_off_affects_only_its_
         for ((name, _), said) in attempts.iter().zip(&said) {
             assert!(!said.contains(REACHED), "{name}: {said}");
         }
-        assert!(said[0].contains("not a process of this incident's agent"), "{said:?}");
+        assert!(
+            said[0].contains("not a process of this incident's agent"),
+            "{said:?}"
+        );
         assert!(said[1].contains("said: breakglass: refused"), "{said:?}");
         let here = notices(&client, &other, "stranger_refused");
         let there = notices(&client, &own, "other_way_refused");

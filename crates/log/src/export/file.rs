@@ -1,6 +1,6 @@
 //! Reads an exported incident: one line at a time, each bounded, and its hash chain checked on the way.
 //!
-//! Writing an export is [`super::rows`]'s business, importing one is [`super::import`]'s.
+//! Writing an export is `rows`'s business, importing one is `import`'s.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
