@@ -23,12 +23,14 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
 
-# Stages side by side keep their output in target/stages.
+# Stages keep their output in target/stages. The browser runs alone: its virtual machine is judged by the
+# processor time that it gets.
 #
 # Everything: installs what it needs, then runs every test there is.
 test: setup
     scripts/stages.sh compile=3600 page=900 deny=600 words=300
-    scripts/stages.sh rust=3600 browser=3600 services=3600
+    scripts/stages.sh rust=3600 services=3600
+    scripts/stages.sh browser=3600
     @echo "all tests passed"
 
 [private]

@@ -12,7 +12,13 @@ if [ "${1:-}" = --one ]; then
   [ $status = 0 ] || { echo "failed: $2" >&2; exit 1; }
   exit 0
 fi
-# The longest first.
-[ $# -gt 0 ] || set -- real-vm.test.js tabs.test.js $(ls -- *.test.js | grep -vxE '(real-vm|tabs)\.test\.js')
 exec 8<.
+if [ $# = 0 ]; then
+  # Alone: findings about the virtual machine depend on the processor time that it gets.
+  status=0
+  ./run.sh --one real-vm.test.js || status=1
+  set -- tabs.test.js $(ls -- *.test.js | grep -vxE '(real-vm|tabs)\.test\.js')
+  printf '%s\0' "$@" | xargs -0 -n 1 -P 2 ./run.sh --one || status=1
+  exit $status
+fi
 printf '%s\0' "$@" | xargs -0 -n 1 -P 2 ./run.sh --one
