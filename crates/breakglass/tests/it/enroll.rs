@@ -375,8 +375,13 @@ fn machine_with_an_unexpected_host_key_is_not_logged_in_to() {
     let other = "ssh-keygen -q -t ed25519 -N '' -f /tmp/other-key-of-$$ && mv /tmp/other-key-of-$$.pub \
                  /etc/ssh/ssh_host_ed25519_key.pub && rm /tmp/other-key-of-$$";
     assert!(site.guest.sh(other).status.success());
-    site.first(&["--run"])
-        .ends(3, &["devvm.guest shows the host key", "stand in between"]);
+    site.first(&["--run"]).ends(
+        3,
+        &[
+            "devvm.guest presents the host key",
+            "intercepting the connection",
+        ],
+    );
 }
 
 #[test]
